@@ -1,0 +1,111 @@
+"""Everything that pairlab raises on purpose.
+
+::
+
+    PairlabError
+    ├── SettingError (ValueError)         a knob out of range, contradictory or unknown
+    ├── DataError (ValueError)            prices, ticks or a file that cannot be used as given
+    ├── MissingExtraError (ImportError)   an optional dependency that is not installed, by name
+    ├── WaitTimeoutError (TimeoutError)   PairLab.wait ran out of time
+    └── FeedError (ConnectionError)       the stream cannot go on
+        ├── UnknownSymbolError            the exchange does not list the symbol
+        ├── GeoBlockedError               HTTP 451: refused from this location; never retried
+        ├── FirewallError                 HTTP 403: refused by the exchange's firewall
+        └── RateLimitedError              HTTP 429, or 418: a ban; carries retry_after_s
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DataError",
+    "FeedError",
+    "FirewallError",
+    "GeoBlockedError",
+    "MissingExtraError",
+    "PairlabError",
+    "RateLimitedError",
+    "SettingError",
+    "UnknownSymbolError",
+    "WaitTimeoutError",
+]
+
+
+class PairlabError(Exception):
+    """Base of every error that pairlab raises on purpose."""
+
+
+class SettingError(PairlabError, ValueError):
+    """A setting was refused; the old value stays.
+
+    Parameters
+    ----------
+    name : str
+        The setting (or the unknown name).
+    value : object
+        What was asked for.
+    allowed : str
+        What would have been accepted, in words.
+    """
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        super().__init__(f"{name} = {value!r} is not possible: {allowed}")
+        self.name = name
+        self.value = value
+        self.allowed = allowed
+
+
+class DataError(PairlabError, ValueError):
+    """Prices, ticks or a file cannot be used as given."""
+
+
+class MissingExtraError(PairlabError, ImportError):
+    """An optional part of pairlab needs a package that is not installed.
+
+    Parameters
+    ----------
+    package : str
+        The import that failed.
+    extra : str
+        The extra that brings it: ``pip install "pairlab[extra]"``.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f'{package} is not installed: pip install "pairlab[{extra}]"')
+        self.package = package
+        self.extra = extra
+
+
+class WaitTimeoutError(PairlabError, TimeoutError):
+    """`PairLab.wait` ran out of time before the rows were there."""
+
+
+class FeedError(PairlabError, ConnectionError):
+    """The stream cannot go on; the message says why and what to do."""
+
+
+class UnknownSymbolError(FeedError):
+    """The exchange does not list the symbol."""
+
+
+class GeoBlockedError(FeedError):
+    """HTTP 451: the exchange refuses connections from this location. Final."""
+
+
+class FirewallError(FeedError):
+    """HTTP 403: the exchange's firewall refused the request."""
+
+
+class RateLimitedError(FeedError):
+    """HTTP 429 (too many requests) or 418 (banned for ignoring 429).
+
+    Parameters
+    ----------
+    message : str
+        Plain words for the screen.
+    retry_after_s : float
+        Seconds the exchange asked us to stay away.
+    """
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

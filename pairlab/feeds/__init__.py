@@ -1,0 +1,1 @@
+"""Where ticks come from: wire format, Binance connection, REST."""

@@ -1,0 +1,309 @@
+"""Every knob, once: validated together, observable, shared by widgets, API and engine."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
+
+from traitlets import Any as AnyTrait
+from traitlets import HasTraits, validate
+
+from pairlab.errors import SettingError
+from pairlab.ticks import TIMEFRAMES_NS
+
+__all__ = ["METRIC_SETTINGS", "SETTINGS", "Knob", "Settings", "unknown_setting"]
+
+METRIC_SETTINGS: Final = frozenset(
+    {
+        "timeframe",
+        "window",
+        "hedge",
+        "hedge_ratio",
+        "price_scale",
+        "correlation_of",
+        "adf_lags",
+        "kalman_half_life",
+    }
+)
+"""Settings that define a metric: changing one rebuilds the metrics from the ticks held."""
+
+
+class Knob:
+    """One setting: its default, the check of a value of its own, and the words for both."""
+
+    def __init__(
+        self, default: object, allowed: str, clean: Callable[[object], object], about: str
+    ) -> None:
+        self.default = default
+        self.allowed = allowed
+        self.about = about
+        self._clean = clean
+
+    def clean(self, name: str, value: object) -> object:
+        """Return the value in its proper type, or raise a `SettingError`."""
+        try:
+            return self._clean(value)
+        except (TypeError, ValueError):
+            raise SettingError(name, value, f"allowed: {self.allowed}") from None
+
+
+def _number(
+    default: float, low: float, high: float, about: str, *, above: bool = False, unit: str = ""
+) -> Knob:
+    def clean(value: object) -> float:
+        if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+            raise TypeError
+        number = float(value)
+        if not math.isfinite(number) or not low <= number <= high or (above and number == low):
+            raise ValueError
+        return number
+
+    edge = "above" if above else "from"
+    return Knob(default, f"a number {edge} {low:g} to {high:g}{unit}", clean, about)
+
+
+def _whole(default: int, low: int, high: int, about: str, *, unit: str = "") -> Knob:
+    def clean(value: object) -> int:
+        if isinstance(value, bool | str) or not hasattr(value, "__int__"):
+            raise TypeError
+        number = int(value)
+        if number != value or not low <= number <= high:
+            raise ValueError
+        return number
+
+    return Knob(default, f"a whole number from {low:,} to {high:,}{unit}", clean, about)
+
+
+def _choice(default: str, choices: tuple[str, ...], about: str) -> Knob:
+    def clean(value: object) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError
+        return value
+
+    return Knob(default, "one of " + ", ".join(repr(c) for c in choices), clean, about)
+
+
+def _flag(default: bool, about: str) -> Knob:
+    def clean(value: object) -> bool:
+        # numpy's bool is not Python's; anything else (1, "yes") is more likely a slip.
+        if isinstance(value, bool) or type(value).__name__ == "bool":
+            return bool(value)
+        raise TypeError
+
+    return Knob(default, "True or False", clean, about)
+
+
+def _ratio(default: float, about: str) -> Knob:
+    def clean(value: object) -> float:
+        if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+            raise TypeError
+        number = float(value)
+        if not math.isfinite(number) or number == 0.0 or abs(number) > 1e9:
+            raise ValueError
+        return number
+
+    return Knob(default, "a number other than 0, from -1e+09 to 1e+09", clean, about)
+
+
+def _optional(knob: Knob) -> Knob:
+    def clean(value: object) -> object:
+        return None if value is None else knob._clean(value)
+
+    return Knob(None, f"None (off), or {knob.allowed}", clean, knob.about)
+
+
+SETTINGS: Final[Mapping[str, Knob]] = {
+    "timeframe": _choice(
+        "tick", tuple(TIMEFRAMES_NS), "One observation per tick, or per bar of this length."
+    ),
+    "window": _whole(50, 10, 50_000, "Observations that every rolling metric looks back over."),
+    "hedge": _choice(
+        "fixed", ("fixed", "ols", "kalman"), "Where the hedge ratio comes from."
+    ),
+    "hedge_ratio": _ratio(25.0, "Units of x sold per unit of y bought, for hedge='fixed'."),
+    "price_scale": _choice(
+        "linear", ("linear", "log"), "Prices as they are, or their natural logarithms."
+    ),
+    "correlation_of": _choice(
+        "prices", ("prices", "returns"), "What the rolling correlation is taken of."
+    ),
+    "entry_z": _number(2.0, 0.0, 20.0, "Open a position at this |z-score|.", above=True),
+    "exit_z": _number(0.5, 0.0, 20.0, "Close it when the z-score is back within this."),
+    "stop_z": _optional(
+        _number(4.0, 0.0, 40.0, "Close at a loss when |z-score| gets here.", above=True)
+    ),
+    "min_correlation": _number(0.7, -1.0, 1.0, "No entry below this rolling correlation."),
+    "max_leg_age_s": _number(
+        10.0, 0.0, 1e9, "No entry while a leg's last price is as old as this.", above=True,
+        unit=" s",
+    ),
+    "require_stationary": _flag(False, "Enter only while the stationarity test says yes."),
+    "max_p_value": _number(0.05, 0.0, 1.0, "Largest p-value that counts as stationary.", above=True),
+    "adf_lags": _whole(1, 0, 1, "Lagged differences in the stationarity test."),
+    "kalman_half_life": _number(
+        300.0, 10.0, 1e7, "Memory of the Kalman hedge.", unit=" observations"
+    ),
+    "cooldown_s": _number(0.0, 0.0, 1e9, "No entry for this long after an exit.", unit=" s"),
+    "history_rows": _whole(100_000, 100, 50_000_000, "Rows that history() keeps.", unit=" rows"),
+    "ticks_held": _whole(
+        1_000_000, 1_000, 100_000_000, "Ticks kept for ticks() and rebuilds.", unit=" ticks"
+    ),
+}
+"""Each setting's default, allowed range and meaning."""
+
+
+def unknown_setting(name: str, known: tuple[str, ...] = ()) -> SettingError:
+    """Return the error for a name that is no setting, with the closest one that is."""
+    names = [*SETTINGS, *known]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(names)
+    error = SettingError(name, "…", hint)
+    error.args = (f"there is no setting {name!r}: {hint}",)
+    return error
+
+
+class Settings(HasTraits):
+    """Every knob of a lab, validated together; watch one with ``settings.observe(f, "entry_z")``.
+
+    A refused change raises a `SettingError` that names the setting, the value and the allowed
+    range, and leaves every old value in place.
+
+    Parameters
+    ----------
+    **values
+        Settings by name, see `SETTINGS`; the rest get their defaults.
+
+    Examples
+    --------
+    >>> Settings(entry_z=2.5).entry_z
+    2.5
+    >>> Settings(entry_z=0.3)
+    Traceback (most recent call last):
+    ...
+    pairlab.errors.SettingError: entry_z = 0.3 is not possible: it must be above exit_z (0.5)
+    """
+
+    timeframe = AnyTrait(help=SETTINGS["timeframe"].about)
+    window = AnyTrait(help=SETTINGS["window"].about)
+    hedge = AnyTrait(help=SETTINGS["hedge"].about)
+    hedge_ratio = AnyTrait(help=SETTINGS["hedge_ratio"].about)
+    price_scale = AnyTrait(help=SETTINGS["price_scale"].about)
+    correlation_of = AnyTrait(help=SETTINGS["correlation_of"].about)
+    entry_z = AnyTrait(help=SETTINGS["entry_z"].about)
+    exit_z = AnyTrait(help=SETTINGS["exit_z"].about)
+    stop_z = AnyTrait(help=SETTINGS["stop_z"].about)
+    min_correlation = AnyTrait(help=SETTINGS["min_correlation"].about)
+    max_leg_age_s = AnyTrait(help=SETTINGS["max_leg_age_s"].about)
+    require_stationary = AnyTrait(help=SETTINGS["require_stationary"].about)
+    max_p_value = AnyTrait(help=SETTINGS["max_p_value"].about)
+    adf_lags = AnyTrait(help=SETTINGS["adf_lags"].about)
+    kalman_half_life = AnyTrait(help=SETTINGS["kalman_half_life"].about)
+    cooldown_s = AnyTrait(help=SETTINGS["cooldown_s"].about)
+    history_rows = AnyTrait(help=SETTINGS["history_rows"].about)
+    ticks_held = AnyTrait(help=SETTINGS["ticks_held"].about)
+
+    _NAMES: ClassVar[tuple[str, ...]] = tuple(SETTINGS)
+
+    def __init__(self, **values: Any) -> None:
+        # The default ratio of 25 belongs to one pair in linear prices: see `need_own_ratio`.
+        self._ratio_given = "hedge_ratio" in values
+        self._default_ratio_fits = True
+        self._checked = False
+        full = {name: knob.default for name, knob in SETTINGS.items()}
+        full.update(self._clean(values))
+        self._check_together(full)
+        super().__init__(**full)
+        self._checked = True
+
+    def values(self) -> dict[str, Any]:
+        """Return every setting by name, as they are now."""
+        return {name: getattr(self, name) for name in self._NAMES}
+
+    def update(self, **changes: Any) -> None:
+        """Change several settings at once: all of them, or, with an error, none.
+
+        Raises
+        ------
+        SettingError
+            For an unknown name, a value out of range, or values that contradict each other.
+        """
+        clean = self._clean(changes)
+        given = self._ratio_given
+        self._ratio_given = given or "hedge_ratio" in changes
+        try:
+            self._check_together({**self.values(), **clean})
+        except SettingError:
+            self._ratio_given = given
+            raise
+        self._checked = False  # checked just now, all together; one by one they may contradict
+        try:
+            with self.hold_trait_notifications():
+                for name, value in clean.items():
+                    setattr(self, name, value)
+        finally:
+            self._checked = True
+
+    def need_own_ratio(self) -> None:
+        """Refuse the default hedge ratio from now on: this is not BTCUSDT/ETHUSDT.
+
+        Raises
+        ------
+        SettingError
+            If the default ratio is in use.
+        """
+        self._default_ratio_fits = False
+        self._check_together(self.values())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A typo would otherwise make a new attribute and change nothing.
+        if not name.startswith("_") and not hasattr(type(self), name):
+            raise unknown_setting(name)
+        super().__setattr__(name, value)
+
+    @validate(*SETTINGS)
+    def _validate(self, proposal: Any) -> Any:
+        name = proposal["trait"].name
+        value = SETTINGS[name].clean(name, proposal["value"])
+        if self._checked:
+            given = self._ratio_given
+            self._ratio_given = given or name == "hedge_ratio"
+            try:
+                self._check_together({**self.values(), name: value}, changed=name)
+            except SettingError:
+                self._ratio_given = given
+                raise
+        return value
+
+    @staticmethod
+    def _clean(values: Mapping[str, Any]) -> dict[str, Any]:
+        clean = {}
+        for name, value in values.items():
+            if name not in SETTINGS:
+                raise unknown_setting(name)
+            clean[name] = SETTINGS[name].clean(name, value)
+        return clean
+
+    def _check_together(self, v: Mapping[str, Any], changed: str = "entry_z") -> None:
+        entry, exit_, stop = v["entry_z"], v["exit_z"], v["stop_z"]
+        if exit_ >= entry:
+            if changed == "exit_z":
+                raise SettingError("exit_z", exit_, f"it must be below entry_z ({entry:g})")
+            raise SettingError("entry_z", entry, f"it must be above exit_z ({exit_:g})")
+        if stop is not None and stop <= entry:
+            if changed == "entry_z":
+                raise SettingError("entry_z", entry, f"it must be below stop_z ({stop:g})")
+            raise SettingError("stop_z", stop, f"it must be above entry_z ({entry:g})")
+        if v["history_rows"] < v["window"]:
+            raise SettingError(
+                "history_rows", v["history_rows"], f"it must hold a window ({v['window']:,} rows)"
+            )
+        default_fits = self._default_ratio_fits and v["price_scale"] == "linear"
+        if v["hedge"] == "fixed" and not self._ratio_given and not default_fits:
+            raise SettingError(
+                "hedge_ratio",
+                v["hedge_ratio"],
+                "the default belongs to BTCUSDT/ETHUSDT in linear prices; "
+                "give hedge_ratio, or hedge='ols' or 'kalman'",
+            )

@@ -1,0 +1,193 @@
+"""The words that everyone shares: ticks in, rows out, and what happened in between.
+
+All times are integers, nanoseconds since 1970-01-01 UTC. Leg 0 is ``y`` (bought when the spread
+is bought), leg 1 is ``x``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "EVENT",
+    "HISTORY_COLUMNS",
+    "NS_PER_S",
+    "ROW",
+    "TICK",
+    "TIMEFRAMES_NS",
+    "AlertKind",
+    "Filter",
+    "LogEntry",
+    "LogLevel",
+    "Pair",
+    "Records",
+    "RowFlag",
+    "Stationary",
+]
+
+Records = NDArray[Any]
+"""A structured array: of `TICK`, `ROW` or `EVENT`."""
+
+NS_PER_S: Final = 1_000_000_000
+
+Y_LEG: Final = 0
+X_LEG: Final = 1
+
+TIMEFRAMES_NS: Final = MappingProxyType(
+    {
+        "tick": 0,
+        "1s": NS_PER_S,
+        "5s": 5 * NS_PER_S,
+        "1m": 60 * NS_PER_S,
+        "5m": 300 * NS_PER_S,
+        "15m": 900 * NS_PER_S,
+        "1h": 3600 * NS_PER_S,
+    }
+)
+"""Length of each timeframe in nanoseconds; 0 stands for one observation per tick."""
+
+TICK: Final = np.dtype(
+    [
+        ("time_ns", np.int64),  # the exchange's trade time
+        ("received_ns", np.int64),  # wall clock of this machine when the frame arrived
+        ("id", np.int64),  # the exchange's sequence number, one series per symbol and stream
+        ("leg", np.int8),  # 0 = y, 1 = x
+        ("price", np.float64),
+        ("quantity", np.float64),
+        ("buyer_is_maker", np.bool_),
+    ],
+    align=True,  # aligned fields are what compiled code reads fastest
+)
+"""One trade (or mid price) of one leg."""
+
+HISTORY_COLUMNS: Final = (
+    "y",
+    "x",
+    "hedge_ratio",
+    "intercept",
+    "spread",
+    "spread_mean",
+    "spread_std",
+    "zscore",
+    "correlation",
+    "adf_stat",
+    "p_value",
+    "half_life",
+    "stationary",
+    "position",
+    "y_age_s",
+    "x_age_s",
+)
+"""The columns of `PairLab.history`, in their order."""
+
+ROW: Final = np.dtype(
+    [
+        ("time_ns", np.int64),  # running maximum of trade times, or the bar's close
+        ("received_ns", np.int64),  # of the tick that made the row
+        ("y", np.float64),
+        ("x", np.float64),
+        ("hedge_ratio", np.float64),
+        ("intercept", np.float64),
+        ("spread", np.float64),
+        ("spread_mean", np.float64),
+        ("spread_std", np.float64),
+        ("zscore", np.float64),
+        ("correlation", np.float64),
+        ("adf_stat", np.float64),
+        ("p_value", np.float64),
+        ("half_life", np.float64),
+        ("y_age_s", np.float64),
+        ("x_age_s", np.float64),
+        ("stationary", np.int8),  # a `Stationary`
+        ("position", np.int8),  # after this row's transition: 1 long, -1 short, 0 flat
+        ("flags", np.int16),  # `RowFlag` bits
+        ("filled", np.int32),  # observations in the window, up to its size
+    ],
+    align=True,
+)
+"""One observation and everything computed on it."""
+
+EVENT: Final = np.dtype(
+    [
+        ("row", np.int64),  # index into the rows of the same update
+        ("kind", np.int8),  # an `AlertKind`
+        ("side", np.int8),  # 1 long the spread, -1 short: of the position entered, left or wanted
+        ("failed", np.int16),  # `Filter` bits that held an entry back
+        ("withheld", np.int64),  # SUPPRESSED only: how many were not shown since the last one
+    ],
+    align=True,
+)
+"""One transition of the signal machine."""
+
+
+class Stationary(IntEnum):
+    """What the stationarity test says of a row."""
+
+    NOT_ENOUGH_DATA = -1
+    NO = 0
+    YES = 1
+
+
+class RowFlag(IntFlag):
+    """Why numbers of a row are missing, or what came before it."""
+
+    WARMING = 1  # the window is not full
+    FLAT_SPREAD = 2  # every spread of the window is the same: no z-score, no test
+    FLAT_Y = 4  # y did not move in the window: no correlation
+    FLAT_X = 8  # x did not move in the window: no correlation, no OLS
+    GAP_BEFORE = 16  # trades are missing between the row before and this one
+    SEEDED = 32  # made from klines fetched at start, not from ticks of this session
+
+
+class AlertKind(IntEnum):
+    """Kinds of alerts, one per transition of the signal machine."""
+
+    ENTRY = 1
+    EXIT = 2
+    STOP = 3
+    SUPPRESSED = 4
+    DECOUPLED = 5
+
+
+class Filter(IntFlag):
+    """Filters that can hold an entry back."""
+
+    CORRELATION = 1
+    LEG_AGE = 2
+    STATIONARY = 4
+    COOLDOWN = 8
+
+
+class Pair(NamedTuple):
+    """Two symbols: ``y`` is bought when the spread is bought, ``x`` is sold against it."""
+
+    y: str
+    x: str
+
+
+LogLevel = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of the lab's event log.
+
+    Attributes
+    ----------
+    time_ns : int
+        Wall clock, ns since 1970 UTC.
+    level : {"info", "warning", "error"}
+        How much it matters.
+    message : str
+        What happened and, where something broke, what to do.
+    """
+
+    time_ns: int
+    level: LogLevel
+    message: str
