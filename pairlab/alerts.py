@@ -1,0 +1,331 @@
+"""What the signal machine decided, with everything it was decided on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from pairlab.ticks import HISTORY_COLUMNS, AlertKind, Filter, Records
+
+__all__ = ["Alert", "AlertLog", "SettingChange", "Snapshot"]
+
+MINUS: Final = "\u2212"
+
+
+def signed(value: float, decimals: int = 2) -> str:
+    """Return a number with its sign, a true minus, and – for NaN: as the screen shows z."""
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:+.{decimals}f}".replace("-", MINUS)
+
+
+def plain(value: float, decimals: int = 2) -> str:
+    """Return a number with a true minus, and – for NaN."""
+    if not np.isfinite(value):
+        return "–"
+    text = f"{value:.{decimals}f}"
+    return text[1:] if text.startswith("-") and not float(text) else text.replace("-", MINUS)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One row, and whether it is final.
+
+    Attributes
+    ----------
+    time_ns : int
+        Exchange time of the row, ns since 1970 UTC.
+    y, x : float
+        Last prices (their logarithms under ``price_scale="log"``).
+    hedge_ratio, intercept : float
+        β and α of the spread.
+    spread, spread_mean, spread_std : float
+        In units of y; NaN where not defined.
+    zscore, correlation, adf_stat, p_value, half_life : float
+        As `engine` computes them; NaN until the window is full or where not defined.
+    stationary : int
+        1 yes, 0 no, -1 not enough data.
+    position : int
+        After this row: 1 long the spread, -1 short, 0 flat.
+    y_age_s, x_age_s : float
+        How old each leg's last trade was, seconds.
+    flags : int
+        `pairlab.ticks.RowFlag` bits.
+    filled : int
+        Observations in the window.
+    provisional : bool
+        True for the bar that is still forming.
+    """
+
+    time_ns: int
+    y: float
+    x: float
+    hedge_ratio: float
+    intercept: float
+    spread: float
+    spread_mean: float
+    spread_std: float
+    zscore: float
+    correlation: float
+    adf_stat: float
+    p_value: float
+    half_life: float
+    stationary: int
+    position: int
+    y_age_s: float
+    x_age_s: float
+    flags: int
+    filled: int
+    provisional: bool = False
+
+    @classmethod
+    def of(cls, row: Any, *, provisional: bool = False) -> Snapshot:
+        """Return the snapshot of one `pairlab.ROW` record."""
+        values = {n: row[n].item() for n in ("time_ns", *HISTORY_COLUMNS, "flags", "filled")}
+        return cls(**values, provisional=provisional)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One transition of the signal machine.
+
+    Attributes
+    ----------
+    number : int
+        Counts up from 1 within a log.
+    kind : AlertKind
+        ENTRY, EXIT, STOP, SUPPRESSED or DECOUPLED.
+    side : int
+        1 long the spread, -1 short: of the position entered, left, held or wanted.
+    at : Snapshot
+        The row it was decided on.
+    thresholds : dict
+        entry_z, exit_z, stop_z, min_correlation, max_leg_age_s, max_p_value, require_stationary,
+        cooldown_s and window, as they were.
+    failed : Filter
+        What held an entry back.
+    withheld : int
+        SUPPRESSED: how many excursions went unreported since the last one, for the rate limit.
+    """
+
+    number: int
+    kind: AlertKind
+    side: int
+    at: Snapshot
+    thresholds: dict[str, Any]
+    failed: Filter
+    withheld: int
+
+    @property
+    def time_ns(self) -> int:
+        """Exchange time of the row it was decided on."""
+        return self.at.time_ns
+
+    @property
+    def side_name(self) -> str:
+        """``long`` or ``short``."""
+        return "long" if self.side > 0 else "short"
+
+    @property
+    def reason(self) -> str:
+        """The deciding comparison, short enough for a table cell."""
+        t, at, long = self.thresholds, self.at, self.side > 0
+        match self.kind:
+            case AlertKind.ENTRY:
+                return f"z {'≤' if long else '≥'} {signed(-t['entry_z'] if long else t['entry_z'])}"
+            case AlertKind.EXIT:
+                return f"z {'≥' if long else '≤'} {signed(-t['exit_z'] if long else t['exit_z'])}"
+            case AlertKind.STOP:
+                return f"z {'≤' if long else '≥'} {signed(-t['stop_z'] if long else t['stop_z'])}"
+            case AlertKind.DECOUPLED:
+                return f"ρ {plain(at.correlation)} < {plain(t['min_correlation'])}"
+            case AlertKind.SUPPRESSED:
+                return " · ".join(self._failures())
+
+    @property
+    def sentence(self) -> str:
+        """What happened and why, for a person."""
+        t, at = self.thresholds, self.at
+        side, z = self.side_name.upper(), f"z {signed(at.zscore)}"
+        entry = f"{'≤' if self.side > 0 else '≥'} {signed(-self.side * t['entry_z'])}"
+        legs = f"legs {plain(at.y_age_s)} / {plain(at.x_age_s)} s old"
+        match self.kind:
+            case AlertKind.ENTRY:
+                return (
+                    f"{side} entry: {z} {entry} and every filter passed: ρ {plain(at.correlation)} "
+                    f"≥ {plain(t['min_correlation'])}, {legs}, {at.filled} of {t['window']} rows."
+                )
+            case AlertKind.EXIT:
+                return f"{side} exit: {z}, the spread is back ({self.reason})."
+            case AlertKind.STOP:
+                return (
+                    f"{side} stopped: {z} went against the position ({self.reason}). Locked until "
+                    f"|z| ≤ {plain(t['exit_z'])} or z changes sign."
+                )
+            case AlertKind.DECOUPLED:
+                return (
+                    f"The legs decoupled while {self.side_name}: {self.reason}. The position "
+                    "stands; exits and stops go on."
+                )
+            case AlertKind.SUPPRESSED:
+                more = f" {self.withheld} more since the last report." if self.withheld else ""
+                return f"{side} entry held back: {z} {entry}, but {self.reason}; {legs}.{more}"
+
+    def explain(self) -> str:
+        """Return the sentence and every number that decided it, one a line."""
+        t, at = self.thresholds, self.at
+        numbers = [
+            ("time", pd.Timestamp(at.time_ns, tz="UTC").isoformat(timespec="milliseconds")),
+            ("y, x", f"{at.y:,.8g}, {at.x:,.8g}"),
+            ("ages", f"{plain(at.y_age_s)} s, {plain(at.x_age_s)} s (below {t['max_leg_age_s']:g} s)"),
+            ("β, α", f"{at.hedge_ratio:.6g}, {at.intercept:.6g}"),
+            ("spread", f"{at.spread:.6g} (mean {at.spread_mean:.6g}, std {at.spread_std:.6g})"),
+            ("z", f"{signed(at.zscore, 4)} (entry {t['entry_z']:g}, exit {t['exit_z']:g}, "
+                  f"stop {'off' if t['stop_z'] is None else format(t['stop_z'], 'g')})"),
+            ("ρ", f"{plain(at.correlation, 4)} (at least {t['min_correlation']:g})"),
+            ("p-value", f"{plain(at.p_value, 4)} (at most {t['max_p_value']:g}, "
+                        f"{'required' if t['require_stationary'] else 'not required'})"),
+            ("window", f"{at.filled} of {t['window']} rows"),
+        ]  # fmt: skip
+        return "\n".join([self.sentence, *(f"  {name:8} {text}" for name, text in numbers)])
+
+    def _failures(self) -> list[str]:
+        t, at = self.thresholds, self.at
+        words = []
+        if self.failed & Filter.CORRELATION:
+            words.append(f"ρ {plain(at.correlation)} < {plain(t['min_correlation'])}")
+        if self.failed & Filter.LEG_AGE:
+            words.append(f"leg {plain(max(at.y_age_s, at.x_age_s), 1)} s ≥ {t['max_leg_age_s']:g} s")
+        if self.failed & Filter.STATIONARY:
+            words.append(f"p {plain(at.p_value, 3)} > {plain(t['max_p_value'], 3)}")
+        if self.failed & Filter.COOLDOWN:
+            words.append(f"within {t['cooldown_s']:g} s of the last exit")
+        return words
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """A setting that was changed while the lab ran, as a row of the log.
+
+    Attributes
+    ----------
+    time_ns : int
+        Exchange time of the last row before it applied (0 before the first row).
+    name : str
+        The setting.
+    old, new : object
+        Its values.
+    """
+
+    time_ns: int
+    name: str
+    old: Any
+    new: Any
+
+    @property
+    def sentence(self) -> str:
+        """The change in words."""
+        return f"{self.name} {_shown(self.old)} → {_shown(self.new)}, from the next tick"
+
+
+def _shown(value: Any) -> str:
+    return "off" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+_THRESHOLDS: Final = (
+    "entry_z", "exit_z", "stop_z", "min_correlation", "max_leg_age_s", "max_p_value",
+    "require_stationary", "cooldown_s", "window",
+)  # fmt: skip
+
+
+class AlertLog:
+    """The newest alerts and setting changes, oldest first, in bounded room.
+
+    Parameters
+    ----------
+    capacity : int
+        How many entries are kept.
+    """
+
+    def __init__(self, capacity: int = 10_000) -> None:
+        self._entries: deque[Alert | SettingChange] = deque(maxlen=capacity)
+        self._alerts = 0
+        self._total = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Alert | SettingChange]:
+        return iter(self._entries)
+
+    @property
+    def total(self) -> int:
+        """How many entries were ever added: changes when, and only when, the log does."""
+        return self._total
+
+    def alerts(self) -> list[Alert]:
+        """Return the alerts alone, oldest first."""
+        return [entry for entry in self._entries if isinstance(entry, Alert)]
+
+    def add(self, events: Records, rows: Records, values: dict[str, Any]) -> None:
+        """Add the events of one engine update.
+
+        Parameters
+        ----------
+        events : array of pairlab.EVENT
+            Whose ``row`` counts within `rows`.
+        rows : array of pairlab.ROW
+            The rows of the same update.
+        values : dict
+            The settings they were decided under.
+        """
+        thresholds = {name: values[name] for name in _THRESHOLDS}
+        for event in events:
+            self._alerts += 1
+            self._total += 1
+            self._entries.append(
+                Alert(
+                    number=self._alerts,
+                    kind=AlertKind(int(event["kind"])),
+                    side=int(event["side"]),
+                    at=Snapshot.of(rows[event["row"]]),
+                    thresholds=thresholds,
+                    failed=Filter(int(event["failed"])),
+                    withheld=int(event["withheld"]),
+                )
+            )
+
+    def changed(self, change: SettingChange) -> None:
+        """Add a setting's change."""
+        self._total += 1
+        self._entries.append(change)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the log as a DataFrame indexed by time (UTC), oldest first."""
+        records = [_record(entry) for entry in self._entries]
+        columns = [
+            "kind", "side", "reason", "sentence", *HISTORY_COLUMNS, "n", *_THRESHOLDS, "withheld",
+            "setting", "old", "new",
+        ]  # fmt: skip
+        times = np.array([entry.time_ns for entry in self._entries], dtype="M8[ns]")
+        index = pd.DatetimeIndex(times, name="time").tz_localize("UTC")
+        return pd.DataFrame.from_records(records, columns=columns).set_index(index)
+
+
+def _record(entry: Alert | SettingChange) -> dict[str, Any]:
+    if isinstance(entry, SettingChange):
+        return {
+            "kind": "SETTING", "sentence": entry.sentence, "setting": entry.name,
+            "old": entry.old, "new": entry.new,
+        }  # fmt: skip
+    row = {name: getattr(entry.at, name) for name in HISTORY_COLUMNS}
+    return {
+        "kind": entry.kind.name, "side": entry.side_name, "reason": entry.reason,
+        "sentence": entry.sentence, **row, "n": entry.at.filled, **entry.thresholds,
+        "withheld": entry.withheld,
+    }  # fmt: skip

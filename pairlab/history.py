@@ -1,0 +1,98 @@
+"""Rolling memory: rows and ticks in fixed room, seen without copying."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from pairlab.ticks import HISTORY_COLUMNS, Records
+
+__all__ = ["Ring", "rows_frame"]
+
+_SLACK: Final = 4
+"""A ring of capacity c is moved to a fresh buffer once every c / _SLACK appended records."""
+
+
+class Ring:
+    """The last `capacity` records of a structured dtype, always one contiguous array.
+
+    Records are appended to a buffer with a quarter of room to spare. When it is full, the newest
+    `capacity` records move to a *fresh* buffer, so that a view taken earlier is never written to
+    again: it stays the picture of its moment for as long as somebody holds it.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the records.
+    capacity : int
+        How many of the newest are kept.
+    """
+
+    def __init__(self, dtype: np.dtype[np.void], capacity: int) -> None:
+        self._capacity = capacity
+        self._buffer: Records = np.empty(capacity + capacity // _SLACK + 1, dtype)
+        self._end = 0
+        self._total = 0
+
+    def __len__(self) -> int:
+        return min(self._end, self._capacity)
+
+    @property
+    def total(self) -> int:
+        """How many records were ever appended."""
+        return self._total
+
+    @property
+    def capacity(self) -> int:
+        """How many records are kept."""
+        return self._capacity
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes reserved (the system commits them as they fill)."""
+        return int(self._buffer.nbytes)
+
+    def append(self, records: Records) -> None:
+        """Copy `records` in; the oldest beyond the capacity are forgotten."""
+        count = len(records)
+        self._total += count
+        if count >= self._capacity:
+            records = records[count - self._capacity :]
+            count = len(records)
+        if self._end + count > len(self._buffer):
+            keep = min(self._capacity - count, self._end)
+            fresh = np.empty_like(self._buffer)
+            fresh[:keep] = self._buffer[self._end - keep : self._end]
+            self._buffer, self._end = fresh, keep
+        self._buffer[self._end : self._end + count] = records
+        self._end += count
+
+    def view(self, last: int | None = None) -> Records:
+        """Return the newest `last` records (all by default), oldest first, read-only, not copied.
+
+        Later appends do not change what was returned.
+        """
+        count = len(self) if last is None else min(max(last, 0), len(self))
+        view = self._buffer[self._end - count : self._end]
+        view.flags.writeable = False
+        return view
+
+
+def rows_frame(rows: Records) -> pd.DataFrame:
+    """Return `pairlab.ROW` records as the DataFrame of `PairLab.history`, without copying.
+
+    Parameters
+    ----------
+    rows : array of pairlab.ROW, shape (n,)
+        As `Ring.view` gives them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        n rows; columns `HISTORY_COLUMNS`; index ``time``, UTC. `stationary` is 1, 0, or -1 for
+        "not enough data"; `position` 1 long, -1 short, 0 flat.
+    """
+    index = pd.DatetimeIndex(rows["time_ns"].view("M8[ns]"), name="time").tz_localize("UTC")
+    return pd.DataFrame({name: rows[name] for name in HISTORY_COLUMNS}, index=index, copy=False)
