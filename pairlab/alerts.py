@@ -41,7 +41,7 @@ class Snapshot:
     time_ns : int
         Exchange time of the row, ns since 1970 UTC.
     y, x : float
-        Last prices (their logarithms under ``price_scale="log"``).
+        Last prices, as traded.
     hedge_ratio, intercept : float
         β and α of the spread.
     spread, spread_mean, spread_std : float
@@ -179,20 +179,21 @@ class Alert:
     def explain(self) -> str:
         """Return the sentence and every number that decided it, one a line."""
         t, at = self.thresholds, self.at
-        numbers = [
-            ("time", pd.Timestamp(at.time_ns, tz="UTC").isoformat(timespec="milliseconds")),
-            ("y, x", f"{at.y:,.8g}, {at.x:,.8g}"),
-            ("ages", f"{plain(at.y_age_s)} s, {plain(at.x_age_s)} s (below {t['max_leg_age_s']:g} s)"),
-            ("β, α", f"{at.hedge_ratio:.6g}, {at.intercept:.6g}"),
-            ("spread", f"{at.spread:.6g} (mean {at.spread_mean:.6g}, std {at.spread_std:.6g})"),
-            ("z", f"{signed(at.zscore, 4)} (entry {t['entry_z']:g}, exit {t['exit_z']:g}, "
-                  f"stop {'off' if t['stop_z'] is None else format(t['stop_z'], 'g')})"),
-            ("ρ", f"{plain(at.correlation, 4)} (at least {t['min_correlation']:g})"),
-            ("p-value", f"{plain(at.p_value, 4)} (at most {t['max_p_value']:g}, "
-                        f"{'required' if t['require_stationary'] else 'not required'})"),
-            ("window", f"{at.filled} of {t['window']} rows"),
-        ]  # fmt: skip
-        return "\n".join([self.sentence, *(f"  {name:8} {text}" for name, text in numbers)])
+        stop = "off" if t["stop_z"] is None else f"{t['stop_z']:g}"
+        required = "required" if t["require_stationary"] else "not required"
+        ages = f"{plain(at.y_age_s)} s, {plain(at.x_age_s)} s"
+        numbers = {
+            "time": pd.Timestamp(at.time_ns, tz="UTC").isoformat(timespec="milliseconds"),
+            "y, x": f"{at.y:,.8g}, {at.x:,.8g}",
+            "ages": f"{ages} (below {t['max_leg_age_s']:g} s)",
+            "β, α": f"{at.hedge_ratio:.6g}, {at.intercept:.6g}",
+            "spread": f"{at.spread:.6g} (mean {at.spread_mean:.6g}, std {at.spread_std:.6g})",
+            "z": f"{signed(at.zscore, 4)} (entry {t['entry_z']:g}, exit {t['exit_z']:g}, stop {stop})",
+            "ρ": f"{plain(at.correlation, 4)} (at least {t['min_correlation']:g})",
+            "p-value": f"{plain(at.p_value, 4)} (at most {t['max_p_value']:g}, {required})",
+            "window": f"{at.filled} of {t['window']} rows",
+        }
+        return "\n".join([self.sentence, *(f"  {name:8} {text}" for name, text in numbers.items())])
 
     def _failures(self) -> list[str]:
         t, at = self.thresholds, self.at
@@ -200,7 +201,9 @@ class Alert:
         if self.failed & Filter.CORRELATION:
             words.append(f"ρ {plain(at.correlation)} < {plain(t['min_correlation'])}")
         if self.failed & Filter.LEG_AGE:
-            words.append(f"leg {plain(max(at.y_age_s, at.x_age_s), 1)} s ≥ {t['max_leg_age_s']:g} s")
+            words.append(
+                f"leg {plain(max(at.y_age_s, at.x_age_s), 1)} s ≥ {t['max_leg_age_s']:g} s"
+            )
         if self.failed & Filter.STATIONARY:
             words.append(f"p {plain(at.p_value, 3)} > {plain(t['max_p_value'], 3)}")
         if self.failed & Filter.COOLDOWN:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from pairlab.ticks import HISTORY_COLUMNS, Records
+from pairlab.ticks import HISTORY_COLUMNS, Pair, Records
 
-__all__ = ["Ring", "rows_frame"]
+__all__ = ["Ring", "csv_pieces", "rows_frame", "ticks_frame"]
+
+_CSV_ROWS: Final = 20_000
+"""Rows turned to text at a time, so that a long history never becomes one long string."""
 
 _SLACK: Final = 4
 """A ring of capacity c is moved to a fresh buffer once every c / _SLACK appended records."""
@@ -54,6 +59,13 @@ class Ring:
         """Bytes reserved (the system commits them as they fill)."""
         return int(self._buffer.nbytes)
 
+    def resized(self, capacity: int) -> Ring:
+        """Return a ring of another capacity that holds the newest of the same records."""
+        ring = Ring(self._buffer.dtype, capacity)
+        ring.append(self.view())
+        ring._total = self._total
+        return ring
+
     def append(self, records: Records) -> None:
         """Copy `records` in; the oldest beyond the capacity are forgotten."""
         count = len(records)
@@ -94,5 +106,42 @@ def rows_frame(rows: Records) -> pd.DataFrame:
         n rows; columns `HISTORY_COLUMNS`; index ``time``, UTC. `stationary` is 1, 0, or -1 for
         "not enough data"; `position` 1 long, -1 short, 0 flat.
     """
-    index = pd.DatetimeIndex(rows["time_ns"].view("M8[ns]"), name="time").tz_localize("UTC")
-    return pd.DataFrame({name: rows[name] for name in HISTORY_COLUMNS}, index=index, copy=False)
+    columns = {name: rows[name] for name in HISTORY_COLUMNS}
+    return pd.DataFrame(columns, index=_utc(rows["time_ns"]), copy=False)
+
+
+def ticks_frame(ticks: Records, pair: Pair) -> pd.DataFrame:
+    """Return `pairlab.TICK` records as the DataFrame of `PairLab.ticks`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns symbol, id, price, quantity, buyer_is_maker, received; index ``time``, the
+        exchange's trade time, UTC.
+    """
+    received = pd.DatetimeIndex(ticks["received_ns"].view("M8[ns]")).tz_localize("UTC")
+    return pd.DataFrame(
+        {
+            "symbol": pd.Categorical.from_codes(ticks["leg"], list(pair)),
+            "id": ticks["id"],
+            "price": ticks["price"],
+            "quantity": ticks["quantity"],
+            "buyer_is_maker": ticks["buyer_is_maker"],
+            "received": received,
+        },
+        index=_utc(ticks["time_ns"]),
+    )
+
+
+def csv_pieces(rows: Records) -> Iterator[str]:
+    """Yield `rows` as CSV text in pieces: a header, ISO 8601 UTC times, NaN as an empty field.
+
+    Numbers are written so that they read back to the same bits.
+    """
+    for at in range(0, max(len(rows), 1), _CSV_ROWS):
+        frame = rows_frame(rows[at : at + _CSV_ROWS])
+        yield frame.to_csv(header=at == 0, date_format="%Y-%m-%dT%H:%M:%S.%fZ", lineterminator="\n")
+
+
+def _utc(time_ns: NDArray[np.int64]) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(time_ns.view("M8[ns]"), name="time").tz_localize("UTC")

@@ -119,9 +119,7 @@ SETTINGS: Final[Mapping[str, Knob]] = {
         "tick", tuple(TIMEFRAMES_NS), "One observation per tick, or per bar of this length."
     ),
     "window": _whole(50, 10, 50_000, "Observations that every rolling metric looks back over."),
-    "hedge": _choice(
-        "fixed", ("fixed", "ols", "kalman"), "Where the hedge ratio comes from."
-    ),
+    "hedge": _choice("fixed", ("fixed", "ols", "kalman"), "Where the hedge ratio comes from."),
     "hedge_ratio": _ratio(25.0, "Units of x sold per unit of y bought, for hedge='fixed'."),
     "price_scale": _choice(
         "linear", ("linear", "log"), "Prices as they are, or their natural logarithms."
@@ -136,11 +134,17 @@ SETTINGS: Final[Mapping[str, Knob]] = {
     ),
     "min_correlation": _number(0.7, -1.0, 1.0, "No entry below this rolling correlation."),
     "max_leg_age_s": _number(
-        10.0, 0.0, 1e9, "No entry while a leg's last price is as old as this.", above=True,
+        10.0,
+        0.0,
+        1e9,
+        "No entry while a leg's last price is as old as this.",
+        above=True,
         unit=" s",
     ),
     "require_stationary": _flag(False, "Enter only while the stationarity test says yes."),
-    "max_p_value": _number(0.05, 0.0, 1.0, "Largest p-value that counts as stationary.", above=True),
+    "max_p_value": _number(
+        0.05, 0.0, 1.0, "Largest p-value that counts as stationary.", above=True
+    ),
     "adf_lags": _whole(1, 0, 1, "Lagged differences in the stationarity test."),
     "kalman_half_life": _number(
         300.0, 10.0, 1e7, "Memory of the Kalman hedge.", unit=" observations"

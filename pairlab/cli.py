@@ -1,0 +1,147 @@
+"""The `pairlab` command: demo and live serve the dashboard as an app, by Voila."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from pairlab.app import AppOptions
+from pairlab.engine import compile_kernel
+from pairlab.errors import MissingExtraError, PairlabError
+
+__all__ = ["main"]
+
+_DEFAULT_PORT = 8866
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; errors end with one plain sentence."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except PairlabError as error:
+        sys.exit(f"pairlab: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pairlab",
+        description="Live pair trading analytics: the dashboard as an app in your browser.",
+        epilog="In a notebook: from pairlab import PairLab; PairLab('BTCUSDT', 'ETHUSDT').start()",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo",
+        help="the dashboard on a simulated or recorded market, no network needed",
+        description="Serve the dashboard on the exchange that is built in: a simulated BTC/ETH "
+        "market, or a recording. The screen says SIMULATED or RECORDING all the time.",
+    )
+    demo.add_argument(
+        "--recording",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="play this recorded file or folder instead; may be given several times",
+    )
+    demo.add_argument(
+        "--speed",
+        type=_speed,
+        default=1.0,
+        metavar="N",
+        help="of the recording: 1 is real time, 10 ten times that, 'max' no pauses",
+    )
+    demo.set_defaults(run=_demo)
+
+    live = commands.add_parser(
+        "live",
+        help="the dashboard on Binance USDⓈ-M Futures",
+        description="Serve the dashboard on Binance's live futures stream (no key is needed).",
+    )
+    live.add_argument(
+        "pair", nargs="*", metavar="Y X", help="two symbols, y first (default: BTCUSDT ETHUSDT)"
+    )
+    live.set_defaults(run=_live)
+
+    for command in (demo, live):
+        command.add_argument(
+            "--stream",
+            choices=("aggTrade", "trade", "bookTicker"),
+            help="what a tick is (default: aggTrade, or what a recording holds)",
+        )
+        command.add_argument(
+            "--port",
+            type=int,
+            default=_DEFAULT_PORT,
+            metavar="P",
+            help=f"port of the page on this machine (default: {_DEFAULT_PORT})",
+        )
+        command.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    return parser  # fmt: skip
+
+
+def _demo(options: argparse.Namespace) -> None:
+    for path in options.recording:
+        if not Path(path).exists():
+            raise PairlabError(f"there is no recording at {path}")
+    recording = [os.path.abspath(path) for path in options.recording]
+    _serve_page(
+        AppOptions("demo", stream=options.stream, recording=recording, speed=options.speed), options
+    )
+
+
+def _live(options: argparse.Namespace) -> None:
+    if len(options.pair) not in (0, 2):
+        raise PairlabError(f"a pair is two symbols, y and x; got {len(options.pair)}")
+    y, x = options.pair or ("BTCUSDT", "ETHUSDT")
+    # Only BTC/ETH has a ratio of its own; any other pair starts with an estimated one.
+    settings = {} if (y, x) == ("BTCUSDT", "ETHUSDT") else {"hedge": "ols"}
+    _serve_page(AppOptions("binance", y, x, options.stream, settings=settings), options)
+
+
+def _serve_page(app: AppOptions, options: argparse.Namespace) -> None:
+    """Serve the dashboard's notebook until Ctrl-C; each page has a kernel and a lab of its own."""
+    try:
+        from voila.app import Voila
+    except ImportError:
+        raise MissingExtraError("voila", "app") from None
+    # Compiled here once, so that every kernel finds it on disk and no page waits for it.
+    compile_kernel(lambda text: print(f"pairlab: {text}", flush=True))
+    os.environ.update(app.to_environment())
+    print(f"pairlab: the dashboard is at http://127.0.0.1:{options.port}/  (Ctrl-C ends it)",
+          flush=True)  # fmt: skip
+    arguments = [
+        str(_notebook()),
+        f"--port={options.port}",
+        "--Voila.port_retries=0",
+        "--Voila.ip=127.0.0.1",
+        "--theme=dark",
+        "--VoilaConfiguration.http_keep_alive_timeout=0",
+    ]
+    Voila.launch_instance(argv=arguments + ["--no-browser"] * options.no_browser)
+
+
+def _notebook() -> Path:
+    """Return the app's notebook: inside the package in a wheel, beside it in a checkout."""
+    packaged = Path(str(resources.files("pairlab.widgets") / "dashboard.ipynb"))
+    checkout = Path(__file__).parents[1] / "notebooks" / "dashboard.ipynb"
+    for path in (packaged, checkout):
+        if path.exists():
+            return path
+    raise PairlabError(f"the app's notebook is missing: looked at {packaged} and {checkout}")
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = float("nan")
+    if not 0 < speed < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: a number above 0, or 'max'")
+    return speed

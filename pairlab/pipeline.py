@@ -1,0 +1,180 @@
+"""Ticks to rows: one engine, the rings before and behind it, and the alerts beside it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pairlab.alerts import AlertLog, SettingChange, Snapshot
+from pairlab.engine import PairEngine
+from pairlab.health import RecentQuantiles
+from pairlab.history import Ring
+from pairlab.settings import METRIC_SETTINGS, Settings
+from pairlab.ticks import ROW, TICK, Records, RowFlag
+
+__all__ = ["Pipeline"]
+
+
+class Pipeline:
+    """What a lab does with ticks, whatever loop or thread brings them.
+
+    Until `engage` is called ticks are only held (the kernel may still be compiling); then the
+    engine catches up with them, and every later batch becomes rows at once.
+
+    Parameters
+    ----------
+    settings : Settings
+        Watched: thresholds apply from the next tick; for a setting that defines a metric,
+        `rebuild_wanted` is called.
+    rebuild_wanted : callable
+        Called without arguments; answers by calling `rebuild_start`, `rebuild_compute` (on
+        another thread, if it likes) and `rebuild_finish`.
+    """
+
+    def __init__(self, settings: Settings, rebuild_wanted: Callable[[], None]) -> None:
+        self.settings = settings
+        self.rows = Ring(ROW, settings.history_rows)
+        self.ticks = Ring(TICK, settings.ticks_held)
+        self.alert_log = AlertLog()
+        self.latency_ms = RecentQuantiles()
+        self.generation = 0
+        self.made = 0  # rows since the start, whatever the history still holds
+        self.engine: PairEngine | None = None
+        self._rebuild_wanted = rebuild_wanted
+        self._gap_times: deque[int] = deque(maxlen=10_000)
+        settings.observe(self._on_setting)
+
+    def take(self, ticks: Records) -> None:
+        """Hold `ticks`, shape (n,) of `pairlab.TICK`, and make rows of them."""
+        self.ticks.append(ticks)
+        if self.engine is not None:
+            self._advance(self.engine, ticks)
+
+    def engage(self) -> None:
+        """Make the engine (its kernel is compiled by now) and catch up with the ticks held."""
+        self.engine = PairEngine(self.settings)
+        if len(self.ticks):
+            self._advance(self.engine, self.ticks.view())
+            rows = self.rows.view().copy()
+            self._flag_gaps(rows)
+            self._replace_rows(rows)
+
+    def mark_gap(self) -> None:
+        """Say that trades are missing before the next tick."""
+        if self.engine is not None:
+            self.engine.mark_gap()
+        last = self.ticks.view(1)
+        self._gap_times.append(int(last["time_ns"][0]) if len(last) else 0)
+
+    def latest(self) -> Snapshot | None:
+        """Return the newest row, or the forming bar's provisional one; None before the first."""
+        forming = None if self.engine is None else self.engine.provisional()
+        if forming is not None:
+            return Snapshot.of(forming[0], provisional=True)
+        last = self.rows.view(1)
+        return Snapshot.of(last[0]) if len(last) else None
+
+    def dropped(self) -> dict[str, int]:
+        """Return the ticks that the engine refused, by reason."""
+        return {} if self.engine is None else dict(self.engine.dropped)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what a person should know about the numbers."""
+        warning = None if self.engine is None else self.engine.kalman_warning
+        return () if warning is None else (warning,)
+
+    def fits_settings(self) -> bool:
+        """Tell whether the engine's metrics are the ones that the settings ask for."""
+        if self.engine is None:
+            return True
+        return all(self.engine.values[n] == getattr(self.settings, n) for n in METRIC_SETTINGS)
+
+    # -- a metric is defined anew ---------------------------------------------------------------
+
+    def rebuild_start(self) -> tuple[PairEngine, dict[str, Any], Records, int]:
+        """Return what `rebuild_compute` needs, frozen at this moment."""
+        assert self.engine is not None  # noqa: S101  (a rebuild is only asked for with an engine)
+        return self.engine, self.settings.values(), self.ticks.view(), self.ticks.total
+
+    @staticmethod
+    def rebuild_compute(
+        engine: PairEngine, values: dict[str, Any], ticks: Records, total: int
+    ) -> tuple[PairEngine, Records, int]:
+        """Run the ticks through a fresh engine; touches nothing else, so any thread will do."""
+        fresh, rows = engine.rebuilt(values, ticks)
+        return fresh, rows.copy(), total
+
+    def rebuild_finish(self, fresh: PairEngine, rows: Records, total: int) -> None:
+        """Put the fresh engine and its rows in place of the old ones, without a new alert.
+
+        Ticks that came during the computation were decided by the old engine: the fresh one
+        catches up with them in silence and takes over position, locks and limits.
+        """
+        old = self.engine
+        since = self.ticks.total - total
+        if since:
+            rows = np.concatenate([rows, fresh.update(self.ticks.view(since))])
+        if old is not None:
+            fresh.adopt_signal(old)
+        self._keep_positions(rows)
+        self._flag_gaps(rows)
+        fresh.apply(self._current_thresholds(fresh))
+        self.engine = fresh
+        self._replace_rows(rows)
+
+    def _replace_rows(self, rows: Records) -> None:
+        ring = Ring(ROW, self.rows.capacity)
+        ring.append(rows)
+        self.rows = ring
+        self.generation += 1
+
+    def _keep_positions(self, rows: Records) -> None:
+        """Give rows computed anew the positions that were really held at their times."""
+        was = self.rows.view()
+        both = min(len(was), len(rows))
+        if both and np.array_equal(was["time_ns"][-both:], rows["time_ns"][-both:]):
+            rows["position"][-both:] = was["position"][-both:]
+        elif both:
+            at = np.searchsorted(was["time_ns"], rows["time_ns"], side="right") - 1
+            rows["position"] = np.where(at >= 0, was["position"][at], 0)
+
+    def _flag_gaps(self, rows: Records) -> None:
+        """Mark gaps again on rows that were computed anew."""
+        gaps = np.array(self._gap_times, np.int64)
+        at = np.searchsorted(rows["time_ns"], gaps, side="right")
+        rows["flags"][at[at < len(rows)]] |= RowFlag.GAP_BEFORE
+
+    # -- one batch, one setting -----------------------------------------------------------------
+
+    def _advance(self, engine: PairEngine, ticks: Records) -> None:
+        rows = engine.update(ticks)
+        if len(rows):
+            self.rows.append(rows)
+            self.made += len(rows)
+            if len(engine.events):
+                self.alert_log.add(engine.events, rows, engine.values)
+        self.latency_ms.add((time.time_ns() - ticks["received_ns"]) / 1e6)
+
+    def _current_thresholds(self, engine: PairEngine) -> dict[str, Any]:
+        """Return the settings now, but for those that define this engine's metrics."""
+        metric = {name: engine.values[name] for name in METRIC_SETTINGS}
+        return {**self.settings.values(), **metric}
+
+    def _on_setting(self, change: Any) -> None:
+        last = self.rows.view(1)
+        at_ns = int(last["time_ns"][0]) if len(last) else 0
+        self.alert_log.changed(SettingChange(at_ns, change.name, change.old, change.new))
+        if change.name == "history_rows":
+            self.rows = self.rows.resized(change.new)
+        elif change.name == "ticks_held":
+            self.ticks = self.ticks.resized(change.new)
+        if self.engine is None:
+            return
+        if change.name in METRIC_SETTINGS:
+            self._rebuild_wanted()
+        else:
+            self.engine.apply(self._current_thresholds(self.engine))

@@ -1,0 +1,104 @@
+"""Which feed a lab's `feed=` means, and how to open it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pairlab.errors import SettingError
+from pairlab.feeds.base import Feed
+from pairlab.feeds.binance import BinanceFeed
+from pairlab.ticks import Pair
+
+if TYPE_CHECKING:
+    from pairlab.exchange import Recording
+
+__all__ = ["Source", "open_feed", "source_key", "source_name"]
+
+Source = Any
+"""What `PairLab` takes as its feed: a word, a URL, a path or several, a market or a `Feed`."""
+
+DEFAULT_STREAM: Final = "aggTrade"
+
+
+def source_name(source: Source) -> tuple[str, bool]:
+    """Return the name for the screen and whether it is the live market, before it is open."""
+    if isinstance(source, Feed):
+        return source.name, source.real_money
+    if source == "binance":
+        return "BINANCE", True
+    if source == "demo":
+        return "SIMULATED", False
+    if isinstance(source, str) and source.startswith(("ws://", "wss://")):
+        feed = BinanceFeed(Pair("", " "), url=source)
+        return feed.name, feed.real_money
+    # A market of pairlab.exchange, or the path of a recording.
+    return ("SIMULATED" if hasattr(source, "seed") else "RECORDING"), False
+
+
+def source_key(source: Source) -> str:
+    """Return what tells two sources apart, for replacing a lab when its cell is run again."""
+    if isinstance(source, str):
+        return source
+    if isinstance(source, os.PathLike | list | tuple):
+        return str([os.fspath(path) for path in _paths(source)])
+    return f"object {id(source)}"
+
+
+async def open_feed(
+    source: Source, pair: Pair, stream: str | None, stack: contextlib.AsyncExitStack
+) -> Feed:
+    """Open `source` for `pair`; what it needs beside itself lives on `stack`.
+
+    Raises
+    ------
+    SettingError
+        If `source` is none of the things a feed can be.
+    DataError
+        If a recording cannot be read.
+    """
+    if isinstance(source, Feed):
+        return source
+    if source == "binance":
+        return BinanceFeed(pair, stream=stream or DEFAULT_STREAM)
+    if isinstance(source, str) and source.startswith(("ws://", "wss://")):
+        return BinanceFeed(pair, stream=stream or DEFAULT_STREAM, url=source)
+    # Only here does the house open the exchange on localhost: see the contracts in pyproject.toml.
+    from pairlab.exchange import LocalExchange, Recording, SyntheticMarket
+
+    if source == "demo":
+        market = SyntheticMarket(seed=7, symbols=tuple(pair), start_ns=time.time_ns())
+        exchange = await stack.enter_async_context(LocalExchange(market))
+        stream = stream or DEFAULT_STREAM
+        return BinanceFeed(pair, stream=stream, url=exchange.url, name="SIMULATED")
+    if not isinstance(source, SyntheticMarket | Recording):
+        source = await asyncio.to_thread(_recording, source)
+    exchange = await stack.enter_async_context(LocalExchange(source))
+    if stream is None:
+        held = getattr(source, "streams", frozenset())
+        stream = next((s for s in ("aggTrade", "trade", "bookTicker") if s in held), DEFAULT_STREAM)
+    name, _ = source_name(source)
+    return BinanceFeed(pair, stream=stream, url=exchange.url, name=name)
+
+
+def _recording(source: Source) -> Recording:
+    from pairlab.exchange import Recording
+
+    paths = _paths(source)
+    for path in paths:
+        if not Path(path).exists():
+            raise SettingError(
+                "feed",
+                os.fspath(path),
+                "'binance', 'demo', a ws:// or wss:// URL, a recording's path that exists, "
+                "a market of pairlab.exchange, or a Feed",
+            )
+    return Recording(paths, speed=1.0)
+
+
+def _paths(source: Source) -> list[str | os.PathLike[str]]:
+    return [source] if isinstance(source, str | os.PathLike) else list(source)

@@ -1,0 +1,38 @@
+"""What every test gets: recorded data, a loop that must not block, and no task left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from blockbuster import BlockBuster, blockbuster_ctx
+
+
+@pytest.fixture(scope="session")
+def recorded() -> Path:
+    """The folder of real recordings; skips where there is none."""
+    folder = os.environ.get("PAIRLAB_DATA")
+    if not folder:
+        pytest.skip("PAIRLAB_DATA is unset: it names the folder of recorded market data")
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls() -> Iterator[BlockBuster]:
+    """Fail a test whose event loop runs a blocking call of ours."""
+    with blockbuster_ctx(scanned_modules=["pairlab"]) as guard:
+        yield guard
+
+
+@pytest_asyncio.fixture
+async def no_task_left() -> AsyncIterator[None]:
+    """Fail a test that leaves a task on its loop."""
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)
+    left = {task for task in asyncio.all_tasks() - before if not task.done()}
+    assert not left, f"left on the loop: {left}"

@@ -1,0 +1,118 @@
+"""Settings: one validated truth, all or nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pairlab import SettingError
+from pairlab.settings import SETTINGS, Settings
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    assert Settings().values() == {
+        "timeframe": "tick", "window": 50, "hedge": "fixed", "hedge_ratio": 25.0,
+        "price_scale": "linear", "correlation_of": "prices", "entry_z": 2.0, "exit_z": 0.5,
+        "stop_z": None, "min_correlation": 0.7, "max_leg_age_s": 10.0,
+        "require_stationary": False, "max_p_value": 0.05, "adf_lags": 1,
+        "kalman_half_life": 300.0, "cooldown_s": 0.0, "history_rows": 100_000,
+        "ticks_held": 1_000_000,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("window", 9), ("window", 50_001), ("window", 50.5), ("window", "50"), ("window", None),
+        ("window", True), ("entry_z", 0.5), ("entry_z", 0.4), ("entry_z", float("nan")),
+        ("entry_z", float("inf")), ("exit_z", 2.0), ("exit_z", -0.1), ("stop_z", 2.0),
+        ("stop_z", 1.0), ("min_correlation", 1.01), ("hedge", "OLS"), ("hedge_ratio", 0.0),
+        ("hedge_ratio", float("nan")), ("timeframe", "2m"), ("adf_lags", 2),
+        ("require_stationary", 1), ("max_p_value", 0.0), ("kalman_half_life", 0),
+        ("cooldown_s", -1), ("max_leg_age_s", 0), ("history_rows", 10), ("price_scale", "log"),
+    ],
+)  # fmt: skip
+def test_refused_value_is_named_and_the_old_one_stays(name: str, value: Any) -> None:
+    settings = Settings()
+    before = settings.values()
+    with pytest.raises(SettingError) as caught:
+        setattr(settings, name, value)
+    assert caught.value.name in str(caught.value)
+    assert settings.values() == before
+    with pytest.raises(SettingError):
+        Settings(**{name: value})
+
+
+def test_unknown_name_offers_the_closest() -> None:
+    with pytest.raises(SettingError, match="entry_z"):
+        Settings(entri_z=2.0)
+    with pytest.raises(SettingError, match="window"):
+        Settings().windw = 20  # type: ignore[attr-defined]
+
+
+def test_update_is_all_or_nothing_and_may_cross_through_a_contradiction() -> None:
+    settings = Settings()
+    settings.update(entry_z=0.4, exit_z=0.1)  # one by one, entry_z would contradict exit_z
+    assert (settings.entry_z, settings.exit_z) == (0.4, 0.1)
+    before = settings.values()
+    with pytest.raises(SettingError):
+        settings.update(window=100, entry_z=0.05)
+    assert settings.values() == before
+
+
+def test_observers_see_a_change_once_and_none_for_a_refusal() -> None:
+    settings = Settings()
+    seen: list[tuple[str, Any, Any]] = []
+    settings.observe(lambda change: seen.append((change.name, change.old, change.new)))
+    settings.entry_z = 2.5
+    settings.entry_z = 2.5
+    with pytest.raises(SettingError):
+        settings.entry_z = 0.1
+    settings.update(entry_z=3, window=60)
+    assert seen == [("entry_z", 2.0, 2.5), ("entry_z", 2.5, 3.0), ("window", 50, 60)]
+
+
+def test_numpy_numbers_become_plain_ones() -> None:
+    settings = Settings(
+        window=np.int64(60), entry_z=np.float64(2.5), require_stationary=np.bool_(True)
+    )
+    assert type(settings.window) is int
+    assert type(settings.entry_z) is float
+    assert settings.require_stationary is True
+
+
+def test_the_default_ratio_belongs_to_one_pair_in_linear_prices() -> None:
+    with pytest.raises(SettingError, match="hedge_ratio"):
+        Settings(price_scale="log")
+    assert Settings(price_scale="log", hedge_ratio=0.9).hedge_ratio == 0.9
+    assert Settings(price_scale="log", hedge="ols").hedge == "ols"
+    other = Settings(hedge="ols")
+    other.need_own_ratio()
+    with pytest.raises(SettingError, match="hedge_ratio"):
+        other.hedge = "fixed"
+    other.update(hedge="fixed", hedge_ratio=3.0)
+    assert other.hedge == "fixed"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(SETTINGS)),
+        st.one_of(st.floats(), st.integers(), st.text(max_size=5), st.none(), st.booleans()),
+        max_size=4,
+    )
+)
+def test_no_change_ever_leaves_a_contradiction(changes: dict[str, Any]) -> None:
+    settings = Settings()
+    before = settings.values()
+    try:
+        settings.update(**changes)
+    except SettingError:
+        assert settings.values() == before
+    values = settings.values()
+    assert values["exit_z"] < values["entry_z"]
+    assert values["stop_z"] is None or values["stop_z"] > values["entry_z"]
+    assert Settings(**values).values() == values
