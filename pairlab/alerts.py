@@ -180,6 +180,7 @@ class Alert:
         """Return the sentence and every number that decided it, one a line."""
         t, at = self.thresholds, self.at
         stop = "off" if t["stop_z"] is None else f"{t['stop_z']:g}"
+        limits = f"entry {t['entry_z']:g}, exit {t['exit_z']:g}, stop {stop}"
         required = "required" if t["require_stationary"] else "not required"
         ages = f"{plain(at.y_age_s)} s, {plain(at.x_age_s)} s"
         numbers = {
@@ -188,7 +189,7 @@ class Alert:
             "ages": f"{ages} (below {t['max_leg_age_s']:g} s)",
             "β, α": f"{at.hedge_ratio:.6g}, {at.intercept:.6g}",
             "spread": f"{at.spread:.6g} (mean {at.spread_mean:.6g}, std {at.spread_std:.6g})",
-            "z": f"{signed(at.zscore, 4)} (entry {t['entry_z']:g}, exit {t['exit_z']:g}, stop {stop})",
+            "z": f"{signed(at.zscore, 4)} ({limits})",
             "ρ": f"{plain(at.correlation, 4)} (at least {t['min_correlation']:g})",
             "p-value": f"{plain(at.p_value, 4)} (at most {t['max_p_value']:g}, {required})",
             "window": f"{at.filled} of {t['window']} rows",

@@ -1,0 +1,205 @@
+"""A real Chromium in front of real servers, and a second client on their kernels."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.blocking import BlockingKernelClient
+
+SERVER_READY_S = 90.0
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium; skips where there is none."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Screen:
+    """A page, and what its console said."""
+
+    page: Any
+    errors: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def open_page(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Screen]]:
+    """Open an address at a size; every context is closed at the end."""
+    contexts = []
+
+    def opened(url: str, width: int = 1280, height: int = 800) -> Screen:
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, accept_downloads=True
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        screen = Screen(page)
+        page.on(
+            "console",
+            lambda message: screen.errors.append(message.text) if message.type == "error" else None,
+        )
+        page.on("pageerror", lambda error: screen.errors.append(str(error)))
+        page.goto(url)
+        return screen
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+class Server:
+    """A server process whose kernels can be spoken to."""
+
+    def __init__(self, command: list[str], home: Path, ready: str, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.home = home
+        self.runtime = home / "runtime"
+        self.runtime.mkdir(parents=True, exist_ok=True)
+        environment = {
+            **os.environ,
+            "JUPYTER_RUNTIME_DIR": str(self.runtime),
+            "JUPYTER_CONFIG_DIR": str(home / "config"),
+            "JUPYTER_DATA_DIR": str(home / "data"),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            cwd=home,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, args=(ready,), daemon=True)
+        self._reader.start()
+        if not self._ready.wait(SERVER_READY_S) or self.process.poll() is not None:
+            self.stop()
+            raise AssertionError("the server did not start:\n" + "".join(self.lines))
+
+    def _read(self, ready: str) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if ready in line:
+                self._ready.set()
+        self._ready.set()
+
+    def stop(self) -> None:
+        """End it as Ctrl-C does."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+        self._reader.join(5)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    @contextmanager
+    def kernel(self) -> Iterator[Kernel]:
+        """Speak to the newest kernel of this server."""
+        files = sorted(self.runtime.glob("kernel-*.json"), key=lambda p: p.stat().st_mtime)
+        client = BlockingKernelClient(connection_file=str(files[-1]))
+        client.load_connection_file()
+        client.start_channels()
+        client.wait_for_ready(timeout=60)
+        try:
+            yield Kernel(client)
+        finally:
+            client.stop_channels()
+
+
+class Kernel:
+    """Runs code in a kernel that a page is using at the same time."""
+
+    def __init__(self, client: BlockingKernelClient) -> None:
+        self._client = client
+
+    def run(self, code: str, timeout_s: float = 60.0) -> str:
+        """Return what `code` printed; an error in it is an error here."""
+        printed: list[str] = []
+
+        def collect(message: dict[str, Any]) -> None:
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                printed.append(content["text"])
+
+        reply = self._client.execute_interactive(
+            code, timeout=timeout_s, output_hook=collect, allow_stdin=False, store_history=False
+        )
+        assert reply["content"]["status"] == "ok", "\n".join(reply["content"]["traceback"])
+        return "".join(printed).strip()
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """``pairlab demo``, as the README has it."""
+    port = free_port()
+    command = [sys.executable, "-m", "pairlab", "demo", "--no-browser", "--port", str(port)]
+    server = Server(command, tmp_path_factory.mktemp("demo"), "Voila is running at", port)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """JupyterLab on an empty folder."""
+    home = tmp_path_factory.mktemp("jupyter")
+    port = free_port()
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+        f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
+        f"--ServerApp.root_dir={home}", "--LabApp.news_url=", ("--LabApp.check_for_updates_class="
+        "jupyterlab.NeverCheckForUpdate"),
+    ]  # fmt: skip
+    server = Server(command, home, "is running at", port)
+    yield server
+    server.stop()

@@ -1,0 +1,245 @@
+"""The lab on real recordings, through a real WebSocket server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+import warnings
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from pairlab import PairLab, PairlabError, SettingError, WaitTimeoutError
+from pairlab.exchange import LocalExchange, Recording, SyntheticMarket
+from pairlab.ticks import HISTORY_COLUMNS, AlertKind
+from tests.oracles import python_signals, two_pass
+
+pytestmark = pytest.mark.usefixtures("no_task_left")
+
+RECORDED_PAIR = "binance-usdm-trade-20240808"
+TRADES_2024 = {"BTCUSDT": 21_313, "ETHUSDT": 14_076}
+
+
+async def until_ended(lab: PairLab, timeout_s: float = 120.0) -> None:
+    """Wait for the feed of a recording to come to its end."""
+    assert lab._main is not None
+    async with asyncio.timeout(timeout_s):
+        await asyncio.shield(lab._main)
+
+
+async def played(*paths: Path, **options: Any) -> PairLab:
+    """Play recordings to their end as fast as it goes, through the socket."""
+    market = await asyncio.to_thread(Recording, list(paths), speed=None)
+    async with LocalExchange(market) as exchange:
+        lab = PairLab("BTCUSDT", "ETHUSDT", feed=exchange.url, stream="trade", **options)
+        async with lab:
+            await until_ended(lab)
+    return lab
+
+
+@pytest.mark.data
+async def test_recorded_pair_arrives_whole_and_every_row_equals_two_passes(recorded: Path) -> None:
+    lab = await played(recorded / RECORDED_PAIR)
+    ticks, history = lab.ticks(), lab.history()
+    assert ticks["symbol"].value_counts().to_dict() == TRADES_2024
+    for _, leg in ticks.groupby("symbol", observed=True):
+        assert (np.diff(leg["id"]) == 1).all()
+    first = max(np.flatnonzero(ticks["symbol"] == s)[0] for s in TRADES_2024)
+    assert len(history) == len(ticks) - first
+    assert lab.health().ticks == sum(TRADES_2024.values())
+
+    price = ticks["price"].where(ticks["symbol"] == "BTCUSDT").ffill().to_numpy()[first:]
+    other = ticks["price"].where(ticks["symbol"] == "ETHUSDT").ffill().to_numpy()[first:]
+    want = two_pass(price, other, window=50, hedge_ratio=25.0)
+    for name in ("spread", "zscore", "correlation"):
+        got = history[name].to_numpy()
+        assert (np.isnan(got) == np.isnan(want[name])).all(), name
+        seen = ~np.isnan(got)
+        assert seen.mean() > 0.5, name
+        error = np.abs(got[seen] - want[name][seen]) / np.maximum(1, np.abs(want[name][seen]))
+        assert error.max() <= 1e-9, name
+
+
+@pytest.mark.data
+async def test_alerts_follow_the_table(recorded: Path) -> None:
+    lab = await played(recorded / RECORDED_PAIR)
+    rows = lab.rows.view()
+    want = python_signals(rows, lab.settings.values())
+    got = [(alert.time_ns, alert.kind, alert.side) for alert in lab.alert_log.alerts()]
+    assert got == [(rows["time_ns"][i], kind, side) for i, kind, side in want]
+    kinds = {kind for _, kind, _ in got}
+    assert {AlertKind.ENTRY, AlertKind.EXIT, AlertKind.SUPPRESSED} <= kinds
+
+
+@pytest.mark.data
+async def test_insurance_fund_trade_is_counted_and_in_no_price(recorded: Path) -> None:
+    # The 2023 recording has one leg only; the other comes from 2024.
+    eth = recorded / RECORDED_PAIR / "ethusdt_20240808.gz"
+    lab = await played(recorded / "binance-usdm-trade-20230404", eth)
+    prices = lab.ticks().loc[lambda t: t["symbol"] == "BTCUSDT", "price"]
+    assert len(prices) == 12_934
+    assert prices.max() < 28_700
+    assert sum(n for why, n in lab.health().dropped.items() if "INSURANCE" in why.upper()) == 1
+
+
+@contextlib.asynccontextmanager
+async def exchange_process(rate_per_s: float) -> AsyncIterator[str]:
+    """An exchange in a process of its own, which goes on while our loop is blocked."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pairlab.exchange", "--seed", "7", "--rate", str(rate_per_s),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        while "ws://" not in (line := (await process.stdout.readline()).decode()):
+            assert line, "the exchange ended without an address"
+        yield "ws://" + line.split("ws://")[1].split()[0]
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_a_blocked_cell_loses_no_trade() -> None:
+    async with exchange_process(2000) as url:
+        async with PairLab(feed=url, stream="trade") as lab:
+            await lab.wait_async(2_000, 60)
+            before = lab.health()
+            time.sleep(5)  # noqa: ASYNC251  a cell that computes: the loop stands still
+            blocked_until = pd.Timestamp.now("UTC")
+            await lab.wait_async(lab.health().rows + 14_000, 60)
+            after = lab.health()
+        ticks = lab.ticks()
+    assert (ticks["received"] > blocked_until).sum() > 9_000  # and they were made while it stood
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        assert (np.diff(ticks.loc[ticks["symbol"] == symbol, "id"]) == 1).all()
+    assert (before.reconnects, after.reconnects, after.gaps) == (0, 0, 0)
+    assert after.state == "live"
+
+
+async def test_stop_leaves_no_socket_and_stays_readable() -> None:
+    process = psutil.Process()
+    market = SyntheticMarket(seed=3, rate_per_s=2000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        async with LocalExchange(market) as exchange:
+            lab = PairLab(feed=exchange.url)
+            lab.start()
+            lab.start()
+            await lab.wait_async(100, 60)
+            assert lab.health().state == "live"
+            await lab.stop()
+            await lab.stop()
+            port = int(exchange.url.rsplit(":", 1)[1])
+            ours = [
+                c for c in process.net_connections("tcp")
+                if c.raddr and c.raddr.port == port and c.status == psutil.CONN_ESTABLISHED
+            ]  # fmt: skip
+            assert ours == []
+    assert lab.health().state == "stopped"
+    assert len(lab.history()) >= 100
+    assert lab.latest() is not None
+
+
+async def test_a_second_lab_replaces_the_first() -> None:
+    async with LocalExchange(SyntheticMarket(seed=3, rate_per_s=2000)) as exchange:
+        first = PairLab(feed=exchange.url).start()
+        await first.wait_async(100, 60)
+        second = PairLab(feed=exchange.url).start()
+        await second.wait_async(100, 60)
+        assert first.health().state == "stopped"
+        assert second.health().state == "live"
+        other = PairLab(feed=exchange.url, stream="trade").start()
+        await other.wait_async(100, 60)
+        assert second.health().state == "live"  # another stream is another lab
+        await second.stop()
+        await other.stop()
+
+
+async def test_start_needs_a_loop_and_wait_tells_what_is_missing() -> None:
+    with pytest.raises(PairlabError, match="running event loop"):
+        await asyncio.to_thread(PairLab("BTCUSDT", "ETHUSDT").start)
+    async with LocalExchange(SyntheticMarket(seed=3)) as exchange:
+        async with PairLab(feed=exchange.url) as lab:
+            with pytest.raises(WaitTimeoutError, match=r"of 1,000,000 rows after 0.2 s"):
+                await lab.wait_async(1_000_000, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"y": "BTCUSDT", "x": "BTCUSDT"}, "two different symbols"),
+        ({"stream": "trades"}, "aggTrade"),
+        ({"entri_z": 2}, "entry_z"),
+        ({"y": "SOLUSDT"}, "hedge_ratio"),
+        ({"strem": "trade"}, "stream"),
+    ],
+)
+def test_bad_arguments_are_named(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        PairLab(**options)
+
+
+async def test_a_missing_recording_fails_in_plain_words(tmp_path: Path) -> None:
+    async with PairLab(feed=tmp_path / "none.gz") as lab:
+        await until_ended(lab)
+        health = lab.health()
+    assert health.state == "failed"
+    assert "none.gz" in health.detail
+    assert any("none.gz" in entry.message for entry in lab.event_log)
+
+
+async def test_settings_apply_and_are_logged() -> None:
+    async with LocalExchange(SyntheticMarket(seed=3, rate_per_s=4000)) as exchange:
+        async with PairLab(feed=exchange.url, stream="trade") as lab:
+            await lab.wait_async(1_000, 60)
+            lab.settings.entry_z = 1.5
+            lab.settings.window = 80
+            lab.settings.hedge_ratio = 24.0
+            await lab.wait_async(lab.health().rows + 2_000, 60)
+            assert lab._pipeline.fits_settings()
+            history, ticks = lab.history(), lab.ticks()
+    log = lab.alerts()
+    changes = log[log["kind"] == "SETTING"]
+    assert list(changes["setting"]) == ["entry_z", "window", "hedge_ratio"]
+    assert list(changes["old"]) == [2.0, 50, 25.0]
+    # No window mixes two definitions: every row is what the final settings make of the ticks.
+    y = ticks["price"].where(ticks["symbol"] == "BTCUSDT").ffill().to_numpy()[-len(history) :]
+    x = ticks["price"].where(ticks["symbol"] == "ETHUSDT").ffill().to_numpy()[-len(history) :]
+    want = two_pass(y, x, window=80, hedge_ratio=24.0)
+    np.testing.assert_allclose(history["zscore"], want["zscore"], rtol=1e-9, atol=1e-9)
+    numbers = [alert.number for alert in lab.alert_log.alerts()]
+    assert numbers == sorted(set(numbers))
+    times = [alert.time_ns for alert in lab.alert_log.alerts()]
+    assert times == sorted(times), "a rebuild must not alert on the past again"
+
+
+async def test_csv_reads_back_to_the_same_bits(tmp_path: Path) -> None:
+    async with LocalExchange(SyntheticMarket(seed=3, rate_per_s=4000)) as exchange:
+        async with PairLab(feed=exchange.url) as lab:
+            await lab.wait_async(1_000, 60)
+    lab.to_csv(tmp_path / "session.csv")
+    back = pd.read_csv(tmp_path / "session.csv", index_col="time", parse_dates=True)
+    history = lab.history()
+    assert list(back.columns) == list(HISTORY_COLUMNS)
+    assert (back.index.as_unit("ns") == history.index).all()
+    for name in HISTORY_COLUMNS:
+        np.testing.assert_array_equal(back[name].to_numpy(float), history[name].to_numpy(float))
+    assert (tmp_path / "session.csv").read_bytes() == lab.csv_bytes()
+
+
+async def test_history_is_a_picture_of_its_moment() -> None:
+    async with LocalExchange(SyntheticMarket(seed=3, rate_per_s=4000)) as exchange:
+        async with PairLab(feed=exchange.url, history_rows=100) as lab:
+            await lab.wait_async(200, 60)
+            frame = lab.history()
+            kept = frame.copy(deep=True)
+            assert len(frame) == 100
+            await lab.wait_async(lab.health().rows + 500, 60)
+            pd.testing.assert_frame_equal(frame, kept)
