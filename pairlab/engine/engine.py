@@ -1,0 +1,428 @@
+"""`PairEngine`: the kernel with its memory, as Python sees it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pairlab.engine.layout import (
+    BAR,
+    BAR_TIMEFRAMES,
+    BARS_HELD,
+    RING_COLUMNS,
+    SETUP,
+    SIGNAL_FIELDS,
+    fill_setup,
+    new_state,
+)
+from pairlab.errors import DataError, SettingError
+from pairlab.settings import METRIC_SETTINGS, Settings
+from pairlab.ticks import EVENT, NS_PER_S, ROW, TICK, TIMEFRAMES_NS, Records, RowFlag
+
+__all__ = ["PairEngine", "compile_kernel"]
+
+_FIRST_ROWS: Final = 1_024
+_KEPT_ROWS: Final = 262_144
+"""The row buffer is reused up to this size; longer updates get an array of their own."""
+_MAX_BAR_ROWS: Final = 65_536
+
+_NO_EVENTS: Final = np.empty(0, EVENT)
+_COUNTERS: Final = ("not_finite", "not_positive", "unknown_leg", "late")
+_BAR_FIELDS: Final = ("bars_begun", "bars_head", "bars_count")
+
+
+def compile_kernel(progress: Callable[[str], None] | None = None) -> None:
+    """Compile what is not in numba's cache on disk yet; blocks, so call it in a thread.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called with a line of text before each step.
+    """
+    say = progress or (lambda text: None)
+    say("loading the compiler")
+    settings = Settings().values()
+    say("compiling the engine (1 of 2)")
+    engine = PairEngine(values=settings)
+    engine.update(np.zeros(0, TICK))
+    say("compiling the engine (2 of 2)")
+    engine.values["timeframe"] = "1s"
+    engine.seed([NS_PER_S], [1.0], [1.0])
+    say("engine ready")
+
+
+class PairEngine:
+    """The engine alone: ticks in, rows out.
+
+    Every metric costs the same per observation, whatever the window. One engine belongs to one
+    thread at a time: the kernel runs without the GIL.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        A snapshot of it is taken; by default every setting has its default.
+    values : mapping, optional
+        A full snapshot, as `values` of another engine, instead of `settings`.
+    **overrides
+        Settings by name, on top of those.
+
+    Attributes
+    ----------
+    events : numpy.ndarray
+        `pairlab.ticks.EVENT` records of the last `update`; ``row`` counts in its rows.
+    values : dict
+        The settings in force.
+
+    Raises
+    ------
+    SettingError
+        For an unknown setting, or a value out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pairlab.engine import PairEngine
+    >>> from pairlab.ticks import TICK
+    >>> ticks = np.zeros(2, TICK)
+    >>> ticks["leg"] = 0, 1
+    >>> ticks["price"] = 61_279.0, 2_449.49
+    >>> PairEngine(hedge_ratio=25.0).update(ticks)["spread"].round(2).tolist()
+    [41.75]
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        values: Mapping[str, Any] | None = None,
+        **overrides: Any,
+    ) -> None:
+        if values is None:
+            values = (
+                (settings or Settings()).values() if not overrides else _merged(settings, overrides)
+            )
+        from pairlab.engine import kernel  # numba's import takes longer than all of pairlab's
+
+        self._run = kernel.run_ticks
+        self._observe = kernel.observe_prices
+        self.values: dict[str, Any] = dict(values)
+        self._setup = np.zeros(1, SETUP)
+        self._setup["keep_bars"] = 1
+        fill_setup(self._setup, self.values)
+        self._state = new_state()
+        self._ring: NDArray[np.float64] = np.zeros((self.values["window"], RING_COLUMNS))
+        self._bars: Records = np.zeros((len(BAR_TIMEFRAMES), BARS_HELD + 1), BAR)
+        self._rows: Records = np.zeros(_FIRST_ROWS, ROW)
+        self._events: Records = np.zeros(_FIRST_ROWS, EVENT)
+        self._room = _FIRST_ROWS
+        self._per_tick = self._setup[0]["timeframe_ns"] == 0
+        self.events: Records = _NO_EVENTS
+
+    def update(self, ticks: Records) -> Records:
+        """Consume ticks; return the rows they made.
+
+        Parameters
+        ----------
+        ticks : numpy.ndarray
+            1-D array of `pairlab.ticks.TICK`, in the order in which they happened, of any length.
+
+        Returns
+        -------
+        numpy.ndarray
+            `pairlab.ticks.ROW` records: one per accepted tick (one per closed bar at bar
+            timeframes) once both legs have traded. **May be a view that the next update
+            overwrites**: copy what is to be kept.
+
+        Raises
+        ------
+        DataError
+            If it is not such an array.
+        """
+        try:
+            fits = ticks.dtype is TICK and ticks.flags.carray and ticks.ndim == 1
+        except AttributeError:
+            fits = False
+        if not fits:
+            ticks = _as_ticks(ticks)
+        if len(ticks) > self._room or not self._per_tick:
+            return self._update_long(ticks)
+        _, made, happened = self._run(
+            ticks, 0, self._state, self._setup, self._ring, self._bars, self._rows, self._events
+        )
+        self.events = self._events[:happened] if happened else _NO_EVENTS
+        return self._rows[:made]
+
+    def _update_long(self, ticks: Records) -> Records:
+        rows, events = self._buffers(len(ticks) if self._per_tick else 0)
+        start = 0
+        all_rows: list[Records] = []
+        all_events: list[Records] = []
+        count = 0
+        while True:
+            start, made, happened = self._run(
+                ticks, start, self._state, self._setup, self._ring, self._bars, rows, events
+            )
+            if start == len(ticks) and not all_rows:
+                self.events = events[:happened] if happened else _NO_EVENTS
+                return rows[:made]
+            # Bars: one tick can close many, so that the rows come in parts.
+            all_rows.append(rows[:made].copy())
+            all_events.append(events[:happened].copy())
+            all_events[-1]["row"] += count
+            count += made
+            if start == len(ticks):
+                self.events = np.concatenate(all_events)
+                return np.concatenate(all_rows)
+
+    def _buffers(self, wanted: int) -> tuple[Records, Records]:
+        if not self._per_tick and self._room < _MAX_BAR_ROWS:
+            wanted = max(wanted, self._room)
+        if wanted > self._room:
+            if wanted > _KEPT_ROWS:
+                return np.empty(wanted, ROW), np.empty(wanted, EVENT)
+            self._room = max(wanted, min(2 * self._room, _KEPT_ROWS))
+            self._rows = np.zeros(self._room, ROW)
+            self._events = np.zeros(self._room, EVENT)
+        return self._rows, self._events
+
+    def seed(self, time_ns: ArrayLike, y: ArrayLike, x: ArrayLike) -> Records:
+        """Warm the window with closes of bars from before the first tick.
+
+        Parameters
+        ----------
+        time_ns : array_like of int
+            Close times, ns since 1970 UTC, ascending multiples of the timeframe.
+        y, x : array_like of float
+            Closes of both legs, finite and positive.
+
+        Returns
+        -------
+        numpy.ndarray
+            `pairlab.ticks.ROW` records, flagged SEEDED; there are no events.
+
+        Raises
+        ------
+        DataError
+            At the tick timeframe, after a tick, or for closes that cannot be used.
+        """
+        length = TIMEFRAMES_NS[self.values["timeframe"]]
+        if length == 0:
+            raise DataError("seed() warms bar timeframes; timeframe is 'tick'")
+        state = self._state[0]
+        if state["y_seen"] or state["x_seen"]:
+            raise DataError("seed() comes before the first tick, and once")
+        times = np.array(time_ns, np.int64, ndmin=1)
+        closes = [np.array(leg, np.float64, ndmin=1) for leg in (y, x)]
+        if times.ndim != 1 or any(leg.shape != times.shape for leg in closes):
+            shapes = ", ".join(str(a.shape) for a in (times, *closes))
+            raise DataError(f"seed() wants three arrays of one length, not of shapes {shapes}")
+        for name, leg in zip("yx", closes, strict=True):
+            if not (np.isfinite(leg) & (leg > 0)).all():
+                raise DataError(f"seed(): every {name} must be finite and above zero")
+        if (np.diff(times) <= 0).any() or (times % length).any():
+            raise DataError(
+                f"seed(): times must ascend and be multiples of {self.values['timeframe']}"
+            )
+        rows = np.zeros(len(times), ROW)
+        if not len(times):
+            return rows
+        # The closes' own trade times are not known; the bar's close is the best that can be said.
+        self._observe(times, *closes, self._state, self._setup, self._ring, rows)
+        rows["flags"] |= int(RowFlag.SEEDED)
+        rows["y_age_s"] = rows["x_age_s"] = 0.0
+        for name in ("time_ns", "y_time_ns", "x_time_ns"):
+            state[name] = times[-1]
+        state["y_seen"] = state["x_seen"] = 1
+        state["bar_end_ns"] = times[-1] + length
+        return rows
+
+    def provisional(self) -> Records | None:
+        """Return the row that the forming bar would make if it closed now, in an array of one.
+
+        Nothing changes by it. It is None at the tick timeframe, where every row is final, and
+        until both legs have traded.
+        """
+        state = self._state
+        if self._per_tick or not (state["y_seen"][0] and state["x_seen"][0]):
+            return None
+        saved = state.copy()
+        slot = int(state["head"][0])
+        replaced = self._ring[slot].copy()
+        row = np.zeros(1, ROW)
+        try:
+            self._observe(
+                state["bar_end_ns"].copy(),
+                state["y_price"].copy(),
+                state["x_price"].copy(),
+                state,
+                self._setup,
+                self._ring,
+                row,
+            )
+        finally:
+            state[:] = saved
+            self._ring[slot] = replaced
+        return row
+
+    def apply(self, values: Mapping[str, Any]) -> None:
+        """Take changed thresholds and filters over, from the next tick on.
+
+        Raises
+        ------
+        SettingError
+            If a setting changed that defines a metric: that takes `rebuilt`.
+        """
+        for name in sorted(METRIC_SETTINGS):
+            if values[name] != self.values[name]:
+                raise SettingError(
+                    name, values[name], f"it defines a metric ({self.values[name]!r}): use rebuilt"
+                )
+        self.values = dict(values)
+        fill_setup(self._setup, self.values)
+
+    def rebuilt(
+        self,
+        values: Mapping[str, Any],
+        ticks: Records,
+        seeds: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
+    ) -> tuple[PairEngine, Records]:
+        """Return a fresh engine under other settings, and the rows that the ticks held give.
+
+        It reads nothing of this engine but the signal's state, and so can run in a thread while
+        this one goes on. The new engine's signal machine stands still, with this one's position
+        in every row and no events, until `adopt_signal`: feed it the ticks that came meanwhile,
+        then let it adopt, then use it.
+
+        Parameters
+        ----------
+        values : mapping
+            Every setting, as `pairlab.settings.Settings.values` gives them.
+        ticks : numpy.ndarray
+            `pairlab.ticks.TICK` records still held.
+        seeds : tuple of array_like, optional
+            Arguments of `seed`, from before the first of the ticks.
+        """
+        engine = PairEngine(values=values)
+        engine._setup["muted"] = 1
+        engine._setup["keep_bars"] = 0
+        engine._take_signal(self)
+        parts = []
+        if seeds is not None and not engine._per_tick:
+            parts.append(engine.seed(*seeds))
+        parts.append(engine.update(ticks))
+        return engine, parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def adopt_signal(self, old: PairEngine) -> None:
+        """Take over, once both engines have seen the same ticks, all that outlives a rebuild.
+
+        That is position, lock, cooldown and what was suppressed; the counts of dropped and late
+        ticks; and the bars, which no setting changes. Signals go on from here.
+        """
+        self._take_signal(old)
+        mine, its = self._state[0], old._state[0]
+        for name in (*_COUNTERS, *_BAR_FIELDS):
+            mine[name] = its[name]
+        self._bars = old._bars
+        self._setup["muted"] = 0
+        self._setup["keep_bars"] = 1
+
+    def _take_signal(self, old: PairEngine) -> None:
+        mine = self._state[0]
+        for name, value in old.signal_state.items():
+            mine[name] = value
+
+    @property
+    def signal_state(self) -> dict[str, int]:
+        """Position, lock, cooldown and what was suppressed."""
+        state = self._state[0]
+        return {name: int(state[name]) for name in SIGNAL_FIELDS}
+
+    def bars(self, timeframe: str) -> Records:
+        """Return the closed bars of a timeframe that are held, oldest first.
+
+        Parameters
+        ----------
+        timeframe : {"1s", "5s", "1m", "5m", "15m", "1h"}
+            Any but ``"tick"``, whatever the engine's own.
+
+        Returns
+        -------
+        numpy.ndarray
+            `pairlab.engine.layout.BAR` records at their close times: open, high, low, close and
+            volume per leg. A bar in which a leg did not trade carries its last price and has
+            volume 0; prices are NaN until the leg has traded.
+        """
+        if timeframe not in BAR_TIMEFRAMES:
+            known = ", ".join(repr(name) for name in BAR_TIMEFRAMES)
+            raise DataError(f"there are no bars of {timeframe!r}: one of {known}")
+        level = BAR_TIMEFRAMES.index(timeframe)
+        head = int(self._state[0]["bars_head"][level])
+        count = int(self._state[0]["bars_count"][level])
+        slots = (head - count + np.arange(count)) % (BARS_HELD + 1)
+        bars: Records = self._bars[level, slots]
+        for leg in "yx":
+            np.maximum(bars[f"{leg}_volume"], 0.0, out=bars[f"{leg}_volume"])
+        return bars
+
+    def mark_gap(self) -> None:
+        """Let the next row say that trades are missing before it."""
+        self._state["gap"] = 1
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Ticks that were counted and changed nothing else, by reason."""
+        state = self._state[0]
+        return {name.replace("_", " "): int(state[name]) for name in _COUNTERS[:3]}
+
+    @property
+    def late(self) -> int:
+        """Ticks at bar timeframes that were older than the forming bar; they counted in it."""
+        return int(self._state[0]["late"])
+
+    @property
+    def kalman_warning(self) -> str | None:
+        """What is wrong with the Kalman hedge's memory, in words, or None."""
+        state, half_life = self._state[0], self.values["kalman_half_life"]
+        if self.values["hedge"] != "kalman" or state["count"] < 2 * half_life:
+            return None
+        before = state["h_aa"] - state["h_a"] ** 2
+        both = state["h_ab"] - state["h_a"] * state["h_b"]
+        variance = state["h_bb"] - state["h_b"] ** 2
+        if before > 0 and both > 0:
+            slope = min(both / before, 1 - 1e-12)
+            seen = -math.log(2.0) / math.log(slope)
+            if seen > half_life / 3:
+                return (
+                    f"the spread's half-life ({seen:.0f} observations) is too long for "
+                    f"kalman_half_life = {half_life:g}: raise it to {3 * seen:.0f} or more"
+                )
+        if state["ols_count"] > 0 and variance < 0.1 * state["h_ols"]:
+            return (
+                f"kalman_half_life = {half_life:g} is so short that the hedge follows the spread "
+                "itself: what is left to trade has less than a tenth of its variance; raise it"
+            )
+        return None
+
+
+def _merged(settings: Settings | None, overrides: dict[str, Any]) -> dict[str, Any]:
+    base = settings.values() if settings is not None else {}
+    return Settings(**{**base, **overrides}).values()
+
+
+def _as_ticks(ticks: Any) -> Records:
+    """Return ticks as the kernel reads them, or say why they are none."""
+    if not isinstance(ticks, np.ndarray) or ticks.dtype != TICK or ticks.ndim != 1:
+        given = (
+            f"an array of {ticks.dtype} with {ticks.ndim} dimensions"
+            if isinstance(ticks, np.ndarray)
+            else type(ticks).__name__
+        )
+        raise DataError(f"ticks must be a 1-D numpy array of pairlab.TICK, not {given}")
+    # Another byte layout or read-only memory would be another compilation.
+    fresh = np.empty(len(ticks), TICK)
+    fresh[:] = ticks
+    return fresh

@@ -1,0 +1,326 @@
+"""The one kernel that live, replay, `analyze` and the backtest share: ticks in, rows out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pairlab.engine.bars import add_to_bars, roll_bars
+from pairlab.engine.cointegration import half_life, mackinnon_p, spread_tests
+from pairlab.engine.compiled import DIGEST, kernel, piece
+from pairlab.engine.hedge import kalman_start, kalman_step, ols
+from pairlab.engine.layout import EMPTY_BARS_MAX, FIXED, KALMAN
+from pairlab.engine.moments import minus_product, must_resum, noise_floor, resum, slide
+from pairlab.engine.signal import decide
+from pairlab.ticks import RowFlag, Stationary
+
+__all__ = ["observe_prices", "run_ticks"]
+
+_WARMING = int(RowFlag.WARMING)
+_FLAT_SPREAD = int(RowFlag.FLAT_SPREAD)
+_FLAT_Y = int(RowFlag.FLAT_Y)
+_FLAT_X = int(RowFlag.FLAT_X)
+_GAP_BEFORE = int(RowFlag.GAP_BEFORE)
+_UNKNOWN = int(Stationary.NOT_ENOUGH_DATA)
+_NS = 1e-9
+
+
+@piece
+def observe(s: Any, p: Any, ring: NDArray[Any], row: Any, time_ns: int) -> None:
+    """Make one observation of the last prices and write its row, all but the position."""
+    n = p.window
+    y, x = s.y_price, s.x_price
+    row.time_ns = time_ns
+    row.received_ns = s.received_ns
+    row.y, row.x = y, x
+    row.y_age_s = (time_ns - s.y_time_ns) * _NS
+    row.x_age_s = (time_ns - s.x_time_ns) * _NS
+    flags = 0
+    if s.gap != 0:
+        flags = _GAP_BEFORE
+        s.gap = 0
+    if p.log_prices != 0:
+        y, x = math.log(y), math.log(x)
+
+    begun = s.count > 0
+    newest = s.head - 1 if s.head > 0 else n - 1
+    s.run_y = s.run_y + 1 if begun and ring[newest, 0] == y else 1
+    s.run_x = s.run_x + 1 if begun and ring[newest, 1] == x else 1
+    flat_y = s.run_y >= n
+    flat_x = s.run_x >= n
+    deviation = 0.0
+    if p.hedge == KALMAN:
+        if not begun:
+            kalman_start(s, p, y, x)
+        spread, deviation = kalman_step(s, p, y, x, flat_y and flat_x)
+    elif p.hedge == FIXED:
+        spread = minus_product(y, p.hedge_ratio, x)
+    else:
+        spread = math.nan
+    s.run_s = s.run_s + 1 if begun and s.spread == spread else 1
+    s.spread = spread
+
+    full = s.count >= n
+    if full:
+        slide(s, p, ring, y, x, spread)
+    ring[s.head, 0] = y
+    ring[s.head, 1] = x
+    ring[s.head, 2] = spread if p.hedge == KALMAN else 0.0
+    s.head = s.head + 1 if s.head + 1 < n else 0
+    s.count += 1
+    s.since += 1
+    if full:
+        if must_resum(s, p):
+            resum(s, p, ring)
+    elif s.count == n:
+        resum(s, p, ring)
+
+    row.filled = min(s.count, n)
+    row.hedge_ratio = p.hedge_ratio if p.hedge == FIXED else math.nan
+    row.intercept = 0.0 if p.hedge == FIXED else math.nan
+    row.spread = spread if p.hedge == FIXED else math.nan
+    row.spread_mean = row.spread_std = row.zscore = row.correlation = math.nan
+    row.adf_stat = row.p_value = row.half_life = math.nan
+    row.stationary = _UNKNOWN
+    if s.count < n:
+        row.flags = flags | _WARMING
+        return
+    flags |= _measure(s, p, ring, row, y, x, deviation)
+    row.flags = flags
+
+
+@piece
+def _measure(
+    s: Any, p: Any, ring: NDArray[Any], row: Any, y: float, x: float, deviation: float
+) -> int:
+    """Write everything a full window gives; return its flatness flags."""
+    n = p.window
+    flat_y = s.run_y >= n
+    flat_x = s.run_x >= n
+    flags = (_FLAT_Y if flat_y else 0) | (_FLAT_X if flat_x else 0)
+    if p.of_returns != 0:
+        m = n - 1
+        flags |= _correlate(
+            row, m, s.q, s.r, s.qq, s.rr, s.qr, flat_y, flat_x, 16.0 * 2.0**-104 * m
+        )
+    else:
+        _correlate(row, n, s.u, s.v, s.uu, s.vv, s.uv, flat_y, flat_x, 0.0)
+
+    v_last = x - s.x0
+    w_last = (y - s.y0) - s.b0 * v_last
+    a = b = s_ee = gamma = math.nan
+    if p.hedge == FIXED:
+        a, b = s.w / n, 0.0
+        s_ee = s.ww - s.w * s.w / n
+    elif not flat_x:
+        beta, alpha, a, b, s_ee = ols(s, n)
+        row.hedge_ratio, row.intercept = beta, alpha
+    flat_spread = (flat_y and flat_x) or s_ee <= noise_floor(s, p)
+    if p.hedge == FIXED:
+        flat_spread = flat_spread or s.run_s >= n
+        row.spread_mean = s.c0 + a
+        row.spread_std = 0.0 if flat_spread else math.sqrt(s_ee / (n - 1))
+        if not flat_spread:
+            row.zscore = (w_last - a) / row.spread_std
+    elif p.hedge == KALMAN:
+        flat_spread = _measure_kalman(s, p, row, deviation, s_ee, flat_spread)
+    elif not flat_x:
+        row.spread = row.spread_mean = row.spread_std = 0.0
+        if not flat_spread:
+            row.spread = w_last - a - b * v_last
+            row.spread_std = math.sqrt(s_ee / (n - 1))
+            row.zscore = row.spread / row.spread_std
+    if flat_spread:
+        flags |= _FLAT_SPREAD
+
+    if s_ee > noise_floor(s, p) and not flat_spread:
+        row.adf_stat, gamma = spread_tests(s, p, ring, a, b, s_ee)
+        if p.hedge == KALMAN:
+            gamma = _innovations_gamma(s, n, ring)
+        row.p_value = mackinnon_p(row.adf_stat, 1 if p.hedge == FIXED else 2)
+        row.half_life = half_life(gamma)
+        if not math.isnan(row.p_value):
+            row.stationary = 1 if row.p_value <= p.max_p_value else 0
+    return flags
+
+
+@piece
+def _correlate(
+    row: Any,
+    n: int,
+    q: float,
+    r: float,
+    qq: float,
+    rr: float,
+    qr: float,
+    flat_y: bool,
+    flat_x: bool,
+    noise: float,
+) -> int:
+    """Write the correlation of two series from their sums; return flags for flat ones."""
+    s_qq = qq - q * q / n
+    s_rr = rr - r * r / n
+    flat_y = flat_y or not s_qq > noise
+    flat_x = flat_x or not s_rr > noise
+    if not (flat_y or flat_x):
+        value = (qr - q * r / n) / (math.sqrt(s_qq) * math.sqrt(s_rr))
+        row.correlation = min(max(value, -1.0), 1.0)
+    return (_FLAT_Y if flat_y else 0) | (_FLAT_X if flat_x else 0)
+
+
+@piece
+def _measure_kalman(s: Any, p: Any, row: Any, deviation: float, s_ee: float, still: bool) -> bool:
+    """Write the filtered hedge and its innovation; return whether that is flat."""
+    row.hedge_ratio = s.k_beta * (s.k_y / s.k_x)
+    row.intercept = s.k_alpha * s.k_y
+    row.spread = s.spread
+    row.spread_mean = 0.0
+    row.spread_std = deviation
+    if s_ee >= 0.0:
+        scaled = s_ee / ((p.window - 1) * s.k_y * s.k_y)
+        s.ols_count += 1
+        weight = max(1.0 / s.ols_count, math.log(2.0) / (10.0 * p.kalman_half_life))
+        s.h_ols += weight * (scaled - s.h_ols)
+    flat = s.run_s >= p.window or (s.run_y >= p.window and s.run_x >= p.window)
+    if not flat:
+        row.zscore = s.spread / deviation
+    return flat
+
+
+@piece
+def _innovations_gamma(s: Any, n: int, ring: NDArray[Any]) -> float:
+    """Return γ of Δi = c + γ i₋₁ over the window's innovations."""
+    first = ring[s.head, 2] - s.i0
+    last = ring[s.head - 1 if s.head > 0 else n - 1, 2] - s.i0
+    m = n - 1
+    level = (s.i - last) / m
+    step = (last - first) / m
+    h = 0.5 * ((last - first) * (last + first) - s.di) - m * level * step
+    a = (s.ii - last * last) - m * level * level
+    return h / a if a > 0.0 else math.nan
+
+
+@piece
+def _emit(
+    s: Any, p: Any, ring: NDArray[Any], row: Any, events: NDArray[Any], at: int, k: int, t: int
+) -> int:
+    """Observe, decide; return how many events there are now."""
+    observe(s, p, ring, row, t)
+    if decide(s, p, row, events[k]) != 0:
+        events[k].row = at
+        return k + 1
+    return k
+
+
+def _make_run(digest: int) -> Callable[..., tuple[int, int, int]]:
+    @kernel
+    def run_ticks(
+        ticks: NDArray[Any],
+        start: int,
+        state: NDArray[Any],
+        setup: NDArray[Any],
+        ring: NDArray[Any],
+        bars: NDArray[Any],
+        rows: NDArray[Any],
+        events: NDArray[Any],
+    ) -> tuple[int, int, int]:
+        """Consume ticks from `start` on until they end or `rows` is full.
+
+        Returns
+        -------
+        tuple[int, int, int]
+            Index of the first tick not consumed, rows and events written.
+        """
+        s = state[0]
+        p = setup[0]
+        s.source = digest
+        length = p.timeframe_ns
+        made = 0
+        k = 0
+        for i in range(start, len(ticks)):
+            tick = ticks[i]
+            leg = tick.leg
+            price = tick.price
+            if not math.isfinite(price):
+                s.not_finite += 1
+                continue
+            if price <= 0.0:
+                s.not_positive += 1
+                continue
+            if leg != 0 and leg != 1:
+                s.unknown_leg += 1
+                continue
+            time_ns = tick.time_ns
+            if length > 0:
+                if s.bar_end_ns == 0:
+                    s.bar_end_ns = (time_ns // length + 1) * length
+                if time_ns >= s.bar_end_ns:
+                    s.received_ns = tick.received_ns
+                    empty = (time_ns - s.bar_end_ns) // length
+                    while time_ns >= s.bar_end_ns:
+                        if s.y_seen != 0 and s.x_seen != 0:
+                            if made == len(rows):
+                                return i, made, k
+                            k = _emit(s, p, ring, rows[made], events, made, k, s.bar_end_ns)
+                            made += 1
+                        s.bar_end_ns += length
+                        if empty > EMPTY_BARS_MAX:
+                            s.bar_end_ns += (empty - EMPTY_BARS_MAX) * length
+                            s.gap = 1
+                            empty = EMPTY_BARS_MAX
+                elif time_ns < s.bar_end_ns - length:
+                    s.late += 1
+            elif made == len(rows):
+                return i, made, k
+            if p.keep_bars != 0:
+                roll_bars(s, bars, time_ns)
+                add_to_bars(s, bars, leg, price, tick.quantity)
+            if time_ns > s.time_ns or (s.y_seen == 0 and s.x_seen == 0):
+                s.time_ns = time_ns
+            if leg == 0:
+                s.y_price = price
+                if s.y_seen == 0 or time_ns > s.y_time_ns:
+                    s.y_time_ns = time_ns
+                s.y_seen = 1
+            else:
+                s.x_price = price
+                if s.x_seen == 0 or time_ns > s.x_time_ns:
+                    s.x_time_ns = time_ns
+                s.x_seen = 1
+            if length == 0 and s.y_seen != 0 and s.x_seen != 0:
+                s.received_ns = tick.received_ns
+                k = _emit(s, p, ring, rows[made], events, made, k, s.time_ns)
+                made += 1
+        return len(ticks), made, k
+
+    return run_ticks
+
+
+def _make_observe(digest: int) -> Callable[..., None]:
+    @kernel
+    def observe_prices(
+        times_ns: NDArray[Any],
+        y: NDArray[Any],
+        x: NDArray[Any],
+        state: NDArray[Any],
+        setup: NDArray[Any],
+        ring: NDArray[Any],
+        rows: NDArray[Any],
+    ) -> None:
+        """Make an observation of each pair of prices; the signal machine stands still."""
+        s = state[0]
+        s.source = digest
+        for i in range(len(times_ns)):
+            s.y_price = y[i]
+            s.x_price = x[i]
+            observe(s, setup[0], ring, rows[i], times_ns[i])
+            rows[i].position = s.position
+
+    return observe_prices
+
+
+run_ticks = _make_run(DIGEST)
+observe_prices = _make_observe(DIGEST)
