@@ -1,1 +1,1 @@
-"""Where ticks come from: wire format, Binance connection, REST."""
+"""Where ticks come from: wire format, sequence, Binance connection, REST."""

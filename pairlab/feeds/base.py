@@ -43,6 +43,19 @@ class FeedHealth:
         the first tick.
     bad_frames : tuple of str
         The last few frames that could not be read, shortened, for inspection.
+    lag_p50_ms, lag_p99_ms : float
+        Quantiles of the lag over the last ticks (8,192 at most); NaN before the first.
+    clock_offset_ms : float
+        This machine's clock minus the exchange's; NaN while unknown.
+    loop_lag_ms : float
+        Longest time the event loop was late in the last ten seconds: a cell that blocks shows
+        here, a feed that is behind shows in the lag alone.
+    held : int
+        Ticks held back behind a hole that is being filled.
+    repaired : int
+        Trades fetched to fill holes.
+    attempts : int
+        Connections tried, the first one included.
     """
 
     state: FeedState
@@ -54,6 +67,13 @@ class FeedHealth:
     missing: int = 0
     lag_ms: float = float("nan")
     bad_frames: tuple[str, ...] = ()
+    lag_p50_ms: float = float("nan")
+    lag_p99_ms: float = float("nan")
+    clock_offset_ms: float = float("nan")
+    loop_lag_ms: float = 0.0
+    held: int = 0
+    repaired: int = 0
+    attempts: int = 0
 
 
 @runtime_checkable

@@ -1,0 +1,115 @@
+"""From the sequencer to the sink in batches, and the feed's words to the log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from pairlab.feeds.base import Log, Sink
+from pairlab.feeds.sequence import Sequencer
+from pairlab.ticks import TICK, LogEntry, LogLevel
+
+__all__ = ["Journal", "Outbox"]
+
+_REPEAT_S = 10.0  # the same kind of line at most so often
+
+
+class Journal:
+    """Writes log lines, and counts instead of repeating one that comes in a flood.
+
+    Parameters
+    ----------
+    log : callable
+        Takes a `LogEntry`.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._said: dict[str, float] = {}
+        self._withheld: Counter[str] = Counter()
+
+    def say(self, level: LogLevel, message: str, *, kind: str = "") -> None:
+        """Write a line; of the same `kind`, at most one in ten seconds."""
+        if kind:
+            now = time.monotonic()
+            if now - self._said.get(kind, -_REPEAT_S) < _REPEAT_S:
+                self._withheld[kind] += 1
+                return
+            self._said[kind] = now
+            if more := self._withheld.pop(kind, 0):
+                message = f"{message} ({more:,} more like this since the last line)"
+        self._log(LogEntry(time.time_ns(), level, message))
+
+
+class Outbox:
+    """Hands ticks to the sink, as many at once as arrived together.
+
+    The websockets library's ``recv`` does not suspend while frames are queued, so a callback
+    scheduled with the first tick of a burst runs when the whole burst has been read.
+
+    Parameters
+    ----------
+    sequencer : Sequencer
+        Where the ticks come from.
+    sink : callable
+        Takes arrays of `pairlab.TICK`.
+    on_gap : callable
+        Takes the number of missing trades, right before the first tick after the hole.
+    journal : Journal
+        Where a sink that raises is reported.
+
+    Attributes
+    ----------
+    due : bool
+        Whether a flush is scheduled.
+    ticks : int
+        Ticks handed on.
+    refused : int
+        Ticks that the sink refused with an exception.
+    """
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        sink: Sink,
+        on_gap: Callable[[int], None],
+        journal: Journal,
+    ) -> None:
+        self.due = False
+        self.ticks = 0
+        self.refused = 0
+        self._sequencer = sequencer
+        self._sink = sink
+        self._on_gap = on_gap
+        self._journal = journal
+        self._loop = asyncio.get_running_loop()
+
+    def schedule(self) -> None:
+        """Flush as soon as the loop is free."""
+        self.due = True
+        self._loop.call_soon(self._flush_due)
+
+    def flush(self) -> None:
+        """Hand on what is due, now."""
+        for missing, ticks in self._sequencer.take():
+            try:
+                if missing:
+                    self._on_gap(missing)
+                self._sink(np.array(ticks, dtype=TICK))
+                self.ticks += len(ticks)
+            except Exception as error:
+                # The stream must outlive a fault in what is built on it, and the fault be seen.
+                self.refused += len(ticks)
+                self._journal.say(
+                    "error",
+                    f"{len(ticks):,} ticks could not be processed: {error!r}",
+                    kind="sink",
+                )
+
+    def _flush_due(self) -> None:
+        self.due = False
+        self.flush()

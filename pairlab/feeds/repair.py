@@ -1,0 +1,184 @@
+"""Fetches the trades that a hole lacks, within the exchange's budget and a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from pairlab.errors import FeedError
+from pairlab.feeds.delivery import Journal, Outbox
+from pairlab.feeds.limits import Timeouts
+from pairlab.feeds.rest import PAGE_TRADES, RestClient, RestTrade
+from pairlab.feeds.sequence import Hole, Sequencer
+from pairlab.feeds.wire import TickTuple
+from pairlab.ticks import Pair
+
+__all__ = ["Repairer"]
+
+_INF = float("inf")
+_NS_PER_MS = 1_000_000
+_FIRST_WAIT_S = 0.1  # REST can be a moment behind the stream
+_MOST_WAIT_S = 5.0
+_LEAST_TRIES = 2  # before the deadline counts: a blocked loop may have eaten it
+_CONFIRM_S = 1.0  # silence of a leg after a reconnect, before REST is asked whether it traded
+_OVERLAP_GRACE_S = 1.0  # two connections overlap: the older one may still bring it
+
+
+class Repairer:
+    """Watches the sequencer's holes, one task a leg.
+
+    Parameters
+    ----------
+    pair : Pair
+        The symbols to ask for.
+    sequencer : Sequencer
+        Whose holes are filled.
+    outbox : Outbox
+        Flushed when a hole has closed.
+    rest : RestClient
+        What is asked.
+    journal : Journal
+        Told of every hole that stays.
+    timeouts : Timeouts
+        Grace and deadline.
+    repairable : bool
+        False for streams whose ids REST does not know.
+    links : callable
+        Returns how many connections are open.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        sequencer: Sequencer,
+        outbox: Outbox,
+        rest: RestClient,
+        journal: Journal,
+        timeouts: Timeouts,
+        *,
+        repairable: bool,
+        links: Callable[[], int],
+    ) -> None:
+        self._pair = pair
+        self._sequencer = sequencer
+        self._outbox = outbox
+        self._rest = rest
+        self._journal = journal
+        self._timeouts = timeouts
+        self._repairable = repairable
+        self._links = links
+        self._wake = (asyncio.Event(), asyncio.Event())
+
+    def notice(self) -> None:
+        """Look at the holes again: one has opened."""
+        for event in self._wake:
+            event.set()
+
+    async def run(self, leg: int) -> None:
+        """Fill the holes of one leg, one after the other, until cancelled."""
+        tries, tried_hole = 0, -1
+        while True:
+            holes = self._sequencer.holes()
+            if self._sequencer.full and holes and holes[0].leg != leg:
+                # To fill this leg's hole would only add to what waits for the other one.
+                await asyncio.sleep(_FIRST_WAIT_S)
+                continue
+            hole = next((h for h in holes if h.leg == leg), None)
+            silent = next((u for u in self._sequencer.unsure() if u[0] == leg), None)
+            if hole is None and silent is None:
+                self._wake[leg].clear()
+                tries = 0
+                await self._wake[leg].wait()
+                continue
+            if hole is None:
+                if silent is not None:
+                    await self._confirm(leg, silent[1], silent[2])
+                continue
+            if hole.last != tried_hole:
+                tried_hole, tries = hole.last, 0
+            pause_s = await self._work_on(hole, tries)
+            tries += pause_s >= 0
+            self._outbox.flush()
+            if pause_s > 0:
+                await asyncio.sleep(pause_s)
+
+    async def _work_on(self, hole: Hole, tries: int) -> float:
+        """Try once; return the seconds to wait before the next try, negative if none was made."""
+        age_s = time.monotonic() - hole.since_s
+        overlap = self._links() > 1
+        grace_s = _OVERLAP_GRACE_S if overlap else self._timeouts.repair_grace_s
+        if age_s < grace_s:
+            await asyncio.sleep(min(grace_s - age_s, self._timeouts.repair_grace_s or grace_s))
+            return -1.0
+        if not self._repairable:
+            self._give_up(hole, "raw trades cannot be fetched without an API key")
+            return -1.0
+        if age_s > self._timeouts.repair_s and tries >= _LEAST_TRIES:
+            self._give_up(hole, f"REST did not bring them within {self._timeouts.repair_s:g} s")
+            return -1.0
+        size = hole.last - hole.first + 1
+        patience_s = max(self._timeouts.repair_s - age_s, self._timeouts.rest_s)
+        try:
+            # Waiting for the budget, or out a Retry-After, must not hold ticks for ever either.
+            async with asyncio.timeout(patience_s):
+                page = await self._rest.agg_trades(
+                    self._pair[hole.leg], hole.first, min(size, PAGE_TRADES)
+                )
+        except (FeedError, TimeoutError) as error:
+            why = str(error) or "REST is rationed"
+            self._journal.say("warning", f"missing trades wait: {why}", kind="repair")
+            return self._pause_s(tries)
+        news = self._sequencer.fill(hole.leg, self._ticks(page, hole.leg))
+        if news and len(page) >= PAGE_TRADES:
+            return 0.0
+        return 0.0 if news >= size else self._pause_s(tries)
+
+    async def _confirm(self, leg: int, next_id: int, since_s: float) -> None:
+        """Ask REST whether a leg that is silent since a reconnect has traded meanwhile."""
+        if self._links() == 0 or time.monotonic() - since_s < _CONFIRM_S:
+            await asyncio.sleep(min(_CONFIRM_S, self._timeouts.repair_grace_s + 0.05))
+            return
+        try:
+            async with asyncio.timeout(self._timeouts.repair_s):
+                while True:
+                    page = await self._rest.agg_trades(self._pair[leg], next_id)
+                    news = self._sequencer.fill(leg, self._ticks(page, leg))
+                    if not news or len(page) < PAGE_TRADES:
+                        break
+                    next_id = page[-1].a + 1
+        except (FeedError, TimeoutError) as error:
+            why = str(error) or "REST is rationed"
+            self._journal.say(
+                "warning",
+                f"cannot tell whether {self._pair[leg]} traded while disconnected: {why}",
+                kind="confirm",
+            )
+        self._sequencer.reassure(leg)
+        self._outbox.flush()
+
+    def _give_up(self, hole: Hole, why: str) -> None:
+        missing = self._sequencer.give_up(hole.leg)
+        if missing:
+            self._journal.say(
+                "warning",
+                f"{self._pair[hole.leg]}: {missing:,} trades are missing between ids "
+                f"{hole.first} and {hole.last}: {why}",
+            )
+
+    def _pause_s(self, tries: int) -> float:
+        return float(min(_FIRST_WAIT_S * 2.0 ** min(tries, 10), _MOST_WAIT_S))
+
+    @staticmethod
+    def _ticks(page: list[RestTrade], leg: int) -> list[TickTuple]:
+        received_ns = time.time_ns()
+        ticks: list[TickTuple] = []
+        for trade in page:
+            try:
+                price, quantity = float(trade.p), float(trade.q)
+            except ValueError:
+                continue  # it stays in its hole, and is counted as missing with it
+            if 0.0 < price < _INF and 0.0 < quantity < _INF:
+                time_ns = trade.T * _NS_PER_MS
+                ticks.append((time_ns, received_ns, trade.a, leg, price, quantity, trade.m))
+        return ticks

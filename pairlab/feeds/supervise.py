@@ -1,0 +1,239 @@
+"""Keeps one connection open: opens it, opens it again, and replaces it before it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from pairlab.errors import FeedError, FirewallError, RateLimitedError
+from pairlab.feeds.delivery import Journal
+from pairlab.feeds.limits import Limits, RateBudget, Retry, Timeouts
+from pairlab.feeds.link import Link
+from pairlab.feeds.watch import Concern, Watch
+
+__all__ = ["Supervisor"]
+
+_LOOK_S: Final = 0.05  # between two looks at whether a new connection has taken over
+
+
+class Supervisor:
+    """The reconnect loop, and the overlap of two connections.
+
+    Parameters
+    ----------
+    urls : tuple of (str, str)
+        (route, URL): the usual one first, then the one to try when that stays silent.
+    links : list of Link
+        The open connections, the one that counts first. Kept up to date here.
+    start : callable
+        Starts to read from a `Link`.
+    interrupted : callable
+        Called when a connection has ended with none to take over.
+    seamless : callable
+        Returns whether nothing waits for an older connection any more.
+    is_quiet : callable
+        Asks elsewhere whether a silent leg's market is silent itself.
+    attempts : RateBudget
+        Of connection attempts; outlives one run.
+    journal, timeouts, limits, retry
+        As for the feed.
+
+    Attributes
+    ----------
+    detail : str
+        Why there is no connection, and what comes next.
+    tries, opened, oversize : int
+        Connections tried, opened, and lost to a frame too long to take.
+    was_live : bool
+        Whether every stream has had data at some time.
+    """
+
+    def __init__(
+        self,
+        urls: tuple[tuple[str, str], ...],
+        links: list[Link],
+        *,
+        start: Callable[[Link], None],
+        interrupted: Callable[[], None],
+        seamless: Callable[[], bool],
+        is_quiet: Callable[[Link, int], Awaitable[bool]],
+        attempts: RateBudget,
+        journal: Journal,
+        timeouts: Timeouts,
+        limits: Limits,
+        retry: Retry,
+    ) -> None:
+        self.detail = "connecting"
+        self.tries = 0
+        self.opened = 0
+        self.oversize = 0
+        self.was_live = False
+        self.watch: Watch | None = None
+        self._urls = urls
+        self._which = 0
+        self._links = links
+        self._start = start
+        self._interrupted = interrupted
+        self._seamless = seamless
+        self._is_quiet = is_quiet
+        self._attempts = attempts
+        self._journal = journal
+        self._timeouts = timeouts
+        self._limits = limits
+        self._retry = retry
+        self._delays = retry.delays()
+        self._wake = asyncio.Event()
+        self._concern: Concern | None = None
+        self._not_before_s = 0.0
+        self._firewalled = 0
+
+    def wake(self) -> None:
+        """Look at the connections: one has ended."""
+        self._wake.set()
+
+    def request(self, concern: Concern) -> None:
+        """Replace the connection, unless that is under way."""
+        if self._concern is None:
+            self._concern = concern
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Keep a connection open until the recording ends.
+
+        Raises
+        ------
+        FeedError
+            One that is final.
+        """
+        while True:
+            link = await self._open_persistently()
+            self._links[:] = [link]
+            self._concern = None
+            while not link.ended:
+                await self._wake.wait()
+                self._wake.clear()
+                concern = self._concern
+                if concern is not None and not link.ended:
+                    link = await self._answer(link, concern)
+                    self._concern = None
+            self._conclude(link)
+            if link.orderly:
+                return
+
+    def _conclude(self, link: Link) -> None:
+        """Take leave of a connection that has ended."""
+        self.was_live = self.was_live or link.live
+        self.oversize += link.oversize
+        self.detail = link.ended
+        if link.live and time.monotonic() - link.opened_s >= self._timeouts.healthy_after_s:
+            self._delays = self._retry.delays()
+        if not link.orderly:
+            self._journal.say("warning", f"{link.ended}; connecting again", kind="ended")
+            self._interrupted()
+
+    async def _open_persistently(self) -> Link:
+        wait_s = 0.0 if self.tries == 0 else self._next_delay_s()
+        while True:
+            wait_s = max(wait_s, self._not_before_s - time.monotonic(), self._attempts.wait_s(1))
+            if wait_s > 0:
+                self.detail = f"{self.detail}; trying again in {wait_s:.1f} s"
+                await asyncio.sleep(wait_s)
+            try:
+                return await self._open(self._which)
+            except FeedError as error:
+                self._take_refusal(error)
+                self.detail = str(error).rstrip(".")
+                self._journal.say("warning", str(error), kind="open")
+            wait_s = self._next_delay_s()
+
+    def _next_delay_s(self) -> float:
+        delay_s = next(self._delays, None)
+        if delay_s is None:
+            raise FeedError(f"{self.detail}: no more attempts are left")
+        return delay_s
+
+    def _take_refusal(self, error: FeedError) -> None:
+        """Raise what is final, and remember how long to stay away."""
+        if self._retry.is_final(error):
+            raise error
+        now = time.monotonic()
+        if isinstance(error, FirewallError):
+            self._firewalled += 1
+            if self._firewalled >= self._limits.firewall_attempts:
+                raise error
+            self._not_before_s = now + self._timeouts.firewall_s
+        elif isinstance(error, RateLimitedError):
+            self._not_before_s = now + error.retry_after_s
+
+    async def _open(self, which: int) -> Link:
+        await self._attempts.spend(1)
+        self.tries += 1
+        route, url = self._urls[which]
+        link = await Link.open(url, route, self._timeouts, self._limits)
+        self.opened += 1
+        self._firewalled = 0
+        self._start(link)
+        return link
+
+    async def _answer(self, link: Link, concern: Concern) -> Link:
+        """Replace a connection, if that helps, and return the one that counts now."""
+        which = self._which
+        if concern.kind == "silent":
+            for leg in concern.legs:
+                if not await self._is_quiet(link, leg):
+                    break
+            else:
+                self._excuse(concern)
+                return link
+            which = (self._which + 1) % len(self._urls)
+        self._journal.say("info", f"{concern.why}: opening another connection", kind="replace")
+        try:
+            if self._not_before_s > time.monotonic():
+                raise FeedError("the exchange asked us to wait before connecting again")
+            fresh = await self._open(which)
+        except FeedError as error:
+            self._take_refusal(error)
+            self._journal.say("warning", str(error), kind="open")
+            self._note(concern, replaced=False)
+            return link
+        self._links.append(fresh)
+        took_over = await self._overlap(link, fresh, concern)
+        self._note(concern, replaced=took_over)
+        old, new = (link, fresh) if took_over else (fresh, link)
+        self._links[:] = [new]
+        if not old.ended:
+            await old.close("replaced")
+        if took_over:
+            self._which = which
+            self.was_live = self.was_live or link.live
+        return new
+
+    async def _overlap(self, link: Link, fresh: Link, concern: Concern) -> bool:
+        """Wait for the new connection to deliver what the old one did; return whether it does."""
+        needed = concern.legs or tuple(leg for leg in (0, 1) if link.counts[leg])
+        planned = concern.kind in ("age", "shutdown")
+        while True:
+            if fresh.ended:
+                return False
+            delivers = all(fresh.counts[leg] for leg in needed)
+            if delivers and (self._seamless() or link.ended):
+                return True
+            if fresh.age_s > self._timeouts.first_data_s:
+                # A quiet market shows nothing on any connection: a planned change goes ahead.
+                return planned or delivers
+            if link.ended:
+                if link.orderly:
+                    return False
+                self._interrupted()
+                return True
+            await asyncio.sleep(_LOOK_S)
+
+    def _excuse(self, concern: Concern) -> None:
+        if self.watch is not None:
+            self.watch.excuse(concern)
+
+    def _note(self, concern: Concern, *, replaced: bool) -> None:
+        if self.watch is not None:
+            self.watch.tried(concern, replaced=replaced)
