@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.resources
 import zlib
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numba
 
@@ -35,11 +35,9 @@ key of numba's cache."""
 
 def piece(function: _F) -> _F:
     """Compile a function that kernels call."""
-    compiled: _F = numba.njit(error_model="numpy", nogil=True)(function)
-    return compiled
+    return cast("_F", numba.njit(error_model="numpy", nogil=True)(function))
 
 
 def kernel(function: _F) -> _F:
     """Compile a function that Python calls; it runs without the GIL and is cached on disk."""
-    compiled: _F = numba.njit(error_model="numpy", nogil=True, cache=True)(function)
-    return compiled
+    return cast("_F", numba.njit(error_model="numpy", nogil=True, cache=True)(function))

@@ -217,27 +217,66 @@ class PairEngine:
             raise DataError("seed() comes before the first tick, and once")
         times = np.array(time_ns, np.int64, ndmin=1)
         closes = [np.array(leg, np.float64, ndmin=1) for leg in (y, x)]
-        if times.ndim != 1 or any(leg.shape != times.shape for leg in closes):
-            shapes = ", ".join(str(a.shape) for a in (times, *closes))
-            raise DataError(f"seed() wants three arrays of one length, not of shapes {shapes}")
-        for name, leg in zip("yx", closes, strict=True):
-            if not (np.isfinite(leg) & (leg > 0)).all():
-                raise DataError(f"seed(): every {name} must be finite and above zero")
+        _check_prices("seed()", times, *closes)
         if (np.diff(times) <= 0).any() or (times % length).any():
             raise DataError(
                 f"seed(): times must ascend and be multiples of {self.values['timeframe']}"
             )
-        rows = np.zeros(len(times), ROW)
         if not len(times):
-            return rows
-        # The closes' own trade times are not known; the bar's close is the best that can be said.
-        self._observe(times, *closes, self._state, self._setup, self._ring, rows)
+            return np.zeros(0, ROW)
+        muted = bool(self._setup["muted"][0])
+        self._setup["muted"] = 1
+        # When the closes were traded is not known; the bar's close is the best that can be said.
+        rows = self._observe_all(times, *closes, times, times)
+        self._setup["muted"] = muted
         rows["flags"] |= int(RowFlag.SEEDED)
-        rows["y_age_s"] = rows["x_age_s"] = 0.0
-        for name in ("time_ns", "y_time_ns", "x_time_ns"):
-            state[name] = times[-1]
-        state["y_seen"] = state["x_seen"] = 1
         state["bar_end_ns"] = times[-1] + length
+        return rows
+
+    def observe(
+        self,
+        time_ns: ArrayLike,
+        y: ArrayLike,
+        x: ArrayLike,
+        y_time_ns: ArrayLike,
+        x_time_ns: ArrayLike,
+    ) -> Records:
+        """Make one observation of each pair of prices, whatever the timeframe.
+
+        For data that are observations already, as `pairlab.analyze` has them; an engine takes
+        these or ticks, not both.
+
+        Parameters
+        ----------
+        time_ns : array_like of int
+            Ascending, ns since 1970 UTC.
+        y, x : array_like of float
+            Prices, finite and above zero.
+        y_time_ns, x_time_ns : array_like of int
+            When each leg last traded, for its age.
+
+        Returns
+        -------
+        numpy.ndarray
+            One `pairlab.ticks.ROW` record each; `events` are theirs.
+
+        Raises
+        ------
+        DataError
+            For prices that cannot be used.
+        """
+        times = [np.array(t, np.int64, ndmin=1) for t in (time_ns, y_time_ns, x_time_ns)]
+        prices = [np.array(leg, np.float64, ndmin=1) for leg in (y, x)]
+        _check_prices("observe()", times[0], *prices)
+        if any(t.shape != times[0].shape for t in times) or (np.diff(times[0]) <= 0).any():
+            raise DataError("observe(): times must ascend, one of each per price")
+        return self._observe_all(times[0], *prices, *times[1:])
+
+    def _observe_all(self, *columns: NDArray[Any]) -> Records:
+        rows = np.zeros(len(columns[0]), ROW)
+        events = np.empty(len(rows), EVENT)
+        happened = self._observe(*columns, self._state, self._setup, self._ring, rows, events)
+        self.events = events[:happened] if happened else _NO_EVENTS
         return rows
 
     def provisional(self) -> Records | None:
@@ -249,24 +288,24 @@ class PairEngine:
         state = self._state
         if self._per_tick or not (state["y_seen"][0] and state["x_seen"][0]):
             return None
-        saved = state.copy()
-        slot = int(state["head"][0])
+        saved, muted = state.copy(), self._setup["muted"].copy()
+        slot = int(saved["head"][0])
         replaced = self._ring[slot].copy()
-        row = np.zeros(1, ROW)
+        events = self.events
+        self._setup["muted"] = 1
         try:
-            self._observe(
-                state["bar_end_ns"].copy(),
-                state["y_price"].copy(),
-                state["x_price"].copy(),
-                state,
-                self._setup,
-                self._ring,
-                row,
+            return self._observe_all(
+                saved["bar_end_ns"],
+                saved["y_price"],
+                saved["x_price"],
+                saved["y_time_ns"],
+                saved["x_time_ns"],
             )
         finally:
             state[:] = saved
             self._ring[slot] = replaced
-        return row
+            self._setup["muted"] = muted
+            self.events = events
 
     def apply(self, values: Mapping[str, Any]) -> None:
         """Take changed thresholds and filters over, from the next tick on.
@@ -411,6 +450,22 @@ class PairEngine:
 def _merged(settings: Settings | None, overrides: dict[str, Any]) -> dict[str, Any]:
     base = settings.values() if settings is not None else {}
     return Settings(**{**base, **overrides}).values()
+
+
+def _check_prices(
+    who: str, times: NDArray[np.int64], y: NDArray[np.float64], x: NDArray[np.float64]
+) -> None:
+    if times.ndim != 1 or y.shape != times.shape or x.shape != times.shape:
+        raise DataError(
+            f"{who} wants times and prices of one length, not of shapes "
+            f"{times.shape}, {y.shape}, {x.shape}"
+        )
+    for name, leg in (("y", y), ("x", x)):
+        bad = np.flatnonzero(~(np.isfinite(leg) & (leg > 0)))
+        if bad.size:
+            raise DataError(
+                f"{who}: {name}[{bad[0]}] = {leg[bad[0]]}: a price must be finite and above zero"
+            )
 
 
 def _as_ticks(ticks: Any) -> Records:

@@ -126,7 +126,7 @@ def _measure(
         if not flat_spread:
             row.zscore = (w_last - a) / row.spread_std
     elif p.hedge == KALMAN:
-        flat_spread = _measure_kalman(s, p, row, deviation, s_ee, flat_spread)
+        flat_spread = _measure_kalman(s, p, row, deviation, s_ee, flat_y and flat_x)
     elif not flat_x:
         row.spread = row.spread_mean = row.spread_std = 0.0
         if not flat_spread:
@@ -184,10 +184,10 @@ def _measure_kalman(s: Any, p: Any, row: Any, deviation: float, s_ee: float, sti
         s.ols_count += 1
         weight = max(1.0 / s.ols_count, math.log(2.0) / (10.0 * p.kalman_half_life))
         s.h_ols += weight * (scaled - s.h_ols)
-    flat = s.run_s >= p.window or (s.run_y >= p.window and s.run_x >= p.window)
-    if not flat:
-        row.zscore = s.spread / deviation
-    return flat
+    if s.run_s >= p.window or still:
+        return True
+    row.zscore = s.spread / deviation
+    return False
 
 
 @piece
@@ -299,25 +299,33 @@ def _make_run(digest: int) -> Callable[..., tuple[int, int, int]]:
     return run_ticks
 
 
-def _make_observe(digest: int) -> Callable[..., None]:
+def _make_observe(digest: int) -> Callable[..., int]:
     @kernel
     def observe_prices(
-        times_ns: NDArray[Any],
+        time_ns: NDArray[Any],
         y: NDArray[Any],
         x: NDArray[Any],
+        y_time_ns: NDArray[Any],
+        x_time_ns: NDArray[Any],
         state: NDArray[Any],
         setup: NDArray[Any],
         ring: NDArray[Any],
         rows: NDArray[Any],
-    ) -> None:
-        """Make an observation of each pair of prices; the signal machine stands still."""
+        events: NDArray[Any],
+    ) -> int:
+        """Make an observation of each pair of prices; return how many events there were."""
         s = state[0]
         s.source = digest
-        for i in range(len(times_ns)):
+        s.y_seen = s.x_seen = 1
+        k = 0
+        for i in range(len(time_ns)):
             s.y_price = y[i]
             s.x_price = x[i]
-            observe(s, setup[0], ring, rows[i], times_ns[i])
-            rows[i].position = s.position
+            s.y_time_ns = y_time_ns[i]
+            s.x_time_ns = x_time_ns[i]
+            s.time_ns = s.received_ns = time_ns[i]
+            k = _emit(s, setup[0], ring, rows[i], events, i, k, time_ns[i])
+        return k
 
     return observe_prices
 

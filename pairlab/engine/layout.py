@@ -110,23 +110,23 @@ _TIMES: Final = ["time_ns", "y_time_ns", "x_time_ns", "bar_end_ns", "received_ns
 
 _SUMS: Final = (
     # anchors: y0, x0 from inside the window, b0 its slope, c0 = y0 − b0·x0
-    ["y0", "x0", "b0", "c0"]
+    *("y0", "x0", "b0", "c0"),
     # u = y − y0, v = x − x0, w = u − b0·v
-    + ["u", "v", "uu", "vv", "uv", "w", "ww", "wv"]
+    *("u", "v", "uu", "vv", "uv", "w", "ww", "wv"),
     # d = Δw, g = Δv; "1": with the difference before it
-    + ["dd", "dg", "gg", "dd1", "dg1", "gg1"]
+    *("dd", "dg", "gg", "dd1", "dg1", "gg1"),
     # returns about their anchors
-    + ["q0", "r0", "q", "r", "qq", "rr", "qr"]
+    *("q0", "r0", "q", "r", "qq", "rr", "qr"),
     # innovations about their anchor, and their differences
-    + ["i0", "i", "ii", "di"]
+    *("i0", "i", "ii", "di"),
     # the largest each sum of squares has been since it was summed afresh
-    + ["peak_u", "peak_v", "peak_w", "peak_d", "peak_g", "peak_q", "peak_r", "peak_i"]
+    *("peak_u", "peak_v", "peak_w", "peak_d", "peak_g", "peak_q", "peak_r", "peak_i"),
 )
 
 _KALMAN: Final = (
-    ["k_y", "k_x", "k_alpha", "k_beta", "k_p00", "k_p01", "k_p11", "k_r", "k_last"]
+    *("k_y", "k_x", "k_alpha", "k_beta", "k_p00", "k_p01", "k_p11", "k_r", "k_last"),
     # exponential moments of (innovation before, innovation), for health
-    + ["h_a", "h_b", "h_aa", "h_ab", "h_bb", "h_ols"]
+    *("h_a", "h_b", "h_aa", "h_ab", "h_bb", "h_ols"),
 )
 
 STATE: Final = np.dtype(
@@ -150,7 +150,7 @@ STATE: Final = np.dtype(
     + [(name, np.int64) for name in _COUNTERS]
     + _SIGNAL
     + [("y_price", np.float64), ("x_price", np.float64), ("spread", np.float64)]
-    + [(name, np.float64) for name in _SUMS + _KALMAN],
+    + [(name, np.float64) for name in (*_SUMS, *_KALMAN)],
     align=True,
 )
 """Everything the kernel remembers of one pair, but for its ring of observations and its bars."""

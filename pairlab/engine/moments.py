@@ -136,8 +136,9 @@ def noise_floor(s: Any, p: Any) -> float:
     y, x = abs(s.y0), abs(s.x0)
     if p.log_prices != 0:  # the logarithm of a price near 1 is rounded as the price was
         y, x = max(y, 1.0), max(x, 1.0)
-    level = 4.0 * EPS * (y + abs(s.b0) * x)
-    return p.window * level * level
+    level: float = 4.0 * EPS * (y + abs(s.b0) * x)
+    n: int = p.window
+    return n * level * level
 
 
 @piece
