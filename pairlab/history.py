@@ -119,10 +119,11 @@ def ticks_frame(ticks: Records, pair: Pair) -> pd.DataFrame:
         Columns symbol, id, price, quantity, buyer_is_maker, received; index ``time``, the
         exchange's trade time, UTC.
     """
+    legs: NDArray[np.int8] = ticks["leg"]
     received = pd.DatetimeIndex(ticks["received_ns"].view("M8[ns]")).tz_localize("UTC")
     return pd.DataFrame(
         {
-            "symbol": pd.Categorical.from_codes(ticks["leg"], list(pair)),
+            "symbol": pd.Categorical.from_codes(legs, pd.Index(pair)),
             "id": ticks["id"],
             "price": ticks["price"],
             "quantity": ticks["quantity"],

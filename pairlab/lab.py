@@ -247,9 +247,11 @@ class PairLab:
             await self._rebuild()
             return
         loop = asyncio.get_running_loop()
-        await asyncio.to_thread(
-            compile_kernel, lambda text: loop.call_soon_threadsafe(self.note, "info", text)
-        )
+
+        def progress(text: str) -> None:
+            loop.call_soon_threadsafe(self.note, "info", text)
+
+        await asyncio.to_thread(compile_kernel, progress)
         self._pipeline.engage()
         self._wake()
 
@@ -271,7 +273,7 @@ class PairLab:
         if self._main is None or self._main.done() or self.loop is None:
             # Nothing streams: nothing can be blocked, and no task would run.
             self._pipeline.rebuild_finish(
-                *self._pipeline.rebuild_compute(*self._pipeline.rebuild_start())
+                *self._pipeline.rebuild_compute(self._pipeline.rebuild_start())
             )
         elif not self._rebuild_pending:
             self._rebuild_pending = True
@@ -283,7 +285,7 @@ class PairLab:
         try:
             while not pipeline.fits_settings():
                 work = pipeline.rebuild_start()
-                pipeline.rebuild_finish(*await asyncio.to_thread(pipeline.rebuild_compute, *work))
+                pipeline.rebuild_finish(*await asyncio.to_thread(pipeline.rebuild_compute, work))
         finally:
             self._rebuild_pending = False
 

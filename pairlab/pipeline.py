@@ -5,18 +5,33 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pairlab.alerts import AlertLog, SettingChange, Snapshot
 from pairlab.engine import PairEngine
+from pairlab.errors import PairlabError
 from pairlab.health import RecentQuantiles
 from pairlab.history import Ring
 from pairlab.settings import METRIC_SETTINGS, Settings
 from pairlab.ticks import ROW, TICK, Records, RowFlag
 
-__all__ = ["Pipeline"]
+__all__ = ["Closes", "Pipeline", "RebuildWork"]
+
+Closes = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+"""Close times in ns, closes of y, closes of x: bars from before the first tick."""
+
+
+class RebuildWork(NamedTuple):
+    """What a rebuild computes from, frozen when it was asked for."""
+
+    engine: PairEngine
+    values: dict[str, Any]
+    ticks: Records
+    seeds: Closes | None
+    total: int
 
 
 class Pipeline:
@@ -44,6 +59,7 @@ class Pipeline:
         self.generation = 0
         self.made = 0  # rows since the start, whatever the history still holds
         self.engine: PairEngine | None = None
+        self.klines: dict[str, Closes] = {}  # by timeframe, fetched at start
         self._rebuild_wanted = rebuild_wanted
         self._gap_times: deque[int] = deque(maxlen=10_000)
         settings.observe(self._on_setting)
@@ -57,8 +73,13 @@ class Pipeline:
     def engage(self) -> None:
         """Make the engine (its kernel is compiled by now) and catch up with the ticks held."""
         self.engine = PairEngine(self.settings)
-        if len(self.ticks):
-            self._advance(self.engine, self.ticks.view())
+        ticks = self.ticks.view()
+        seeds = self._seeds(self.engine, ticks)
+        if seeds is not None:
+            self.rows.append(self.engine.seed(*seeds))
+        if len(ticks):
+            self._advance(self.engine, ticks)
+        if len(self.rows):
             rows = self.rows.view().copy()
             self._flag_gaps(rows)
             self._replace_rows(rows)
@@ -80,7 +101,8 @@ class Pipeline:
 
     def dropped(self) -> dict[str, int]:
         """Return the ticks that the engine refused, by reason."""
-        return {} if self.engine is None else dict(self.engine.dropped)
+        counts = {} if self.engine is None else self.engine.dropped
+        return {reason: count for reason, count in counts.items() if count}
 
     def warnings(self) -> tuple[str, ...]:
         """Return what a person should know about the numbers."""
@@ -95,18 +117,37 @@ class Pipeline:
 
     # -- a metric is defined anew ---------------------------------------------------------------
 
-    def rebuild_start(self) -> tuple[PairEngine, dict[str, Any], Records, int]:
+    def rebuild_start(self) -> RebuildWork:
         """Return what `rebuild_compute` needs, frozen at this moment."""
-        assert self.engine is not None  # noqa: S101  (a rebuild is only asked for with an engine)
-        return self.engine, self.settings.values(), self.ticks.view(), self.ticks.total
+        if self.engine is None:
+            raise PairlabError("there is nothing to rebuild before engage()")
+        ticks = self.ticks.view()
+        seeds = self._seeds(self.engine, ticks)
+        return RebuildWork(self.engine, self.settings.values(), ticks, seeds, self.ticks.total)
 
     @staticmethod
-    def rebuild_compute(
-        engine: PairEngine, values: dict[str, Any], ticks: Records, total: int
-    ) -> tuple[PairEngine, Records, int]:
+    def rebuild_compute(work: RebuildWork) -> tuple[PairEngine, Records, int]:
         """Run the ticks through a fresh engine; touches nothing else, so any thread will do."""
-        fresh, rows = engine.rebuilt(values, ticks)
-        return fresh, rows.copy(), total
+        fresh, rows = work.engine.rebuilt(work.values, work.ticks, work.seeds)
+        return fresh, rows.copy(), work.total
+
+    def _seeds(self, engine: PairEngine, ticks: Records) -> Closes | None:
+        """Return the closes from before the first tick held: klines, then bars of this session."""
+        timeframe = self.settings.timeframe
+        if timeframe == "tick":
+            return None
+        bars = engine.bars(timeframe)
+        bars = bars[np.isfinite(bars["y_close"]) & np.isfinite(bars["x_close"])]
+        times, y, x = bars["time_ns"], bars["y_close"], bars["x_close"]
+        if timeframe in self.klines:
+            kline_times, kline_y, kline_x = self.klines[timeframe]
+            older = kline_times < times[0] if len(times) else np.ones(len(kline_times), bool)
+            times = np.concatenate([kline_times[older], times])
+            y, x = np.concatenate([kline_y[older], y]), np.concatenate([kline_x[older], x])
+        if len(ticks):
+            before = times <= ticks["time_ns"][0]
+            times, y, x = times[before], y[before], x[before]
+        return (times, y, x) if len(times) else None
 
     def rebuild_finish(self, fresh: PairEngine, rows: Records, total: int) -> None:
         """Put the fresh engine and its rows in place of the old ones, without a new alert.

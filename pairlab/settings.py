@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
-from traitlets import Any as AnyTrait
-from traitlets import HasTraits, validate
+from traitlets import HasTraits, TraitType
 
 from pairlab.errors import SettingError
 from pairlab.ticks import TIMEFRAMES_NS
@@ -168,6 +167,13 @@ def unknown_setting(name: str, known: tuple[str, ...] = ()) -> SettingError:
     return error
 
 
+class _Setting(TraitType[Any, Any]):
+    """A trait that asks its `Settings` whether a value will do, None included."""
+
+    def _validate(self, obj: Any, value: Any) -> Any:
+        return obj._accept(self.name, value)
+
+
 class Settings(HasTraits):
     """Every knob of a lab, validated together; watch one with ``settings.observe(f, "entry_z")``.
 
@@ -189,24 +195,24 @@ class Settings(HasTraits):
     pairlab.errors.SettingError: entry_z = 0.3 is not possible: it must be above exit_z (0.5)
     """
 
-    timeframe = AnyTrait(help=SETTINGS["timeframe"].about)
-    window = AnyTrait(help=SETTINGS["window"].about)
-    hedge = AnyTrait(help=SETTINGS["hedge"].about)
-    hedge_ratio = AnyTrait(help=SETTINGS["hedge_ratio"].about)
-    price_scale = AnyTrait(help=SETTINGS["price_scale"].about)
-    correlation_of = AnyTrait(help=SETTINGS["correlation_of"].about)
-    entry_z = AnyTrait(help=SETTINGS["entry_z"].about)
-    exit_z = AnyTrait(help=SETTINGS["exit_z"].about)
-    stop_z = AnyTrait(help=SETTINGS["stop_z"].about)
-    min_correlation = AnyTrait(help=SETTINGS["min_correlation"].about)
-    max_leg_age_s = AnyTrait(help=SETTINGS["max_leg_age_s"].about)
-    require_stationary = AnyTrait(help=SETTINGS["require_stationary"].about)
-    max_p_value = AnyTrait(help=SETTINGS["max_p_value"].about)
-    adf_lags = AnyTrait(help=SETTINGS["adf_lags"].about)
-    kalman_half_life = AnyTrait(help=SETTINGS["kalman_half_life"].about)
-    cooldown_s = AnyTrait(help=SETTINGS["cooldown_s"].about)
-    history_rows = AnyTrait(help=SETTINGS["history_rows"].about)
-    ticks_held = AnyTrait(help=SETTINGS["ticks_held"].about)
+    timeframe = _Setting(help=SETTINGS["timeframe"].about)
+    window = _Setting(help=SETTINGS["window"].about)
+    hedge = _Setting(help=SETTINGS["hedge"].about)
+    hedge_ratio = _Setting(help=SETTINGS["hedge_ratio"].about)
+    price_scale = _Setting(help=SETTINGS["price_scale"].about)
+    correlation_of = _Setting(help=SETTINGS["correlation_of"].about)
+    entry_z = _Setting(help=SETTINGS["entry_z"].about)
+    exit_z = _Setting(help=SETTINGS["exit_z"].about)
+    stop_z = _Setting(help=SETTINGS["stop_z"].about)
+    min_correlation = _Setting(help=SETTINGS["min_correlation"].about)
+    max_leg_age_s = _Setting(help=SETTINGS["max_leg_age_s"].about)
+    require_stationary = _Setting(help=SETTINGS["require_stationary"].about)
+    max_p_value = _Setting(help=SETTINGS["max_p_value"].about)
+    adf_lags = _Setting(help=SETTINGS["adf_lags"].about)
+    kalman_half_life = _Setting(help=SETTINGS["kalman_half_life"].about)
+    cooldown_s = _Setting(help=SETTINGS["cooldown_s"].about)
+    history_rows = _Setting(help=SETTINGS["history_rows"].about)
+    ticks_held = _Setting(help=SETTINGS["ticks_held"].about)
 
     _NAMES: ClassVar[tuple[str, ...]] = tuple(SETTINGS)
 
@@ -266,10 +272,9 @@ class Settings(HasTraits):
             raise unknown_setting(name)
         super().__setattr__(name, value)
 
-    @validate(*SETTINGS)
-    def _validate(self, proposal: Any) -> Any:
-        name = proposal["trait"].name
-        value = SETTINGS[name].clean(name, proposal["value"])
+    def _accept(self, name: str, value: Any) -> Any:
+        """Return a proposed value in its proper type, or refuse it."""
+        value = SETTINGS[name].clean(name, value)
         if self._checked:
             given = self._ratio_given
             self._ratio_given = given or name == "hedge_ratio"

@@ -71,7 +71,7 @@ async def open_feed(
     from pairlab.exchange import LocalExchange, Recording, SyntheticMarket
 
     if source == "demo":
-        market = SyntheticMarket(seed=7, symbols=tuple(pair), start_ns=time.time_ns())
+        market = SyntheticMarket(seed=7, symbols=(pair.y, pair.x), start_ns=time.time_ns())
         exchange = await stack.enter_async_context(LocalExchange(market))
         stream = stream or DEFAULT_STREAM
         return BinanceFeed(pair, stream=stream, url=exchange.url, name="SIMULATED")
@@ -79,7 +79,7 @@ async def open_feed(
         source = await asyncio.to_thread(_recording, source)
     exchange = await stack.enter_async_context(LocalExchange(source))
     if stream is None:
-        held = getattr(source, "streams", frozenset())
+        held: frozenset[str] = getattr(source, "streams", frozenset())
         stream = next((s for s in ("aggTrade", "trade", "bookTicker") if s in held), DEFAULT_STREAM)
     name, _ = source_name(source)
     return BinanceFeed(pair, stream=stream, url=exchange.url, name=name)
