@@ -1,0 +1,35 @@
+"""What is seen: widgets that take a lab, each usable alone, and the dashboard made of them.
+
+::
+
+    dashboard   Dashboard: all parts on one screen
+    charts      ZScoreChart, SpreadChart, CorrelationChart, PriceChart (chart: what they share)
+    status      StatusBar, EventLog
+    controls    Controls: settings as sliders, both ways
+    tables      LatestTable, RowTable, AlertTable
+    export      ExportButton: the browser downloads a CSV
+    screen      Screen: one frame clock, span, pause and pointer per lab, shared by its parts
+    theme, style, formats, thin, trees      colours; rules; numbers; decimation; widget upkeep
+"""
+
+from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart, ZScoreChart
+from pairlab.widgets.controls import Controls
+from pairlab.widgets.dashboard import Dashboard
+from pairlab.widgets.export import ExportButton
+from pairlab.widgets.status import EventLog, StatusBar
+from pairlab.widgets.tables import AlertTable, LatestTable, RowTable
+
+__all__ = [
+    "AlertTable",
+    "Controls",
+    "CorrelationChart",
+    "Dashboard",
+    "EventLog",
+    "ExportButton",
+    "LatestTable",
+    "PriceChart",
+    "RowTable",
+    "SpreadChart",
+    "StatusBar",
+    "ZScoreChart",
+]

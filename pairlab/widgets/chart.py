@@ -1,0 +1,289 @@
+"""What all four charts are made of: header, figure, shared time, end value, markers, pointer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from bqplot import Axis, Figure, Label, LinearScale, Lines, Scatter
+from bqplot.interacts import IndexSelector
+from ipywidgets import HTML, HBox, Layout, VBox
+
+from pairlab.alerts import Alert
+from pairlab.ticks import AlertKind
+from pairlab.widgets.formats import js_number, safe
+from pairlab.widgets.screen import Frame, Part, Screen, close_part
+from pairlab.widgets.theme import SIZES, var
+from pairlab.widgets.thin import trim
+from pairlab.widgets.trees import put
+
+if TYPE_CHECKING:
+    from pairlab.lab import PairLab
+
+__all__ = ["MARKERS", "Chart", "Marker", "legend", "nice_ticks", "value"]
+
+_CLOCK_HEIGHT: Final = 20
+_MARKERS_KEPT: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """How a kind of alert looks: shape, area in px², fill, stroke."""
+
+    kind: AlertKind
+    side: int  # 0: either
+    shape: str
+    glyph: str
+    size: int
+    fill: str
+    stroke: str
+    stroke_width: float = 1.0
+
+
+MARKERS: Final = (
+    Marker(AlertKind.ENTRY, 1, "triangle-up", "up", 56, "y", "panel"),
+    Marker(AlertKind.ENTRY, -1, "triangle-down", "down", 56, "x", "panel"),
+    Marker(AlertKind.EXIT, 0, "circle", "circle", 34, "panel", "text", 1.75),
+    Marker(AlertKind.STOP, 0, "square", "square", 52, "stop", "panel"),
+    Marker(AlertKind.SUPPRESSED, 0, "diamond", "diamond", 46, "panel", "text2", 1.5),
+    Marker(AlertKind.DECOUPLED, 0, "cross", "cross", 52, "text", "panel"),
+)
+"""The kinds of alerts, as the charts, the table and the legend draw them."""
+
+
+def legend(name: str, colour: str, shown: str, *, style: str = "line", title: str = "") -> str:
+    """Return one entry of a chart's header: a sample of the line, its name, its value."""
+    return (
+        f'<span class="pairlab-key" title="{safe(title)}">'
+        f'<i class="pairlab-{style}" style="color:{var(colour)}"></i>{safe(name)}'
+        f"{value(shown, 'text' if style == 'dashed' else colour)}</span>"
+    )
+
+
+def value(shown: str, colour: str = "text") -> str:
+    """Return a number of a header in the colour of its line."""
+    return f'<b style="color:{var(colour)}">{safe(shown)}</b>'
+
+
+def nice_ticks(low: float, high: float, most: int) -> tuple[list[float], int]:
+    """Return at most `most` round values between `low` and `high`, and the decimals they need."""
+    span = high - low
+    if not math.isfinite(span) or span <= 0 or most < 1:
+        return [], 0
+    magnitude = math.floor(math.log10(span / most))
+    for power in (magnitude, magnitude + 1):
+        for base in (1, 2, 5):
+            step = base * 10.0**power
+            first, last = math.ceil(low / step), math.floor(high / step)
+            if last - first + 1 <= most:
+                ticks = [round(n * step, max(-power, 0) + 2) for n in range(first, last + 1)]
+                return ticks, max(-power, 0)
+    return [], 0
+
+
+class Chart(VBox, Part):  # type: ignore[misc]
+    """One figure with a header; subclasses say what it draws.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    name : str
+        CSS class suffix.
+    height : int
+        Of the plot, px; the figure adds its margins.
+    clock : bool
+        Label the time axis (in the dashboard only the lowest chart does).
+    """
+
+    marked: tuple[Marker, ...] = MARKERS
+    marker_scale = 0.8
+    ring_area = 314
+
+    def __init__(
+        self, lab: PairLab, name: str, height: int, *, clock: bool, top: int = 3, bottom: int = 7
+    ) -> None:
+        screen = Screen.of(lab)
+        self.offsets, self.times = screen.offset_scale, screen.time_scale
+        self.scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
+        self.head = HTML().add_class("pairlab-head-text")
+        self.tools = HBox().add_class("pairlab-tools")
+        self._markers = [
+            Scatter(
+                x=[], y=[], scales={"x": self.times, "y": self.scale}, marker=m.shape,
+                default_size=round(m.size * self.marker_scale), colors=[var(m.fill)],
+                stroke=var(m.stroke), stroke_width=m.stroke_width,
+            )
+            for m in self.marked
+        ]  # fmt: skip
+        self._ring = Scatter(
+            x=[], y=[], scales={"x": self.times, "y": self.scale}, marker="circle", fill=False,
+            default_size=self.ring_area, colors=[var("focus")], stroke=var("focus"),
+            stroke_width=1.5,
+        )  # fmt: skip
+        self._pointer_dots = Scatter(
+            x=[], y=[], scales={"x": self.times, "y": self.scale}, marker="circle",
+            default_size=20, colors=[var("text")], stroke=var("panel"), stroke_width=1,
+        )  # fmt: skip
+        self._selector = IndexSelector(scale=self.times, line_width=1, color=var("muted"), marks=[])
+        bottom = _CLOCK_HEIGHT if clock else bottom
+        self.figure = Figure(
+            marks=[*self.draw(), *self._markers, self._ring, self._pointer_dots],
+            axes=[*screen.time_axes, *self.axes()],
+            fig_margin={
+                "top": top, "bottom": bottom, "left": SIZES.axis_left, "right": SIZES.axis_right,
+            },
+            padding_x=0, padding_y=0, min_aspect_ratio=0.001, max_aspect_ratio=1000,
+            animation_duration=0, display_toolbar=False, interaction=self._selector,
+            layout=Layout(width="auto", height=f"{height + top + bottom}px", min_width="0"),
+        )  # fmt: skip
+        header = HBox([self.head, self.tools]).add_class("pairlab-head")
+        super().__init__([header, self.figure])
+        for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{name}"):
+            self.add_class(style)
+        if clock:
+            self.add_class("pairlab-clock")
+        self._selector.observe(self.hand_over(self._on_pointer), "selected")
+        self.join(lab)
+
+    # -- for subclasses -------------------------------------------------------------------------
+
+    def draw(self) -> Iterable[Any]:
+        """Return the marks below the alert markers."""
+        raise NotImplementedError
+
+    def axes(self) -> list[Axis]:
+        """Return the axes beside the shared time axis."""
+        raise NotImplementedError
+
+    def paint_lines(self, frame: Frame) -> None:
+        """Send what the lines show of `frame`."""
+        raise NotImplementedError
+
+    def paint_head(self, frame: Frame) -> None:
+        """Set the header's text."""
+        raise NotImplementedError
+
+    def marked_value(self, alert: Alert) -> float:
+        """Return where on the y axis an alert is drawn."""
+        raise NotImplementedError
+
+    def dots_at(self, frame: Frame) -> list[float]:
+        """Return the values on which the pointer puts a dot."""
+        raise NotImplementedError
+
+    def line(self, colour: str, width: float = 1.25, scale: Any = None, **extra: Any) -> Lines:
+        """Return a line of rows."""
+        return Lines(
+            x=[], y=[], scales={"x": self.offsets, "y": scale or self.scale},
+            colors=[var(colour)], stroke_width=width, **extra,
+        )  # fmt: skip
+
+    def axis(self, colour: str = "muted", side: str = "left", scale: Any = None) -> Axis:
+        """Return an axis whose ticks are set by hand."""
+        return Axis(
+            scale=scale or self.scale, orientation="vertical", side=side, grid_lines="none",
+            tick_values=[], tick_style={"fill": var(colour)},
+        )  # fmt: skip
+
+    def end_marks(self, colour: str) -> tuple[Scatter, Label]:
+        """Return the dot at a line's end and the value in the right margin."""
+        scales = {"x": self.offsets, "y": self.scale}
+        dot = Scatter(
+            x=[], y=[], scales=scales, marker="circle", default_size=20, colors=[var(colour)],
+            stroke=var(colour), stroke_width=0, apply_clip=False,
+        )  # fmt: skip
+        label = Label(
+            x=[], y=[], text=[], scales=scales, colors=[var(colour)], default_size=11,
+            font_weight="bold", align="start", x_offset=12, apply_clip=False,
+        )  # fmt: skip
+        return dot, label
+
+    # -- painting -------------------------------------------------------------------------------
+
+    def paint(self, frame: Frame) -> None:
+        """Show `frame`; send nothing that is already on the screen."""
+        values = tuple(frame.values.values())
+        if self.changed("lines", (frame.version, values)):
+            self.paint_lines(frame)
+            self._paint_markers(frame)
+        if self.changed("pointer", frame.pointer_ns):
+            self._paint_pointer(frame)
+        if frame.text_due and self.changed("head", (frame.version, values)):
+            self.paint_head(frame)
+
+    def show_line(self, mark: Lines, x: Any, y: Any) -> tuple[float, float]:
+        """Send a line and return its last point (x, y), NaN if it has none."""
+        x, y = trim(x, y)
+        put(mark, x=x, y=y if y.ndim == 2 else y.astype(np.float64))
+        if not len(x) or y.ndim == 2:
+            return math.nan, math.nan
+        return float(x[-1]), float(y[-1])
+
+    def show_end(self, marks: tuple[Scatter, Label], end: tuple[float, float], text: str) -> None:
+        """Put the dot and the value at a line's last point."""
+        dot, label = marks
+        known = math.isfinite(end[1])
+        put(dot, x=[end[0]] if known else [], y=[end[1]] if known else [])
+        put(
+            label, x=[0.0] if known else [], y=[end[1]] if known else [],
+            text=[text] if known else [],
+        )  # fmt: skip
+
+    def show_ticks(self, axis: Axis, labels: dict[float, str]) -> None:
+        """Set the ticks of an axis and their labels."""
+        put(
+            axis,
+            tick_labels={js_number(at): text for at, text in labels.items()},
+            tick_values=np.array(list(labels), dtype=np.float64),
+        )
+
+    def _paint_markers(self, frame: Frame) -> None:
+        log = self.screen.lab.alert_log
+        # Beyond the view by one span, so that markers are sent when an alert comes, not as the
+        # view moves; they stand on the absolute time scale and are clipped at its edges.
+        page = frame.edge_ns // max(frame.span_ns, 1)
+        selected = self.screen.selected
+        if self.changed("markers", (log.total, page, frame.span_ns, self.screen.cleared_ns)):
+            since_ns = max((page - 1) * frame.span_ns, self.screen.cleared_ns)
+            recent = [a for a in log.alerts()[-_MARKERS_KEPT:] if a.time_ns >= since_ns]
+            for marker, mark in zip(self.marked, self._markers, strict=True):
+                mine = [a for a in recent if a.kind == marker.kind and marker.side in (0, a.side)]
+                self._put_points(mark, mine)
+        if self.changed("ring", selected and selected.number):
+            self._put_points(self._ring, [selected] if selected is not None else [])
+
+    def _put_points(self, mark: Scatter, alerts: list[Alert]) -> None:
+        points = [(a.time_ns / 1e6, self.marked_value(a)) for a in alerts]
+        points = [p for p in points if math.isfinite(p[1])]
+        put(
+            mark,
+            x=np.array([p[0] for p in points], dtype=np.float64),
+            y=np.array([p[1] for p in points], dtype=np.float64),
+        )
+
+    # -- pointer --------------------------------------------------------------------------------
+
+    def _on_pointer(self, change: Any) -> None:
+        chosen = change["new"]
+        self.screen.point(float(chosen[0]) if chosen is not None and len(chosen) else None)
+
+    def _paint_pointer(self, frame: Frame) -> None:
+        at = frame.pointer_ns
+        wanted = None if at is None else np.array([at / 1e6])
+        have = self._selector.selected
+        if (wanted is None) != (have is None or not len(have)) or (
+            wanted is not None and round(float(have[0]) * 1e6) != at
+        ):
+            self._selector.selected = wanted
+        row = frame.pointed
+        dots = [] if row is None else [v for v in self.dots_at(frame) if math.isfinite(v)]
+        time_ms = 0.0 if row is None else row.time_ns / 1e6
+        put(self._pointer_dots, x=np.full(len(dots), time_ms), y=np.array(dots, dtype=np.float64))
+
+    def close(self) -> None:
+        """Leave the screen, and no widget in the front end or the kernel."""
+        close_part(self)

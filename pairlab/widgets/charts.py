@@ -1,0 +1,467 @@
+"""The four charts: z-score, spread, correlation, prices. Each is a widget that takes a lab."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from bqplot import Axis, LinearScale
+from ipywidgets import Button, Dropdown
+
+from pairlab.alerts import Alert, Snapshot
+from pairlab.ticks import AlertKind
+from pairlab.widgets.chart import MARKERS, Chart, legend, nice_ticks, value
+from pairlab.widgets.formats import (
+    MISSING,
+    clock,
+    date_label,
+    guess_decimals,
+    number,
+    safe,
+    signed,
+    span_label,
+)  # fmt: skip
+from pairlab.widgets.screen import SPANS, Frame
+from pairlab.widgets.theme import SIZES, glyph, var
+from pairlab.widgets.thin import trim
+from pairlab.widgets.trees import put
+
+if TYPE_CHECKING:
+    from pairlab.lab import PairLab
+
+__all__ = ["CorrelationChart", "PriceChart", "SpreadChart", "ZScoreChart"]
+
+_TICK_GAP_PX: Final = 10.5
+_POSITIONS: Final = {1: "LONG", -1: "SHORT", 0: "FLAT"}
+
+
+def _time_text(frame: Frame, snapshot: Snapshot | None) -> str:
+    if snapshot is None:
+        return ""
+    sign = glyph("cursor", var("muted"), 11) if frame.pointed is not None else ""
+    fine = frame.values["timeframe"] == "tick"
+    when = clock(snapshot.time_ns, milliseconds=fine)
+    return f'<span class="pairlab-when">{sign}{when}</span>'
+
+
+class ZScoreChart(Chart):
+    """z-score with its thresholds, their zones, the alerts, and a ribbon of the position.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis.
+    """
+
+    marker_scale = 1.0
+
+    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
+        super().__init__(lab, "zscore", SIZES.zscore_plot, clock=clock, top=3, bottom=7)
+
+    def draw(self) -> list[Any]:
+        """Return zones, thresholds, ribbon, line and end value, from back to front."""
+        none = ["transparent", "transparent"]
+        self._zones = [
+            self.line(colour, fill="between", fill_colors=[var(colour)], fill_opacities=[0.09])
+            for colour in ("x", "y")
+        ]
+        for zone in self._zones:
+            zone.colors = none
+        self._zero = self.line("axis", 1)
+        self._exits = self.line("muted", 1, line_style="dotted")
+        self._entries = self.line("x", 1, line_style="dashed")
+        self._entries.colors = [var("x"), var("y")]
+        self._stops = self.line("stop", 1)
+        self._ribbons = {side: self.line(c, 5) for side, c in ((1, "y"), (-1, "x"))}
+        self._curve = self.line("z")
+        self._end = self.end_marks("z")
+        return [
+            *self._zones, self._zero, self._exits, self._entries, self._stops,
+            *self._ribbons.values(), self._curve, *self._end,
+        ]  # fmt: skip
+
+    def axes(self) -> list[Axis]:
+        """Return one axis per colour of the threshold labels, and the span's selector."""
+        self._labels = {c: self.axis(c) for c in ("muted", "text2", "stop")}
+        self._span = Dropdown(
+            options=[(span_label(s), float(s)) for s in SPANS], description="Span",
+            tooltip="How much time the charts show",
+        )  # fmt: skip
+        self._span.observe(self.hand_over(self._on_span), "value")
+        clear = Button(description="Clear", tooltip="Let the charts begin anew; history stays")
+        clear.on_click(self.hand_over(lambda _: self.screen.clear()))
+        self.tools.children = (self._span, clear)
+        return list(self._labels.values())
+
+    def _on_span(self, change: Any) -> None:
+        self.screen.span_s = change["new"]
+
+    def paint_lines(self, frame: Frame) -> None:
+        """Send the curve, its end, the ribbon and, when they moved, the thresholds."""
+        if self.changed("span", self.screen.span_s):
+            self._span.value = self.screen.span_s
+        z = frame.column("zscore")
+        low, high = self._range(z, frame.values)
+        self._place_thresholds(frame, low, high)
+        end = self.show_line(self._curve, *frame.thinned.extremes(z))
+        text = MISSING if frame.latest is None else signed(frame.latest.zscore)
+        self.show_end(self._end, end, text)
+        self._paint_ribbon(frame, low + (high - low) * 2.5 / SIZES.zscore_plot)
+
+    @staticmethod
+    def _range(z: Any, values: dict[str, Any]) -> tuple[float, float]:
+        reach = values["stop_z"] or values["entry_z"] + 1
+        known = z[np.isfinite(z)]
+        low = min(-reach, float(known.min())) if len(known) else -reach
+        high = max(reach, float(known.max())) if len(known) else reach
+        # Half steps, so that the scale stands still while the line wanders; room for the ribbon.
+        return math.floor(low * 2 - 1.1) / 2, math.ceil(high * 2 + 0.5) / 2
+
+    def _place_thresholds(self, frame: Frame, low: float, high: float) -> None:
+        v = frame.values
+        entry, exit_, stop = v["entry_z"], v["exit_z"], v["stop_z"]
+        if not self.changed("levels", (entry, exit_, stop, low, high, frame.span_ns)):
+            return
+        put(self.scale, min=low, max=high)
+        across = np.array([-frame.span_ns / 1e6, self.offsets.max])
+
+        def level(*at: float) -> dict[str, Any]:
+            return {"x": across, "y": np.array([[a, a] for a in at])}
+
+        put(self._zones[0], **level(entry, high))
+        put(self._zones[1], **level(-entry, low))
+        put(self._zero, x=across, y=np.zeros(2))
+        put(self._exits, **level(exit_, -exit_))
+        put(self._entries, **level(entry, -entry))
+        if stop is None:
+            put(self._stops, x=[], y=[])
+        else:
+            put(self._stops, **level(stop, -stop))
+        px = SIZES.zscore_plot / (high - low)
+        muted = {0.0: "0", low + 2.5 / px: "position"}
+        if exit_ * px >= _TICK_GAP_PX:
+            muted |= {exit_: f"{signed(exit_)} exit", -exit_: f"{signed(-exit_)} exit"}
+        else:
+            muted[0.0] = f"±{number(exit_)} exit"
+        entries = {entry: f"{signed(entry)} entry", -entry: f"{signed(-entry)} entry"}
+        if (entry - exit_) * px < _TICK_GAP_PX:
+            muted = {low + 2.5 / px: "position"}
+        stops = {} if stop is None else {s: f"{signed(s)} stop" for s in (stop, -stop)}
+        if stop is not None and (stop - entry) * px < _TICK_GAP_PX:
+            entries = {}
+        for colour, labels in (("muted", muted), ("text2", entries), ("stop", stops)):
+            self.show_ticks(self._labels[colour], labels)
+
+    def _paint_ribbon(self, frame: Frame, at: float) -> None:
+        position = frame.shown["position"]
+        bounds = np.flatnonzero(np.diff(position, prepend=0, append=0))
+        times = (frame.shown["time_ns"] - frame.edge_ns) / 1e6
+        x: dict[int, list[float]] = {1: [], -1: []}
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            side = int(position[start])
+            if side:
+                # A segment and a point without a value, which breaks the line.
+                last = times[min(stop, len(times) - 1)]
+                x[side] += [times[start], last, last]
+        for side, mark in self._ribbons.items():
+            xs = np.array(x[side], dtype=np.float32)
+            ys = np.full(len(xs), at)
+            ys[2::3] = np.nan
+            xs, ys = trim(xs, ys)
+            put(mark, x=xs, y=ys)
+
+    def paint_head(self, frame: Frame) -> None:
+        """Set name, time, z and position."""
+        row = frame.read
+        shown = MISSING if row is None else signed(row.zscore)
+        side = MISSING if row is None else _POSITIONS[row.position]
+        self.head.value = (
+            f"<h3>Z-score</h3><small>σ</small>{_time_text(frame, row)}{legend('z', 'z', shown)}"
+            f'<span class="pairlab-key">position{value(side)}</span>'
+        )
+
+    def marked_value(self, alert: Alert) -> float:
+        """Return the z-score it was decided on."""
+        return alert.at.zscore
+
+    def dots_at(self, frame: Frame) -> list[float]:
+        """Return z under the pointer."""
+        return [] if frame.pointed is None else [frame.pointed.zscore]
+
+
+class _AutoChart(Chart):
+    """A chart whose y axis fits its data, in round steps."""
+
+    _plot_px = 100
+    _most_ticks = 3
+
+    def fit(self, axis: Axis, low: float, high: float, decimals: int) -> None:
+        """Fit scale and ticks, moving them only when the data leaves them or shrinks by far."""
+        if not (math.isfinite(low) and math.isfinite(high)):
+            return
+        if high - low < 1e-12 * max(abs(low), abs(high), 1e-6):
+            low, high = low - 1, high + 1
+        have_low, have_high = self.scale.min, self.scale.max
+        fits = have_low <= low and high <= have_high
+        if not fits or (high - low) < 0.55 * (have_high - have_low):
+            margin = 0.1 * (high - low)
+            put(self.scale, min=low - margin, max=high + margin)
+        if self.changed("fit", (self.scale.min, self.scale.max, decimals)):
+            ticks, need = nice_ticks(self.scale.min, self.scale.max, self._most_ticks)
+            self.show_ticks(axis, {t: number(t, max(decimals, need)) for t in ticks})
+
+
+class SpreadChart(_AutoChart):
+    """The spread with its mean and the band whose edge is the entry.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis.
+    """
+
+    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
+        super().__init__(lab, "spread", 118, clock=clock, top=2, bottom=6)
+
+    def draw(self) -> list[Any]:
+        """Return band, mean, spread and end value."""
+        self._band = self.line(
+            "spread", fill="between", fill_colors=[var("spread")], fill_opacities=[0.16]
+        )
+        self._band.colors = ["transparent", "transparent"]
+        self._mean = self.line("muted", 1, line_style="dashed")
+        self._curve = self.line("spread")
+        self._end = self.end_marks("spread")
+        return [self._band, self._mean, self._curve, *self._end]
+
+    def axes(self) -> list[Axis]:
+        """Return the left axis."""
+        self._axis = self.axis()
+        return [self._axis]
+
+    def paint_lines(self, frame: Frame) -> None:
+        """Send spread, mean and band."""
+        spread, mean = frame.column("spread"), frame.column("spread_mean")
+        if frame.values["hedge"] == "fixed":
+            centre = mean
+        else:
+            centre = np.where(np.isfinite(mean), 0.0, np.nan)
+        reach = frame.values["entry_z"] * frame.column("spread_std")
+        x, lines = frame.thinned.last(centre - reach, centre + reach, centre)
+        self.show_line(self._band, x, lines[:2])
+        self.show_line(self._mean, x, lines[2])
+        end = self.show_line(self._curve, *frame.thinned.extremes(spread))
+        row = frame.latest
+        self.show_end(self._end, end, MISSING if row is None else number(row.spread))
+        seen = np.concatenate([spread, (centre - reach), (centre + reach)])
+        seen = seen[np.isfinite(seen)]
+        if len(seen):
+            self.fit(self._axis, float(seen.min()), float(seen.max()), 0)
+
+    def paint_head(self, frame: Frame) -> None:
+        """Set the spread, its mean and its band."""
+        row, v = frame.read, frame.values
+        spread = mean = band = MISSING
+        formula = "= y − βx" if v["hedge"] == "fixed" else "= y − βx − α"
+        if row is not None:
+            beta = number(abs(row.hedge_ratio), 3)
+            sign = "+" if row.hedge_ratio < 0 else "−"
+            alpha = "" if v["hedge"] == "fixed" else " − α"
+            formula = f"= y {sign} {beta} x{alpha}"
+            centre = row.spread_mean if v["hedge"] == "fixed" else 0.0
+            reach = v["entry_z"] * row.spread_std
+            spread, mean = number(row.spread), number(centre)
+            band = f"{number(centre - reach)} … {number(centre + reach)}"
+            if not math.isfinite(row.spread_std):
+                mean = band = MISSING
+        sigmas = f"±{number(v['entry_z'])}σ"
+        self.head.value = (
+            f"<h3>Spread</h3><small>{safe(_unit(self.screen.lab.pair.y))} {safe(formula)}</small>"
+            f"{legend('s', 'spread', spread, title='spread')}"
+            f"{legend('mean', 'muted', mean, style='dashed')}"
+            f"{legend(sigmas, 'spread', band, style='band')}"
+        )
+
+    def marked_value(self, alert: Alert) -> float:
+        """Return the spread it was decided on."""
+        return alert.at.spread
+
+    def dots_at(self, frame: Frame) -> list[float]:
+        """Return the spread under the pointer."""
+        return [] if frame.pointed is None else [frame.pointed.spread]
+
+
+class CorrelationChart(_AutoChart):
+    """The rolling correlation and the least that allows an entry.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis.
+    """
+
+    marked = tuple(m for m in MARKERS if m.kind in (AlertKind.SUPPRESSED, AlertKind.DECOUPLED))
+
+    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
+        super().__init__(lab, "correlation", 68, clock=clock, top=2, bottom=4)
+
+    def draw(self) -> list[Any]:
+        """Return the zone below the minimum, the minimum, ρ and its end value."""
+        self._zone = self.line(
+            "muted", fill="between", fill_colors=[var("muted")], fill_opacities=[0.13]
+        )
+        self._zone.colors = ["transparent", "transparent"]
+        self._least = self.line("text2", 1, line_style="dashed")
+        self._curve = self.line("corr", 1.5)
+        self._end = self.end_marks("corr")
+        return [self._zone, self._least, self._curve, *self._end]
+
+    def axes(self) -> list[Axis]:
+        """Return the left axis: of ρ, and of the minimum in its own colour."""
+        self._axis, self._least_axis = self.axis(), self.axis("text2")
+        return [self._axis, self._least_axis]
+
+    def paint_lines(self, frame: Frame) -> None:
+        """Send ρ and, when it moved, the minimum."""
+        rho = frame.column("correlation")
+        least = frame.values["min_correlation"]
+        known = rho[np.isfinite(rho)]
+        low = min(least, float(known.min())) if len(known) else least
+        low = max(math.floor((low - 0.08) * 10) / 10, -1.06)
+        high = 1.06
+        if self.changed("levels", (least, low, frame.span_ns)):
+            put(self.scale, min=low, max=high)
+            across = np.array([-frame.span_ns / 1e6, self.offsets.max])
+            put(self._zone, x=across, y=np.array([[low, low], [least, least]]))
+            put(self._least, x=across, y=np.array([least, least]))
+            self.show_ticks(self._least_axis, {least: f"{number(least)} min"})
+            ticks, _ = nice_ticks(low + 0.04, 1.0, 3)
+            near = 11 / 68 * (high - low)
+            shown = [1.0, *(t for t in ticks if t != 1.0 and abs(t - 1) > near)]
+            self.show_ticks(self._axis, {t: number(t) for t in shown if abs(t - least) > near})
+        end = self.show_line(self._curve, *frame.thinned.extremes(rho))
+        row = frame.latest
+        self.show_end(self._end, end, MISSING if row is None else number(row.correlation))
+
+    def paint_head(self, frame: Frame) -> None:
+        """Set ρ and its minimum."""
+        row, v = frame.read, frame.values
+        self.head.value = (
+            f"<h3>Correlation</h3><small>ρ of {safe(v['correlation_of'])}, {v['window']:,} rows"
+            f"</small>{legend('ρ', 'corr', MISSING if row is None else number(row.correlation))}"
+            f"{legend('min', 'text2', number(v['min_correlation']), style='dashed')}"
+        )
+
+    def marked_value(self, alert: Alert) -> float:
+        """Return the correlation it was decided on."""
+        return alert.at.correlation
+
+    def dots_at(self, frame: Frame) -> list[float]:
+        """Return ρ under the pointer."""
+        return [] if frame.pointed is None else [frame.pointed.correlation]
+
+
+class PriceChart(_AutoChart):
+    """Both prices; the right axis is tied to the left by β, so that the gap is the spread.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis.
+    """
+
+    marked = ()
+
+    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
+        super().__init__(lab, "prices", 84, clock=clock, top=2, bottom=4)
+
+    def draw(self) -> list[Any]:
+        """Return both lines."""
+        self._right = LinearScale(min=0.0, max=1.0, allow_padding=False)
+        self._lines = [
+            self.line("x", scale=self._right, interpolation="step-after"),
+            self.line("y", interpolation="step-after"),
+        ]
+        return self._lines
+
+    def axes(self) -> list[Axis]:
+        """Return the axis of y at the left and of x at the right."""
+        self._left_axis = self.axis("y")
+        self._right_axis = self.axis("x", "right", self._right)
+        return [self._left_axis, self._right_axis]
+
+    def paint_lines(self, frame: Frame) -> None:
+        """Send both prices and fit both axes."""
+        y, x = frame.column("y"), frame.column("x")
+        self.show_line(self._lines[0], *frame.thinned.extremes(x))
+        self.show_line(self._lines[1], *frame.thinned.extremes(y))
+        row = frame.latest
+        if row is None or not len(y):
+            return
+        decimals = price_decimals(self.screen.lab, row, frame.values)
+        beta, alpha = row.hedge_ratio, row.intercept
+        mean = float(np.mean(y - beta * x)) - alpha if math.isfinite(beta) else math.nan
+        tied = math.isfinite(mean) and beta > 0
+        if tied:
+            as_y = alpha + mean + beta * x
+            low, high = float(min(y.min(), as_y.min())), float(max(y.max(), as_y.max()))
+        else:
+            low, high = float(y.min()), float(y.max())
+        self.fit(self._left_axis, low, high, decimals[0])
+        if tied:
+            ends = [(e - alpha - mean) / beta for e in (self.scale.min, self.scale.max)]
+        else:
+            # Nothing ties the axes: each price fills its own.
+            reach = max(float(x.max() - x.min()), 1e-9 * abs(row.x))
+            ends = [float(x.min()) - 0.1 * reach, float(x.max()) + 0.1 * reach]
+        put(self._right, min=ends[0], max=ends[1])
+        ticks, need = nice_ticks(ends[0], ends[1], self._most_ticks)
+        self.show_ticks(self._right_axis, {t: number(t, max(need, decimals[1])) for t in ticks})
+        self._tied = tied
+
+    def paint_head(self, frame: Frame) -> None:
+        """Set both prices, the day, and how the axes are tied."""
+        row, pair = frame.read, self.screen.lab.pair
+        prices = [MISSING, MISSING]
+        if row is not None:
+            decimals = price_decimals(self.screen.lab, row, frame.values)
+            prices = [number(row.y, decimals[0]), number(row.x, decimals[1])]
+        tied = "axes tied by β: the gap between the lines is the spread"
+        note = tied if getattr(self, "_tied", False) else "axes not tied: no positive β"
+        day = date_label(frame.edge_ns) if frame.edge_ns else ""
+        self.head.value = (
+            f"<h3>Prices</h3><small>{safe(_unit(pair.y))}</small>"
+            f"{legend(f'y {pair.y}', 'y', prices[0])}{legend(f'x {pair.x}', 'x', prices[1])}"
+            f'<small class="pairlab-far">{note if row is not None else ""}</small>'
+            f'<small class="pairlab-day">{safe(day)}</small>'
+        )
+
+    def marked_value(self, alert: Alert) -> float:
+        """Nothing is marked on prices."""
+        return math.nan
+
+    def dots_at(self, frame: Frame) -> list[float]:
+        """Return y under the pointer."""
+        return [] if frame.pointed is None else [frame.pointed.y]
+
+
+def _unit(symbol: str) -> str:
+    """Return the quote currency, where the symbol ends with one that is known."""
+    return next((q for q in ("USDT", "USDC", "BUSD", "BTC", "ETH") if symbol.endswith(q)), "")
+
+
+def price_decimals(lab: PairLab, row: Snapshot, values: dict[str, Any]) -> tuple[int, int]:
+    """Return the decimals in which both prices are shown: the symbols' tick sizes, if known."""
+    if values["price_scale"] == "log":
+        return 6, 6
+    known = lab.price_decimals()
+    return known if known is not None else (guess_decimals(row.y), guess_decimals(row.x))

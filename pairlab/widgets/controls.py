@@ -1,0 +1,301 @@
+"""The settings as sliders, segments and fields, linked both ways with `lab.settings`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from ipywidgets import (
+    HTML,
+    Checkbox,
+    Dropdown,
+    FloatLogSlider,
+    FloatSlider,
+    HBox,
+    Text,
+    ToggleButtons,
+    VBox,
+)  # fmt: skip
+
+from pairlab.errors import SettingError
+from pairlab.settings import SETTINGS
+from pairlab.ticks import TIMEFRAMES_NS
+from pairlab.widgets.formats import number
+from pairlab.widgets.screen import Frame, Part, close_part
+from pairlab.widgets.trees import put
+
+if TYPE_CHECKING:
+    from pairlab.lab import PairLab
+
+__all__ = ["Controls"]
+
+_Z_MAX: Final = 6.0  # entry, exit and stop share one scale: their handles stand as a staircase
+_STOP_DEFAULT: Final = 4.0
+_HEDGES: Final = (("fixed", "fixed"), ("OLS", "ols"), ("Kalman", "kalman"))
+_REFUSED: Final = "pairlab-refused"
+
+
+class _Row:
+    """One setting: slider and field; the field takes what the slider cannot reach."""
+
+    def __init__(
+        self,
+        controls: Controls,
+        name: str,
+        label: str,
+        slider: Any,
+        decimals: int,
+        whole: bool = False,
+        slot: Any = None,
+    ) -> None:
+        self.name, self.decimals, self.whole = name, decimals, whole
+        self._controls = controls
+        self.slider = slider
+        slider.description, slider.tooltip = label, _about(name)
+        slider.readout = False
+        self.field = Text(
+            continuous_update=False, tooltip=f"{label}: {SETTINGS[name].allowed}"
+        ).add_class("pairlab-field")
+        self.box = HBox([slider, *([slot] if slot else []), self.field]).add_class("pairlab-row")
+        self.box.add_class(f"pairlab-row-{name}")
+        slider.observe(controls.hand_over(self._on_slider), "value")
+        self.field.observe(controls.hand_over(self._on_field), "value")
+
+    def show(self, value: float | None) -> None:
+        """Move slider and field to a setting's value; None (off) leaves the slider where it is."""
+        self.slider.disabled = self.field.disabled = value is None
+        if value is None:
+            self._set_field("off")
+            return
+        s = self.slider
+        low, high = (s.min, s.max) if not isinstance(s, FloatLogSlider) else (10**s.min, 10**s.max)
+        if not low <= value <= high:
+            self._widen(value)
+        if not self._same(s.value, value):
+            s.value = value
+        self._set_field(number(value, 0 if self.whole else self._needed(value)))
+
+    def _set_field(self, text: str) -> None:
+        self.field.remove_class(_REFUSED)
+        put(self.field, value=text)
+
+    def _needed(self, value: float) -> int:
+        """Decimals that show the value as it is, at least the usual ones."""
+        for decimals in range(self.decimals, 8):
+            if round(value, decimals) == value:
+                return decimals
+        return 8
+
+    def _widen(self, value: float) -> None:
+        s = self.slider
+        if isinstance(s, FloatLogSlider):
+            put(s, min=min(s.min, math.log10(value)), max=max(s.max, math.log10(value)))
+        elif self.name == "hedge_ratio":
+            low, high = sorted((0.0, 2 * value))
+            # Wide first: a slider refuses a value that is outside of its range.
+            put(s, min=min(low, s.min), max=max(high, s.max))
+            s.value = value
+            put(s, min=low, max=high, step=(high - low) / 2000)
+        else:
+            put(s, min=min(s.min, value), max=max(s.max, value))
+
+    @staticmethod
+    def _same(a: float, b: float) -> bool:
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+
+    def _on_slider(self, change: Any) -> None:
+        value = float(change["new"])
+        now = getattr(self._controls.settings, self.name)
+        if now is None or self._same(self._rounded(now), self._rounded(value)):
+            return
+        self._controls.apply(self, self._rounded(value))
+
+    def _rounded(self, value: float) -> float:
+        return round(value) if self.whole else round(value, max(self.decimals, 3))
+
+    def _on_field(self, change: Any) -> None:
+        text = str(change["new"]).strip()
+        now = getattr(self._controls.settings, self.name)
+        if now is None or text == number(now, 0 if self.whole else self._needed(now)):
+            return
+        try:
+            value = float(text.replace("−", "-").replace(",", ""))
+        except ValueError:
+            self._controls.refuse(
+                self, str(SettingError(self.name, text, SETTINGS[self.name].allowed))
+            )
+            return
+        self._controls.apply(self, value)
+
+
+def _about(name: str) -> str:
+    return f"{SETTINGS[name].about} Allowed: {SETTINGS[name].allowed}."
+
+
+class Controls(VBox, Part):  # type: ignore[misc]
+    """Every setting that is changed while watching. A refused value goes back where it was.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose settings; changed here or in code, both follow.
+    """
+
+    def __init__(self, lab: PairLab) -> None:
+        self.settings = lab.settings
+        self._lab = lab
+        ratio = lab.settings.hedge_ratio
+        low, high = sorted((0.0, 2 * ratio))
+        self._stop_on = Checkbox(
+            indent=False, tooltip="Stop: close at a loss", description="Stop"
+        ).add_class("pairlab-slot")
+        self._require = Checkbox(
+            indent=False, tooltip=_about("require_stationary"), description="Require stationary"
+        ).add_class("pairlab-require")
+        self._rows = {
+            row.name: row
+            for row in (
+                _Row(self, "hedge_ratio", "Hedge ratio β", FloatSlider(
+                    ratio, min=low, max=high, step=(high - low) / 2000, continuous_update=False), 3),
+                _Row(self, "window", "Window", FloatLogSlider(
+                    50.0, min=1.0, max=math.log10(5000), step=0.005, continuous_update=False),
+                    0, whole=True),
+                _Row(self, "entry_z", "Entry z", self._threshold(2.0), 2),
+                _Row(self, "exit_z", "Exit z", self._threshold(0.5), 2),
+                _Row(self, "stop_z", "Stop z", self._threshold(_STOP_DEFAULT), 2,
+                     slot=self._stop_on),
+                _Row(self, "min_correlation", "Min correlation", FloatSlider(
+                    0.7, min=-1.0, max=1.0, step=0.01), 2),
+            )
+        }  # fmt: skip
+        self._p_field = Text(continuous_update=False, tooltip=_about("max_p_value")).add_class(
+            "pairlab-field"
+        )
+        self._p_note = HTML().add_class("pairlab-p-note")
+        self._p_field.observe(self.hand_over(self._on_p), "value")
+        self._stop_on.observe(self.hand_over(self._on_stop), "value")
+        self._require.observe(self.hand_over(self._on_require), "value")
+        self._choices = {
+            "timeframe": self._choice("timeframe", "Timeframe", [(t, t) for t in TIMEFRAMES_NS]),
+            "hedge": self._choice("hedge", "Hedge", list(_HEDGES)),
+        }
+        head = HTML(
+            "<h3>Settings</h3><small class='pairlab-far'>apply from the next tick</small>"
+        ).add_class("pairlab-head-text")
+        require = HBox([self._require, self._p_note, self._p_field]).add_class("pairlab-row")
+        boxes = [box for pair in self._choices.values() for box in pair]
+        super().__init__(
+            [HBox([head]).add_class("pairlab-head"), *boxes, *(r.box for r in self._rows.values()),
+             require.add_class("pairlab-row-require")]
+        )  # fmt: skip
+        for style in ("pairlab", "pairlab-panel", "pairlab-settings"):
+            self.add_class(style)
+        self.join(lab)
+
+    @staticmethod
+    def _threshold(value: float) -> FloatSlider:
+        return FloatSlider(value, min=0.0, max=_Z_MAX, step=0.01)
+
+    def _choice(self, name: str, label: str, options: list[tuple[str, str]]) -> tuple[Any, Any]:
+        """Return segments for a wide panel and a drop-down for a narrow one: CSS shows one."""
+        value = getattr(self.settings, name)
+        tip = _about(name)
+        segments = ToggleButtons(
+            options=options, value=value, description=label, tooltips=[tip] * len(options)
+        ).add_class("pairlab-segments")
+        menu = Dropdown(options=options, value=value, description=label, tooltip=tip)
+        menu.add_class("pairlab-menu")
+        for widget in (segments, menu):
+            widget.observe(self.hand_over(lambda change: self._on_choice(name, change)), "value")
+        return segments, menu
+
+    # -- from the screen ------------------------------------------------------------------------
+
+    def apply(self, row: _Row, value: float) -> None:
+        """Set a setting, or say why not and put the old value back."""
+        try:
+            setattr(self.settings, row.name, value)
+        except SettingError as error:
+            self.refuse(row, str(error))
+        else:
+            row.show(getattr(self.settings, row.name))
+
+    def refuse(self, row: _Row, why: str) -> None:
+        """Show why a value was refused; the old one comes back."""
+        self._say(why)
+        row.show(getattr(self.settings, row.name))
+        row.field.add_class(_REFUSED)
+        self._seen.pop("values", None)
+
+    def _say(self, why: str) -> None:
+        log = self._lab.event_log
+        if not log or log[-1].message != why:
+            self._lab.note("warning", why)
+
+    def _try(self, name: str, value: object, back: Callable[[], None]) -> None:
+        if getattr(self.settings, name) == value:
+            return
+        try:
+            setattr(self.settings, name, value)
+        except SettingError as error:
+            self._say(str(error))
+            back()
+
+    def _on_choice(self, name: str, change: Any) -> None:
+        self._try(name, change["new"], lambda: self._show_choice(name))
+
+    def _on_require(self, change: Any) -> None:
+        self._try("require_stationary", change["new"], self._show_all)
+
+    def _on_stop(self, change: Any) -> None:
+        wanted = None
+        if change["new"]:
+            # The stop must lie beyond the entry, wherever its handle was left.
+            entry = self.settings.entry_z
+            left_at = float(self._rows["stop_z"].slider.value)
+            wanted = left_at if left_at > entry else entry + 2
+        if (wanted is None) != (self.settings.stop_z is None):
+            self._try("stop_z", wanted, self._show_all)
+            self._show_all()
+
+    def _on_p(self, change: Any) -> None:
+        text = str(change["new"]).strip()
+        if text == number(self.settings.max_p_value, 3):
+            return
+        try:
+            value: object = float(text)
+        except ValueError:
+            value = text
+        self._try("max_p_value", value, self._show_all)
+        self._show_all()
+
+    # -- from the settings ----------------------------------------------------------------------
+
+    def paint(self, frame: Frame) -> None:
+        """Move every control to its setting, if one of them has changed."""
+        if self.changed("values", tuple(frame.values.values())):
+            self._show_all()
+
+    def _show_all(self) -> None:
+        for name, row in self._rows.items():
+            row.show(getattr(self.settings, name))
+        fixed = self.settings.hedge == "fixed"
+        ratio = self._rows["hedge_ratio"]
+        put(ratio.slider, disabled=not fixed)
+        put(ratio.field, disabled=not fixed)
+        put(self._stop_on, value=self.settings.stop_z is not None)
+        put(self._require, value=self.settings.require_stationary)
+        on = "on" if self.settings.require_stationary else "off"
+        self._p_note.value = f"<small>{on} · p ≤</small>"
+        put(self._p_field, value=number(self.settings.max_p_value, 3))
+        for name in self._choices:
+            self._show_choice(name)
+
+    def _show_choice(self, name: str) -> None:
+        for widget in self._choices[name]:
+            put(widget, value=getattr(self.settings, name))
+
+    def close(self) -> None:
+        """Leave the screen, and no widget in the front end or the kernel."""
+        close_part(self)

@@ -1,0 +1,149 @@
+"""Numbers, times and text as the screen shows them: one place, so that all parts agree.
+
+A true minus (−) instead of a hyphen; – where there is no number; never ``nan``, ``inf`` or
+``-0.00``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from decimal import Decimal
+from html import escape
+from typing import Final
+
+from pairlab.ticks import NS_PER_S
+
+__all__ = [
+    "MISSING",
+    "age",
+    "clock",
+    "count",
+    "date_label",
+    "duration",
+    "guess_decimals",
+    "js_number",
+    "number",
+    "p_value",
+    "quantity_ms",
+    "safe",
+    "signed",
+    "span_label",
+]
+
+MISSING: Final = "–"
+_MINUS: Final = "−"
+
+
+def safe(text: object) -> str:
+    """Return text that is shown, never read as HTML."""
+    return escape(str(text), quote=True)
+
+
+def number(value: float, decimals: int = 2) -> str:
+    """Return a number with ``,`` between thousands.
+
+    >>> number(-61279, 1), number(-0.001), number(float("inf"))
+    ('−61,279.0', '0.00', '–')
+    """
+    if not math.isfinite(value):
+        return MISSING
+    text = f"{value:,.{decimals}f}"
+    if text.startswith("-"):
+        body = text[1:]
+        return _MINUS + body if any(c in "123456789" for c in body) else body
+    return text
+
+
+def signed(value: float, decimals: int = 2) -> str:
+    """Return a number that always carries its sign; zero is ``+``.
+
+    >>> signed(1.812), signed(-0.9), signed(-0.001), signed(float("nan"))
+    ('+1.81', '−0.90', '+0.00', '–')
+    """
+    text = number(value, decimals)
+    return text if text.startswith((_MINUS, MISSING)) else "+" + text
+
+
+def p_value(value: float) -> str:
+    """Return a p-value: three decimals, ``<0.001`` below that."""
+    if math.isfinite(value) and value < 0.001:
+        return "<0.001"
+    return number(value, 3)
+
+
+def age(seconds: float) -> str:
+    """Return an age: two decimals below 10 s, none above."""
+    return number(seconds, 2 if seconds < 9.995 else 0)
+
+
+def quantity_ms(value: float) -> str:
+    """Return milliseconds: whole, one decimal below 1."""
+    return number(value, 1 if abs(value) < 0.95 else 0)
+
+
+def count(value: int) -> str:
+    """Return a whole number with ``,`` between thousands."""
+    return f"{value:,}".replace("-", _MINUS)
+
+
+def clock(time_ns: int, *, milliseconds: bool = True) -> str:
+    """Return the UTC time of day.
+
+    >>> clock(1_732_285_910_902_000_000)
+    '14:31:50.902'
+    """
+    second, rest = divmod(time_ns, NS_PER_S)
+    text = time.strftime("%H:%M:%S", time.gmtime(second))
+    return f"{text}.{rest // 1_000_000:03d}" if milliseconds else text
+
+
+def date_label(time_ns: int) -> str:
+    """Return the UTC day, as it stands left of the time axis.
+
+    >>> date_label(1_732_285_910_902_000_000)
+    '22 Nov UTC'
+    """
+    return time.strftime("%d %b UTC", time.gmtime(time_ns // NS_PER_S)).lstrip("0")
+
+
+def duration(seconds: float) -> str:
+    """Return how long something took: ``1.5 s`` below a minute, else ``h:mm:ss``."""
+    if not math.isfinite(seconds):
+        return MISSING
+    if seconds < 60:
+        return f"{max(seconds, 0):.1f} s"
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}"
+
+
+def span_label(seconds: float) -> str:
+    """Return a length of time in its largest whole unit: ``30 s``, ``5 min``, ``2 h``, ``7 d``."""
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit and seconds % unit == 0:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:g} s"
+
+
+def guess_decimals(value: float) -> int:
+    """Return decimals that show about seven digits of a price whose tick size is not known."""
+    if not math.isfinite(value) or value == 0:
+        return 2
+    return min(max(6 - math.floor(math.log10(abs(value))), 2), 8)
+
+
+def js_number(value: float) -> str:
+    """Return a number as JavaScript prints it: bqplot looks tick labels up by that text.
+
+    >>> js_number(2.0), js_number(-0.5), js_number(1732285910000)
+    ('2', '-0.5', '1732285910000')
+    """
+    value = float(value)
+    if value == 0:
+        return "0"
+    if 1e-6 <= abs(value) < 1e21:
+        text = format(Decimal(repr(value)), "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    mantissa, exponent = f"{Decimal(repr(value)):e}".split("e")
+    return f"{mantissa}e{int(exponent):+d}"

@@ -1,0 +1,355 @@
+"""What the parts of one lab on the screen share, and the clock that paints them."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
+
+import numpy as np
+from bqplot import Axis, LinearScale
+from numpy.typing import NDArray
+
+from pairlab.alerts import Alert, Snapshot
+from pairlab.ticks import NS_PER_S, Records, RowFlag
+from pairlab.widgets.formats import clock, js_number
+from pairlab.widgets.theme import SIZES, var
+from pairlab.widgets.thin import Thinned
+from pairlab.widgets.trees import close_tree, put, tree
+
+if TYPE_CHECKING:
+    from pairlab.health import Health
+    from pairlab.lab import PairLab
+
+__all__ = ["SPANS", "Frame", "Part", "Screen", "close_part"]
+
+SPANS: Final = (10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800)
+"""Visible spans to choose from, seconds."""
+
+_DEFAULT_SPANS: Final = {
+    "tick": 30, "1s": 300, "5s": 900, "1m": 3600, "5m": 21_600, "15m": 86_400, "1h": 604_800,
+}  # fmt: skip
+_STEPS_S: Final = (
+    0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600,
+    43_200, 86_400, 172_800, 604_800,
+)  # fmt: skip
+_LABEL_PX: Final = 110  # room that one clock label wants
+_BUSY: Final = 5
+"""Painting may take one part in this many of the loop's time; a slow kernel paints less often."""
+
+
+class Frame:
+    """One picture to be painted: gathered once, read by every part.
+
+    Attributes
+    ----------
+    health : Health
+        Never paused: the strip always tells the truth.
+    values : dict
+        Every setting.
+    rows : array of pairlab.ROW
+        All rows held, or those of the moment at which the view was paused.
+    latest : Snapshot or None
+        The newest of them (at bar timeframes: the forming bar).
+    live : Snapshot or None
+        The newest row whether paused or not.
+    version : tuple
+        Differs from the last frame's if, and only if, charts may look different.
+    text_due : bool
+        False in frames that only move charts: nobody reads numbers at the frame rate.
+    """
+
+    def __init__(self, screen: Screen, rows: Records, version: tuple[Any, ...], due: bool) -> None:
+        lab = screen.lab
+        self.health: Health = lab.health()
+        self.values: dict[str, Any] = lab.settings.values()
+        self.live: Snapshot | None = lab.latest()
+        self.rows = rows
+        self.version = version
+        self.text_due = due
+        self.now_ns = time.time_ns()
+        self.pointer_ns = screen.pointer_ns
+        self.span_ns = round(screen.span_s * NS_PER_S)
+        self.edge_ns = int(rows[-1]["time_ns"]) if len(rows) else 0
+        if screen.paused and len(rows):
+            self.latest: Snapshot | None = Snapshot.of(rows[-1])
+        else:
+            self.latest = self.live
+        times = rows["time_ns"]
+        self.start_ns = max(self.edge_ns - self.span_ns, screen.cleared_ns)
+        # Bisecting looks at a few rows; searchsorted would first copy the whole strided column.
+        self.shown = rows[max(bisect.bisect_left(times, self.start_ns) - 1, 0) :]
+
+    @cached_property
+    def thinned(self) -> Thinned:
+        """The rows in view, grouped for drawing."""
+        gap = (self.shown["flags"] & RowFlag.GAP_BEFORE) != 0
+        return Thinned(np.ascontiguousarray(self.shown["time_ns"]), gap, self.edge_ns, self.span_ns)
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Return one column of the rows in view, contiguous."""
+        return np.ascontiguousarray(self.shown[name], dtype=np.float64)
+
+    @cached_property
+    def pointed(self) -> Snapshot | None:
+        """The row under the pointer, else None."""
+        if self.pointer_ns is None or not len(self.shown):
+            return None
+        at = bisect.bisect_right(self.shown["time_ns"], self.pointer_ns) - 1
+        return Snapshot.of(self.shown[max(at, 0)])
+
+    @property
+    def read(self) -> Snapshot | None:
+        """The row whose numbers the headers show: under the pointer, else the latest."""
+        return self.pointed or self.latest
+
+
+class Part:
+    """Something of a lab on the screen: painted with the others, from the same frame."""
+
+    screen: Screen
+
+    def join(self, lab: PairLab, frames_per_s: float | None = None) -> None:
+        """Begin to be painted. Call it last in ``__init__``."""
+        self._seen: dict[str, Any] = {}
+        self.screen = Screen.of(lab)
+        self.screen.join(self, frames_per_s)
+
+    def paint(self, frame: Frame) -> None:
+        """Show `frame`; send nothing that is already on the screen."""
+        raise NotImplementedError
+
+    def changed(self, what: str, key: Any) -> bool:
+        """Return whether `key` differs from the one of the last call, and remember it."""
+        if self._seen.get(what) == key:
+            return False
+        self._seen[what] = key
+        return True
+
+    def hand_over(self, work: Callable[..., Any]) -> Callable[[Any], None]:
+        """Return a callback for the front end's messages that does `work` on the lab's loop.
+
+        ipykernel runs them on threads of its own.
+        """
+        return lambda change: self.screen.lab.call(work, change)
+
+
+def close_part(part: Any) -> None:
+    """Take a part off its screen and close its widgets, but those that other parts share."""
+    screen: Screen | None = getattr(part, "screen", None)
+    if screen is None:
+        return  # never made whole
+    screen.leave(part)
+    close_tree(part, frozenset(id(w) for w in tree(screen.shared())))
+
+
+class Screen:
+    """The parts of one lab, what they share (span, pause, pointer) and the painting.
+
+    Attributes
+    ----------
+    offset_scale : bqplot.LinearScale
+        ms before the right edge. Lines hang on it: they are sent anew whenever the view moves, and
+        so the scale never changes.
+    time_scale : bqplot.LinearScale
+        ms since 1970. What stands still in time hangs on it: axis, markers, pointer.
+    """
+
+    _screens: WeakValueDictionary[int, Screen] = WeakValueDictionary()
+
+    def __init__(self, lab: PairLab) -> None:
+        self.lab = lab
+        self.frames_per_s = 10.0
+        self.measured_frames_per_s = float("nan")
+        self.frame_p50_ms = float("nan")
+        self.span_s: float = _DEFAULT_SPANS[lab.settings.timeframe]
+        self.paused = False
+        self.paused_ns = 0
+        self.pointer_ns: int | None = None
+        self.cleared_ns = 0
+        self.selected: Alert | None = None
+        self.offset_scale = LinearScale(min=-1.0, max=0.0, allow_padding=False)
+        self.time_scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
+        style = {"fill": var("muted")}
+        self.time_axes = [
+            Axis(scale=self.time_scale, grid_color=var("grid"), tick_values=[], tick_style=extra)
+            for extra in (style, {**style, "--pairlab-minor": "1"})
+        ]
+        self._parts: list[Part] = []
+        self._frozen: Records | None = None
+        self._ticks: tuple[int, ...] = ()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._frames = 0
+        self._since_s = time.monotonic()
+        self._spent_s: list[float] = []
+        self._problem = ""
+        self._text_version: tuple[Any, ...] = ()
+        lab.settings.observe(self._on_timeframe, "timeframe")
+
+    @classmethod
+    def of(cls, lab: PairLab) -> Screen:
+        """Return the lab's screen: several views of a lab cost one set of updates."""
+        screen = cls._screens.get(id(lab))
+        if screen is None:
+            screen = cls._screens[id(lab)] = cls(lab)
+            lab.attach(screen)
+        return screen
+
+    # -- parts ----------------------------------------------------------------------------------
+
+    def join(self, part: Part, frames_per_s: float | None = None) -> None:
+        """Add a part, show it what there is, and keep it painted."""
+        if frames_per_s is not None:
+            self.frames_per_s = frames_per_s
+        self._parts.append(part)
+        part.paint(self._frame(due=True))
+        self.start()
+
+    def leave(self, part: Part) -> None:
+        """Remove a part; with the last one the painting ends."""
+        if part in self._parts:
+            self._parts.remove(part)
+        if not self._parts:
+            self._rest()
+
+    def start(self) -> None:
+        """Paint from now on, on the lab's loop. A second call does nothing."""
+        if self._timer is not None:
+            return
+        try:
+            self._loop = self.lab.loop or asyncio.get_running_loop()
+        except RuntimeError:
+            return  # a plain script: nobody looks
+        if not self._loop.is_closed():
+            self._timer = self._loop.call_later(1 / self.frames_per_s, self._tick)
+
+    def finish(self) -> None:
+        """Paint the end and rest; everything stays on the screen."""
+        self._rest()
+        self.paint(due=True)
+
+    def close(self) -> None:
+        """Close every widget of every part."""
+        self._rest()
+        self.lab.settings.unobserve(self._on_timeframe, "timeframe")
+        self._screens.pop(id(self.lab), None)
+        parts, self._parts = self._parts, []
+        for part in parts:
+            close_tree(part)
+        close_tree(self.shared())
+
+    def shared(self) -> list[Any]:
+        """Return the widgets that belong to no part alone."""
+        return [self.offset_scale, self.time_scale, *self.time_axes]
+
+    def _rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # -- what the person does -------------------------------------------------------------------
+
+    def pause(self, paused: bool) -> None:
+        """Stand still, or go on; the feed, the signals and the strip are not touched."""
+        self.paused = paused
+        self.paused_ns = time.time_ns()
+        self._frozen = self.lab.rows.view() if paused else None
+
+    def waiting_rows(self) -> int:
+        """Rows that came while the view was paused."""
+        if self._frozen is None or not len(self._frozen):
+            return len(self.lab.rows) if self.paused else 0
+        rows = self.lab.rows.view()
+        return len(rows) - bisect.bisect_right(rows["time_ns"], int(self._frozen[-1]["time_ns"]))
+
+    def clear(self) -> None:
+        """Let the charts begin anew at the newest row; the history keeps everything."""
+        last = self.lab.rows.view(1)
+        self.cleared_ns = int(last[0]["time_ns"]) if len(last) else 0
+
+    def point(self, time_ms: float | None) -> None:
+        """Put the pointer at a time, in all charts, or take it away."""
+        self.pointer_ns = None if time_ms is None else round(time_ms * 1e6)
+
+    def _on_timeframe(self, change: Any) -> None:
+        self.span_s = _DEFAULT_SPANS[change.new]
+
+    # -- painting -------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        started_s = time.perf_counter()
+        self._frames += 1
+        due = self._frames % 2 == 0 or self.frames_per_s < 8
+        try:
+            self.paint(due=due)
+        except Exception as error:
+            # The screen is where errors are shown: one that breaks a part must not end the rest.
+            problem = f"the dashboard could not paint: {type(error).__name__}: {error}"
+            if problem != self._problem:
+                self._problem = problem
+                self.lab.note("error", problem)
+        spent_s = time.perf_counter() - started_s
+        self._measure(spent_s)
+        if self._timer is not None and self._loop is not None and not self._loop.is_closed():
+            wait_s = max(1 / self.frames_per_s - spent_s, _BUSY * spent_s)
+            self._timer = self._loop.call_later(wait_s, self._tick)
+
+    def _measure(self, spent_s: float) -> None:
+        self._spent_s.append(spent_s)
+        elapsed_s = time.monotonic() - self._since_s
+        if elapsed_s >= 1:
+            self.measured_frames_per_s = len(self._spent_s) / elapsed_s
+            self.frame_p50_ms = 1e3 * sorted(self._spent_s)[len(self._spent_s) // 2]
+            self._spent_s.clear()
+            self._since_s = time.monotonic()
+
+    def paint(self, *, due: bool) -> None:
+        """Paint every part once."""
+        frame = self._frame(due=due)
+        self._place_time(frame)
+        for part in list(self._parts):
+            part.paint(frame)
+
+    def _frame(self, *, due: bool) -> Frame:
+        lab = self.lab
+        rows = lab.rows.view() if self._frozen is None else self._frozen
+        pinned = self.pointer_ns
+        version = (
+            len(rows), lab.rows.total if self._frozen is None else 0, lab.generation, self.span_s,
+            self.cleared_ns, pinned, self.paused, self.selected and self.selected.number,
+        )  # fmt: skip
+        frame = Frame(self, rows, version, due)
+        if pinned is not None and pinned < frame.start_ns:
+            self.pointer_ns = None  # it has left the view with its row
+        return frame
+
+    def _place_time(self, frame: Frame) -> None:
+        pad_ms = frame.span_ns / 1e6 * 4 / SIZES.plot_width  # room for the dot at the end
+        put(self.offset_scale, min=-frame.span_ns / 1e6, max=pad_ms)
+        if not len(frame.rows):
+            return
+        edge_ms = frame.edge_ns / 1e6
+        put(self.time_scale, min=edge_ms - frame.span_ns / 1e6, max=edge_ms + pad_ms)
+        step_ms = _step_ms(frame.span_ns / NS_PER_S)
+        first = int((edge_ms - frame.span_ns / 1e6) // step_ms) + 1
+        ticks = tuple(n * step_ms for n in range(first, int(edge_ms // step_ms) + 1))
+        if ticks == self._ticks:
+            return
+        self._ticks = ticks
+        fine = frame.values["timeframe"] == "tick"
+        for parity, axis in enumerate(self.time_axes):
+            # Two axes, every other tick each: in a narrow layout one of them hides its labels.
+            mine = [t for t in ticks if t // step_ms % 2 == parity]
+            labels = {js_number(t): clock(t * 1_000_000, milliseconds=fine) for t in mine}
+            put(axis, tick_labels=labels, tick_values=np.array(mine, dtype=np.float64))
+
+
+def _step_ms(span_s: float) -> int:
+    """Return the distance between clock labels, ms."""
+    least_s = span_s * _LABEL_PX / SIZES.plot_width
+    return int(1000 * next((s for s in _STEPS_S if s >= least_s), _STEPS_S[-1]))

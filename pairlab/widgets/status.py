@@ -1,0 +1,371 @@
+"""The strip above everything and the line below: how the feed, the engine and the signal are."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from ipywidgets import HTML, Button, HBox
+
+from pairlab.alerts import Alert, Snapshot
+from pairlab.ticks import NS_PER_S, AlertKind, RowFlag
+from pairlab.widgets.export import ExportButton
+from pairlab.widgets.formats import (
+    MISSING,
+    age,
+    clock,
+    count,
+    duration,
+    number,
+    p_value,
+    quantity_ms,
+    safe,
+    signed,
+)  # fmt: skip
+from pairlab.widgets.screen import Frame, Part, close_part
+from pairlab.widgets.theme import glyph, var
+from pairlab.widgets.trees import put
+
+if TYPE_CHECKING:
+    from pairlab.health import Health
+    from pairlab.lab import PairLab
+
+__all__ = ["EventLog", "StatusBar"]
+
+_ALIVE: Final = ("live", "stalled", "reconnecting")
+_OLD_LEG_SHARE: Final = 0.5
+"""A leg as old as this share of max_leg_age_s is shown in warn, before it holds entries back."""
+
+_BADGES: Final = {
+    "stalled": ("warn", "up", "STALLED"),
+    "reconnecting": ("warn", "reload", "RECONNECTING"),
+    "failed": ("fail", "times", "FAILED"),
+    "stopped": ("calm", "square", "STOPPED"),
+    "connecting": ("calm", "clock", "CONNECTING"),
+}
+
+
+def _two(first: str, second: str) -> str:
+    return f'<div class="pairlab-one">{first}</div><div class="pairlab-two">{second}</div>'
+
+
+def _caption(name: str, shown: str, unit: str = "", *, warn: bool = False) -> str:
+    sign = glyph("warning", var("warn"), 12) if warn else ""
+    unit = f"<small> {safe(unit)}</small>" if unit else ""
+    kind = "pairlab-number pairlab-warn" if warn else "pairlab-number"
+    return (
+        f'<div class="pairlab-caption">{safe(name)}</div>'
+        f'<div class="{kind}">{sign}{safe(shown)}{unit}</div>'
+    )
+
+
+class StatusBar(HBox, Part):  # type: ignore[misc]
+    """Pair, feed, rates, ages, gaps, stationarity, signal; Pause and Export.
+
+    Every state is told by a word and a shape beside its colour, and its reasons are in the
+    tooltip.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose state.
+    """
+
+    def __init__(self, lab: PairLab) -> None:
+        names = ("pair", "feed", "rate", "lag", "ages", "gaps", "test", "signal")
+        self._cells = {n: HTML().add_class(f"pairlab-cell-{n}") for n in names}
+        for cell in self._cells.values():
+            cell.add_class("pairlab-cell")
+        self._pause = Button(
+            description="Pause", tooltip="Hold charts and tables still; the feed goes on"
+        ).add_class("pairlab-button-pause")
+        self._pause.on_click(self.hand_over(self._on_pause))
+        self.export = ExportButton(lab)
+        buttons = HBox([self._pause, self.export]).add_class("pairlab-buttons")
+        self._entry: Alert | None = None
+        super().__init__([*self._cells.values(), buttons])
+        for style in ("pairlab", "pairlab-panel", "pairlab-strip"):
+            self.add_class(style)
+        self.join(lab)
+
+    def _on_pause(self, _: Any) -> None:
+        screen = self.screen
+        screen.pause(not screen.paused)
+        put(
+            self._pause,
+            description="Resume" if screen.paused else "Pause",
+            tooltip="Go on with the newest rows" if screen.paused
+            else "Hold charts and tables still; the feed goes on",
+        )  # fmt: skip
+        (self._pause.add_class if screen.paused else self._pause.remove_class)("pairlab-on")
+
+    def paint(self, frame: Frame) -> None:
+        """Set the cells whose words have changed."""
+        if not frame.text_due:
+            return
+        self._paint_pair(frame)
+        self._paint_feed(frame.health)
+        self._paint_numbers(frame)
+        self._paint_test(frame)
+        self._paint_signal(frame)
+
+    def _set(self, name: str, text: str, tooltip: str) -> None:
+        put(self._cells[name], value=text, tooltip=tooltip)
+
+    def _paint_pair(self, frame: Frame) -> None:
+        pair, v = self.screen.lab.pair, frame.values
+        hedge = {"fixed": "fixed β", "ols": "OLS β", "kalman": "Kalman β"}[v["hedge"]]
+        self._set(
+            "pair",
+            _two(
+                f'<span style="color:{var("y")}">{safe(pair.y)}</span>'
+                f'<i> / </i><span style="color:{var("x")}">{safe(pair.x)}</span>',
+                safe(f"{v['timeframe']} · {hedge} · {v['window']:,} rows"),
+            ),
+            f"y = {pair.y}, bought when the spread is bought; x = {pair.x}, sold against it",
+        )
+
+    def _paint_feed(self, health: Health) -> None:
+        source = f"{health.stream} · up {_uptime(health.uptime_s)}"
+        if health.state == "live":
+            kind, sign = ("live", "dot") if health.real_money else ("sim", "diamond")
+            badge = (kind, sign, f"{health.feed} · live")
+        else:
+            badge = _BADGES[health.state]
+            source = f"{health.feed} · {health.detail}"
+            if health.state == "failed" and "HTTP " in health.detail:
+                status = health.detail.split("HTTP ", 1)[1][:3]
+                badge = ("fail", "times", f"FAILED · HTTP {status}")
+                source = f"{health.feed} · not retried"
+        kind, sign, words = badge
+        self._set(
+            "feed",
+            f'<div class="pairlab-badge pairlab-badge-{kind}">{glyph(sign, size=11)}{safe(words)}'
+            f'</div><div class="pairlab-two">{safe(source)}</div>',
+            f"{health.feed}: {health.state}. {health.detail}. {health.reconnects} reconnects, "
+            f"{count(health.ticks)} ticks. "
+            + ("Real market." if health.real_money else "Not real money: no live market."),
+        )
+
+    def _paint_numbers(self, frame: Frame) -> None:
+        h, row, v = frame.health, frame.live, frame.values
+        known = h.state in ("live", "stalled") or (h.state == "stopped" and h.ticks > 0)
+        rate = number(h.ticks_per_s, 0 if h.ticks_per_s >= 9.5 else 1) if known else MISSING
+        self._set(
+            "rate", _caption("ticks/s", rate), f"{count(h.ticks)} ticks accepted, {_drops(h)}"
+        )
+        lag = MISSING
+        if known and math.isfinite(h.lag_p50_ms):
+            lag = f"{quantity_ms(h.lag_p50_ms)} / {quantity_ms(h.lag_p99_ms)}"
+        self._set(
+            "lag",
+            _caption("lag p50 / p99", lag, "" if lag == MISSING else "ms"),
+            "From the exchange's event to its receipt here, corrected by the clocks' offset",
+        )
+        ages, old = (math.nan, math.nan), False
+        if row is not None:
+            # Rows carry ages at trade time; while nothing comes, both grow by the silence.
+            silence_s = self._silence_s(frame, row)
+            ages = (row.y_age_s + silence_s, row.x_age_s + silence_s)
+            old = max(ages) >= _OLD_LEG_SHARE * v["max_leg_age_s"]
+        text = MISSING if row is None else f"{age(ages[0])} / {age(ages[1])}"
+        self._set(
+            "ages",
+            _caption("age y / x", text, "" if row is None else "s", warn=old),
+            f"Seconds since each leg's last trade; no entry from {v['max_leg_age_s']:g} s on",
+        )
+        gaps = MISSING if h.state == "failed" and not h.ticks else count(h.gaps)
+        self._set(
+            "gaps",
+            _caption("gaps", gaps, warn=h.gaps > 0),
+            f"Holes in the trade ids that could not be filled: {count(h.missing)} trades missing",
+        )
+
+    def _silence_s(self, frame: Frame, row: Snapshot) -> float:
+        """Seconds since the newest row changed, beyond what two ordinary frames need."""
+        if self.changed("row", (row.time_ns, self.screen.lab.rows.total)):
+            self._row_came_ns = frame.now_ns
+        quiet_s = (frame.now_ns - self._row_came_ns) / NS_PER_S
+        return quiet_s if quiet_s > 1 and frame.health.state in _ALIVE else 0.0
+
+    def _paint_test(self, frame: Frame) -> None:
+        row, h, v = frame.live, frame.health, frame.values
+        filled, window = h.filled, v["window"]
+        details = "no p-value yet"
+        if row is not None and row.flags & RowFlag.FLAT_SPREAD and filled >= window:
+            sign, colour, words = "times", "text", "FLAT SPREAD"
+            details = f"zero variance in {window:,} rows"
+        elif row is not None and row.stationary >= 0:
+            sign, colour, words = (
+                ("check", "corr", "STATIONARY") if row.stationary
+                else ("times", "warn", "NOT STATIONARY")
+            )  # fmt: skip
+            details = f"p {p_value(row.p_value)} · half-life {number(row.half_life, 1)}"
+        else:
+            sign, colour, words = "clock", "text2", "NOT ENOUGH DATA"
+        text = f'<div class="pairlab-state" style="color:{var(colour)}">{glyph(sign)}{words}</div>'
+        if words == "NOT ENOUGH DATA" and filled < window:
+            left_s = (window - filled) / h.ticks_per_s if h.ticks_per_s > 0 else math.nan
+            bars = v["timeframe"] != "tick"
+            left = f", {duration(left_s)} left" if math.isfinite(left_s) and not bars else ""
+            details = f"{filled:,} of {window:,} rows{left}"
+            text += (
+                f'<div class="pairlab-bar"><i style="width:{100 * filled / window:.0f}%"></i></div>'
+            )
+        what = "ADF on the spread" if v["hedge"] == "fixed" else "Engle-Granger on the residual"
+        self._set(
+            "test",
+            f'{text}<div class="pairlab-two">{safe(details)}</div>',
+            f"{what} over the window, {v['adf_lags']} lag: stationary when p ≤ "
+            f"{number(v['max_p_value'], 3)}. Half-life in rows; over {window:,} rows about "
+            f"{window // 7:,} is the most that it can resolve.",
+        )
+
+    def _paint_signal(self, frame: Frame) -> None:
+        row, h = frame.live, frame.health
+        position = 0 if row is None else row.position
+        quiet = h.state != "live" or row is None
+        if position:
+            name, sign, kind = (
+                ("LONG SPREAD", "up", "long") if position > 0 else ("SHORT SPREAD", "down", "short")
+            )
+        else:
+            name, sign, kind = "FLAT", "dash", "flat"
+        lines = self._reasons(frame, position)
+        outline = " pairlab-outline" if quiet or not position else ""
+        latest = self._last_alert()
+        self._set(
+            "signal",
+            f'<div class="pairlab-chip pairlab-chip-{kind}{outline}">{glyph(sign)}{name}</div>'
+            f'<div class="pairlab-why">{"<br>".join(safe(line) for line in lines)}</div>',
+            "No alert yet" if latest is None else f"Last alert: {latest.sentence}",
+        )
+
+    def _reasons(self, frame: Frame, position: int) -> list[str]:
+        row, h, v = frame.live, frame.health, frame.values
+        if row is None:
+            return ["no data"]
+        if position:
+            entry = self._last_alert(AlertKind.ENTRY)
+            out = f"out at z {'≥' if position > 0 else '≤'} {signed(-position * v['exit_z'])}"
+            since = ""
+            if entry is not None:
+                held_s = (row.time_ns - entry.time_ns) / NS_PER_S + self._silence_s(frame, row)
+                since = f"in at z {signed(entry.at.zscore)} · {duration(held_s)}"
+            return [since, out if h.state == "live" else "no new rows"]
+        if h.filled < v["window"]:
+            return ["no signals before", f"{v['window']:,} rows"]
+        if not math.isfinite(row.zscore):
+            return ["z is –", "zero variance"]
+        reach = abs(row.zscore)
+        lines = [
+            f"|z| {number(reach)} {'<' if reach < v['entry_z'] else '≥'} {number(v['entry_z'])}"
+        ]
+        if not row.correlation >= v["min_correlation"]:
+            lines.append(f"ρ {number(row.correlation)} < {number(v['min_correlation'])}")
+        elif v["require_stationary"] and not row.p_value <= v["max_p_value"]:
+            lines.append(f"p {p_value(row.p_value)} > {number(v['max_p_value'], 3)}")
+        else:
+            lines.append("filters pass" if h.state == "live" else "no new rows")
+        return lines
+
+    def _last_alert(self, kind: AlertKind | None = None) -> Alert | None:
+        log = self.screen.lab.alert_log
+        if self.changed("alerts", log.total):
+            alerts = log.alerts()
+            self._newest = alerts[-1] if alerts else None
+            entries = [a for a in alerts if a.kind == AlertKind.ENTRY]
+            self._entry = entries[-1] if entries else None
+        return self._newest if kind is None else self._entry
+
+    def close(self) -> None:
+        """Leave the screen, and no widget in the front end or the kernel."""
+        close_part(self)
+
+
+def _uptime(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}"
+
+
+def _drops(health: Health) -> str:
+    dropped = {reason: n for reason, n in health.dropped.items() if n}
+    if not dropped:
+        return "none dropped"
+    return "dropped: " + ", ".join(f"{n:,} {reason}" for reason, n in dropped.items())
+
+
+class EventLog(HBox, Part):  # type: ignore[misc]
+    """The newest event, and at the right how long the way to the screen takes.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose events.
+    """
+
+    _SIGNS: Final = {
+        "info": ("info", "text2"),
+        "warning": ("warning", "warn"),
+        "error": ("dot", "stop"),
+    }
+
+    def __init__(self, lab: PairLab) -> None:
+        self._event = HTML().add_class("pairlab-event-text")
+        self._way = HTML(
+            tooltip="Exchange to receipt, receipt to row, and painting a frame in the kernel"
+        ).add_class("pairlab-event-way")
+        super().__init__([self._event, self._way])
+        for style in ("pairlab", "pairlab-panel", "pairlab-event"):
+            self.add_class(style)
+        self.join(lab)
+
+    def paint(self, frame: Frame) -> None:
+        """Show the newest event and the way's lags."""
+        if not frame.text_due:
+            return
+        screen, log = self.screen, self.screen.lab.event_log
+        if screen.paused:
+            waiting = count(screen.waiting_rows())
+            self._show(
+                screen.paused_ns, "info",
+                f"view paused at {clock(screen.paused_ns)}: the feed and signals go on; "
+                f"{waiting} rows wait",
+            )  # fmt: skip
+        elif log:
+            entry = log[-1]
+            self._show(entry.time_ns, entry.level, entry.message)
+        else:
+            self._event.value = ""
+        h = frame.health
+        parts = []
+        if h.state == "live" and math.isfinite(h.lag_p50_ms):
+            parts.append(
+                f"lag p50 / p99 ms: exchange→receive {quantity_ms(h.lag_p50_ms)} / "
+                f"{quantity_ms(h.lag_p99_ms)}, →row {quantity_ms(h.row_p50_ms)} / "
+                f"{quantity_ms(h.row_p99_ms)}"
+            )
+        if math.isfinite(screen.measured_frames_per_s) and h.state != "stopped":
+            parts.append(f"{number(screen.measured_frames_per_s, 0)} frames/s")
+        spans = "".join(f"<span>{safe(p)}</span>" for p in parts)
+        when = f"<b>{clock(frame.live.time_ns)} UTC</b>" if frame.live is not None else ""
+        self._way.value = spans + when
+
+    def _show(self, time_ns: int, level: str, message: str) -> None:
+        sign, colour = self._SIGNS[level]
+        text_colour = var("stop" if level == "error" else "text2")
+        put(
+            self._event,
+            value=f"<small>{clock(time_ns)}</small>{glyph(sign, var(colour))}"
+            f'<span style="color:{text_colour}">{safe(message)}</span>',
+            tooltip=self._recent(),
+        )
+
+    def _recent(self) -> str:
+        entries = list(self.screen.lab.event_log)[-12:]
+        return "\n".join(f"{clock(e.time_ns)} {e.level}: {e.message}" for e in reversed(entries))
+
+    def close(self) -> None:
+        """Leave the screen, and no widget in the front end or the kernel."""
+        close_part(self)

@@ -1,0 +1,281 @@
+"""Numbers in columns: the latest row, the rows before it, the alerts and what explains them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from ipywidgets import HTML, Button, HBox, ToggleButton, VBox
+
+from pairlab.alerts import Alert, Snapshot
+from pairlab.ticks import AlertKind
+from pairlab.widgets.chart import MARKERS, Marker
+from pairlab.widgets.charts import price_decimals
+from pairlab.widgets.formats import MISSING, clock, count, number, p_value, safe, signed
+from pairlab.widgets.screen import Frame, Part, close_part
+from pairlab.widgets.theme import glyph, var
+from pairlab.widgets.trees import put
+
+if TYPE_CHECKING:
+    from pairlab.lab import PairLab
+
+__all__ = ["AlertTable", "LatestTable", "RowTable"]
+
+_ALERTS_SHOWN: Final = 8
+_ROWS_SHOWN: Final = 5
+
+
+def _cells(values: Iterable[str], tag: str = "td") -> str:
+    return "<tr>" + "".join(f"<{tag}>{v}</{tag}>" for v in values) + "</tr>"
+
+
+def _coloured(text: str, token: str) -> str:
+    return f'<span style="color:{var(token)}">{safe(text)}</span>'
+
+
+def _glyph_of(alert: Alert, size: int = 12) -> str:
+    marker = _marker_of(alert)
+    colour = marker.fill if marker.fill != "panel" else marker.stroke
+    return glyph(marker.glyph, var(colour), size)
+
+
+def _marker_of(alert: Alert) -> Marker:
+    return next(m for m in MARKERS if m.kind == alert.kind and m.side in (0, alert.side))
+
+
+class LatestTable(VBox, Part):  # type: ignore[misc]
+    """Every number of the newest row.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose row.
+    """
+
+    def __init__(self, lab: PairLab) -> None:
+        self._head = HTML().add_class("pairlab-head-text")
+        self._body = HTML().add_class("pairlab-body")
+        super().__init__([HBox([self._head]).add_class("pairlab-head"), self._body])
+        for style in ("pairlab", "pairlab-panel", "pairlab-latest"):
+            self.add_class(style)
+        self.join(lab)
+
+    def paint(self, frame: Frame) -> None:
+        """Set the numbers."""
+        if not frame.text_due or not self.changed("row", (frame.version, frame.latest)):
+            return
+        row, lab, v = frame.latest, self.screen.lab, frame.values
+        when, shown = "", {}
+        if row is not None:
+            when = clock(row.time_ns) + (" forming" if row.provisional else "")
+            decimals = price_decimals(lab, row, v)
+            shown = {
+                "y": number(row.y, decimals[0]), "x": number(row.x, decimals[1]),
+                "β": number(row.hedge_ratio, 3),
+                "α": "0" if row.intercept == 0 else number(row.intercept, 2),
+                "spread": number(row.spread), "mean": number(row.spread_mean),
+                "σ": number(row.spread_std), "z": signed(row.zscore), "ρ": number(row.correlation),
+                "p-value": p_value(row.p_value), "half-life": number(row.half_life, 1),
+                "rows": f"{row.filled:,}/{v['window']:,}",
+            }  # fmt: skip
+        self._head.value = f'<h3>Latest</h3><small class="pairlab-far">{when}</small>'
+        self._body.value = "<dl>" + "".join(
+            f'<div title="{safe(tip)}"><dt>{name}</dt>'
+            f'<dd style="color:{var(colour)}">{safe(shown.get(name, MISSING))}</dd></div>'
+            for name, colour, tip in self._fields(lab)
+        ) + "</dl>"  # fmt: skip
+
+    @staticmethod
+    def _fields(lab: PairLab) -> list[tuple[str, str, str]]:
+        return [
+            ("y", "y", f"{lab.pair.y}, last price"),
+            ("spread", "spread", "y − βx (− α under OLS and Kalman), in units of y"),
+            ("ρ", "corr", "Rolling correlation"),
+            ("x", "x", f"{lab.pair.x}, last price"),
+            ("mean", "text", "Mean of the window's spreads"),
+            ("p-value", "text", "Of the stationarity test: small is stationary"),
+            ("β", "text", "Hedge ratio: units of x against one of y"),
+            ("σ", "text", "Standard deviation of the window's spreads (ddof 1)"),
+            ("half-life", "text", "Rows until a deviation has halved"),
+            ("α", "text", "Intercept of the hedge"),
+            ("z", "z", "The spread's distance from its mean, in standard deviations"),
+            ("rows", "text", "Observations in the window"),
+        ]
+
+    def close(self) -> None:
+        """Leave the screen, and no widget in the front end or the kernel."""
+        close_part(self)
+
+
+class RowTable(VBox, Part):  # type: ignore[misc]
+    """The newest rows of the history, newest first.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    """
+
+    def __init__(self, lab: PairLab) -> None:
+        self._head = HTML().add_class("pairlab-head-text")
+        self._body = HTML().add_class("pairlab-body")
+        super().__init__([HBox([self._head]).add_class("pairlab-head"), self._body])
+        for style in ("pairlab", "pairlab-panel", "pairlab-rows"):
+            self.add_class(style)
+        self.join(lab)
+
+    def paint(self, frame: Frame) -> None:
+        """Set the rows."""
+        if not frame.text_due or not self.changed("rows", frame.version):
+            return
+        self._head.value = (
+            f'<h3>Rows</h3><small class="pairlab-far">{count(len(frame.rows))} in history</small>'
+        )
+        newest = [Snapshot.of(row) for row in frame.rows[: -_ROWS_SHOWN - 1 : -1]]
+        lines = []
+        for row in newest:
+            y, x = price_decimals(self.screen.lab, row, frame.values)
+            lines.append(
+                _cells(
+                    [
+                        clock(row.time_ns), number(row.y, y), number(row.x, x),
+                        number(row.spread), signed(row.zscore), number(row.correlation),
+                    ]
+                )
+            )  # fmt: skip
+        head = _cells(["Time UTC", "y", "x", "spread", "z", "ρ"], "th")
+        self._body.value = f"<table>{head}{''.join(lines)}</table>"
+
+    def close(self) -> None:
+        """Leave the screen, and no widget in the front end or the kernel."""
+        close_part(self)
+
+
+class AlertTable(VBox, Part):  # type: ignore[misc]
+    """The alerts, newest first, with the legend as filter, pages, and an explanation.
+
+    A click on a row selects it: its marker gets a ring and its explanation stands below.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose alerts.
+    """
+
+    def __init__(self, lab: PairLab) -> None:
+        self._page = 0
+        self._filters = {
+            kind: ToggleButton(
+                True, description="0", tooltip=f"Show {kind.name} alerts"
+            ).add_class("pairlab-filter").add_class(f"pairlab-filter-{kind.name.lower()}")
+            for kind in AlertKind
+        }  # fmt: skip
+        for button in self._filters.values():
+            button.observe(self.hand_over(self._refresh), "value")
+        self._where = HTML().add_class("pairlab-where")
+        self._newer = self._turn("‹", "Newer alerts", -1)
+        self._older = self._turn("›", "Older alerts", 1)
+        self._body = HTML().add_class("pairlab-body")
+        # HTML tables send no clicks: a button without a face lies over each row.
+        self._covers = [
+            Button(tooltip="Explain this alert").add_class("pairlab-cover")
+            for _ in range(_ALERTS_SHOWN)
+        ]
+        for place, cover in enumerate(self._covers):
+            cover.on_click(self.hand_over(lambda _, at=place: self._select(at)))
+        self._why = HTML().add_class("pairlab-explain")
+        title = HTML("<h3>Alerts</h3>").add_class("pairlab-head-text")
+        head = HBox([title, *self._filters.values(), self._where, self._newer, self._older])
+        covers = VBox(self._covers).add_class("pairlab-covers")
+        super().__init__([head.add_class("pairlab-head"), self._body, covers, self._why])
+        for style in ("pairlab", "pairlab-panel", "pairlab-alerts"):
+            self.add_class(style)
+        self._on_page: list[Alert] = []
+        self.join(lab)
+
+    def _turn(self, face: str, tooltip: str, step: int) -> Button:
+        button = Button(description=face, tooltip=tooltip).add_class("pairlab-turn")
+        button.on_click(self.hand_over(lambda _: self._go(step)))
+        return button
+
+    def _go(self, step: int) -> None:
+        self._page = max(self._page + step, 0)
+        self._refresh()
+
+    def _refresh(self, _: Any = None) -> None:
+        self._seen.pop("alerts", None)
+
+    def _select(self, place: int) -> None:
+        screen = self.screen
+        if place < len(self._on_page):
+            chosen = self._on_page[place]
+            again = screen.selected is not None and screen.selected.number == chosen.number
+            screen.selected = None if again else chosen
+            self._refresh()
+
+    def paint(self, frame: Frame) -> None:
+        """Set counts, page and explanation."""
+        log = self.screen.lab.alert_log
+        if self.screen.paused and not self.changed("paused", True) and "alerts" in self._seen:
+            return  # tables stand still with the charts
+        if not self.screen.paused:
+            self._seen.pop("paused", None)
+        if not frame.text_due or not self.changed("alerts", log.total):
+            return
+        alerts = log.alerts()
+        for kind, button in self._filters.items():
+            put(button, description=count(sum(a.kind == kind for a in alerts)))
+        shown = [a for a in reversed(alerts) if self._filters[a.kind].value]
+        pages = max(math.ceil(len(shown) / _ALERTS_SHOWN), 1)
+        self._page = min(self._page, pages - 1)
+        first = self._page * _ALERTS_SHOWN
+        self._on_page = shown[first : first + _ALERTS_SHOWN]
+        last = first + len(self._on_page)
+        self._where.value = (
+            f"<small>{first + 1}–{last} of {count(len(shown))}</small>" if shown
+            else "<small>none</small>"
+        )  # fmt: skip
+        put(self._newer, disabled=self._page == 0)
+        put(self._older, disabled=self._page == pages - 1)
+        self._body.value = self._table(frame)
+        for place, cover in enumerate(self._covers):
+            known = place < len(self._on_page)
+            put(
+                cover, disabled=not known,
+                tooltip=self._on_page[place].explain() if known else "",
+            )  # fmt: skip
+        self._explain(alerts)
+
+    def _table(self, frame: Frame) -> str:
+        selected = self.screen.selected
+        lines = [_cells(["Time UTC", "Kind", "z", "ρ", "Reason"], "th")]
+        for alert in self._on_page:
+            marker = _marker_of(alert)
+            colour = marker.fill if marker.fill != "panel" else "text"
+            side = "" if alert.kind == AlertKind.SUPPRESSED else f" <i>{alert.side_name}</i>"
+            kind = f'{_glyph_of(alert)}<b style="color:{var(colour)}">{alert.kind.name}{side}</b>'
+            mark = selected is not None and selected.number == alert.number
+            line = _cells(
+                [
+                    clock(alert.time_ns, milliseconds=frame.values["timeframe"] == "tick"), kind,
+                    signed(alert.at.zscore), number(alert.at.correlation), safe(alert.reason),
+                ]
+            )  # fmt: skip
+            lines.append(line.replace("<tr>", '<tr class="pairlab-chosen">') if mark else line)
+        return f"<table>{''.join(lines)}</table>"
+
+    def _explain(self, alerts: list[Alert]) -> None:
+        alert = self.screen.selected or (alerts[-1] if alerts else None)
+        if alert is None:
+            self._why.value = "<div><p>No alerts yet: each will be explained here.</p></div>"
+            return
+        put(
+            self._why,
+            value=f"<div>{_glyph_of(alert)}<p>{safe(alert.sentence)}</p></div>",
+            tooltip=alert.explain(),
+        )
+
+    def close(self) -> None:
+        """Leave the screen, and no widget in the front end or the kernel."""
+        close_part(self)
