@@ -169,17 +169,19 @@ class Sequencer:
         """
         state = self._legs[leg]
         unsure = state.unsure_since is not None
+        if not state.holes:
+            state.high = self._next[leg] - 1  # the fast path does not keep it
         news = 0
         for tick in ticks:
             id_ = tick[2]
             if id_ < self._next[leg] or id_ in state.beyond:
                 continue
-            if state.holes and id_ <= state.high:
-                state.beyond[id_] = tick
-            elif unsure:
-                self._accept_slowly(tick, leg, id_)
-            else:
-                break
+            if id_ > state.high:
+                if not unsure:
+                    break
+                self._note_hole(leg, state.high + 1, id_ - 1)
+                state.high = id_
+            state.beyond[id_] = tick
             self.repaired += 1
             news += 1
         self._advance(leg)
@@ -232,6 +234,7 @@ class Sequencer:
         """Give up every hole and hand on all that is held."""
         for leg, state in enumerate(self._legs):
             state.unsure_since = None
+            self._forget_strays(state)
             while state.holes:
                 self._give_up(leg)
             self._advance(leg)
@@ -284,17 +287,13 @@ class Sequencer:
         if abs(id_ - expected) > self._max_gap and not -1 <= id_ - state.high <= self._max_gap:
             self._stray(item, leg, id_)
             return
-        if state.strays:
-            self.dropped["stray id"] += len(state.strays)
-            state.strays.clear()
+        self._forget_strays(state)
         if id_ < expected or id_ in state.beyond:
             self.dropped["duplicate"] += 1
             state.unsure_since = None if id_ == expected - 1 else state.unsure_since
             self._release()
             return
-        if id_ > state.high + 1:
-            state.holes.append(Hole(leg, state.high + 1, id_ - 1, self._clock()))
-            self._on_hole()
+        self._note_hole(leg, state.high + 1, id_ - 1)
         state.unsure_since = None
         self._slow = True
         if id_ == expected and (state.holes or self.held < self._max_held):
@@ -317,7 +316,11 @@ class Sequencer:
         if state.holes and state.holes[-1].last == id_ - 1:
             state.holes[-1].last = id_
         else:
-            state.holes.append(Hole(leg, id_, id_, self._clock()))
+            self._note_hole(leg, id_, id_)
+
+    def _note_hole(self, leg: int, first: int, last: int) -> None:
+        if last >= first:
+            self._legs[leg].holes.append(Hole(leg, first, last, self._clock()))
             self._on_hole()
 
     def _stray(self, item: TickTuple | Skip, leg: int, id_: int) -> None:
@@ -327,8 +330,7 @@ class Sequencer:
             self.dropped["stray id"] += 1
             return
         if state.strays and state.strays[-1][2] != id_ - 1:
-            self.dropped["stray id"] += len(state.strays)
-            state.strays.clear()
+            self._forget_strays(state)
         state.strays.append(item)
         if len(state.strays) < _STRAYS:
             return
@@ -344,6 +346,11 @@ class Sequencer:
         for stray in strays:
             self._place(stray, leg)
         self._release()
+
+    def _forget_strays(self, state: _Leg) -> None:
+        if state.strays:
+            self.dropped["stray id"] += len(state.strays)
+            state.strays.clear()
 
     def _place(self, item: TickTuple | Skip, leg: int) -> None:
         """Append the next item in order to what is ready."""

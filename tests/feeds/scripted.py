@@ -1,0 +1,224 @@
+"""A WebSocket server that says exactly what a test wants, and ticks to say."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from pairlab.feeds.binance import BinanceFeed
+from pairlab.feeds.limits import Limits, Retry, Timeouts
+from pairlab.ticks import TICK, LogEntry, Pair, Records
+
+PAIR = Pair("BTCUSDT", "ETHUSDT")
+NOW_MS = 1_770_000_000_000
+Handler = Callable[[ServerConnection], Awaitable[None]]
+
+
+def agg(leg: int, id_: int, *, ms: int = 0, price: str = "100.5", **more: Any) -> str:
+    """A combined-stream frame of one aggregated trade."""
+    symbol = PAIR[leg]
+    data = {
+        "e": "aggTrade",
+        "E": NOW_MS + ms,
+        "s": symbol,
+        "a": id_,
+        "p": price,
+        "q": "0.25",
+        "f": id_ * 2,
+        "l": id_ * 2 + 1,
+        "T": NOW_MS + ms,
+        "m": bool(id_ % 2),
+        **more,
+    }
+    return json.dumps({"stream": f"{symbol.lower()}@aggTrade", "data": data})
+
+
+def row(id_: int, *, ms: int = 0, price: str = "100.5") -> dict[str, Any]:
+    """The same trade as REST tells it."""
+    return {
+        "a": id_,
+        "p": price,
+        "q": "0.25",
+        "f": id_ * 2,
+        "l": id_ * 2 + 1,
+        "T": NOW_MS + ms,
+        "m": bool(id_ % 2),
+    }
+
+
+@dataclass
+class Script:
+    """What the server does; a test fills it in."""
+
+    on_stream: Handler
+    url: str = ""
+    paths: list[str] = field(default_factory=list)
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    trades: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {s: [] for s in PAIR})
+    handshake: Callable[[int], tuple[int, dict[str, str]] | None] = lambda attempt: None
+    rest: Callable[[str, dict[str, str]], tuple[int, bytes] | None] = lambda path, query: None
+    weight_limit: int = 1_000_000
+
+    def answer(self, path: str, query: dict[str, str]) -> tuple[int, bytes]:
+        own = self.rest(path, query)
+        if own is not None:
+            return own
+        body: Any
+        if path.endswith("/time"):
+            body = {"serverTime": NOW_MS}
+        elif path.endswith("/exchangeInfo"):
+            sizes = {"BTCUSDT": "0.10", "ETHUSDT": "0.01"}
+            body = {
+                "symbols": [
+                    {
+                        "symbol": symbol,
+                        "filters": [{"filterType": "PRICE_FILTER", "tickSize": size}],
+                    }
+                    for symbol, size in sizes.items()
+                ],
+                "rateLimits": [
+                    {
+                        "rateLimitType": "REQUEST_WEIGHT",
+                        "interval": "MINUTE",
+                        "intervalNum": 1,
+                        "limit": self.weight_limit,
+                    }
+                ],
+            }
+        else:
+            rows = self.trades[query["symbol"]]
+            if "fromId" in query:
+                rows = [r for r in rows if r["a"] >= int(query["fromId"])]
+                body = rows[: int(query["limit"])]
+            else:
+                body = rows[-int(query["limit"]) :]
+        return 200, json.dumps(body).encode()
+
+
+@asynccontextmanager
+async def playing(on_stream: Handler, **more: Any) -> AsyncIterator[Script]:
+    """Serve `on_stream` on a loopback port; it is called once per connection."""
+    script = Script(on_stream, **more)
+
+    def on_request(_: ServerConnection, request: Request) -> Response | None:
+        parts = urlsplit(request.path)
+        if parts.path.startswith("/fapi/"):
+            query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+            script.asked.append((parts.path.rsplit("/", 1)[-1], query))
+            status, body = script.answer(parts.path, query)
+            return _response(status, body, {})
+        script.paths.append(request.path)
+        refused = script.handshake(len(script.paths))
+        return _response(refused[0], b"", refused[1]) if refused else None
+
+    async def handler(ws: ServerConnection) -> None:
+        await script.on_stream(ws)
+
+    async with serve(
+        handler,
+        "127.0.0.1",
+        0,
+        process_request=on_request,
+        compression=None,
+        ping_interval=None,
+        close_timeout=0.2,
+    ) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        script.url = f"ws://127.0.0.1:{port}"
+        yield script
+
+
+def _response(status: int, body: bytes, headers: dict[str, str]) -> Response:
+    lines = Headers({"Content-Length": str(len(body)), "Connection": "close", **headers})
+    return Response(status, http.HTTPStatus(status).phrase, lines, body)
+
+
+class Catcher:
+    """A sink that keeps everything, and wakes whoever waits for it."""
+
+    def __init__(self) -> None:
+        self.parts: list[Records] = []
+        self.log: list[LogEntry] = []
+        self.gaps: list[tuple[int, int]] = []  # (ticks before it, missing)
+        self.count = 0
+        self._news = asyncio.Event()
+
+    def sink(self, ticks: Records) -> None:
+        assert ticks.dtype == TICK
+        self.parts.append(ticks)
+        self.count += len(ticks)
+        self._news.set()
+
+    def write(self, entry: LogEntry) -> None:
+        self.log.append(entry)
+        self._news.set()
+
+    def gap(self, missing: int) -> None:
+        self.gaps.append((self.count, missing))
+
+    @property
+    def ticks(self) -> Records:
+        return np.concatenate(self.parts) if self.parts else np.empty(0, TICK)
+
+    def ids(self, leg: int) -> list[int]:
+        ticks = self.ticks
+        return [int(i) for i in ticks["id"][ticks["leg"] == leg]]
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait until a condition on ticks or log holds; the test's own timeout is the limit."""
+        while not true():
+            self._news.clear()
+            await self._news.wait()
+
+
+def quick(**more: float) -> Timeouts:
+    """Time limits for a test: nothing waits long, nothing is refused for being early."""
+    values: dict[str, float] = {
+        "open_s": 5.0,
+        "close_s": 0.5,
+        "healthy_after_s": 0.0,
+        "repair_grace_s": 0.01,
+        **more,
+    }
+    return Timeouts(**values)
+
+
+def at_once() -> Retry:
+    """Try again without a pause."""
+
+    def delays() -> Iterator[float]:
+        while True:
+            yield 0.0
+
+    return Retry(delays=delays)
+
+
+@asynccontextmanager
+async def running(feed: BinanceFeed) -> AsyncIterator[Catcher]:
+    """Run a feed, and stop it."""
+    catcher = Catcher()
+    feed.on_gap = catcher.gap
+    task = asyncio.create_task(feed.run(catcher.sink, catcher.write))
+    task.add_done_callback(lambda _: catcher._news.set())
+    try:
+        yield catcher
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def local(script: Script, **more: Any) -> BinanceFeed:
+    """A feed on a script."""
+    settings: dict[str, Any] = {"timeouts": quick(), "retry": at_once(), "limits": Limits()}
+    return BinanceFeed(PAIR, url=script.url, **{**settings, **more})

@@ -1,0 +1,104 @@
+"""Budgets, delays and the numbers a feed is given."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pairlab.errors import DataError, FeedError, FirewallError, GeoBlockedError, UnknownSymbolError
+from pairlab.feeds.limits import Limits, RateBudget, Timeouts, full_jitter, is_final
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@given(
+    st.integers(1, 50),
+    st.lists(st.tuples(st.floats(0, 20), st.integers(1, 10)), min_size=1, max_size=100),
+)
+def test_no_window_ever_holds_more_than_its_limit(
+    limit: int, asked: list[tuple[float, int]]
+) -> None:
+    clock = Clock()
+    budget = RateBudget(limit, 60.0, clock=clock)
+    spent: list[tuple[float, int]] = []
+    for pause_s, weight in asked:
+        clock.now += pause_s
+        wait_s = budget.wait_s(weight)
+        if budget.take(weight):
+            assert wait_s == 0.0
+            spent.append((clock.now, weight))
+    for start, _ in spent:
+        inside = sum(weight for at, weight in spent if start <= at < start + 60.0)
+        assert inside <= max(limit, max(weight for _, weight in spent))
+
+
+def test_waiting_as_told_is_enough() -> None:
+    clock = Clock()
+    budget = RateBudget(100, 60.0, clock=clock)
+    for pause_s in (0.0, 10.0, 10.0, 10.0, 10.0):
+        clock.now += pause_s
+        assert budget.take(20)
+    assert not budget.take(30)
+    assert budget.wait_s(30) == 30.0  # two of the five have to leave
+    clock.now += 30.0
+    assert budget.take(30)
+
+
+def test_the_exchange_s_own_count_is_adopted() -> None:
+    budget = RateBudget(100, 60.0, clock=Clock())
+    assert budget.take(20)
+    budget.learn(95)
+    assert not budget.take(10)
+    budget.learn(10)
+    assert budget.take(5)
+
+
+async def test_spend_waits_until_there_is_room() -> None:
+    budget = RateBudget(1, 0.05)
+    await budget.spend(1)
+    assert budget.wait_s(1) > 0
+    await budget.spend(1)
+    assert not budget.take(1)
+
+
+def test_delays_grow_to_their_cap_and_are_spread_from_zero() -> None:
+    runs = [list(itertools.islice(full_jitter(), 12)) for _ in range(400)]
+    for n, limit in enumerate((1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30, 30)):
+        drawn = [run[n] for run in runs]
+        assert all(0 <= delay <= limit for delay in drawn)
+        assert max(drawn) > limit * 0.95
+        assert min(drawn) < limit * 0.05
+
+
+@pytest.mark.parametrize("value", [0, -1, math.inf, math.nan, True])
+@pytest.mark.parametrize("name", ["open_s", "repair_s", "idle_busy_s"])
+def test_times_are_finite(name: str, value: float) -> None:
+    with pytest.raises(DataError, match=f"{name} = .* is not possible"):
+        Timeouts(**{name: value})
+
+
+@pytest.mark.parametrize("value", [0, -5, math.inf])
+def test_limits_are_finite(value: int) -> None:
+    with pytest.raises(DataError, match=r"max_held_ticks = .* is not possible"):
+        Limits(max_held_ticks=value)
+
+
+def test_zero_is_fine_where_it_means_at_once() -> None:
+    assert Timeouts(healthy_after_s=0, repair_grace_s=0).healthy_after_s == 0
+
+
+def test_what_trying_again_cannot_help() -> None:
+    assert is_final(GeoBlockedError("x"))
+    assert is_final(UnknownSymbolError("x"))
+    assert not is_final(FirewallError("x"))
+    assert not is_final(FeedError("x"))
