@@ -21,14 +21,16 @@ from pairlab.engine.layout import (
 )
 from pairlab.errors import DataError, SettingError
 from pairlab.settings import METRIC_SETTINGS, Settings
-from pairlab.ticks import EVENT, NS_PER_S, ROW, TICK, TIMEFRAMES_NS, Records, RowFlag
+from pairlab.ticks import EVENT, ROW, TICK, TIMEFRAMES_NS, Records, RowFlag
 
 __all__ = ["PairEngine", "compile_kernel"]
 
 _FIRST_ROWS: Final = 1_024
 _KEPT_ROWS: Final = 262_144
 """The row buffer is reused up to this size; longer updates get an array of their own."""
-_MAX_BAR_ROWS: Final = 65_536
+_BAR_ROWS: Final = 16_384
+_FEW: Final = 1_024
+"""Up to this many ticks the kernel keeps the GIL: a fifth of a millisecond."""
 
 _NO_EVENTS: Final = np.empty(0, EVENT)
 _COUNTERS: Final = ("not_finite", "not_positive", "unknown_leg", "late")
@@ -45,13 +47,12 @@ def compile_kernel(progress: Callable[[str], None] | None = None) -> None:
     """
     say = progress or (lambda text: None)
     say("loading the compiler")
-    settings = Settings().values()
+    from pairlab.engine import kernel
+
     say("compiling the engine (1 of 2)")
-    engine = PairEngine(values=settings)
-    engine.update(np.zeros(0, TICK))
+    kernel.held()
     say("compiling the engine (2 of 2)")
-    engine.values["timeframe"] = "1s"
-    engine.seed([NS_PER_S], [1.0], [1.0])
+    kernel.free()
     say("engine ready")
 
 
@@ -107,8 +108,8 @@ class PairEngine:
             )
         from pairlab.engine import kernel  # numba's import takes longer than all of pairlab's
 
-        self._run = kernel.run_ticks
-        self._observe = kernel.observe_prices
+        self._kernel = kernel
+        self._run = kernel.held()
         self.values: dict[str, Any] = dict(values)
         self._setup = np.zeros(1, SETUP)
         self._setup["keep_bars"] = 1
@@ -119,6 +120,7 @@ class PairEngine:
         self._rows: Records = np.zeros(_FIRST_ROWS, ROW)
         self._events: Records = np.zeros(_FIRST_ROWS, EVENT)
         self._room = _FIRST_ROWS
+        self._memory = self._addresses(self._rows, self._events)
         self._per_tick = self._setup[0]["timeframe_ns"] == 0
         self.events: Records = _NO_EVENTS
 
@@ -143,51 +145,53 @@ class PairEngine:
             If it is not such an array.
         """
         try:
-            fits = ticks.dtype is TICK and ticks.flags.carray and ticks.ndim == 1
-        except AttributeError:
-            fits = False
-        if not fits:
+            few = len(ticks) <= _FEW
+            consumed, made, happened = self._run(ticks, 0, self._memory) if few else (0, 0, 0)
+        except TypeError:  # the kernel takes these arrays and no other
             ticks = _as_ticks(ticks)
-        if len(ticks) > self._room or not self._per_tick:
-            return self._update_long(ticks)
-        _, made, happened = self._run(
-            ticks, 0, self._state, self._setup, self._ring, self._bars, self._rows, self._events
-        )
+            few = len(ticks) <= _FEW
+            consumed, made, happened = self._run(ticks, 0, self._memory) if few else (0, 0, 0)
+        if consumed < len(ticks):
+            return self._update_long(_as_ticks(ticks), consumed, made, happened)
         self.events = self._events[:happened] if happened else _NO_EVENTS
         return self._rows[:made]
 
-    def _update_long(self, ticks: Records) -> Records:
-        rows, events = self._buffers(len(ticks) if self._per_tick else 0)
-        start = 0
-        all_rows: list[Records] = []
-        all_events: list[Records] = []
-        count = 0
-        while True:
-            start, made, happened = self._run(
-                ticks, start, self._state, self._setup, self._ring, self._bars, rows, events
-            )
-            if start == len(ticks) and not all_rows:
+    def _update_long(self, ticks: Records, start: int, made: int, happened: int) -> Records:
+        """Go on without the GIL, in room for all rows (at bar timeframes, in parts)."""
+        parts = [(self._rows[:made].copy(), self._events[:happened].copy())] if made else []
+        if self._per_tick:
+            rows, events = self._room_for(len(ticks) - start)
+        else:
+            rows, events = self._room_for(_BAR_ROWS)
+        memory = self._addresses(rows, events)
+        run = self._kernel.free()
+        while start < len(ticks):
+            start, made, happened = run(ticks, start, memory)
+            if start == len(ticks) and not parts:
                 self.events = events[:happened] if happened else _NO_EVENTS
                 return rows[:made]
-            # Bars: one tick can close many, so that the rows come in parts.
-            all_rows.append(rows[:made].copy())
-            all_events.append(events[:happened].copy())
-            all_events[-1]["row"] += count
-            count += made
-            if start == len(ticks):
-                self.events = np.concatenate(all_events)
-                return np.concatenate(all_rows)
+            parts.append((rows[:made].copy(), events[:happened].copy()))
+        before = 0
+        for part, happenings in parts:
+            happenings["row"] += before
+            before += len(part)
+        self.events = np.concatenate([happenings for _, happenings in parts])
+        return np.concatenate([part for part, _ in parts])
 
-    def _buffers(self, wanted: int) -> tuple[Records, Records]:
-        if not self._per_tick and self._room < _MAX_BAR_ROWS:
-            wanted = max(wanted, self._room)
+    def _room_for(self, wanted: int) -> tuple[Records, Records]:
+        if wanted > _KEPT_ROWS:
+            return np.empty(wanted, ROW), np.empty(wanted, EVENT)
         if wanted > self._room:
-            if wanted > _KEPT_ROWS:
-                return np.empty(wanted, ROW), np.empty(wanted, EVENT)
-            self._room = max(wanted, min(2 * self._room, _KEPT_ROWS))
-            self._rows = np.zeros(self._room, ROW)
-            self._events = np.zeros(self._room, EVENT)
+            self._room = min(2 * wanted, _KEPT_ROWS)
+            self._rows = np.empty(self._room, ROW)
+            self._events = np.empty(self._room, EVENT)
+            self._memory = self._addresses(self._rows, self._events)
         return self._rows, self._events
+
+    def _addresses(self, rows: Records, events: Records) -> NDArray[np.int64]:
+        return self._kernel.addresses(
+            self._state, self._setup, self._ring, self._bars, rows, events
+        )
 
     def seed(self, time_ns: ArrayLike, y: ArrayLike, x: ArrayLike) -> Records:
         """Warm the window with closes of bars from before the first tick.
@@ -216,8 +220,8 @@ class PairEngine:
         if state["y_seen"] or state["x_seen"]:
             raise DataError("seed() comes before the first tick, and once")
         times = np.array(time_ns, np.int64, ndmin=1)
-        closes = [np.array(leg, np.float64, ndmin=1) for leg in (y, x)]
-        _check_prices("seed()", times, *closes)
+        y_closes, x_closes = (np.array(leg, np.float64, ndmin=1) for leg in (y, x))
+        _check_prices("seed()", times, y_closes, x_closes)
         if (np.diff(times) <= 0).any() or (times % length).any():
             raise DataError(
                 f"seed(): times must ascend and be multiples of {self.values['timeframe']}"
@@ -227,7 +231,7 @@ class PairEngine:
         muted = bool(self._setup["muted"][0])
         self._setup["muted"] = 1
         # When the closes were traded is not known; the bar's close is the best that can be said.
-        rows = self._observe_all(times, *closes, times, times)
+        rows = self._observe_all(times, y_closes, x_closes, times, times)
         self._setup["muted"] = muted
         rows["flags"] |= int(RowFlag.SEEDED)
         state["bar_end_ns"] = times[-1] + length
@@ -265,17 +269,36 @@ class PairEngine:
         DataError
             For prices that cannot be used.
         """
-        times = [np.array(t, np.int64, ndmin=1) for t in (time_ns, y_time_ns, x_time_ns)]
-        prices = [np.array(leg, np.float64, ndmin=1) for leg in (y, x)]
-        _check_prices("observe()", times[0], *prices)
-        if any(t.shape != times[0].shape for t in times) or (np.diff(times[0]) <= 0).any():
+        times, y_times, x_times = (
+            np.array(t, np.int64, ndmin=1) for t in (time_ns, y_time_ns, x_time_ns)
+        )
+        y_prices, x_prices = (np.array(leg, np.float64, ndmin=1) for leg in (y, x))
+        _check_prices("observe()", times, y_prices, x_prices)
+        same = times.shape == y_times.shape == x_times.shape
+        if not same or (np.diff(times) <= 0).any():
             raise DataError("observe(): times must ascend, one of each per price")
-        return self._observe_all(times[0], *prices, *times[1:])
+        return self._observe_all(times, y_prices, x_prices, y_times, x_times)
 
-    def _observe_all(self, *columns: NDArray[Any]) -> Records:
-        rows = np.zeros(len(columns[0]), ROW)
-        events = np.empty(len(rows), EVENT)
-        happened = self._observe(*columns, self._state, self._setup, self._ring, rows, events)
+    def _observe_all(
+        self,
+        time_ns: NDArray[np.int64],
+        y: NDArray[np.float64],
+        x: NDArray[np.float64],
+        y_time_ns: NDArray[np.int64],
+        x_time_ns: NDArray[np.int64],
+    ) -> Records:
+        count = len(time_ns)
+        pairs = np.zeros(2 * count, TICK)
+        pairs["price"][0::2], pairs["price"][1::2] = y, x
+        pairs["time_ns"][0::2], pairs["time_ns"][1::2] = y_time_ns, x_time_ns
+        pairs["received_ns"][1::2] = time_ns
+        rows, events = np.empty(count, ROW), np.empty(count, EVENT)
+        self._setup["paired"] = 1
+        try:
+            run = self._run if count <= _FEW else self._kernel.free()
+            _, _, happened = run(pairs, 0, self._addresses(rows, events))
+        finally:
+            self._setup["paired"] = 0
         self.events = events[:happened] if happened else _NO_EVENTS
         return rows
 
@@ -366,6 +389,7 @@ class PairEngine:
         for name in (*_COUNTERS, *_BAR_FIELDS):
             mine[name] = its[name]
         self._bars = old._bars
+        self._memory = self._addresses(self._rows, self._events)
         self._setup["muted"] = 0
         self._setup["keep_bars"] = 1
 
@@ -477,7 +501,8 @@ def _as_ticks(ticks: Any) -> Records:
             else type(ticks).__name__
         )
         raise DataError(f"ticks must be a 1-D numpy array of pairlab.TICK, not {given}")
-    # Another byte layout or read-only memory would be another compilation.
+    if ticks.flags.carray:
+        return ticks
     fresh = np.empty(len(ticks), TICK)
     fresh[:] = ticks
     return fresh

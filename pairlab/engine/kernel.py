@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numba import carray, from_dtype, int64  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from pairlab.engine.bars import add_to_bars, roll_bars
 from pairlab.engine.cointegration import half_life, mackinnon_p, spread_tests
-from pairlab.engine.compiled import DIGEST, kernel, piece
+from pairlab.engine.compiled import DIGEST, kernel, part, piece, pointer_at
 from pairlab.engine.hedge import kalman_start, kalman_step, ols
-from pairlab.engine.layout import EMPTY_BARS_MAX, FIXED, KALMAN
+from pairlab.engine.layout import (
+    BAR,
+    BAR_TIMEFRAMES,
+    BARS_HELD,
+    EMPTY_BARS_MAX,
+    FIXED,
+    KALMAN,
+    RING_COLUMNS,
+    SETUP,
+    STATE,
+)
 from pairlab.engine.moments import minus_product, must_resum, noise_floor, resum, slide
 from pairlab.engine.signal import decide
-from pairlab.ticks import RowFlag, Stationary
+from pairlab.errors import DataError
+from pairlab.ticks import EVENT, ROW, TICK, Records, RowFlag, Stationary
 
-__all__ = ["observe_prices", "run_ticks"]
+__all__ = ["addresses", "consume", "free", "held"]
 
 _WARMING = int(RowFlag.WARMING)
 _FLAT_SPREAD = int(RowFlag.FLAT_SPREAD)
@@ -27,11 +41,16 @@ _GAP_BEFORE = int(RowFlag.GAP_BEFORE)
 _UNKNOWN = int(Stationary.NOT_ENOUGH_DATA)
 _NS = 1e-9
 
+_STATE_AT, _SETUP_AT, _RING_AT, _BARS_AT, _ROWS_AT, _EVENTS_AT, _ROOM = range(7)
+_TIMEFRAMES = len(BAR_TIMEFRAMES)
+_SIGNATURE = (from_dtype(TICK)[::1], int64, int64[::1])
+
 
 @piece
-def observe(s: Any, p: Any, ring: NDArray[Any], row: Any, time_ns: int) -> None:
+def observe(s: Any, p: Any, ring: NDArray[Any], row: Any) -> None:
     """Make one observation of the last prices and write its row, all but the position."""
     n = p.window
+    time_ns = s.time_ns
     y, x = s.y_price, s.x_price
     row.time_ns = time_ns
     row.received_ns = s.received_ns
@@ -92,7 +111,7 @@ def observe(s: Any, p: Any, ring: NDArray[Any], row: Any, time_ns: int) -> None:
     row.flags = flags
 
 
-@piece
+@part
 def _measure(
     s: Any, p: Any, ring: NDArray[Any], row: Any, y: float, x: float, deviation: float
 ) -> int:
@@ -203,132 +222,180 @@ def _innovations_gamma(s: Any, n: int, ring: NDArray[Any]) -> float:
     return h / a if a > 0.0 else math.nan
 
 
-@piece
-def _emit(
-    s: Any, p: Any, ring: NDArray[Any], row: Any, events: NDArray[Any], at: int, k: int, t: int
-) -> int:
-    """Observe, decide; return how many events there are now."""
-    observe(s, p, ring, row, t)
-    if decide(s, p, row, events[k]) != 0:
-        events[k].row = at
-        return k + 1
-    return k
+@part
+def consume(
+    ticks: NDArray[Any],
+    start: int,
+    s: Any,
+    p: Any,
+    ring: NDArray[Any],
+    bars: NDArray[Any],
+    rows: NDArray[Any],
+    events: NDArray[Any],
+) -> tuple[int, int, int]:
+    """Consume ticks from `start` on until they end or `rows` is full.
 
+    Parameters
+    ----------
+    ticks : array of TICK
+        In the order in which they happened. Where the setup says ``paired``, every two are one
+        observation, y before x, at the time the x tick was *received*; their own times are when
+        the legs last traded.
+    start : int
+        Index of the first to consume.
+    s, p : records of STATE and SETUP
+        The pair's memory and its settings.
+    ring, bars : arrays
+        The window (window × `RING_COLUMNS`), the bars (timeframes × slots).
+    rows, events : arrays of ROW and EVENT
+        Written from 0 on; `events` is as long as `rows`.
 
-def _make_run(digest: int) -> Callable[..., tuple[int, int, int]]:
-    @kernel
-    def run_ticks(
-        ticks: NDArray[Any],
-        start: int,
-        state: NDArray[Any],
-        setup: NDArray[Any],
-        ring: NDArray[Any],
-        bars: NDArray[Any],
-        rows: NDArray[Any],
-        events: NDArray[Any],
-    ) -> tuple[int, int, int]:
-        """Consume ticks from `start` on until they end or `rows` is full.
-
-        Returns
-        -------
-        tuple[int, int, int]
-            Index of the first tick not consumed, rows and events written.
-        """
-        s = state[0]
-        p = setup[0]
-        s.source = digest
-        length = p.timeframe_ns
-        made = 0
-        k = 0
-        for i in range(start, len(ticks)):
-            tick = ticks[i]
-            leg = tick.leg
-            price = tick.price
-            if not math.isfinite(price):
-                s.not_finite += 1
-                continue
-            if price <= 0.0:
-                s.not_positive += 1
-                continue
-            if leg != 0 and leg != 1:
-                s.unknown_leg += 1
-                continue
-            time_ns = tick.time_ns
+    Returns
+    -------
+    tuple[int, int, int]
+        Index of the first tick not consumed, rows and events written.
+    """
+    length = p.timeframe_ns
+    made = 0
+    k = 0
+    i = start
+    end = len(ticks)
+    while i < end:
+        tick = ticks[i]
+        if p.paired == 0 and not acceptable(s, tick):
+            i += 1
+            continue
+        if made == len(rows):
+            break
+        time_ns = tick.time_ns
+        due = True
+        if p.paired != 0:
+            take_pair(s, tick, ticks[i + 1])
+            i += 2
+        elif length > 0 and s.bar_end_ns != 0 and time_ns >= s.bar_end_ns:
+            # The bar closes before the tick counts; the tick's turn comes when all bars have.
+            due = s.y_seen != 0 and s.x_seen != 0
+            s.received_ns = tick.received_ns
+            s.time_ns = s.bar_end_ns
+            s.bar_end_ns += length
+            if (time_ns - s.bar_end_ns) // length > EMPTY_BARS_MAX:
+                s.skip_to_ns = (time_ns // length - EMPTY_BARS_MAX) * length
+        else:
             if length > 0:
-                if s.bar_end_ns == 0:
-                    s.bar_end_ns = (time_ns // length + 1) * length
-                if time_ns >= s.bar_end_ns:
-                    s.received_ns = tick.received_ns
-                    empty = (time_ns - s.bar_end_ns) // length
-                    while time_ns >= s.bar_end_ns:
-                        if s.y_seen != 0 and s.x_seen != 0:
-                            if made == len(rows):
-                                return i, made, k
-                            k = _emit(s, p, ring, rows[made], events, made, k, s.bar_end_ns)
-                            made += 1
-                        s.bar_end_ns += length
-                        if empty > EMPTY_BARS_MAX:
-                            s.bar_end_ns += (empty - EMPTY_BARS_MAX) * length
-                            s.gap = 1
-                            empty = EMPTY_BARS_MAX
-                elif time_ns < s.bar_end_ns - length:
-                    s.late += 1
-            elif made == len(rows):
-                return i, made, k
+                count_in_bar(s, length, time_ns)
             if p.keep_bars != 0:
                 roll_bars(s, bars, time_ns)
-                add_to_bars(s, bars, leg, price, tick.quantity)
-            if time_ns > s.time_ns or (s.y_seen == 0 and s.x_seen == 0):
-                s.time_ns = time_ns
-            if leg == 0:
-                s.y_price = price
-                if s.y_seen == 0 or time_ns > s.y_time_ns:
-                    s.y_time_ns = time_ns
-                s.y_seen = 1
-            else:
-                s.x_price = price
-                if s.x_seen == 0 or time_ns > s.x_time_ns:
-                    s.x_time_ns = time_ns
-                s.x_seen = 1
-            if length == 0 and s.y_seen != 0 and s.x_seen != 0:
-                s.received_ns = tick.received_ns
-                k = _emit(s, p, ring, rows[made], events, made, k, s.time_ns)
-                made += 1
-        return len(ticks), made, k
-
-    return run_ticks
+                add_to_bars(s, bars, tick.leg, tick.price, tick.quantity)
+            take_tick(s, tick)
+            due = length == 0 and s.y_seen != 0 and s.x_seen != 0
+            i += 1
+        if due:
+            observe(s, p, ring, rows[made])
+            if decide(s, p, rows[made], events[k]) != 0:
+                events[k].row = made
+                k += 1
+            made += 1
+        if s.skip_to_ns != 0:
+            s.bar_end_ns = s.skip_to_ns
+            s.skip_to_ns = 0
+            s.gap = 1
+    return i, made, k
 
 
-def _make_observe(digest: int) -> Callable[..., int]:
-    @kernel
-    def observe_prices(
-        time_ns: NDArray[Any],
-        y: NDArray[Any],
-        x: NDArray[Any],
-        y_time_ns: NDArray[Any],
-        x_time_ns: NDArray[Any],
-        state: NDArray[Any],
-        setup: NDArray[Any],
-        ring: NDArray[Any],
-        rows: NDArray[Any],
-        events: NDArray[Any],
-    ) -> int:
-        """Make an observation of each pair of prices; return how many events there were."""
+@piece
+def acceptable(s: Any, tick: Any) -> bool:
+    """Tell whether a tick can be used; one that cannot is counted and changes nothing else."""
+    if not math.isfinite(tick.price):
+        s.not_finite += 1
+        return False
+    if tick.price <= 0.0:
+        s.not_positive += 1
+        return False
+    if tick.leg != 0 and tick.leg != 1:
+        s.unknown_leg += 1
+        return False
+    return True
+
+
+@piece
+def take_pair(s: Any, y: Any, x: Any) -> None:
+    """Make an observation's two ticks the last prices."""
+    s.y_seen = s.x_seen = 1
+    s.y_price, s.x_price = y.price, x.price
+    s.y_time_ns, s.x_time_ns = y.time_ns, x.time_ns
+    s.time_ns = s.received_ns = x.received_ns
+
+
+@piece
+def count_in_bar(s: Any, length: int, time_ns: int) -> None:
+    """Begin the first bar; count a tick that is older than the forming one."""
+    if s.bar_end_ns == 0:
+        s.bar_end_ns = (time_ns // length + 1) * length
+    elif time_ns < s.bar_end_ns - length:
+        s.late += 1
+
+
+@piece
+def take_tick(s: Any, tick: Any) -> None:
+    """Make a tick its leg's last price; times never step back."""
+    time_ns = tick.time_ns
+    if time_ns > s.time_ns or (s.y_seen == 0 and s.x_seen == 0):
+        s.time_ns = time_ns
+    if tick.leg == 0:
+        s.y_price = tick.price
+        if s.y_seen == 0 or time_ns > s.y_time_ns:
+            s.y_time_ns = time_ns
+        s.y_seen = 1
+    else:
+        s.x_price = tick.price
+        if s.x_seen == 0 or time_ns > s.x_time_ns:
+            s.x_time_ns = time_ns
+        s.x_seen = 1
+    s.received_ns = tick.received_ns
+
+
+def _make_kernel(digest: int, nogil: bool) -> Callable[..., tuple[int, int, int]]:
+    version = 2 * digest + nogil  # numba's cache tells the two apart by this alone
+
+    def run(ticks: NDArray[Any], start: int, memory: NDArray[Any]) -> tuple[int, int, int]:
+        state = carray(pointer_at(memory[_STATE_AT]), 1, STATE)
+        setup = carray(pointer_at(memory[_SETUP_AT]), 1, SETUP)
         s = state[0]
-        s.source = digest
-        s.y_seen = s.x_seen = 1
-        k = 0
-        for i in range(len(time_ns)):
-            s.y_price = y[i]
-            s.x_price = x[i]
-            s.y_time_ns = y_time_ns[i]
-            s.x_time_ns = x_time_ns[i]
-            s.time_ns = s.received_ns = time_ns[i]
-            k = _emit(s, setup[0], ring, rows[i], events, i, k, time_ns[i])
-        return k
+        p = setup[0]
+        s.source = version
+        ring = carray(pointer_at(memory[_RING_AT]), (p.window, RING_COLUMNS), np.float64)
+        rows = carray(pointer_at(memory[_ROWS_AT]), memory[_ROOM], ROW)
+        events = carray(pointer_at(memory[_EVENTS_AT]), memory[_ROOM], EVENT)
+        bars = carray(pointer_at(memory[_BARS_AT]), (_TIMEFRAMES, BARS_HELD + 1), BAR)
+        return consume(ticks, start, s, p, ring, bars, rows, events)
 
-    return observe_prices
+    return kernel(run, _SIGNATURE, nogil=nogil)
 
 
-run_ticks = _make_run(DIGEST)
-observe_prices = _make_observe(DIGEST)
+def addresses(
+    state: Records, setup: Records, ring: Any, bars: Records, rows: Records, events: Records
+) -> NDArray[np.int64]:
+    """Return where the kernel finds its memory; keep the arrays alive as long as this is used.
+
+    Handing over eight structured arrays costs more than a tick's work, their addresses in one
+    plain array nearly nothing.
+    """
+    arrays = (state, setup, ring, bars, rows, events)
+    for array, dtype in zip(arrays, (STATE, SETUP, np.float64, BAR, ROW, EVENT), strict=True):
+        if array.dtype != dtype or not array.flags.carray:
+            raise DataError(f"the kernel's memory must be contiguous {dtype}")
+    if len(events) < len(rows) or ring.shape != (setup[0]["window"], RING_COLUMNS):
+        raise DataError("the kernel's memory has the wrong shape")
+    return np.array([array.ctypes.data for array in arrays] + [len(rows)], np.int64)
+
+
+@functools.cache
+def held() -> Callable[..., tuple[int, int, int]]:
+    """Return the kernel that keeps the GIL: for a few ticks, where giving it up costs more."""
+    return _make_kernel(DIGEST, nogil=False)
+
+
+@functools.cache
+def free() -> Callable[..., tuple[int, int, int]]:
+    """Return the kernel that runs without the GIL: for many ticks, in any thread."""
+    return _make_kernel(DIGEST, nogil=True)

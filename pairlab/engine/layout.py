@@ -73,6 +73,7 @@ SETUP: Final = np.dtype(
         ("require_stationary", np.int64),
         ("muted", np.int64),  # the signal machine stands still
         ("keep_bars", np.int64),
+        ("paired", np.int64),  # every two ticks are an observation
         ("cooldown_ns", np.int64),
         ("suppressed_every_ns", np.int64),
         ("hedge_ratio", np.float64),
@@ -106,7 +107,7 @@ SIGNAL_FIELDS: Final = tuple(name for name, _ in _SIGNAL)
 
 _COUNTERS: Final = ["not_finite", "not_positive", "unknown_leg", "late"]
 
-_TIMES: Final = ["time_ns", "y_time_ns", "x_time_ns", "bar_end_ns", "received_ns"]
+_TIMES: Final = ["time_ns", "y_time_ns", "x_time_ns", "bar_end_ns", "skip_to_ns", "received_ns"]
 
 _SUMS: Final = (
     # anchors: y0, x0 from inside the window, b0 its slope, c0 = y0 − b0·x0
@@ -167,7 +168,7 @@ def fill_setup(setup: Records, values: Mapping[str, Any]) -> None:
     Parameters
     ----------
     setup : numpy.ndarray
-        One `SETUP` record; ``muted`` and ``keep_bars`` are left alone.
+        One `SETUP` record; ``muted``, ``keep_bars`` and ``paired`` are left alone.
     values : mapping
         As `pairlab.settings.Settings.values` gives it.
     """
