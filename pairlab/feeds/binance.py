@@ -14,6 +14,7 @@ import numpy as np
 from pairlab.errors import DataError, FeedError
 from pairlab.feeds.base import FeedHealth, FeedState, Log, Sink
 from pairlab.feeds.delivery import Journal, Outbox
+from pairlab.feeds.klines import Closes, fetch_closes
 from pairlab.feeds.limits import Limits, RateBudget, Retry, Timeouts
 from pairlab.feeds.link import Link
 from pairlab.feeds.repair import Repairer
@@ -21,7 +22,7 @@ from pairlab.feeds.rest import ClockOffset, RestClient
 from pairlab.feeds.sequence import Sequencer
 from pairlab.feeds.supervise import Supervisor
 from pairlab.feeds.watch import Watch
-from pairlab.feeds.wire import Notice, WireDecoder
+from pairlab.feeds.wire import STREAMS, Notice, WireDecoder
 from pairlab.ticks import NS_PER_S, Pair
 
 __all__ = ["LIVE_URL", "TESTNET_URL", "BinanceFeed"]
@@ -100,6 +101,8 @@ class BinanceFeed:
             raise DataError(f"url = {url!r} is not possible: ws://host:port or wss://host")
         if not 0.0 <= align_s <= 60.0:
             raise DataError(f"align_s = {align_s!r} is not possible: from 0 to 60")
+        for unknown in set(routes or ()) - set(STREAMS):
+            raise DataError(f"routes = {unknown!r} is not possible: keys are {', '.join(STREAMS)}")
         self.pair = Pair(*pair)
         self.stream = stream
         self.url = url.rstrip("/")
@@ -146,6 +149,11 @@ class BinanceFeed:
     def price_decimals(self) -> tuple[int, int] | None:
         """Return the decimals of (y, x) at the symbols' tick sizes, None while unknown."""
         return self._decimals
+
+    async def closes(self, timeframe: str, count: int) -> Closes:
+        """Return the last closed bars of both legs; see `pairlab.feeds.klines.fetch_closes`."""
+        async with RestClient(self.rest_url, timeout_s=self._timeouts.rest_s) as rest:
+            return await fetch_closes(rest, self.pair, timeframe, count)
 
     def health(self) -> FeedHealth:
         """Return the state and the counters now."""

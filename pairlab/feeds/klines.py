@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 import msgspec
@@ -12,10 +13,13 @@ from pairlab.errors import FeedError
 from pairlab.feeds.rest import RestClient
 from pairlab.ticks import Pair
 
-__all__ = ["KLINE_TIMEFRAMES", "fetch_closes"]
+__all__ = ["KLINE_TIMEFRAMES", "Closes", "fetch_closes"]
+
+Closes = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+"""Close times (ns), closes of y, closes of x; shape (n,) each."""
 
 KLINE_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
-"""The timeframes that the exchange keeps candles of; shorter ones warm up in no time."""
+"""Timeframes that the exchange keeps candles of; shorter ones warm up in no time."""
 
 _NS_PER_MS: Final = 1_000_000
 _MOST: Final = 1_500
@@ -25,10 +29,8 @@ _DECODER: Final = msgspec.json.Decoder(list[list[int | str]])
 _CLOSE, _CLOSE_TIME = 4, 6
 
 
-async def fetch_closes(
-    rest: RestClient, pair: Pair, timeframe: str, count: int, before_ns: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the last closed bars that both legs have.
+async def fetch_closes(rest: RestClient, pair: Pair, timeframe: str, count: int) -> Closes:
+    """Return the last bars that have closed, by the exchange's clock, and that both legs have.
 
     Parameters
     ----------
@@ -40,8 +42,6 @@ async def fetch_closes(
         Length of a bar.
     count : int
         How many; an answer holds 1,500 at most.
-    before_ns : int
-        The exchange's clock, ns: a bar that closes later is still forming.
 
     Returns
     -------
@@ -53,6 +53,8 @@ async def fetch_closes(
     FeedError
         For no answer, a refusal, or an answer that cannot be read.
     """
+    offset = await rest.clock_offset(samples=1)
+    now_ns = time.time_ns() - offset.offset_ns
     legs = []
     for symbol in pair:
         raw = await rest.get(
@@ -67,7 +69,7 @@ async def fetch_closes(
             closes = np.array([float(c[_CLOSE]) for c in candles], np.float64)
         except (msgspec.MsgspecError, ValueError, IndexError) as error:
             raise FeedError(f"{rest.base_url} sent unreadable klines: {error}.") from error
-        good = (times <= before_ns) & np.isfinite(closes) & (closes > 0)
+        good = (times <= now_ns) & np.isfinite(closes) & (closes > 0)
         legs.append((times[good], closes[good]))
     (y_times, y), (x_times, x) = legs
     times, in_y, in_x = np.intersect1d(y_times, x_times, return_indices=True)

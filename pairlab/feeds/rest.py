@@ -230,7 +230,7 @@ class RestClient:
         FeedError
             For no answer, a refusal, or an answer that cannot be read.
         """
-        raw = await self._get("/fapi/v1/exchangeInfo", {}, weight=1)
+        raw = await self.get("/fapi/v1/exchangeInfo", {}, weight=1)
         try:
             answer = self._info.decode(raw)
         except (msgspec.MsgspecError, ValueError) as error:
@@ -262,7 +262,7 @@ class RestClient:
         for _ in range(samples):
             asked_ns = time.time_ns()
             start_ns = time.monotonic_ns()
-            raw = await self._get("/fapi/v1/time", {}, weight=1)
+            raw = await self.get("/fapi/v1/time", {}, weight=1)
             round_trip_ns = time.monotonic_ns() - start_ns
             try:
                 server_ns = self._time.decode(raw).serverTime * _NS_PER_MS
@@ -288,13 +288,20 @@ class RestClient:
         query: dict[str, str | int] = {"symbol": symbol, "limit": limit}
         if from_id is not None:
             query["fromId"] = from_id
-        raw = await self._get("/fapi/v1/aggTrades", query, weight=_PAGE_WEIGHT)
+        raw = await self.get("/fapi/v1/aggTrades", query, weight=_PAGE_WEIGHT)
         try:
             return sorted(self._trades.decode(raw), key=lambda trade: trade.a)
         except (msgspec.MsgspecError, ValueError) as error:
             raise self._unreadable("aggTrades", error) from error
 
-    async def _get(self, path: str, query: Mapping[str, str | int], *, weight: int) -> bytes:
+    async def get(self, path: str, query: Mapping[str, str | int], *, weight: int) -> bytes:
+        """Return the body of one answer, within the weight budget.
+
+        Raises
+        ------
+        FeedError
+            For no answer or a refusal.
+        """
         if self._client is None:
             raise RuntimeError("RestClient is used outside `async with`")
         wait_s = self._blocked_until - time.monotonic()
