@@ -136,7 +136,15 @@ class Supervisor:
     async def _open_persistently(self) -> Link:
         wait_s = 0.0 if self.tries == 0 else self._next_delay_s()
         while True:
-            wait_s = max(wait_s, self._not_before_s - time.monotonic(), self._attempts.wait_s(1))
+            rationed_s = self._attempts.wait_s(1)
+            if rationed_s > wait_s:
+                self._journal.say(
+                    "warning",
+                    f"{self._attempts.limit} connections were tried in five minutes; the next in "
+                    f"{rationed_s:.0f} s",
+                    kind="rationed",
+                )
+            wait_s = max(wait_s, rationed_s, self._not_before_s - time.monotonic())
             if wait_s > 0:
                 self.detail = f"{self.detail}; trying again in {wait_s:.1f} s"
                 await asyncio.sleep(wait_s)
