@@ -8,7 +8,7 @@ Demo, replay and tests all use it, so that one feed speaks to one protocol::
 ``python -m pairlab.exchange --seed 7 --rate 2000`` runs one as a process of its own.
 """
 
-from pairlab.exchange.market import Market, SymbolInfo
+from pairlab.exchange.market import Market, Message, SymbolInfo
 from pairlab.exchange.recording import Recording
 from pairlab.exchange.server import ENDED, ExchangeStats, LocalExchange
 from pairlab.exchange.synthetic import SyntheticMarket
@@ -18,6 +18,7 @@ __all__ = [
     "ExchangeStats",
     "LocalExchange",
     "Market",
+    "Message",
     "Recording",
     "SymbolInfo",
     "SyntheticMarket",

@@ -167,6 +167,8 @@ class PairProcess:
 def _coarse(
     rng: np.random.Generator, steps: int, step_trades: float, memory: float, sd: float
 ) -> Floats:
+    if step_trades > 30 * memory:
+        return rng.standard_normal(steps) * sd  # nothing is left of a step at the next one
     phi = math.exp(-step_trades / memory)
     shocks = rng.standard_normal(steps) * (sd * math.sqrt(1 - phi**2))
     # As many steps at once as keep φ^-k far from overflowing.

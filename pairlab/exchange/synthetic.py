@@ -133,10 +133,16 @@ class SyntheticMarket:
         self._intercept = y_price - self.ratio * x_price
         self._x_price = x_price
         self._keep_trades = int(keep_trades)
-        self.open()
+        self._past: tuple[NDArray[Any], NDArray[Any]] | None = None
+        self._rewind()
 
     def open(self) -> None:
-        """Go back to the beginning."""
+        """Go back to the beginning, with the past that klines tell of at hand."""
+        if self._past is None:
+            self._past = self._make_past()
+        self._rewind()
+
+    def _rewind(self) -> None:
         self._rng = np.random.default_rng([self.seed, 0])
         self._process = PairProcess(self._rng, self.ratio, self._intercept, self._x_price)
         self._ledger = Ledger(
@@ -144,7 +150,6 @@ class SyntheticMarket:
         )
         self._blocks: deque[Block] = deque()
         self._kept = 0
-        self._past: tuple[NDArray[Any], NDArray[Any]] | None = None
         self._bars: tuple[deque[NDArray[Any]], deque[NDArray[Any]]] = (
             deque(maxlen=_MAX_BARS),
             deque(maxlen=_MAX_BARS),
@@ -179,6 +184,7 @@ class SyntheticMarket:
         """Return the frames of `wanted` streams due by `until_ns`, at most about `limit`."""
         messages: list[Message] = []
         timed = [name for name in wanted if "@kline_" in name]
+        self._timers = {name: at for name, at in self._timers.items() if name in timed}
         budget = limit
         while budget > 0:
             block = self._current()
@@ -336,8 +342,7 @@ class SyntheticMarket:
     def _timer_ms(self, streams: list[str], now_ms: int) -> int:
         """Return when the next of the candle streams speaks: every 250 ms."""
         for name in streams:
-            if self._timers.get(name, 0) <= now_ms - 250:  # new, or nobody asked for a while
-                self._timers[name] = now_ms // 250 * 250
+            self._timers.setdefault(name, now_ms // 250 * 250)
         return min(self._timers[name] for name in streams)
 
     def _candles(self, streams: list[str], at_ms: int) -> list[Message]:
