@@ -5,7 +5,7 @@ The map of the house; data flows one way, ticks → rows → views::
     cli, app          the commands, and what the Voila app runs
     widgets/          what is seen: charts, controls, status, alert table, export, dashboard
     research/         what is asked of the past: analyze
-    lab               PairLab: feed, pipeline and views on the notebook's loop
+    lab, life         PairLab: what a user asks of it; its tasks from start to stop
     sources           which feed `feed=` means
     pipeline          ticks to rows: engine, rings, alerts; rebuilds when a metric changes
     feeds/            where ticks come from: wire format (no I/O), Binance connection, REST

@@ -91,10 +91,10 @@ def lab_for_page(environ: Mapping[str, str] = os.environ) -> PairLab:
             break
         except PairlabError as error:
             refused.append(str(error))
-            name = getattr(error, "name", None)
-            if name in settings:
-                del settings[name]
-            elif pair != ("BTCUSDT", "ETHUSDT") and name == "hedge_ratio":
+            blamed = getattr(error, "name", None)
+            if blamed in settings:
+                del settings[blamed]
+            elif pair != ("BTCUSDT", "ETHUSDT") and blamed == "hedge_ratio":
                 settings["hedge"] = "ols"  # no ratio was given for this pair: estimate one
             elif pair != (options.y, options.x):
                 pair = (options.y, options.x)

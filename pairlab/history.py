@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pairlab.ticks import HISTORY_COLUMNS, Pair, Records
 
-__all__ = ["Ring", "csv_pieces", "rows_frame", "ticks_frame"]
+__all__ = ["Ring", "bars_frame", "csv_pieces", "rows_frame", "ticks_frame"]
 
 _CSV_ROWS: Final = 20_000
 """Rows turned to text at a time, so that a long history never becomes one long string."""
@@ -132,6 +132,13 @@ def ticks_frame(ticks: Records, pair: Pair) -> pd.DataFrame:
         },
         index=_utc(ticks["time_ns"]),
     )
+
+
+def bars_frame(bars: Records) -> pd.DataFrame:
+    """Return the engine's bars as the DataFrame of `PairLab.bars`, indexed by close time, UTC."""
+    parts = ("open", "high", "low", "close", "volume")
+    columns = {f"{leg}_{part}": bars[f"{leg}_{part}"] for leg in "yx" for part in parts}
+    return pd.DataFrame(columns, index=_utc(bars["time_ns"]))
 
 
 def csv_pieces(rows: Records) -> Iterator[str]:

@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Final, Protocol, Self
+from typing import IO, TYPE_CHECKING, Any
 
 import pandas as pd
 
 from pairlab.alerts import AlertLog, Snapshot
-from pairlab.engine import compile_kernel
-from pairlab.errors import FeedError, PairlabError, SettingError, WaitTimeoutError
-from pairlab.feeds.base import Feed, FeedHealth
+from pairlab.errors import PairlabError
 from pairlab.health import Health
-from pairlab.history import Ring, csv_pieces, rows_frame, ticks_frame
-from pairlab.pipeline import Pipeline
-from pairlab.settings import SETTINGS, Settings, unknown_setting
-from pairlab.sources import Source, open_feed, source_key, source_name
-from pairlab.ticks import LogEntry, LogLevel, Pair
+from pairlab.history import Ring, bars_frame, csv_pieces, rows_frame, ticks_frame
+from pairlab.life import LabLife
 
 if TYPE_CHECKING:
     from pairlab.widgets.dashboard import Dashboard
 
 __all__ = ["PairLab"]
 
-_DEFAULT_PAIR: Final = Pair("BTCUSDT", "ETHUSDT")
-_PULSE_S: Final = 0.25
 
-
-class View(Protocol):
-    """Something on the screen that shows a lab."""
-
-    def finish(self) -> None:
-        """Paint once more and rest: the lab has stopped."""
-
-    def close(self) -> None:
-        """Leave nothing behind: the lab was replaced."""
-
-
-class PairLab:
+class PairLab(LabLife):
     """Live analytics of one pair: stream in; dashboard, DataFrames and alerts out.
 
     Parameters
@@ -74,220 +52,7 @@ class PairLab:
         lab
     """
 
-    _running: ClassVar[dict[tuple[str, ...], PairLab]] = {}
-
-    def __init__(
-        self,
-        y: str = _DEFAULT_PAIR.y,
-        x: str = _DEFAULT_PAIR.x,
-        *,
-        feed: Source = "binance",
-        stream: str | None = None,
-        **settings: Any,
-    ) -> None:
-        for name in settings:
-            if name not in SETTINGS:
-                raise unknown_setting(name, ("feed", "stream"))
-        if y == x:
-            raise SettingError("x", x, "the legs of a pair must be two different symbols")
-        if stream not in (None, "aggTrade", "trade", "bookTicker"):
-            raise SettingError("stream", stream, "one of 'aggTrade', 'trade', 'bookTicker'")
-        self.pair: Final = Pair(y, x)
-        self.settings: Final = Settings(**settings)
-        if self.pair != _DEFAULT_PAIR:
-            self.settings.need_own_ratio()
-        self._source: Final = feed
-        self._asked_stream: Final = stream
-        self._key: Final = (y, x, stream or "", source_key(feed))
-        self._name, self._real_money = source_name(feed)
-        self._feed: Feed | None = None
-        self._decimals: tuple[int, int] | None = None
-        self._pipeline: Final = Pipeline(self.settings, self._rebuild_wanted)
-        self.event_log: Final[deque[LogEntry]] = deque(maxlen=1000)
-        self.event_log_total = 0
-        self._rates: deque[tuple[float, int]] = deque(maxlen=int(2 / _PULSE_S) + 1)
-        self._loop_lag_s = 0.0
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self._main: asyncio.Task[None] | None = None
-        self._side_tasks: set[asyncio.Task[Any]] = set()
-        self._rebuild_pending = False
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._views: list[View] = []
-        self._dashboard: Dashboard | None = None
-        self._state: FeedHealth = FeedHealth("stopped", "not started")
-        self._started_s = float("nan")
-
-    # -- life -----------------------------------------------------------------------------------
-
-    def start(self) -> Self:
-        """Begin on the running loop and return at once; a second call does nothing.
-
-        A lab on the same pair, feed and stream that runs already is replaced: its tasks, sockets
-        and widgets end first.
-
-        Raises
-        ------
-        PairlabError
-            Outside a running event loop (a plain script: use ``async with PairLab(…)``).
-        """
-        if self._main is not None and not self._main.done():
-            return self
-        try:
-            self.loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise PairlabError(
-                "start() needs a running event loop: a notebook has one; in a script write "
-                "'async with PairLab(...) as lab:' inside asyncio.run(...)"
-            ) from None
-        before = PairLab._running.get(self._key)
-        PairLab._running[self._key] = self
-        self._state = FeedHealth("connecting", "starting")
-        self._started_s = time.monotonic()
-        self._rates.clear()
-        self._rates.append((self._started_s, self._pipeline.ticks.total))
-        name = f"pairlab {self.pair.y}/{self.pair.x}"
-        self._main = self.loop.create_task(self._run(None if before is self else before), name=name)
-        return self
-
-    async def stop(self) -> None:
-        """End the feed and every task; what was gathered stays. A second call does nothing."""
-        if PairLab._running.get(self._key) is self:
-            del PairLab._running[self._key]
-        main, self._main, self._rebuild_pending = self._main, None, False
-        tasks = [task for task in (main, *self._side_tasks) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if main is not None and self._state.state != "failed":
-            self._settle("stopped", "stopped")
-        for _, waiter in self._waiters:
-            waiter.cancel()
-        self._waiters.clear()
-        for view in self._views:
-            view.finish()
-
-    async def __aenter__(self) -> Self:
-        """Start, and stop at the end of the block."""
-        return self.start()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
-
-    async def _run(self, before: PairLab | None) -> None:
-        """Live from start to stop."""
-        try:
-            if before is not None:
-                await before.stop()
-                before._close_views()
-            async with contextlib.AsyncExitStack() as stack:
-                self._spawn(self._pulse(), "pulse")
-                engaged = self._spawn(self._engage(), "engine")
-                feed = await open_feed(self._source, self.pair, self._asked_stream, stack)
-                self._feed, self._name, self._real_money = feed, feed.name, feed.real_money
-                if hasattr(feed, "on_gap"):
-                    feed.on_gap = self._on_gap
-                await feed.run(self._take, self._log)
-                await engaged
-            self._settle("stopped", feed.health().detail)
-            self.note("info", self._state.detail)
-        except PairlabError as error:
-            self._fail(str(error))
-        except Exception as error:
-            # The last line of defence: a background error belongs on the screen, never in a
-            # task that nobody looks at.
-            self._fail(f"{type(error).__name__}: {error}. Stop and start the lab to try again.")
-
-    def _settle(self, state: Any, detail: str) -> None:
-        """Keep the feed's counters and replace its state."""
-        last = self._feed.health() if self._feed is not None else self._state
-        values = {name: getattr(last, name) for name in last.__dataclass_fields__}
-        self._state = FeedHealth(**{**values, "state": state, "detail": detail})
-        self._decimals = self.price_decimals()
-        self._feed = None
-
-    def _fail(self, why: str) -> None:
-        self._settle("failed", why)
-        self.note("error", why)
-        for _, waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(FeedError(why))
-        self._waiters.clear()
-
-    def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work, name=f"pairlab {name}")
-        self._side_tasks.add(task)
-        task.add_done_callback(self._side_task_done)
-        return task
-
-    def _side_task_done(self, task: asyncio.Task[Any]) -> None:
-        self._side_tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.note("error", f"{task.get_name()}: {type(error).__name__}: {error}")
-
-    async def _pulse(self) -> None:
-        """Measure the loop's own lateness, and the rate of ticks."""
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(_PULSE_S)
-            now = time.monotonic()
-            self._loop_lag_s = now - before - _PULSE_S
-            self._rates.append((now, self._pipeline.ticks.total))
-
-    # -- ticks to rows --------------------------------------------------------------------------
-
-    async def _engage(self) -> None:
-        """Compile off the loop; the pipeline then catches up with the ticks that came meanwhile."""
-        if self._pipeline.engine is not None:
-            self._pipeline.mark_gap()  # a second start: what came in between was never seen
-            await self._rebuild()
-            return
-        loop = asyncio.get_running_loop()
-
-        def progress(text: str) -> None:
-            loop.call_soon_threadsafe(self.note, "info", text)
-
-        await asyncio.to_thread(compile_kernel, progress)
-        self._pipeline.engage()
-        self._wake()
-
-    def _take(self, ticks: Any) -> None:
-        self._pipeline.take(ticks)
-        if self._waiters:
-            self._wake()
-
-    def _wake(self) -> None:
-        for waiter in [w for w in self._waiters if self._pipeline.made >= w[0]]:
-            self._waiters.remove(waiter)
-            if not waiter[1].done():
-                waiter[1].set_result(None)
-
-    def _on_gap(self, missing: int) -> None:
-        self._pipeline.mark_gap()
-
-    def _rebuild_wanted(self) -> None:
-        if self._main is None or self._main.done() or self.loop is None:
-            # Nothing streams: nothing can be blocked, and no task would run.
-            self._pipeline.rebuild_finish(
-                *self._pipeline.rebuild_compute(self._pipeline.rebuild_start())
-            )
-        elif not self._rebuild_pending:
-            self._rebuild_pending = True
-            self.loop.call_soon(lambda: self._spawn(self._rebuild(), "rebuild"))
-
-    async def _rebuild(self) -> None:
-        """Compute the metrics anew, off the loop, until they fit the settings."""
-        pipeline = self._pipeline
-        try:
-            while not pipeline.fits_settings():
-                work = pipeline.rebuild_start()
-                pipeline.rebuild_finish(*await asyncio.to_thread(pipeline.rebuild_compute, work))
-        finally:
-            self._rebuild_pending = False
+    _dashboard: Dashboard | None = None
 
     # -- what is known --------------------------------------------------------------------------
 
@@ -326,13 +91,18 @@ class PairLab:
         """Return the ticks held: symbol, id, price, quantity, buyer_is_maker, received; UTC."""
         return ticks_frame(self._pipeline.ticks.view(), self.pair)
 
+    def bars(self, timeframe: str = "1m") -> pd.DataFrame:
+        """Return the closed bars of any timeframe but "tick", indexed by their close time, UTC.
+
+        Columns y_open, y_high, y_low, y_close, y_volume, and the same for x.
+        """
+        if self._pipeline.engine is None:
+            raise PairlabError("there are no bars yet: the engine is still being made ready")
+        return bars_frame(self._pipeline.engine.bars(timeframe))
+
     def alerts(self) -> pd.DataFrame:
         """Return the alert log as a DataFrame: alerts and setting changes, oldest first."""
         return self.alert_log.frame()
-
-    def price_decimals(self) -> tuple[int, int] | None:
-        """Return the decimals of both symbols' tick sizes, None while unknown."""
-        return self._feed.price_decimals() if self._feed is not None else self._decimals
 
     def health(self) -> Health:
         """Return feed, engine and loop at this moment."""
@@ -412,48 +182,7 @@ class PairLab:
         nest_asyncio2.apply(self.loop)
         self.loop.run_until_complete(self.wait_async(rows, timeout_s))
 
-    async def wait_async(self, rows: int = 1, timeout_s: float = 30.0) -> None:
-        """Do as `wait`, for code that awaits."""
-        if self._state.state == "failed":
-            raise FeedError(self._state.detail)
-        if self._pipeline.made >= rows:
-            return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (rows, waiter)
-        self._waiters.append(entry)
-        try:
-            async with asyncio.timeout(timeout_s):
-                await waiter
-        except TimeoutError:
-            health = self.health()
-            raise WaitTimeoutError(
-                f"{health.rows:,} of {rows:,} rows after {timeout_s:g} s; the feed is "
-                f"{health.state}: {health.detail}"
-            ) from None
-        finally:
-            if entry in self._waiters:
-                self._waiters.remove(entry)
-
     # -- the screen -----------------------------------------------------------------------------
-
-    def call(self, function: Callable[..., Any], *args: Any) -> None:
-        """Run `function` on the lab's loop, from whatever thread a widget's message came on."""
-        if self.loop is None or self.loop.is_closed():
-            function(*args)
-        else:
-            self.loop.call_soon_threadsafe(function, *args)
-
-    def note(self, level: LogLevel, message: str) -> None:
-        """Add a line to the event log."""
-        self._log(LogEntry(time.time_ns(), level, message))
-
-    def _log(self, entry: LogEntry) -> None:
-        self.event_log.append(entry)
-        self.event_log_total += 1
-
-    def attach(self, view: View) -> None:
-        """Tell `view` when this lab stops or is replaced."""
-        self._views.append(view)
 
     def dashboard(self) -> Dashboard:
         """Return the dashboard; every call gives the same one, so every view shares its cost."""
@@ -464,9 +193,8 @@ class PairLab:
         return self._dashboard
 
     def _close_views(self) -> None:
-        views, self._views, self._dashboard = self._views, [], None
-        for view in views:
-            view.close()
+        self._dashboard = None
+        super()._close_views()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Show the dashboard where a notebook displays the lab."""

@@ -8,20 +8,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pairlab.alerts import AlertLog, SettingChange, Snapshot
 from pairlab.engine import PairEngine
 from pairlab.errors import PairlabError
+from pairlab.feeds.klines import Closes
 from pairlab.health import RecentQuantiles
 from pairlab.history import Ring
 from pairlab.settings import METRIC_SETTINGS, Settings
 from pairlab.ticks import ROW, TICK, Records, RowFlag
 
-__all__ = ["Closes", "Pipeline", "RebuildWork"]
-
-Closes = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
-"""Close times in ns, closes of y, closes of x: bars from before the first tick."""
+__all__ = ["Pipeline", "RebuildWork"]
 
 
 class RebuildWork(NamedTuple):
@@ -77,6 +74,7 @@ class Pipeline:
         seeds = self._seeds(self.engine, ticks)
         if seeds is not None:
             self.rows.append(self.engine.seed(*seeds))
+            self.made = len(self.rows)
         if len(ticks):
             self._advance(self.engine, ticks)
         if len(self.rows):

@@ -71,16 +71,20 @@ async def open_feed(
     from pairlab.exchange import LocalExchange, Recording, SyntheticMarket
 
     if source == "demo":
-        market = SyntheticMarket(seed=7, symbols=(pair.y, pair.x), start_ns=time.time_ns())
+        now_ns = time.time_ns() // 1_000_000 * 1_000_000  # the exchange counts milliseconds
+        market = SyntheticMarket(seed=7, symbols=(pair.y, pair.x), start_ns=now_ns)
         exchange = await stack.enter_async_context(LocalExchange(market))
         stream = stream or DEFAULT_STREAM
         return BinanceFeed(pair, stream=stream, url=exchange.url, name="SIMULATED")
     if not isinstance(source, SyntheticMarket | Recording):
         source = await asyncio.to_thread(_recording, source)
     exchange = await stack.enter_async_context(LocalExchange(source))
-    if stream is None:
-        held: frozenset[str] = getattr(source, "streams", frozenset())
-        stream = next((s for s in ("aggTrade", "trade", "bookTicker") if s in held), DEFAULT_STREAM)
+    if stream is None and isinstance(source, Recording):
+        kinds = {name.partition("@")[2] for name in source.streams}
+        stream = next(
+            (kind for kind in (DEFAULT_STREAM, "trade", "bookTicker") if kind in kinds), None
+        )
+    stream = stream or DEFAULT_STREAM
     name, _ = source_name(source)
     return BinanceFeed(pair, stream=stream, url=exchange.url, name=name)
 
