@@ -122,37 +122,34 @@ def adf_statistic(
     """
     if not a > 0.0:
         return math.nan
+    # Everything is multiplied by the determinant: one division and one root are left.
     if lags == 0:
-        gamma = h / a
-        rest = (c - gamma * h) / (m - 1 - constants)
+        rest = c * a - h * h
         if not rest > 0.0:
             return math.nan
-        return gamma / math.sqrt(rest / a)
+        return h * math.sqrt((m - 1 - constants) / rest)
     det = a * f - e * e
     if not det > 1e-13 * a * f:
         return math.nan
-    gamma = (h * f - e * g) / det
-    phi = (a * g - e * h) / det
-    rest = (c - gamma * h - phi * g) / (m - 2 - constants)
+    gamma = h * f - e * g
+    phi = a * g - e * h
+    rest = (c * det - gamma * h - phi * g) * f
     if not rest > 0.0:
         return math.nan
-    return gamma / math.sqrt(rest * f / det)
+    return gamma * math.sqrt((m - 2 - constants) / rest)
 
 
 @piece
-def spread_tests(
-    s: Any, p: Any, ring: NDArray[Any], a: float, b: float, s_ee: float
-) -> tuple[float, float]:
+def spread_tests(s: Any, p: Any, ring: NDArray[Any], a: float) -> tuple[float, float]:
     """Test the window's spread e = w − a − b·v for stationarity.
 
     Parameters
     ----------
     s, p, ring
-        State, setup and the full window, newest observation included: ``s.head`` is the oldest.
-    a, b : float
-        Window mean of w − b·v, and the slope left on the anchor's; b = 0 for a fixed ratio.
-    s_ee : float
-        Σ e², above zero.
+        State with its sums centred (Σ e² above zero), setup, and the full window, newest
+        observation included: ``s.head`` is the oldest.
+    a : float
+        Window mean of w − b·v, b the slope left on the anchor's.
 
     Returns
     -------
@@ -165,6 +162,7 @@ def spread_tests(
     i1 = i0 + 1 if i0 + 1 < n else 0
     j1 = i0 - 1 if i0 > 0 else n - 1
     j2 = j1 - 1 if j1 > 0 else n - 1
+    b = s.slope
     slope = s.b0
     v = ring[i0, 1] - s.x0
     first = (ring[i0, 0] - s.y0) - slope * v - (a + b * v)
@@ -176,12 +174,12 @@ def spread_tests(
     last = (ring[j1, 0] - s.y0) - slope * v - (a + b * v)
 
     c_all = s.dd - b * (2.0 * s.dg - b * s.gg)
-    a0 = s_ee - last * last
+    a0 = s.s_ee - last * last
     h0 = 0.5 * ((last - first) * (last + first) - c_all)
     # half-life: always with a constant and no lag
     m = n - 1
-    level = -last / m
-    step = (last - first) / m
+    level = -last * p.inv_n1
+    step = (last - first) * p.inv_n1
     a0_c = a0 - m * level * level
     h0_c = h0 - m * level * step
     gamma = h0_c / a0_c if a0_c > 0.0 else math.nan
@@ -199,16 +197,16 @@ def spread_tests(
     oldest = (second - first) * (second - first)
     c1 = c_all - oldest
     f1 = c_all - newest
-    if a1 < _CLOSE * s_ee or c1 < _CLOSE * c_all or f1 < _CLOSE * c_all:
+    if a1 < _CLOSE * s.s_ee or c1 < _CLOSE * c_all or f1 < _CLOSE * c_all:
         # One edge holds nearly all of a sum that it is to be taken out of.
         return _direct_statistic(s, p, ring, a, b), gamma
     g1 = s.dd1 - b * (s.dg1 - b * s.gg1)
     h1 = 0.5 * ((last - second) * (last + second) - c1)
     e1 = 0.5 * ((before - first) * (before + first) + f1)
     if with_constant:
-        level = -(first + last) / m
-        step = (last - second) / m
-        lagged = (before - first) / m
+        level = -(first + last) * p.inv_n2
+        step = (last - second) * p.inv_n2
+        lagged = (before - first) * p.inv_n2
         a1 -= m * level * level
         c1 -= m * step * step
         f1 -= m * lagged * lagged

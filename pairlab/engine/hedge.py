@@ -14,23 +14,11 @@ _P_START = 1e8
 
 
 @piece
-def ols(s: Any, n: int) -> tuple[float, float, float, float, float]:
-    """Regress y on x over the full window, from its rolling sums.
-
-    Returns
-    -------
-    tuple of float
-        Hedge ratio, intercept, a, b and Σe² (at least 0); an observation's residual is
-        w − a − b·v.
-    """
-    s_vv = s.vv - s.v * s.v / n
-    s_wv = s.wv - s.w * s.v / n
-    b = s_wv / s_vv
-    a = (s.w - b * s.v) / n
-    s_ww = s.ww - s.w * s.w / n
-    s_ee = max(s_ww - b * s_wv, 0.0)
+def ols(s: Any, p: Any) -> tuple[float, float]:
+    """Return hedge ratio and intercept of y on x over the full window, from its centred sums."""
+    a = (s.w - s.slope * s.v) * p.inv_n
     # y = c0 + b0·x + w: neither c0 nor the rest loses digits to the size of the prices
-    return s.b0 + b, s.c0 + (a - b * s.x0), a, b, s_ee
+    return s.b0 + s.slope, s.c0 + (a - s.slope * s.x0)
 
 
 @piece
@@ -89,13 +77,13 @@ def kalman_step(s: Any, p: Any, y: float, x: float, still: bool) -> tuple[float,
     s.k_p11 = p11 - t1 * t1 / size
     if not still:
         # the mean of the first ones, then exponential with the hedge's own memory
-        weight = max(1.0 / max(s.count, 1), math.log(2.0) / p.kalman_half_life)
+        weight = max(1.0 / max(s.count, 1), p.kalman_weight)
         s.k_r = max(s.k_r + weight * (innovation * innovation / size - s.k_r), _R_FLOOR)
 
     # for health: is the innovation still a spread that reverts, or has the hedge eaten it?
     before = s.k_last
     s.k_last = innovation
-    weight = max(1.0 / max(s.count, 1), math.log(2.0) / (10.0 * p.kalman_half_life))
+    weight = max(1.0 / max(s.count, 1), p.health_weight)
     s.h_a += weight * (before - s.h_a)
     s.h_b += weight * (innovation - s.h_b)
     s.h_aa += weight * (before * before - s.h_aa)

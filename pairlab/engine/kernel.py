@@ -26,7 +26,7 @@ from pairlab.engine.layout import (
     SETUP,
     STATE,
 )
-from pairlab.engine.moments import minus_product, must_resum, noise_floor, resum, slide
+from pairlab.engine.moments import centre, is_stale, minus_product, resum, return_noise, slide
 from pairlab.engine.signal import decide
 from pairlab.errors import DataError
 from pairlab.ticks import EVENT, ROW, TICK, Records, RowFlag, Stationary
@@ -92,9 +92,8 @@ def observe(s: Any, p: Any, ring: NDArray[Any], row: Any) -> None:
     s.count += 1
     s.since += 1
     if full:
-        if must_resum(s, p):
-            resum(s, p, ring)
-    elif s.count == n:
+        centre(s, p)
+    if s.count == n or (full and is_stale(s, p)):
         resum(s, p, ring)
 
     row.filled = min(s.count, n)
@@ -121,102 +120,85 @@ def _measure(
     flat_x = s.run_x >= n
     flags = (_FLAT_Y if flat_y else 0) | (_FLAT_X if flat_x else 0)
     if p.of_returns != 0:
-        m = n - 1
-        flags |= _correlate(
-            row, m, s.q, s.r, s.qq, s.rr, s.qr, flat_y, flat_x, 16.0 * 2.0**-104 * m
-        )
-    else:
-        _correlate(row, n, s.u, s.v, s.uu, s.vv, s.uv, flat_y, flat_x, 0.0)
+        s_qq = s.qq - s.q * s.q * p.inv_n1
+        s_rr = s.rr - s.r * s.r * p.inv_n1
+        s_qr = s.qr - s.q * s.r * p.inv_n1
+        noise = return_noise(p)
+        # returns that are all the same say as little as prices that stand still
+        flags |= _FLAT_Y if s_qq <= noise else 0
+        flags |= _FLAT_X if s_rr <= noise else 0
+        if flags & (_FLAT_Y | _FLAT_X) == 0:
+            row.correlation = correlation_of(s_qr, s_qq, s_rr)
+    elif not (flat_y or flat_x):
+        row.correlation = correlation_of(s.s_uv, s.s_uu, s.s_vv)
 
     v_last = x - s.x0
     w_last = (y - s.y0) - s.b0 * v_last
-    a = b = s_ee = gamma = math.nan
-    if p.hedge == FIXED:
-        a, b = s.w / n, 0.0
-        s_ee = s.ww - s.w * s.w / n
-    elif not flat_x:
-        beta, alpha, a, b, s_ee = ols(s, n)
-        row.hedge_ratio, row.intercept = beta, alpha
-    flat_spread = (flat_y and flat_x) or s_ee <= noise_floor(s, p)
-    if p.hedge == FIXED:
-        flat_spread = flat_spread or s.run_s >= n
+    a = (s.w - s.slope * s.v) * p.inv_n
+    no_slope = flat_x and p.hedge != FIXED
+    still = (flat_y and flat_x) or s.s_ee <= s.floor
+    flat_spread = still and not no_slope
+    if p.hedge == KALMAN:
+        flat_spread = s.run_s >= n or (flat_y and flat_x)
+        _measure_kalman(s, p, row, deviation, flat_spread)
+    elif p.hedge == FIXED:
+        flat_spread = still or s.run_s >= n
         row.spread_mean = s.c0 + a
-        row.spread_std = 0.0 if flat_spread else math.sqrt(s_ee / (n - 1))
-        if not flat_spread:
-            row.zscore = (w_last - a) / row.spread_std
-    elif p.hedge == KALMAN:
-        flat_spread = _measure_kalman(s, p, row, deviation, s_ee, flat_y and flat_x)
-    elif not flat_x:
-        row.spread = row.spread_mean = row.spread_std = 0.0
-        if not flat_spread:
-            row.spread = w_last - a - b * v_last
-            row.spread_std = math.sqrt(s_ee / (n - 1))
-            row.zscore = row.spread / row.spread_std
+        row.spread_std = 0.0
+    elif not no_slope:
+        row.hedge_ratio, row.intercept = ols(s, p)
+        row.spread = w_last - a - s.slope * v_last
+        row.spread_mean = row.spread_std = 0.0
     if flat_spread:
-        flags |= _FLAT_SPREAD
+        return flags | _FLAT_SPREAD
+    if no_slope or still:
+        return flags
 
-    if s_ee > noise_floor(s, p) and not flat_spread:
-        row.adf_stat, gamma = spread_tests(s, p, ring, a, b, s_ee)
-        if p.hedge == KALMAN:
-            gamma = _innovations_gamma(s, n, ring)
-        row.p_value = mackinnon_p(row.adf_stat, 1 if p.hedge == FIXED else 2)
-        row.half_life = half_life(gamma)
-        if not math.isnan(row.p_value):
-            row.stationary = 1 if row.p_value <= p.max_p_value else 0
+    if p.hedge != KALMAN:
+        row.spread_std = math.sqrt(s.s_ee * p.inv_n1)
+        row.zscore = (w_last - a - s.slope * v_last) / row.spread_std
+    row.adf_stat, gamma = spread_tests(s, p, ring, a)
+    if p.hedge == KALMAN:
+        gamma = _innovations_gamma(s, p, ring)
+    row.p_value = mackinnon_p(row.adf_stat, 1 if p.hedge == FIXED else 2)
+    row.half_life = half_life(gamma)
+    if not math.isnan(row.p_value):
+        row.stationary = 1 if row.p_value <= p.max_p_value else 0
     return flags
 
 
 @piece
-def _correlate(
-    row: Any,
-    n: int,
-    q: float,
-    r: float,
-    qq: float,
-    rr: float,
-    qr: float,
-    flat_y: bool,
-    flat_x: bool,
-    noise: float,
-) -> int:
-    """Write the correlation of two series from their sums; return flags for flat ones."""
-    s_qq = qq - q * q / n
-    s_rr = rr - r * r / n
-    flat_y = flat_y or not s_qq > noise
-    flat_x = flat_x or not s_rr > noise
-    if not (flat_y or flat_x):
-        value = (qr - q * r / n) / (math.sqrt(s_qq) * math.sqrt(s_rr))
-        row.correlation = min(max(value, -1.0), 1.0)
-    return (_FLAT_Y if flat_y else 0) | (_FLAT_X if flat_x else 0)
+def correlation_of(s_ab: float, s_aa: float, s_bb: float) -> float:
+    """Return Pearson's correlation from centred sums above zero."""
+    return min(max(s_ab / math.sqrt(s_aa * s_bb), -1.0), 1.0)
 
 
 @piece
-def _measure_kalman(s: Any, p: Any, row: Any, deviation: float, s_ee: float, still: bool) -> bool:
-    """Write the filtered hedge and its innovation; return whether that is flat."""
+def _measure_kalman(s: Any, p: Any, row: Any, deviation: float, flat: bool) -> None:
+    """Write the filtered hedge, its innovation and, unless that is flat, the z-score."""
     row.hedge_ratio = s.k_beta * (s.k_y / s.k_x)
     row.intercept = s.k_alpha * s.k_y
     row.spread = s.spread
     row.spread_mean = 0.0
     row.spread_std = deviation
-    if s_ee >= 0.0:
-        scaled = s_ee / ((p.window - 1) * s.k_y * s.k_y)
+    if not flat:
+        row.zscore = s.spread / deviation
+    if s.run_x < p.window:
+        scaled = s.s_ee * p.inv_n1 / (s.k_y * s.k_y)
         s.ols_count += 1
-        weight = max(1.0 / s.ols_count, math.log(2.0) / (10.0 * p.kalman_half_life))
+        weight = max(1.0 / s.ols_count, p.health_weight)
         s.h_ols += weight * (scaled - s.h_ols)
-    if s.run_s >= p.window or still:
-        return True
-    row.zscore = s.spread / deviation
-    return False
 
 
 @piece
-def _innovations_gamma(s: Any, n: int, ring: NDArray[Any]) -> float:
+def _innovations_gamma(s: Any, p: Any, ring: NDArray[Any]) -> float:
     """Return γ of Δi = c + γ i₋₁ over the window's innovations."""
-    first = ring[s.head, 2] - s.i0
-    last = ring[s.head - 1 if s.head > 0 else n - 1, 2] - s.i0
+    n = p.window
     m = n - 1
-    level = (s.i - last) / m
-    step = (last - first) / m
+    first = ring[s.head, 2] - s.i0
+    last = ring[s.head - 1 if s.head > 0 else m, 2] - s.i0
+    level = (s.i - last) * p.inv_n1
+    step = (last - first) * p.inv_n1
     h = 0.5 * ((last - first) * (last + first) - s.di) - m * level * step
     a = (s.ii - last * last) - m * level * level
     return h / a if a > 0.0 else math.nan

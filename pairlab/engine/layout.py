@@ -76,9 +76,13 @@ SETUP: Final = np.dtype(
         ("paired", np.int64),  # every two ticks are an observation
         ("cooldown_ns", np.int64),
         ("suppressed_every_ns", np.int64),
+        ("inv_n", np.float64),  # 1 / window; 1 / (window − 1); 1 / (window − 2)
+        ("inv_n1", np.float64),
+        ("inv_n2", np.float64),
         ("hedge_ratio", np.float64),
         ("kalman_q", np.float64),  # process noise, in units of the observation noise
-        ("kalman_half_life", np.float64),
+        ("kalman_weight", np.float64),  # of the newest innovation in R, and in health's moments
+        ("health_weight", np.float64),
         ("entry_z", np.float64),
         ("exit_z", np.float64),
         ("stop_z", np.float64),  # inf when off
@@ -120,6 +124,8 @@ _SUMS: Final = (
     *("q0", "r0", "q", "r", "qq", "rr", "qr"),
     # innovations about their anchor, and their differences
     *("i0", "i", "ii", "di"),
+    # centred sums, the slope left on the anchor's, Σe² of the spread, and what counts as none
+    *("s_uu", "s_vv", "s_uv", "s_wv", "slope", "s_ee", "floor"),
     # the largest each sum of squares has been since it was summed afresh
     *("peak_u", "peak_v", "peak_w", "peak_d", "peak_g", "peak_q", "peak_r", "peak_i"),
 )
@@ -174,6 +180,8 @@ def fill_setup(setup: Records, values: Mapping[str, Any]) -> None:
     """
     s = setup[0]
     s["window"] = values["window"]
+    # A multiplication takes a tenth of a division's time, and there are twenty per row.
+    s["inv_n"], s["inv_n1"], s["inv_n2"] = (1.0 / (values["window"] - k) for k in range(3))
     s["timeframe_ns"] = TIMEFRAMES_NS[values["timeframe"]]
     s["hedge"] = _HEDGES[values["hedge"]]
     s["lags"] = values["adf_lags"]
@@ -183,8 +191,9 @@ def fill_setup(setup: Records, values: Mapping[str, Any]) -> None:
     s["cooldown_ns"] = round(values["cooldown_s"] * 1e9)
     s["suppressed_every_ns"] = round(SUPPRESSED_EVERY_S * 1e9)
     s["hedge_ratio"] = values["hedge_ratio"]
-    s["kalman_half_life"] = values["kalman_half_life"]
     s["kalman_q"] = (math.log(2.0) / values["kalman_half_life"]) ** 2 / 2.0
+    s["kalman_weight"] = math.log(2.0) / values["kalman_half_life"]
+    s["health_weight"] = s["kalman_weight"] / 10.0
     s["entry_z"] = values["entry_z"]
     s["exit_z"] = values["exit_z"]
     s["stop_z"] = math.inf if values["stop_z"] is None else values["stop_z"]

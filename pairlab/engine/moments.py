@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pairlab.engine.compiled import piece
 from pairlab.engine.layout import EPS, FIXED, KALMAN
 
-__all__ = ["minus_product", "must_resum", "noise_floor", "resum", "slide"]
+__all__ = ["centre", "is_stale", "minus_product", "resum", "return_noise", "slide"]
 
 _SPLIT = 134217729.0  # 2**27 + 1: Veltkamp's constant for doubles
 _STALE = 1e-4
@@ -142,40 +142,54 @@ def noise_floor(s: Any, p: Any) -> float:
 
 
 @piece
-def must_resum(s: Any, p: Any) -> bool:
+def centre(s: Any, p: Any) -> None:
+    """Centre the sums, and take the slope that is left out of the spread's."""
+    mean_u = s.u * p.inv_n
+    mean_v = s.v * p.inv_n
+    s.s_uu = s.uu - s.u * mean_u
+    s.s_vv = s.vv - s.v * mean_v
+    s.s_uv = s.uv - s.u * mean_v
+    s.s_ee = s.ww - s.w * (s.w * p.inv_n)
+    s.slope = 0.0
+    if p.hedge != FIXED and s.run_x < p.window:
+        s.s_wv = s.wv - s.w * mean_v
+        s.slope = s.s_wv / s.s_vv
+        s.s_ee = max(s.s_ee - s.slope * s.s_wv, 0.0)
+
+
+@piece
+def is_stale(s: Any, p: Any) -> bool:
     """Tell whether a sum has shrunk so far that what has left it still shows in its digits.
 
     A bad tick of 1e9 leaves rounding of 1e2 behind in a sum of squares. What is left is compared
     with the largest each sum has been: this covers one leaving observation as well as several
-    that left one by one.
+    that left one by one. Once per window the sums are stale in any case.
     """
-    n = p.window
-    if s.since >= n:
-        return True
-    if s.uu - s.u * s.u / n < _STALE * s.peak_u or s.vv - s.v * s.v / n < _STALE * s.peak_v:
-        return True
-    floor = noise_floor(s, p)
-    s_ww = s.ww - s.w * s.w / n
-    if p.hedge != FIXED:
-        s_vv = s.vv - s.v * s.v / n
-        s_wv = s.wv - s.w * s.v / n
-        if s_vv > 0.0:
-            s_ww -= s_wv * s_wv / s_vv
-    if s.peak_w > floor and s_ww < _STALE * s.peak_w:
-        return True
-    if s.peak_d > floor and s.dd < _STALE * s.peak_d:
-        return True
-    if s.gg < _STALE * s.peak_g:
+    if (
+        s.since >= p.window
+        or s.s_uu < _STALE * s.peak_u
+        or s.s_vv < _STALE * s.peak_v
+        or s.gg < _STALE * s.peak_g
+        or (s.s_ee < _STALE * s.peak_w and s.peak_w > s.floor)
+        or (s.dd < _STALE * s.peak_d and s.peak_d > s.floor)
+    ):
         return True
     if p.of_returns != 0:
-        noise = 16.0 * EPS * EPS * n
-        if s.peak_q > noise and s.qq - s.q * s.q / (n - 1) < _STALE * s.peak_q:
+        noise = return_noise(p)
+        if s.qq - s.q * s.q * p.inv_n1 < _STALE * s.peak_q and s.peak_q > noise:
             return True
-        if s.peak_r > noise and s.rr - s.r * s.r / (n - 1) < _STALE * s.peak_r:
+        if s.rr - s.r * s.r * p.inv_n1 < _STALE * s.peak_r and s.peak_r > noise:
             return True
-    if p.hedge == KALMAN and s.peak_i > floor:
-        return bool(s.ii - s.i * s.i / n < _STALE * s.peak_i)
+    if p.hedge == KALMAN and s.peak_i > s.floor:
+        return bool(s.ii - s.i * s.i * p.inv_n < _STALE * s.peak_i)
     return False
+
+
+@piece
+def return_noise(p: Any) -> float:
+    """Return the centred sum of squares that the prices' rounding gives their returns."""
+    n: int = p.window
+    return 16.0 * EPS * EPS * n
 
 
 @piece
@@ -211,6 +225,7 @@ def resum(s: Any, p: Any, ring: NDArray[Any]) -> None:
         b0 = (uv - u * v / n) / (vv - v * v / n)
     s.b0 = b0
     s.c0 = minus_product(y0, b0, x0)
+    s.floor = noise_floor(s, p)
 
     w = ww = wv = dd = dg = gg = dd1 = dg1 = gg1 = 0.0
     w_last = v_last = d_last = g_last = 0.0
@@ -241,6 +256,7 @@ def resum(s: Any, p: Any, ring: NDArray[Any]) -> None:
         _resum_returns(s, p, ring)
     if p.hedge == KALMAN:
         _resum_innovations(s, p, ring, i0)
+    centre(s, p)
 
 
 @piece
