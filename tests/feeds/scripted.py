@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from pairlab.feeds.binance import BinanceFeed
@@ -142,6 +143,62 @@ async def playing(on_stream: Handler, **more: Any) -> AsyncIterator[Script]:
 def _response(status: int, body: bytes, headers: dict[str, str]) -> Response:
     lines = Headers({"Content-Length": str(len(body)), "Connection": "close", **headers})
     return Response(status, http.HTTPStatus(status).phrase, lines, body)
+
+
+class Market:
+    """Trades on both legs, told to every connection and to REST, until the test ends.
+
+    Parameters
+    ----------
+    script : Script
+        Whose REST knows the trades.
+    frozen : callable
+        (connection's number from 1, leg, trade's number) -> whether it is withheld.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        frozen: Callable[[int, int, int], bool] = lambda connection, leg, number: False,
+    ) -> None:
+        self._script = script
+        self._frozen = frozen
+        self._open: dict[ServerConnection, int] = {}
+        self._opened = 0
+        self.number = 0
+
+    async def serve(self, ws: ServerConnection) -> None:
+        self._opened += 1
+        self._open[ws] = self._opened
+        try:
+            await ws.wait_closed()
+        finally:
+            del self._open[ws]
+
+    @asynccontextmanager
+    async def trading(self) -> AsyncIterator[None]:
+        self._script.on_stream = self.serve
+        task = asyncio.create_task(self._trade())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _trade(self) -> None:
+        while True:
+            self.number += 1
+            for leg in (0, 1):
+                self._script.trades[PAIR[leg]].append(row(self.number, ms=self.number))
+                frame = agg(leg, self.number, ms=self.number)
+                for ws, connection in list(self._open.items()):
+                    if not self._frozen(connection, leg, self.number):
+                        try:
+                            await ws.send(frame)
+                        except ConnectionClosed:
+                            continue  # `serve` takes it off the list
+            await asyncio.sleep(0.005)
 
 
 class Catcher:
