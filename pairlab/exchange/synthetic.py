@@ -352,7 +352,10 @@ class SyntheticMarket:
                 continue
             self._timers[name] = at_ms + 250
             symbol, interval = name.upper().split("@")[0], name.split("@kline_")[1]
-            k = self.klines(symbol, INTERVALS_MS[interval], None, None, 1)[0]
+            known = self.klines(symbol, INTERVALS_MS[interval], None, None, 1)
+            if not known:
+                continue  # nothing traded yet, and no past
+            k = known[0]
             closed = "true" if int(k[6]) < at_ms else "false"
             text = (
                 f'{{"stream":"{name}","data":{{"e":"kline","E":{at_ms},"s":"{symbol}","k":{{'

@@ -244,7 +244,9 @@ class TestPace:
         assert second == truth[:20_000]
 
     async def test_a_listener_that_does_not_read_is_closed_and_nobody_else_suffers(self) -> None:
-        fast = SyntheticMarket(seed=5, rate_per_s=20_000, speed=3.0, begins="subscribed")
+        fast = SyntheticMarket(
+            seed=5, rate_per_s=20_000, speed=3.0, begins="subscribed", history_s=0
+        )
         async with (
             LocalExchange(fast, max_backlog_bytes=200_000) as exchange,
             http(exchange) as client,
@@ -262,7 +264,7 @@ class TestPace:
                 await read(stuck, 10**9)
 
     async def test_in_real_time_it_follows_the_clock(self) -> None:
-        live = SyntheticMarket(seed=5, rate_per_s=2_000, speed=50.0)
+        live = SyntheticMarket(seed=5, rate_per_s=400, speed=50.0, history_s=0)
         async with (
             LocalExchange(live) as exchange,
             http(exchange) as client,
