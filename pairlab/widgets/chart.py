@@ -14,11 +14,11 @@ from ipywidgets import HTML, HBox, Layout, VBox
 
 from pairlab.alerts import Alert
 from pairlab.ticks import AlertKind
-from pairlab.widgets.formats import js_number, safe
+from pairlab.widgets.formats import safe
 from pairlab.widgets.screen import Frame, Part, Screen, close_part
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.thin import trim
-from pairlab.widgets.trees import put
+from pairlab.widgets.trees import put, put_ticks
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
@@ -186,7 +186,7 @@ class Chart(VBox, Part):  # type: ignore[misc]
         """Return an axis whose ticks are set by hand."""
         return Axis(
             scale=scale or self.scale, orientation="vertical", side=side, grid_lines="none",
-            tick_values=[], tick_style={"fill": var(colour)},
+            tick_values=[], tick_style={"fill": var(colour)}, visible=False,
         )  # fmt: skip
 
     def end_marks(self, colour: str) -> tuple[Scatter, Label]:
@@ -235,11 +235,7 @@ class Chart(VBox, Part):  # type: ignore[misc]
 
     def show_ticks(self, axis: Axis, labels: dict[float, str]) -> None:
         """Set the ticks of an axis and their labels."""
-        put(
-            axis,
-            tick_labels={js_number(at): text for at, text in labels.items()},
-            tick_values=np.array(list(labels), dtype=np.float64),
-        )
+        put_ticks(axis, labels)
 
     def _paint_markers(self, frame: Frame) -> None:
         log = self.screen.lab.alert_log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -126,7 +127,7 @@ class ZScoreChart(Chart):
         if not self.changed("levels", (entry, exit_, stop, low, high, frame.span_ns)):
             return
         put(self.scale, min=low, max=high)
-        across = np.array([-frame.span_ns / 1e6, self.offsets.max])
+        across = np.array([-frame.span_ns / 1e6, frame.pad_ms])
 
         def level(*at: float) -> dict[str, Any]:
             return {"x": across, "y": np.array([[a, a] for a in at])}
@@ -160,7 +161,7 @@ class ZScoreChart(Chart):
         bounds = np.flatnonzero(np.diff(position, prepend=0, append=0))
         times = (frame.shown["time_ns"] - frame.edge_ns) / 1e6
         x: dict[int, list[float]] = {1: [], -1: []}
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, stop in pairwise(bounds):
             side = int(position[start])
             if side:
                 # A segment and a point without a value, which breaks the line.
@@ -338,7 +339,7 @@ class CorrelationChart(_AutoChart):
         high = 1.06
         if self.changed("levels", (least, low, frame.span_ns)):
             put(self.scale, min=low, max=high)
-            across = np.array([-frame.span_ns / 1e6, self.offsets.max])
+            across = np.array([-frame.span_ns / 1e6, frame.pad_ms])
             put(self._zone, x=across, y=np.array([[low, low], [least, least]]))
             put(self._least, x=across, y=np.array([least, least]))
             self.show_ticks(self._least_axis, {least: f"{number(least)} min"})
@@ -387,6 +388,8 @@ class PriceChart(_AutoChart):
     def draw(self) -> list[Any]:
         """Return both lines."""
         self._right = LinearScale(min=0.0, max=1.0, allow_padding=False)
+        self._mean = (math.nan, (math.nan, math.nan))
+        self._tied = False
         self._lines = [
             self.line("x", scale=self._right, interpolation="step-after"),
             self.line("y", interpolation="step-after"),
@@ -409,7 +412,7 @@ class PriceChart(_AutoChart):
             return
         decimals = price_decimals(self.screen.lab, row, frame.values)
         beta, alpha = row.hedge_ratio, row.intercept
-        mean = float(np.mean(y - beta * x)) - alpha if math.isfinite(beta) else math.nan
+        mean = self._steady(float(np.mean(y - beta * x)) - alpha, (beta, alpha))
         tied = math.isfinite(mean) and beta > 0
         if tied:
             as_y = alpha + mean + beta * x
@@ -428,6 +431,14 @@ class PriceChart(_AutoChart):
         self.show_ticks(self._right_axis, {t: number(t, max(need, decimals[1])) for t in ticks})
         self._tied = tied
 
+    def _steady(self, mean: float, tie: tuple[float, float]) -> float:
+        """Return the mean spread that ties the axes: it moves in steps, or the labels would run."""
+        held, held_tie = self._mean
+        reach = 0.02 * (self.scale.max - self.scale.min)
+        if not abs(mean - held) <= reach or tie != held_tie:
+            self._mean = (mean, tie)
+        return self._mean[0]
+
     def paint_head(self, frame: Frame) -> None:
         """Set both prices, the day, and how the axes are tied."""
         row, pair = frame.read, self.screen.lab.pair
@@ -436,7 +447,7 @@ class PriceChart(_AutoChart):
             decimals = price_decimals(self.screen.lab, row, frame.values)
             prices = [number(row.y, decimals[0]), number(row.x, decimals[1])]
         tied = "axes tied by β: the gap between the lines is the spread"
-        note = tied if getattr(self, "_tied", False) else "axes not tied: no positive β"
+        note = tied if self._tied else "axes not tied: no positive β"
         day = date_label(frame.edge_ns) if frame.edge_ns else ""
         self.head.value = (
             f"<h3>Prices</h3><small>{safe(_unit(pair.y))}</small>"

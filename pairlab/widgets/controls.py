@@ -166,7 +166,7 @@ class Controls(VBox, Part):  # type: ignore[misc]
                 _Row(self, "stop_z", "Stop z", self._threshold(_STOP_DEFAULT), 2,
                      slot=self._stop_on),
                 _Row(self, "min_correlation", "Min correlation", FloatSlider(
-                    0.7, min=-1.0, max=1.0, step=0.01), 2),
+                    0.7, min=0.0, max=1.0, step=0.01), 2),
             )
         }  # fmt: skip
         self._p_field = Text(continuous_update=False, tooltip=_about("max_p_value")).add_class(

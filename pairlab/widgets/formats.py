@@ -140,8 +140,8 @@ def js_number(value: float) -> str:
     ('2', '-0.5', '1732285910000')
     """
     value = float(value)
-    if value == 0:
-        return "0"
+    if value.is_integer() and abs(value) < 1e15:
+        return str(int(value))  # and 0 for -0.0
     if 1e-6 <= abs(value) < 1e21:
         text = format(Decimal(repr(value)), "f")
         return text.rstrip("0").rstrip(".") if "." in text else text

@@ -7,7 +7,7 @@ import bisect
 import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.ticks import NS_PER_S, Records, RowFlag
-from pairlab.widgets.formats import clock, js_number
+from pairlab.widgets.formats import clock
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.thin import Thinned
-from pairlab.widgets.trees import close_tree, put, tree
+from pairlab.widgets.trees import close_tree, put, put_ticks, tree
 
 if TYPE_CHECKING:
     from pairlab.health import Health
@@ -65,7 +65,7 @@ class Frame:
 
     def __init__(self, screen: Screen, rows: Records, version: tuple[Any, ...], due: bool) -> None:
         lab = screen.lab
-        self.health: Health = lab.health()
+        self.health: Health = screen.health(due)
         self.values: dict[str, Any] = lab.settings.values()
         self.live: Snapshot | None = lab.latest()
         self.rows = rows
@@ -89,6 +89,11 @@ class Frame:
         """The rows in view, grouped for drawing."""
         gap = (self.shown["flags"] & RowFlag.GAP_BEFORE) != 0
         return Thinned(np.ascontiguousarray(self.shown["time_ns"]), gap, self.edge_ns, self.span_ns)
+
+    @property
+    def pad_ms(self) -> float:
+        """Room for the dot at a line's end, beyond the edge."""
+        return self.span_ns / 1e6 * 4 / SIZES.plot_width
 
     def column(self, name: str) -> NDArray[np.float64]:
         """Return one column of the rows in view, contiguous."""
@@ -159,7 +164,7 @@ class Screen:
         ms since 1970. What stands still in time hangs on it: axis, markers, pointer.
     """
 
-    _screens: WeakValueDictionary[int, Screen] = WeakValueDictionary()
+    _screens: ClassVar[WeakValueDictionary[int, Screen]] = WeakValueDictionary()
 
     def __init__(self, lab: PairLab) -> None:
         self.lab = lab
@@ -176,7 +181,13 @@ class Screen:
         self.time_scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
         style = {"fill": var("muted")}
         self.time_axes = [
-            Axis(scale=self.time_scale, grid_color=var("grid"), tick_values=[], tick_style=extra)
+            Axis(
+                scale=self.time_scale,
+                grid_color=var("grid"),
+                tick_values=[],
+                tick_style=extra,
+                visible=False,
+            )
             for extra in (style, {**style, "--pairlab-minor": "1"})
         ]
         self._parts: list[Part] = []
@@ -188,7 +199,7 @@ class Screen:
         self._since_s = time.monotonic()
         self._spent_s: list[float] = []
         self._problem = ""
-        self._text_version: tuple[Any, ...] = ()
+        self._health: Health | None = None
         lab.settings.observe(self._on_timeframe, "timeframe")
 
     @classmethod
@@ -267,6 +278,12 @@ class Screen:
         rows = self.lab.rows.view()
         return len(rows) - bisect.bisect_right(rows["time_ns"], int(self._frozen[-1]["time_ns"]))
 
+    def health(self, due: bool) -> Health:
+        """Return the lab's health: taken anew for frames whose text is painted."""
+        if due or self._health is None:
+            self._health = self.lab.health()
+        return self._health
+
     def clear(self) -> None:
         """Let the charts begin anew at the newest row; the history keeps everything."""
         last = self.lab.rows.view(1)
@@ -329,7 +346,7 @@ class Screen:
         return frame
 
     def _place_time(self, frame: Frame) -> None:
-        pad_ms = frame.span_ns / 1e6 * 4 / SIZES.plot_width  # room for the dot at the end
+        pad_ms = frame.pad_ms
         put(self.offset_scale, min=-frame.span_ns / 1e6, max=pad_ms)
         if not len(frame.rows):
             return
@@ -345,8 +362,7 @@ class Screen:
         for parity, axis in enumerate(self.time_axes):
             # Two axes, every other tick each: in a narrow layout one of them hides its labels.
             mine = [t for t in ticks if t // step_ms % 2 == parity]
-            labels = {js_number(t): clock(t * 1_000_000, milliseconds=fine) for t in mine}
-            put(axis, tick_labels=labels, tick_values=np.array(mine, dtype=np.float64))
+            put_ticks(axis, {t: clock(t * 1_000_000, milliseconds=fine) for t in mine})
 
 
 def _step_ms(span_s: float) -> int:

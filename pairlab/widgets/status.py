@@ -73,7 +73,7 @@ class StatusBar(HBox, Part):  # type: ignore[misc]
 
     def __init__(self, lab: PairLab) -> None:
         names = ("pair", "feed", "rate", "lag", "ages", "gaps", "test", "signal")
-        self._cells = {n: HTML().add_class(f"pairlab-cell-{n}") for n in names}
+        self._cells = {n: HTML(description=n).add_class(f"pairlab-cell-{n}") for n in names}
         for cell in self._cells.values():
             cell.add_class("pairlab-cell")
         self._pause = Button(
@@ -140,7 +140,8 @@ class StatusBar(HBox, Part):  # type: ignore[misc]
         kind, sign, words = badge
         self._set(
             "feed",
-            f'<div class="pairlab-badge pairlab-badge-{kind}">{glyph(sign, size=11)}{safe(words)}'
+            f'<div class="pairlab-badge pairlab-badge-{kind}">{glyph(sign, size=11)}<span>'
+            f"{safe(words)}</span>"
             f'</div><div class="pairlab-two">{safe(source)}</div>',
             f"{health.feed}: {health.state}. {health.detail}. {health.reconnects} reconnects, "
             f"{count(health.ticks)} ticks. "
@@ -312,10 +313,13 @@ class EventLog(HBox, Part):  # type: ignore[misc]
     }
 
     def __init__(self, lab: PairLab) -> None:
-        self._event = HTML().add_class("pairlab-event-text")
+        self._event = HTML(description="events").add_class("pairlab-event-text")
         self._way = HTML(
-            tooltip="Exchange to receipt, receipt to row, and painting a frame in the kernel"
+            description="lags",
+            tooltip="Exchange to receipt, receipt to row, and painting a frame in the kernel",
         ).add_class("pairlab-event-way")
+        for text in (self._event, self._way):
+            text.add_class("pairlab-tip")
         super().__init__([self._event, self._way])
         for style in ("pairlab", "pairlab-panel", "pairlab-event"):
             self.add_class(style)

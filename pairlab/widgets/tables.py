@@ -184,7 +184,8 @@ class AlertTable(VBox, Part):  # type: ignore[misc]
         ]
         for place, cover in enumerate(self._covers):
             cover.on_click(self.hand_over(lambda _, at=place: self._select(at)))
-        self._why = HTML().add_class("pairlab-explain")
+        self._why = HTML(description="explanation").add_class("pairlab-explain")
+        self._why.add_class("pairlab-tip")
         title = HTML("<h3>Alerts</h3>").add_class("pairlab-head-text")
         head = HBox([title, *self._filters.values(), self._where, self._newer, self._older])
         covers = VBox(self._covers).add_class("pairlab-covers")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from ipywidgets import Widget
 
-__all__ = ["close_tree", "put", "tree"]
+from pairlab.widgets.formats import js_number
+
+__all__ = ["close_tree", "put", "put_ticks", "tree"]
 
 
 def put(widget: Any, **state: Any) -> None:
@@ -15,6 +18,23 @@ def put(widget: Any, **state: Any) -> None:
     with widget.hold_sync():
         for name, value in state.items():
             setattr(widget, name, value)
+
+
+def put_ticks(axis: Any, labels: Mapping[float, str]) -> None:
+    """Set an axis's ticks and what stands at them.
+
+    bqplot draws new values in a transition that remembers the labels of its beginning: the labels
+    go first, in a message of their own, together with the old ones, which are still on the screen.
+    """
+    texts = {js_number(at): text for at, text in labels.items()}
+    values = np.array(list(labels), dtype=np.float64)
+    old = axis.tick_labels or {}
+    if np.array_equal(axis.tick_values, values) and all(old.get(k) == t for k, t in texts.items()):
+        return
+    at_old = [] if axis.tick_values is None else [js_number(v) for v in axis.tick_values]
+    axis.tick_labels = {**{k: old[k] for k in at_old if k in old}, **texts}
+    # Without ticks of its own an axis would choose some.
+    put(axis, visible=bool(labels), tick_values=values)
 
 
 def tree(root: Any) -> Iterator[Any]:
