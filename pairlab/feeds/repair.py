@@ -21,6 +21,7 @@ _NS_PER_MS = 1_000_000
 _FIRST_WAIT_S = 0.1  # REST can be a moment behind the stream
 _MOST_WAIT_S = 5.0
 _LEAST_TRIES = 2  # before the deadline counts: a blocked loop may have eaten it
+_SURE_TRIES = 3  # before ids that REST leaves out count as gone: Binance keeps 48 h
 _CONFIRM_S = 1.0  # silence of a leg after a reconnect, before REST is asked whether it traded
 _OVERLAP_GRACE_S = 1.0  # two connections overlap: the older one may still bring it
 
@@ -129,6 +130,9 @@ class Repairer:
             why = str(error) or "REST is rationed"
             self._journal.say("warning", f"missing trades wait: {why}", kind="repair")
             return self._pause_s(tries)
+        oldest = page[0].a if page else hole.first
+        if oldest > hole.first and tries >= _SURE_TRIES:
+            self._give_up(hole, "the exchange keeps them no longer", through=oldest - 1)
         news = self._sequencer.fill(hole.leg, self._ticks(page, hole.leg))
         if news and len(page) >= PAGE_TRADES:
             return 0.0
@@ -157,13 +161,14 @@ class Repairer:
         self._sequencer.reassure(leg)
         self._outbox.flush()
 
-    def _give_up(self, hole: Hole, why: str) -> None:
-        missing = self._sequencer.give_up(hole.leg)
+    def _give_up(self, hole: Hole, why: str, through: int | None = None) -> None:
+        missing = self._sequencer.give_up(hole.leg, through)
         if missing:
+            last = hole.last if through is None else min(through, hole.last)
             self._journal.say(
                 "warning",
                 f"{self._pair[hole.leg]}: {missing:,} trades are missing between ids "
-                f"{hole.first} and {hole.last}: {why}",
+                f"{hole.first} and {last}: {why}",
             )
 
     def _pause_s(self, tries: int) -> float:

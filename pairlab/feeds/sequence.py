@@ -223,8 +223,15 @@ class Sequencer:
                 found.append(Hole(leg, self._next[leg], holes[0].last, holes[0].since_s))
         return found
 
-    def give_up(self, leg: int) -> int:
-        """Pass over the first hole of a leg, mark it, and return how many trades it lacks."""
+    def give_up(self, leg: int, through: int | None = None) -> int:
+        """Pass over the first hole of a leg, mark it, and return how many trades it lacks.
+
+        With `through`, only up to that id: the rest can still be filled.
+        """
+        hole = self._legs[leg].holes[0]
+        if through is not None and through < hole.last:
+            self._legs[leg].holes.appendleft(Hole(leg, hole.first, through, hole.since_s))
+            hole.first = through + 1
         missing = self._give_up(leg)
         self._advance(leg)
         self._release()

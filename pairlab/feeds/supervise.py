@@ -193,13 +193,16 @@ class Supervisor:
                 if not await self._is_quiet(link, leg):
                     break
             else:
-                self._excuse(concern)
+                if self.watch is not None:
+                    self.watch.excuse(concern)
                 return link
+            if self.watch is not None:
+                self.watch.confirm(concern)
             which = (self._which + 1) % len(self._urls)
         self._journal.say("info", f"{concern.why}: opening another connection", kind="replace")
         try:
-            if self._not_before_s > time.monotonic():
-                raise FeedError("the exchange asked us to wait before connecting again")
+            if self._not_before_s > time.monotonic() or self._attempts.wait_s(1) > 0:
+                raise FeedError("another connection has to wait: too many were tried")
             fresh = await self._open(which)
         except FeedError as error:
             self._take_refusal(error)
@@ -237,10 +240,6 @@ class Supervisor:
                 self._interrupted()
                 return True
             await asyncio.sleep(_LOOK_S)
-
-    def _excuse(self, concern: Concern) -> None:
-        if self.watch is not None:
-            self.watch.excuse(concern)
 
     def _note(self, concern: Concern, *, replaced: bool) -> None:
         if self.watch is not None:

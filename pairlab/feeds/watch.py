@@ -88,7 +88,9 @@ class Watch:
         self._timeouts = timeouts
         self._on_concern = on_concern
         self._patience = [1.0, 1.0]
-        self._quiet = [False, False]  # REST says that the market itself is silent
+        self._judged: Link | None = None
+        self._excused_s = [0.0, 0.0]  # a connection's age up to which a leg may be silent
+        self._confirmed = [False, False]  # REST has trades that a silent leg did not bring
         self._rotate_s = timeouts.rotate_after_s
         self._blocked: tuple[float, float] | None = None  # (when, how long)
 
@@ -129,7 +131,8 @@ class Watch:
                 if link is self._links[0]:
                     self.rates[leg].learn(news, awake_s)
                     if news:
-                        self._patience[leg], self._quiet[leg] = 1.0, False
+                        self._patience[leg] = 1.0
+                        self._excused_s[leg], self._confirmed[leg] = 0.0, False
             if not await link.check_pulse(awake_s, self._timeouts):
                 link.fail("the connection is half-open: a ping was not answered")
         self._judge()
@@ -139,8 +142,15 @@ class Watch:
         if link is None or link.ended:
             self.alarm = ""
             return
+        if link is not self._judged:
+            self._judged = link
+            self._excused_s = [0.0, 0.0]
         concern = self._find_silence(link)
-        alarm = concern.why if concern else ""
+        # A leg that never spoke may have nothing to say: REST is asked before anyone is alarmed.
+        stands = concern is not None and (
+            concern.kind == "stalled" or all(self._confirmed[leg] for leg in concern.legs)
+        )
+        alarm = concern.why if concern and stands else ""
         if alarm and not self.alarm:
             self._journal.say("warning", alarm)
         elif self.alarm and not alarm:
@@ -158,7 +168,7 @@ class Watch:
         silent = tuple(
             leg
             for leg in (0, 1)
-            if link.counts[leg] == 0 and link.age_s > limits.first_data_s and not self._quiet[leg]
+            if link.counts[leg] == 0 and link.age_s > max(limits.first_data_s, self._excused_s[leg])
         )
         if silent:
             names = " and ".join(self._names[leg] for leg in silent)
@@ -193,9 +203,16 @@ class Watch:
         return link.idle_s[leg] > self.rates[leg].idle_limit_s * self._patience[leg]
 
     def excuse(self, concern: Concern) -> None:
-        """Note that the market itself is silent: no alarm, until data has come and gone again."""
+        """Note that the market itself is silent; look into it again, but ever more rarely."""
+        age_s = self._links[0].age_s if self._links else 0.0
         for leg in concern.legs:
-            self._quiet[leg] = True
+            self._excused_s[leg] = age_s + self._timeouts.first_data_s * self._patience[leg]
+            self._patience[leg] = min(self._patience[leg] * 2.0, _MOST_PATIENCE)
+
+    def confirm(self, concern: Concern) -> None:
+        """Note that a silent leg's market does trade: an alarm."""
+        for leg in concern.legs:
+            self._confirmed[leg] = True
 
     def tried(self, concern: Concern, *, replaced: bool) -> None:
         """Note what came of a concern, so that a hopeless replacement is tried less often."""

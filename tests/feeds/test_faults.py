@@ -179,6 +179,25 @@ async def test_a_hole_that_stays_is_marked_before_the_first_tick_after_it() -> N
     assert "BTCUSDT: 3 trades are missing between ids 3 and 6" in warnings[0]
 
 
+async def test_what_the_exchange_keeps_no_longer_is_marked_and_the_rest_fetched() -> None:
+    async def holed(ws: ServerConnection) -> None:
+        await send(ws, 0, 1)
+        await send(ws, 1, 1)
+        await send(ws, 0, 10)
+        await ws.close(1000, RECORDING_ENDED)
+
+    catcher = Catcher()
+    async with playing(holed) as script:
+        tell(script, 0, *range(6, 11))
+        feed = local(script)
+        feed.on_gap = catcher.gap
+        await feed.run(catcher.sink, catcher.write)
+    assert catcher.ids(0) == [1, 6, 7, 8, 9, 10]
+    assert [missing for _, missing in catcher.gaps] == [4]
+    assert (feed.health().missing, feed.health().repaired) == (4, 4)
+    assert "between ids 2 and 5: the exchange keeps them no longer" in catcher.log[-1].message
+
+
 async def test_raw_trades_have_their_gap_marked_and_wait_for_nobody() -> None:
     def trade(leg: int, n: int) -> str:
         frame = json.loads(agg(leg, n, ms=n))
@@ -302,7 +321,7 @@ async def test_a_route_that_is_acknowledged_but_silent_is_changed() -> None:
     async with playing(routed) as script:
         for leg in (0, 1):
             script.trades[("BTCUSDT", "ETHUSDT")[leg]] = [row(1, ms=10**9)]
-        feed = local(script, timeouts=quick(first_data_s=0.3))
+        feed = local(script, timeouts=quick(first_data_s=1.0))
         async with running(feed) as catcher:
             await catcher.until(lambda: any("has ended" in e.message for e in catcher.log))
             assert catcher.count == 2
@@ -325,6 +344,7 @@ async def test_silent_on_both_routes_is_an_alarm_and_no_storm() -> None:
         feed = local(script, timeouts=quick(first_data_s=0.2))
         async with running(feed) as catcher:
             await second.wait()
+            await catcher.until(lambda: any("silent" in e.message for e in catcher.log))
             assert feed.health().state == "stalled"
             assert feed.health().detail.startswith("subscribed but silent: BTCUSDT@aggTrade and")
             await asyncio.sleep(0.5)
@@ -346,12 +366,13 @@ async def test_a_market_that_does_not_trade_is_no_alarm() -> None:
         for symbol in script.trades:
             script.trades[symbol] = [row(1, ms=-60_000)]
         feed = local(script, timeouts=quick(first_data_s=0.2))
-        async with running(feed):
+        async with running(feed) as catcher:
             await asked.wait()
             await asyncio.sleep(0.5)
             health = feed.health()
             assert (health.state, health.attempts) == ("connecting", 1)
             assert "waiting for the first data" in health.detail
+            assert catcher.log == []
 
 
 async def test_a_blocked_loop_is_no_stall(no_blocking_calls: Any) -> None:

@@ -1,0 +1,226 @@
+"""One random run: a market, a storm of faults, a feed, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import psutil
+
+from pairlab.exchange import LocalExchange, SyntheticMarket
+from pairlab.exchange.faults import FAULT_KINDS, REPAIRABLE, Faults
+from pairlab.feeds.base import FeedHealth
+from pairlab.feeds.binance import BinanceFeed
+from pairlab.feeds.limits import Limits, Retry, Timeouts, full_jitter
+from pairlab.ticks import LogEntry, Pair, Records
+from tests.soak.truth import Truth, Verdict
+
+__all__ = ["Report", "choose", "soak"]
+
+PAIR = Pair("BTCUSDT", "ETHUSDT")
+_LOOK_S = 0.25
+_CALM_S = 120.0  # after the storm, to catch up
+
+TIMEOUTS = Timeouts(
+    open_s=3.0,
+    close_s=0.2,
+    first_data_s=1.5,
+    idle_min_s=1.0,
+    idle_busy_s=1.0,
+    ping_after_s=0.4,
+    pong_s=0.6,
+    healthy_after_s=0.0,
+    rest_s=3.0,
+    repair_s=60.0,
+    rotate_after_s=20.0,
+    firewall_s=0.2,
+)
+LIMITS = Limits(
+    attempts_per_5_min=1_000_000,
+    firewall_attempts=1_000,
+    max_frame_bytes=1 << 20,
+)
+RETRY = Retry(delays=functools.partial(full_jitter, first_s=0.02, most_s=0.5))
+
+
+@dataclass
+class Report:
+    """What a run survived.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        What was to be done to the feed.
+    verdict : Verdict
+        Against the clean market.
+    faults : Counter of str
+        What was done to the feed.
+    health : FeedHealth
+        Of the feed, at the end of the storm and the calm after it.
+    seconds : float
+        It took.
+    rss_mb : list of float
+        Memory of the process, about four times a second.
+    states : Counter of str
+        The feed's states, as often as they were seen.
+    errors : list of str
+        Lines of the log that are errors.
+    """
+
+    kinds: tuple[str, ...]
+    verdict: Verdict
+    faults: Counter[str]
+    health: FeedHealth
+    seconds: float
+    rss_mb: list[float] = field(default_factory=list)
+    states: Counter[str] = field(default_factory=Counter)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def survived(self) -> bool:
+        """Whether nothing was lost, repeated or out of order, and the feed is live again."""
+        happened = bool(self.faults) or not self.kinds  # a storm that never came proves nothing
+        return happened and self.verdict.clean and not self.errors and self.health.missing == 0
+
+    def __str__(self) -> str:
+        verdict, health = self.verdict, self.health
+        faults = ", ".join(f"{kind} {n:,}" for kind, n in sorted(self.faults.items())) or "none"
+        dropped = ", ".join(f"{why} {n:,}" for why, n in sorted(health.dropped.items())) or "none"
+        states = ", ".join(f"{state} {n:,}" for state, n in self.states.most_common())
+        rss = self.rss_mb or [float("nan")]
+        idle = ", ".join(kind for kind in self.kinds if not self.faults[kind]) or "none"
+        text = (
+            f"{'SURVIVED' if self.survived else 'FAILED'} {self.faults.total():,} faults "
+            f"in {self.seconds:.0f} s\n"
+            f"  faults      {faults}\n"
+            f"  did not hit {idle}\n"
+            f"  ticks       {verdict.ticks:,} compared: {verdict.lost:,} lost, "
+            f"{verdict.repeated:,} repeated, {verdict.different:,} different\n"
+            f"  repaired    {health.repaired:,} trades; {health.gaps:,} gaps left with "
+            f"{health.missing:,} trades missing\n"
+            f"  dropped     {dropped}\n"
+            f"  connections {health.attempts:,} tried, {health.reconnects:,} reconnects\n"
+            f"  states      {states}\n"
+            f"  memory      {rss[0]:.0f} MB at first, {max(rss):.0f} MB at most, "
+            f"{rss[-1]:.0f} MB at last"
+        )
+        if verdict.first:
+            text += f"\n  first       {verdict.first}"
+        return "\n".join([text, *(f"  error       {line}" for line in self.errors[:5])])
+
+
+def choose(words: str) -> tuple[str, ...]:
+    """Return the kinds of faults that ``all``, ``repairable``, ``none`` or a list of them means."""
+    if words == "all":
+        return FAULT_KINDS
+    if words == "repairable":
+        return REPAIRABLE
+    kinds = tuple(word for word in words.split(",") if word and word != "none")
+    for kind in kinds:
+        if kind not in FAULT_KINDS:
+            raise ValueError(f"{kind!r} is no kind of fault: {', '.join(FAULT_KINDS)}")
+    return kinds
+
+
+async def soak(
+    kinds: tuple[str, ...],
+    *,
+    seed: int,
+    seconds: float = 0.0,
+    faults_wanted: int = 0,
+    rate_per_s: float = 5_000.0,
+    every: float = 500.0,
+    on_ticks: Callable[[Records, Records], None] = lambda got, expected: None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Report:
+    """Run a feed through a storm, then let it calm down, and report.
+
+    Parameters
+    ----------
+    kinds : tuple of str
+        Kinds of faults.
+    seed : int
+        Of the market and of the dice.
+    seconds, faults_wanted : float, int
+        The storm lasts so long, and until so many faults have happened.
+    rate_per_s : float
+        Trades of both symbols.
+    every : float
+        Mean number of frames between two faults of a kind; connections break more rarely.
+    on_ticks : callable
+        Takes each batch, and what it should have been.
+    progress : callable
+        Takes a line now and then.
+    """
+    market = SyntheticMarket(
+        seed=seed, rate_per_s=rate_per_s, symbols=tuple(PAIR), begins="subscribed", history_s=0
+    )
+    verdict = Verdict(Truth(seed, rate_per_s, PAIR))
+    report = Report(kinds, verdict, Counter(), FeedHealth("connecting", ""), 0.0)
+    process = psutil.Process()
+
+    def sink(ticks: Records) -> None:
+        on_ticks(ticks, verdict.take(ticks))
+
+    def log(entry: LogEntry) -> None:
+        if entry.level == "error":
+            report.errors.append(entry.message)
+
+    async with LocalExchange(market, weight_limit=10**9) as exchange:
+        feed = BinanceFeed(
+            PAIR,
+            url=exchange.url,
+            align_s=60.0,
+            timeouts=TIMEOUTS,
+            limits=LIMITS,
+            retry=RETRY,
+        )
+        task = asyncio.create_task(feed.run(sink, log))
+        try:
+            # What comes before the first trade cannot be missed: begin on a clean line.
+            await _until(lambda: verdict.ticks > 100, task)
+            storm = Faults.storm(kinds, every=every, seed=seed)
+            exchange.faults = storm
+            started_s = time.monotonic()
+            said_s = started_s
+            while (
+                time.monotonic() - started_s < seconds or storm.counts.total() < faults_wanted
+            ) and not task.done():
+                await asyncio.sleep(_LOOK_S)
+                report.rss_mb.append(process.memory_info().rss / 2**20)
+                report.states[feed.health().state] += 1
+                if time.monotonic() - said_s > 10:
+                    said_s = time.monotonic()
+                    progress(
+                        f"{said_s - started_s:6.0f} s  {verdict.ticks:>12,} ticks  "
+                        f"{storm.counts.total():>7,} faults  {report.rss_mb[-1]:5.0f} MB  "
+                        f"{feed.health().state}: {feed.health().detail}"
+                    )
+            storm.clear()
+            goal = verdict.ticks + int(rate_per_s)
+            async with asyncio.timeout(_CALM_S):
+                await _until(
+                    lambda: verdict.ticks > goal and feed.health().state == "live",
+                    task,
+                )
+            report.seconds = time.monotonic() - started_s
+        except TimeoutError:
+            report.errors.append(f"not live again {_CALM_S:.0f} s after the storm: {feed.health()}")
+        finally:
+            report.health = feed.health()
+            report.faults = Counter(storm.counts)
+            task.cancel()
+            results = await asyncio.gather(task, return_exceptions=True)
+    report.errors += [repr(e) for e in results if isinstance(e, Exception)]
+    gc.collect()
+    return report
+
+
+async def _until(true: Callable[[], bool], task: asyncio.Task[None]) -> None:
+    while not true() and not task.done():  # noqa: ASYNC110 - what is waited for is a number
+        await asyncio.sleep(0.05)

@@ -1,0 +1,101 @@
+"""What a feed should have handed on: the same market without a fault, tick by tick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pairlab.exchange import SyntheticMarket
+from pairlab.feeds.wire import WireDecoder
+from pairlab.ticks import TICK, Pair, Records
+
+_CHUNK = 2048
+_FIELDS = tuple(name for name in TICK.names or () if name != "received_ns")
+
+
+class Truth:
+    """The clean market's ticks, in its order, as many as asked for.
+
+    Parameters
+    ----------
+    seed, rate_per_s
+        Of the market.
+    pair : Pair
+        Its symbols.
+    """
+
+    def __init__(self, seed: int, rate_per_s: float, pair: Pair) -> None:
+        self._market = SyntheticMarket(
+            seed=seed, rate_per_s=rate_per_s, symbols=tuple(pair), speed=None, history_s=0
+        )
+        self._market.open()
+        self._wanted = {f"{symbol.lower()}@aggTrade" for symbol in pair}
+        self._decoder = WireDecoder(pair, "aggTrade")
+        self._ready = np.empty(0, TICK)
+
+    def take(self, count: int) -> Records:
+        """Return the next `count` ticks."""
+        parts = [self._ready]
+        have = len(self._ready)
+        while have < count:
+            messages = self._market.take(None, self._wanted, _CHUNK)
+            ticks = [self._decoder.decode(frame, 0) for _, frame in messages]
+            parts.append(np.array(ticks, dtype=TICK))
+            have += len(ticks)
+        ready = np.concatenate(parts)
+        self._ready = ready[count:].copy()
+        return ready[:count]
+
+
+@dataclass
+class Verdict:
+    """How what arrived differs from the truth.
+
+    Attributes
+    ----------
+    ticks : int
+        Compared.
+    lost, repeated : int
+        Ids left out, and ids that did not grow, within a symbol.
+    different : int
+        Ticks that differ from the clean market's tick at the same place.
+    first : str
+        The first of those, in words.
+    """
+
+    truth: Truth
+    ticks: int = 0
+    lost: int = 0
+    repeated: int = 0
+    different: int = 0
+    first: str = ""
+    _last: list[int] = field(default_factory=lambda: [-1, -1])
+
+    def take(self, ticks: Records) -> Records:
+        """Compare a batch, and return what it should have been."""
+        for leg in (0, 1):
+            ids = ticks["id"][ticks["leg"] == leg]
+            if not len(ids):
+                continue
+            before = self._last[leg] if self._last[leg] >= 0 else ids[0] - 1
+            steps = np.diff(ids, prepend=before)
+            self.lost += int((steps[steps > 1] - 1).sum())
+            self.repeated += int((steps < 1).sum())
+            self._last[leg] = int(ids[-1])
+        expected = self.truth.take(len(ticks))
+        wrong = np.zeros(len(ticks), bool)
+        for name in _FIELDS:
+            # Bit for bit: a NaN would be equal to nothing, and so be found.
+            wrong |= ticks[name] != expected[name]
+        if wrong.any() and not self.first:
+            at = int(wrong.argmax())
+            self.first = f"tick {self.ticks + at:,}: {ticks[at]} instead of {expected[at]}"
+        self.different += int(wrong.sum())
+        self.ticks += len(ticks)
+        return expected
+
+    @property
+    def clean(self) -> bool:
+        """Whether something was compared, and nothing differed."""
+        return self.ticks > 0 and not (self.lost or self.repeated or self.different)
