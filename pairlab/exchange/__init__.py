@@ -8,6 +8,7 @@ Demo, replay and tests all use it, so that one feed speaks to one protocol::
 ``python -m pairlab.exchange --seed 7 --rate 2000`` runs one as a process of its own.
 """
 
+from pairlab.exchange.faults import FAULT_KINDS, REPAIRABLE, Fault, Faults
 from pairlab.exchange.market import Market, Message, SymbolInfo
 from pairlab.exchange.recording import Recording
 from pairlab.exchange.server import ENDED, ExchangeStats, LocalExchange
@@ -15,7 +16,11 @@ from pairlab.exchange.synthetic import SyntheticMarket
 
 __all__ = [
     "ENDED",
+    "FAULT_KINDS",
+    "REPAIRABLE",
     "ExchangeStats",
+    "Fault",
+    "Faults",
     "LocalExchange",
     "Market",
     "Message",

@@ -11,6 +11,7 @@ from pairlab.exchange.market import Message
 
 __all__ = [
     "Instrument",
+    "binary_frame",
     "text_frame",
     "unwrap",
     "write_aggs",
@@ -28,12 +29,21 @@ def unwrap(frame: bytes) -> bytes:
 
 def text_frame(payload: bytes) -> bytes:
     """Return the WebSocket text frame of a payload, as a server without extensions sends it."""
+    return _frame(b"\x81", payload)
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """Return the WebSocket binary frame of a payload."""
+    return _frame(b"\x82", payload)
+
+
+def _frame(first: bytes, payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
-        return bytes((0x81, size)) + payload
+        return first + bytes((size,)) + payload
     if size < 1 << 16:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+        return first + b"\x7e" + size.to_bytes(2, "big") + payload
+    return first + b"\x7f" + size.to_bytes(8, "big") + payload
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,9 +12,18 @@ from urllib.parse import parse_qs
 from pairlab.exchange.bars import INTERVALS_MS
 from pairlab.exchange.market import Market, SymbolInfo
 
-__all__ = ["Rest", "RestReply"]
+__all__ = ["Rest", "RestReply", "refusal"]
 
 _OLDEST_AGG_S: Final = 48 * 3_600
+
+
+_REFUSALS: Final = {
+    403: b"<html><head><title>403 Forbidden</title></head></html>",
+    418: b'{"code":-1003,"msg":"Way too many requests; IP banned."}',
+    429: b'{"code":-1003,"msg":"Too many requests."}',
+    451: b'{"code":0,"msg":"Service unavailable from a restricted location."}',
+    503: b'{"code":-1008,"msg":"Server is currently overloaded with other requests."}',
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ class Rest:
         """Weight used in the minute of the last request."""
         return self._used
 
-    def answer(self, target: str, wall_s: float) -> RestReply:
+    def answer(self, target: str, wall_s: float, share: float = 1.0) -> RestReply:
         """Return the answer to a GET.
 
         Parameters
@@ -77,6 +87,8 @@ class Rest:
             Path and query.
         wall_s : float
             Seconds by which request weights are counted, of any origin.
+        share : float, default 1
+            Of the rows of a list, the first part that is answered; below 1 it is a fault.
         """
         path, _, query = target.partition("?")
         params = {name: values[-1] for name, values in parse_qs(query).items()}
@@ -97,7 +109,10 @@ class Rest:
                     },
                     {"Retry-After": str(max(1, 60 - int(wall_s % 60)))},
                 )
-            return self._reply(200, handler(params))
+            body = handler(params)
+            if isinstance(body, list):
+                body = body[: math.ceil(len(body) * share)]
+            return self._reply(200, body)
         except _BadRequestError as error:
             return self._reply(error.status, {"code": error.code, "msg": str(error)})
 
@@ -190,6 +205,15 @@ class Rest:
             "assets": [],
             "symbols": [_describe(info) for info in self._listed().values()],
         }
+
+
+def refusal(status: int, retry_after_s: float) -> RestReply:
+    """Return what the exchange, or what stands before it, answers with this HTTP status."""
+    body = _REFUSALS.get(status, b'{"code":-1000,"msg":"An unknown error occurred."}')
+    headers = {}
+    if status in (418, 429, 503):
+        headers["Retry-After"] = str(math.ceil(retry_after_s))
+    return RestReply(status, body, headers)
 
 
 def _describe(info: SymbolInfo) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,13 +14,14 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
-from websockets.protocol import State
 
 from pairlab.errors import SettingError
+from pairlab.exchange.connection import Client
 from pairlab.exchange.control import CATEGORIES, Control, Route, TooManyMessagesError, parse_route
-from pairlab.exchange.frames import text_frame, unwrap
-from pairlab.exchange.market import Market, Message
-from pairlab.exchange.rest import Rest, RestReply
+from pairlab.exchange.faults import Fault, Faults
+from pairlab.exchange.hub import Hub
+from pairlab.exchange.market import Market
+from pairlab.exchange.rest import Rest, RestReply, refusal
 from pairlab.ticks import NS_PER_S
 
 __all__ = ["ENDED", "ExchangeStats", "LocalExchange"]
@@ -30,7 +32,7 @@ ENDED: Final = "recording ended"
 _WAKE_S: Final = 0.01
 _CHUNK: Final = 512
 _CLOSE_TIMEOUT_S: Final = 1.0
-_SLOWEST_S: Final = 60.0
+_OPEN_TIMEOUT_S: Final = 120.0
 _WRITE_LIMIT: Final = 1 << 18
 
 
@@ -58,17 +60,6 @@ class ExchangeStats:
     frames: int
     bytes: int
     too_slow: int
-
-
-class _Client:
-    """A connection and what is on its way to it."""
-
-    __slots__ = ("control", "out", "ws")
-
-    def __init__(self, ws: ServerConnection, control: Control) -> None:
-        self.ws = ws
-        self.control = control
-        self.out: list[bytes] = []
 
 
 class LocalExchange:
@@ -102,11 +93,17 @@ class LocalExchange:
         connects later; otherwise stay open and silent.
     routes : mapping of str to str, optional
         Kinds of streams that deliver on another route than Binance's, as ``{"trade": "market"}``.
+    lifetime_s : float, default 86_400
+        A connection is closed, with 1001, when it gets as old as this.
+    faults : Faults, optional
+        What goes wrong by chance; `inject` does so on order.
 
     Attributes
     ----------
     ended : asyncio.Event
         Set after the last message of a recording was sent.
+    faults : Faults
+        What goes wrong, and how often it did.
     """
 
     ended: asyncio.Event
@@ -125,6 +122,8 @@ class LocalExchange:
         max_backlog_bytes: int = 64 << 20,
         close_at_end: bool = True,
         routes: Mapping[str, str] | None = None,
+        lifetime_s: float = 86_400.0,
+        faults: Faults | None = None,
     ) -> None:
         for name, value in (
             ("weight_limit", weight_limit),
@@ -133,6 +132,7 @@ class LocalExchange:
             ("max_streams", max_streams),
             ("messages_per_s", messages_per_s),
             ("max_backlog_bytes", max_backlog_bytes),
+            ("lifetime_s", lifetime_s),
         ):
             if not value > 0:
                 raise SettingError(name, value, "allowed: above 0")
@@ -143,15 +143,18 @@ class LocalExchange:
         self._limits = (max_streams, messages_per_s)
         self._max_backlog = max_backlog_bytes
         self._close_at_end = close_at_end
+        self._lifetime_s = lifetime_s
+        self.faults = faults if faults is not None else Faults()
         self._categories = {**CATEGORIES, **(routes or {})}
         self._rest = Rest(market, self.now_ns, weight_limit)
         self._server: Server | None = None
         self._pump_task: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._clients: set[_Client] = set()
-        self._subscribers: dict[str, list[_Client]] = {}
+        self._hub = Hub(market, self.faults, self.now_ns, max_backlog_bytes)
+        self._doomed: weakref.WeakKeyDictionary[ServerConnection, list[Fault]] = (
+            weakref.WeakKeyDictionary()
+        )
         self._origin: tuple[float, int] | None = None
-        self._counts = {"handshakes": 0, "requests": 0, "frames": 0, "bytes": 0, "too_slow": 0}
+        self._counts = {"handshakes": 0, "requests": 0}
 
     @property
     def url(self) -> str:
@@ -165,7 +168,11 @@ class LocalExchange:
 
     def stats(self) -> ExchangeStats:
         """Return the counters now."""
-        return ExchangeStats(connections=len(self._clients), **self._counts)
+        return ExchangeStats(connections=len(self._hub.clients), **self._counts, **self._hub.counts)
+
+    def inject(self, fault: Fault) -> asyncio.Event:
+        """Let a fault happen at the next occasion; the event is set when it has."""
+        return self.faults.inject(fault)
 
     def now_ns(self) -> int:
         """Return the market's clock, ns since 1970 UTC."""
@@ -191,8 +198,7 @@ class LocalExchange:
             return
         self._loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
-        self._begun = asyncio.Event()
-        self._heard = asyncio.Event()
+        self._hub = Hub(self.market, self.faults, self.now_ns, self._max_backlog)
         self._origin = None
         await asyncio.to_thread(self.market.open)
         self._server = await serve(
@@ -203,13 +209,14 @@ class LocalExchange:
             compression=None,
             ping_interval=self._ping[0],
             ping_timeout=self._ping[1],
+            open_timeout=_OPEN_TIMEOUT_S,
             close_timeout=_CLOSE_TIMEOUT_S,
             max_size=1 << 16,
             write_limit=_WRITE_LIMIT,
         )
         self._port = next(iter(self._server.sockets)).getsockname()[1]
         self._pump_task = asyncio.create_task(self._pump(), name="pairlab-exchange-pump")
-        self._resubscribe()
+        self._hub.resubscribe()
 
     async def stop(self) -> None:
         """Close every connection with 1001 and stop listening; raise what broke the market."""
@@ -219,8 +226,8 @@ class LocalExchange:
             return
         pump.cancel()
         server.close()
+        await self._hub.finish()
         await server.wait_closed()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             await pump
         except asyncio.CancelledError:
@@ -241,16 +248,37 @@ class LocalExchange:
 
     # Requests
 
-    def _on_request(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _on_request(self, connection: ServerConnection, request: Request) -> Response | None:
         path = request.path
         if parse_route(path) is not None:
-            return None
+            return await self._on_handshake(connection)
         method = getattr(request, "method", "GET")
         if method != "GET":
             body = f'{{"code":-5000,"msg":"Path {path}, Method {method} is invalid"}}'
             return _http(RestReply(405, body.encode()))
         self._counts["requests"] += 1
-        return _http(self._rest.answer(path, self._loop.time()))
+        reply: RestReply | None = None
+        share: float = 1.0
+        for fault in self.faults.on_request(path):
+            if fault.kind == "rest_status":
+                reply = refusal(fault.status, fault.retry_after_s)
+            elif fault.kind == "rest_late":
+                await self._hub.nap(fault.seconds)
+            else:
+                share = 0.5 if fault.kind == "rest_short" else 0.0
+        if reply is None:
+            reply = self._rest.answer(path, self._loop.time(), share)
+        return _http(reply)
+
+    async def _on_handshake(self, connection: ServerConnection) -> Response | None:
+        for fault in self.faults.on_handshake():
+            if fault.kind == "refuse":
+                return _http(refusal(fault.status, fault.retry_after_s))
+            if fault.kind == "slow_handshake":
+                await self._hub.nap(fault.seconds)
+            else:
+                self._doomed.setdefault(connection, []).append(fault)
+        return None
 
     async def _handle(self, ws: ServerConnection) -> None:
         route = parse_route(ws.request.path) if ws.request is not None else None
@@ -260,21 +288,29 @@ class LocalExchange:
         if self.ended.is_set() and self._close_at_end:
             await ws.close(1000, ENDED)
             return
-        client = _Client(ws, Control(route, self._categories, *self._limits))
-        self._clients.add(client)
+        client = Client(ws, Control(route, self._categories, *self._limits))
+        for fault in self._doomed.pop(ws, []):
+            if fault.kind == "accept_then_close":
+                await ws.close(fault.code)
+                return
+            client.state.silent.add(fault.stream or "")
+        self._hub.clients.add(client)
+        age = self._loop.call_later(
+            self._lifetime_s, self._hub.close, client, 1001, "this connection is too old"
+        )
         try:
             await self._converse(client, route)
         except ConnectionClosed:
             return  # how it ended is the client's affair
         finally:
-            self._clients.discard(client)
-            self._resubscribe()
+            age.cancel()
+            self._hub.forget(client)
 
-    async def _converse(self, client: _Client, route: Route) -> None:
+    async def _converse(self, client: Client, route: Route) -> None:
         if not client.control.add(route.streams):
             await client.ws.close(1008, "Too many streams")
             return
-        self._resubscribe()
+        self._hub.resubscribe()
         async for text in client.ws:
             try:
                 reply = client.control.handle(text, self._loop.time())
@@ -282,106 +318,37 @@ class LocalExchange:
                 await client.ws.close(1008, "Too many requests")
                 return
             await client.ws.send(reply)
-            self._resubscribe()
-
-    def _resubscribe(self) -> None:
-        """Look again who wants what, and whether that starts the clock."""
-        subscribers: dict[str, list[_Client]] = {}
-        for client in self._clients:
-            for stream in client.control.streams:
-                if client.control.delivers(stream) and self.market.carries(stream):
-                    subscribers.setdefault(stream, []).append(client)
-        self._subscribers = subscribers
-        if subscribers:
-            self._heard.set()
-        else:
-            self._heard.clear()
-        begins = self.market.begins
-        if begins == "open" or (
-            bool(subscribers) if begins == "subscribed" else subscribers.keys() >= set(begins)
-        ):
-            self._begun.set()
+            self._hub.resubscribe()
 
     # The market's side
 
     async def _pump(self) -> None:
         """Hand out what is due, in one write per connection and wake-up."""
         try:
-            await self._begun.wait()
+            await self._hub.begun.wait()
             market = self.market
             self._origin = (self._loop.time(), market.start_ns)
             while (next_ns := market.next_ns()) is not None:
                 if market.speed is None:
-                    await self._heard.wait()
-                    self._deliver(market.take(None, self._subscribers, _CHUNK))
-                    await self._drain()
+                    await self._hub.heard.wait()
+                    self._hub.deliver(market.take(None, self._hub.subscribers, _CHUNK))
+                    await self._hub.drain()
                     continue
                 now_ns = self.now_ns()
                 if next_ns > now_ns:
                     due_s = (next_ns - now_ns) / (market.speed * NS_PER_S)
                     await asyncio.sleep(min(max(_WAKE_S, due_s), 1.0))
                     continue
-                self._deliver(market.take(now_ns, self._subscribers, _CHUNK))
+                self._hub.deliver(market.take(now_ns, self._hub.subscribers, _CHUNK))
                 await asyncio.sleep(0)
             self.ended.set()
             if self._close_at_end:
-                for client in list(self._clients):
-                    self._close(client, 1000, ENDED)
+                for client in list(self._hub.clients):
+                    self._hub.close(client, 1000, ENDED)
         except Exception:
-            for client in list(self._clients):
-                self._close(client, 1011, "the market broke")
+            for client in list(self._hub.clients):
+                self._hub.close(client, 1011, "the market broke")
             raise
-
-    def _deliver(self, messages: list[Message]) -> None:
-        subscribers = self._subscribers
-        touched: set[_Client] = set()
-        for stream, frame in messages:
-            wrapped = bare = b""
-            for client in subscribers.get(stream, ()):
-                if client.control.combined:
-                    wrapped = wrapped or text_frame(frame)
-                    client.out.append(wrapped)
-                else:
-                    bare = bare or text_frame(unwrap(frame))
-                    client.out.append(bare)
-                touched.add(client)
-        for client in touched:
-            self._flush(client)
-
-    def _flush(self, client: _Client) -> None:
-        ws, out = client.ws, client.out
-        client.out = []
-        if ws.protocol.state is not State.OPEN:
-            return
-        # One write of frames made once for everybody: `ws.send` per frame and connection would
-        # cost several times as much. Server frames are not masked, and there are no extensions.
-        data = b"".join(out)
-        ws.transport.write(data)
-        self._counts["frames"] += len(out)
-        self._counts["bytes"] += len(data)
-        if ws.transport.get_write_buffer_size() > self._max_backlog:
-            self._counts["too_slow"] += 1
-            self._close(client, 1008, "Client is too slow")
-
-    async def _drain(self) -> None:
-        """Wait for the slowest listener, so that as fast as possible loses nothing."""
-        await asyncio.sleep(0)
-        for client in [c for c in self._clients if c.ws.paused]:
-            try:
-                await asyncio.wait_for(client.ws.drain(), _SLOWEST_S)
-            except TimeoutError:
-                self._counts["too_slow"] += 1
-                self._close(client, 1008, "Client is too slow")
-            except ConnectionError:
-                continue  # gone while we waited; its handler cleans up
-
-    def _close(self, client: _Client, code: int, reason: str) -> None:
-        """Take a client off the list and say goodbye without waiting for it."""
-        self._clients.discard(client)
-        self._resubscribe()
-        task = asyncio.create_task(client.ws.close(code, reason), name="pairlab-exchange-close")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _http(reply: RestReply) -> Response:
