@@ -43,9 +43,10 @@ _CONNECTION_KINDS: Final = ("drop", "close", "half_open", "shutdown")
 _HANDSHAKE_KINDS: Final = ("refuse", "slow_handshake", "accept_then_close", "silent")
 _REST_KINDS: Final = ("rest_status", "rest_late", "rest_short", "rest_empty")
 
-FAULT_KINDS: Final = (
-    _FRAME_KINDS + _STREAM_KINDS + _CONNECTION_KINDS + _HANDSHAKE_KINDS + _REST_KINDS
-)
+_AT_FRAMES: Final = _FRAME_KINDS + _STREAM_KINDS + _CONNECTION_KINDS
+_OCCASIONS: Final = (_AT_FRAMES, _HANDSHAKE_KINDS, _REST_KINDS)
+
+FAULT_KINDS: Final = _AT_FRAMES + _HANDSHAKE_KINDS + _REST_KINDS
 """Every kind of fault."""
 
 REPAIRABLE: Final = (
@@ -197,11 +198,12 @@ class Faults:
     ) -> None:
         self._rng = np.random.default_rng(seed)
         self._at_most = at_most
-        self._chances: list[_Chance] = []
+        self._chances: dict[tuple[str, ...], list[_Chance]] = {kinds: [] for kinds in _OCCASIONS}
         for fault, mean in (every or {}).items():
             if not mean >= 1:
                 raise SettingError(f"every[{fault.kind}]", mean, "allowed: 1 or more occasions")
-            self._chances.append(_Chance(fault, mean, self._draw(mean)))
+            kinds = next(kinds for kinds in _OCCASIONS if fault.kind in kinds)
+            self._chances[kinds].append(_Chance(fault, mean, self._draw(mean)))
         self._orders: list[_Order] = []
         self.counts: Counter[str] = Counter()
         self.removed: dict[str, list[int]] = {}
@@ -243,7 +245,7 @@ class Faults:
     @property
     def active(self) -> bool:
         """Whether frames may be hit now; a connection that ails already is asked itself."""
-        return bool(self._chances or self._orders)
+        return bool(self._chances[_AT_FRAMES] or self._orders)
 
     def inject(self, fault: Fault) -> asyncio.Event:
         """Let it happen at the next occasion; the event is set when it has (`count` times)."""
@@ -255,7 +257,8 @@ class Faults:
     def clear(self) -> None:
         """Forget what was ordered and stop the dice; what ails connections goes on."""
         self._orders.clear()
-        self._chances.clear()
+        for chances in self._chances.values():
+            chances.clear()
 
     def on_handshake(self) -> Iterator[Fault]:
         """Yield what happens to this handshake."""
@@ -273,10 +276,9 @@ class Faults:
         The caller stops iterating if a fault that was yielded ends the connection.
         """
         out: list[Sent] = []
-        kinds = _FRAME_KINDS + _STREAM_KINDS + _CONNECTION_KINDS
         for stream, frame in batch:
             extra: list[Sent] = []
-            for fault in self._due(kinds, stream, None):
+            for fault in self._due(_AT_FRAMES, stream, None):
                 if fault.kind in _CONNECTION_KINDS:
                     if fault.kind == "shutdown":
                         notice = f'{{"e":"serverShutdown","E":{now_ns // 1_000_000}}}'
@@ -382,16 +384,14 @@ class Faults:
                     order.happened.set()
                 self.counts[order.fault.kind] += 1
                 yield order.fault
-        for chance in self._chances:
-            if chance.fault.kind not in kinds:
-                continue
+        for chance in self._chances[kinds]:
             chance.countdown -= 1
             if chance.countdown > 0 or not _fits(chance.fault, stream, path):
                 continue
-            if self._at_most is not None and self.counts[chance.fault.kind] >= self._at_most:
-                continue
             chance.countdown = self._draw(chance.every)
             self.counts[chance.fault.kind] += 1
+            if self._at_most is not None and self.counts[chance.fault.kind] >= self._at_most:
+                self._chances[kinds] = [c for c in self._chances[kinds] if c is not chance]
             yield chance.fault
 
     def _draw(self, mean: float) -> int:

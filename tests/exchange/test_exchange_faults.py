@@ -346,7 +346,9 @@ class TestDice:
         seen: dict[str, set[int]] = {"BTCUSDT": set(), "ETHUSDT": set()}
         frames: dict[tuple[str, int], dict] = {}
         async with exchange_of(faults=faults, weight_limit=10**6) as exchange:
-            while min(len(s) for s in seen.values()) < 6_000:
+            for _ in range(500):
+                if min(len(s) for s in seen.values()) > 6_000:
+                    break
                 try:
                     async with dial(exchange, max_size=1 << 20) as ws:
                         for _ in range(3_000):
@@ -389,7 +391,7 @@ def note(
     try:
         data = json.loads(message)["data"]
         key = (data["s"], int(data["a"]))
-        sound = float(data["p"]) > 0 and np.isfinite(float(data["p"])) and len(data) == 9
+        sound = float(data["p"]) > 0 and np.isfinite(float(data["p"])) and len(data) == 10
     except (ValueError, TypeError, KeyError):
         return
     if sound and key[0] in seen:
