@@ -120,7 +120,6 @@ def _serve_page(app: AppOptions, options: argparse.Namespace) -> None:
         "--Voila.port_retries=0",
         "--Voila.ip=127.0.0.1",
         "--theme=dark",
-        "--VoilaConfiguration.http_keep_alive_timeout=0",
     ]
     Voila.launch_instance(argv=arguments + ["--no-browser"] * options.no_browser)
 

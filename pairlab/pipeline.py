@@ -77,6 +77,7 @@ class Pipeline:
             self.made = len(self.rows)
         if len(ticks):
             self._advance(self.engine, ticks)
+            self.latency_ms = RecentQuantiles()  # they waited for the compiler, not for the engine
         if len(self.rows):
             rows = self.rows.view().copy()
             self._flag_gaps(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -15,10 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import psutil
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
 
 SERVER_READY_S = 90.0
+WARM_S = 30.0
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -57,30 +62,31 @@ class Screen:
     errors: list[str] = field(default_factory=list)
 
 
-@pytest.fixture
-def open_page(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Screen]]:
-    """Open an address at a size; every context is closed at the end."""
-    contexts = []
+@pytest.fixture(scope="module")
+def open_page(chromium: Any) -> Iterator[Callable[..., Screen]]:
+    """Open an address at a size; pages are left as a person leaves them, by closing the tab."""
+    screens: list[Screen] = []
 
     def opened(url: str, width: int = 1280, height: int = 800) -> Screen:
         context = chromium.new_context(
             viewport={"width": width, "height": height}, accept_downloads=True
         )
-        contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)
         screen = Screen(page)
+        screens.append(screen)
         page.on(
             "console",
             lambda message: screen.errors.append(message.text) if message.type == "error" else None,
         )
         page.on("pageerror", lambda error: screen.errors.append(str(error)))
-        page.goto(url)
+        page.goto(url, wait_until="domcontentloaded")
         return screen
 
     yield opened
-    for context in contexts:
-        context.close()
+    for screen in screens:
+        screen.page.close(run_before_unload=True)  # Voila ends the page's kernel then
+        screen.page.context.close()
 
 
 class Server:
@@ -97,12 +103,14 @@ class Server:
             "JUPYTER_CONFIG_DIR": str(home / "config"),
             "JUPYTER_DATA_DIR": str(home / "data"),
             "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(self.runtime),  # Voila keeps its connection files in a folder of these
         }
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            encoding="utf-8",
             env=environment,
             cwd=home,
             start_new_session=True,
@@ -124,14 +132,24 @@ class Server:
         self._ready.set()
 
     def stop(self) -> None:
-        """End it as Ctrl-C does."""
+        """End it as Ctrl-C does, and see that it took its kernels along."""
+        family = []
         if self.process.poll() is None:
+            family = psutil.Process(self.process.pid).children(recursive=True)
             self.process.send_signal(signal.SIGINT)
+            if "jupyterlab" in self.process.args:
+                self.process.send_signal(signal.SIGINT)  # it asks; a second one is the answer
             try:
-                self.process.wait(20)
+                self.process.wait(30)
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
+                pytest.fail("Ctrl-C did not end the server")
+            finally:
+                _, left = psutil.wait_procs(family, timeout=10)
+                for process in left:
+                    process.kill()
+            assert not left, f"Ctrl-C left {left}"
         self._reader.join(5)
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -139,7 +157,7 @@ class Server:
     @contextmanager
     def kernel(self) -> Iterator[Kernel]:
         """Speak to the newest kernel of this server."""
-        files = sorted(self.runtime.glob("kernel-*.json"), key=lambda p: p.stat().st_mtime)
+        files = sorted(self.runtime.glob("**/kernel-*.json"), key=lambda p: p.stat().st_mtime)
         client = BlockingKernelClient(connection_file=str(files[-1]))
         client.load_connection_file()
         client.start_channels()
@@ -172,6 +190,28 @@ class Kernel:
         return "".join(printed).strip()
 
 
+def warm(page: Any) -> None:
+    """Wait until the stationarity test has an answer: the window is full, every number is there."""
+    page.wait_for_function(
+        """/^(?!.*NOT ENOUGH)[^]*STATIONARY/.test(
+            document.querySelector('.pairlab-strip')?.innerText ?? '')""",
+        timeout=WARM_S * 1000,
+    )
+
+
+def check_export(page: Any, server: Server) -> None:
+    """Click Export and hold the file against the kernel's own numbers."""
+    with server.kernel() as kernel, page.expect_download(timeout=30_000) as download:
+        page.locator(".pairlab-button-export").click()
+        text = Path(download.value.path()).read_text()
+        frame = pd.read_csv(io.StringIO(text), index_col="time", parse_dates=True)
+        assert len(frame) > 50
+        name = str(server.home / "expected.npy")
+        kernel.run(f"import numpy; numpy.save({name!r}, lab.history().iloc[:{len(frame)}])")
+    np.testing.assert_array_equal(np.load(name), frame.to_numpy(float))
+    assert np.isfinite(frame["zscore"]).sum() > 20
+
+
 def free_port() -> int:
     """Return a port that nothing listens on."""
     with socket.socket() as probe:
@@ -184,7 +224,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """``pairlab demo``, as the README has it."""
     port = free_port()
     command = [sys.executable, "-m", "pairlab", "demo", "--no-browser", "--port", str(port)]
-    server = Server(command, tmp_path_factory.mktemp("demo"), "Voila is running at", port)
+    server = Server(command, tmp_path_factory.mktemp("demo"), "is running at", port)
     yield server
     server.stop()
 
