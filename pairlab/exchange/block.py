@@ -177,8 +177,9 @@ def make_block(
 
 def _orders(rng: np.random.Generator) -> tuple[NDArray[np.float64], Ints]:
     """Return where in the block orders arrive, in cells, and on which leg."""
-    count = rng.poisson(_ORDERS_PER_CELL * CELLS)
-    at = np.sort(rng.random(count)) * CELLS
+    count = max(1, rng.poisson(_ORDERS_PER_CELL * CELLS))
+    # One in each of `count` equal parts: bursts and lulls are the clock's matter, not the grid's.
+    at = (np.arange(count) + rng.random(count)) * (CELLS / count)
     leg = (rng.random(count) > 0.55).astype(np.int64)
     echoed = rng.random(count) < MEAN_ECHO
     at = np.concatenate((at, np.minimum(at[echoed] + _ECHO_AFTER, CELLS)))

@@ -22,25 +22,26 @@ CELL_TRADES: Final = 0.4
 """Expected trades in a cell."""
 MEAN_SWEEP: Final = 1.7
 """Trades that one taker's order makes, on average."""
-MEAN_ECHO: Final = 0.9
+MEAN_ECHO: Final = 0.97
 """Share of orders that arbitrage answers on the other leg at once."""
 
 Floats = NDArray[np.float64]
 
 # Memories in trades and sizes in units of x's (or y's) price, chosen so that over 50 ticks the
-# correlation is mostly above 0.8 and |z| passes 2 every few seconds at 40 trades/s.
-_DRIFT: Final = 2.9e-5  # of x per square root of a trade, mostly through a smooth velocity
-_DRIFT_SMOOTH: Final = 0.95
-_WAVE: Final = 2.46e-4  # of x: swings that come and go within some hundred trades
-_SPREAD: Final = 3.3e-5  # of y
+# correlation is mostly above 0.8 and |z| passes 2 every second or two at 40 trades/s. Smooth
+# swings, because in a tick-by-tick z-score roughness shows as spikes that last one tick.
+_DRIFT: Final = 2.2e-5  # of x per square root of a trade, mostly through a smooth velocity
+_DRIFT_SMOOTH: Final = 0.97
+_WAVE: Final = 5e-4  # of x: swings that come and go within some hundred trades
+_SPREAD: Final = 7e-5  # of y
 _SLOW_SPREAD: Final = 1.3e-4  # of y
 _MEMORY: Final = {
     "volatility": 1_200.0,
     "activity": 200.0,
     "velocity": 60.0,
-    "wave": 30.0,
+    "wave": 60.0,
     "level": 850_000.0,
-    "spread": 60.0,
+    "spread": 30.0,
     "slow": 48_000.0,
     "apart": 80.0,
 }
@@ -91,7 +92,7 @@ class PairProcess:
         self._intercept = intercept
         self._x_price = x_price
         self._y_price = ratio * x_price + intercept
-        self._state = dict.fromkeys([*_MEMORY, "wave2"], 0.0)
+        self._state = dict.fromkeys([*_MEMORY, "wave2", "spread2"], 0.0)
         self._episode_left = 0
         self._last = (self._y_price, x_price)
 
@@ -113,7 +114,9 @@ class PairProcess:
         step *= volatility * self._x_price
         level = self._walk("level", step)
 
-        spread = self._walk("spread", volatility * self._noise("spread", _SPREAD * self._y_price))
+        push = volatility * self._noise("spread", math.sqrt(2.0) * _SPREAD * self._y_price)
+        rush = self._walk("spread", push)
+        spread = self._walk("spread", rush * (1 - _PHI["spread"]), "spread2")
         slow = self._walk("slow", self._noise("slow", _SLOW_SPREAD * self._y_price))
         # Apart, y no longer follows x but noise of its own; afterwards it is drawn back.
         own = _DRIFT * self._y_price * 0.7 * math.sqrt(CELL_TRADES)
