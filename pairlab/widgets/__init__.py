@@ -3,7 +3,8 @@
 ::
 
     dashboard   Dashboard: all parts on one screen
-    charts      ZScoreChart, SpreadChart, CorrelationChart, PriceChart (chart: what they share)
+    zscore      ZScoreChart
+    charts      SpreadChart, CorrelationChart, PriceChart (chart: what all four share)
     status      StatusBar, EventLog
     controls    Controls: settings as sliders, both ways
     tables      LatestTable, RowTable, AlertTable
@@ -12,12 +13,13 @@
     theme, style, formats, thin, trees      colours; rules; numbers; decimation; widget upkeep
 """
 
-from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart, ZScoreChart
+from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart
 from pairlab.widgets.controls import Controls
 from pairlab.widgets.dashboard import Dashboard
 from pairlab.widgets.export import ExportButton
 from pairlab.widgets.status import EventLog, StatusBar
 from pairlab.widgets.tables import AlertTable, LatestTable, RowTable
+from pairlab.widgets.zscore import ZScoreChart
 
 __all__ = [
     "AlertTable",

@@ -14,6 +14,7 @@ from ipywidgets import HTML, HBox, Layout, VBox
 
 from pairlab.alerts import Alert
 from pairlab.ticks import AlertKind
+from pairlab.widgets.formats import clock as clock_text
 from pairlab.widgets.formats import safe
 from pairlab.widgets.screen import Frame, Part, Screen, close_part
 from pairlab.widgets.theme import SIZES, var
@@ -107,6 +108,7 @@ class Chart(VBox, Part):  # type: ignore[misc]
         self, lab: PairLab, name: str, height: int, *, clock: bool, top: int = 3, bottom: int = 7
     ) -> None:
         screen = Screen.of(lab)
+        self._clock = clock
         self.offsets, self.times = screen.offset_scale, screen.time_scale
         self.scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
         self.head = HTML().add_class("pairlab-head-text")
@@ -128,10 +130,16 @@ class Chart(VBox, Part):  # type: ignore[misc]
             x=[], y=[], scales={"x": self.times, "y": self.scale}, marker="circle",
             default_size=20, colors=[var("text")], stroke=var("panel"), stroke_width=1,
         )  # fmt: skip
+        self._pointer_time = Label(
+            x=[], y=[], text=[], scales={"x": self.times, "y": self.scale}, colors=[var("text")],
+            default_size=10, font_weight="bold", align="middle", y_offset=12, apply_clip=False,
+        )  # fmt: skip
         self._selector = IndexSelector(scale=self.times, line_width=1, color=var("muted"), marks=[])
         bottom = _CLOCK_HEIGHT if clock else bottom
         self.figure = Figure(
-            marks=[*self.draw(), *self._markers, self._ring, self._pointer_dots],
+            marks=[
+                *self.draw(), *self._markers, self._ring, self._pointer_dots, self._pointer_time,
+            ],
             axes=[*screen.time_axes, *self.axes()],
             fig_margin={
                 "top": top, "bottom": bottom, "left": SIZES.axis_left, "right": SIZES.axis_right,
@@ -182,11 +190,13 @@ class Chart(VBox, Part):  # type: ignore[misc]
             colors=[var(colour)], stroke_width=width, **extra,
         )  # fmt: skip
 
-    def axis(self, colour: str = "muted", side: str = "left", scale: Any = None) -> Axis:
+    def axis(
+        self, colour: str = "muted", side: str = "left", scale: Any = None, **extra: Any
+    ) -> Axis:
         """Return an axis whose ticks are set by hand."""
         return Axis(
             scale=scale or self.scale, orientation="vertical", side=side, grid_lines="none",
-            tick_values=[], tick_style={"fill": var(colour)}, visible=False,
+            tick_values=[], visible=False, **{"tick_style": {"fill": var(colour)}, **extra},
         )  # fmt: skip
 
     def end_marks(self, colour: str) -> tuple[Scatter, Label]:
@@ -278,6 +288,12 @@ class Chart(VBox, Part):  # type: ignore[misc]
         row = frame.pointed
         dots = [] if row is None else [v for v in self.dots_at(frame) if math.isfinite(v)]
         time_ms = 0.0 if row is None else row.time_ns / 1e6
+        if self._clock:
+            text = "" if row is None else clock_text(row.time_ns)
+            put(
+                self._pointer_time, x=[time_ms] if row else [], y=[self.scale.min] if row else [],
+                text=[text] if row else [],
+            )  # fmt: skip
         put(self._pointer_dots, x=np.full(len(dots), time_ms), y=np.array(dots, dtype=np.float64))
 
     def close(self) -> None:

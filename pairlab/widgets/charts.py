@@ -1,202 +1,42 @@
-"""The four charts: z-score, spread, correlation, prices. Each is a widget that takes a lab."""
+"""Spread, correlation and prices: charts whose y axes fit their data."""
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bqplot import Axis, LinearScale
-from ipywidgets import Button, Dropdown
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.ticks import AlertKind
-from pairlab.widgets.chart import MARKERS, Chart, legend, nice_ticks, value
+from pairlab.widgets.chart import MARKERS, Chart, legend, nice_ticks
 from pairlab.widgets.formats import (
     MISSING,
-    clock,
     date_label,
     guess_decimals,
     number,
     safe,
-    signed,
-    span_label,
 )  # fmt: skip
-from pairlab.widgets.screen import SPANS, Frame
-from pairlab.widgets.theme import SIZES, glyph, var
-from pairlab.widgets.thin import trim
+from pairlab.widgets.screen import Frame
+from pairlab.widgets.theme import var
 from pairlab.widgets.trees import put
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
 
-__all__ = ["CorrelationChart", "PriceChart", "SpreadChart", "ZScoreChart"]
-
-_TICK_GAP_PX: Final = 10.5
-_POSITIONS: Final = {1: "LONG", -1: "SHORT", 0: "FLAT"}
+__all__ = ["CorrelationChart", "PriceChart", "SpreadChart", "price_decimals"]
 
 
-def _time_text(frame: Frame, snapshot: Snapshot | None) -> str:
-    if snapshot is None:
-        return ""
-    sign = glyph("cursor", var("muted"), 11) if frame.pointed is not None else ""
-    fine = frame.values["timeframe"] == "tick"
-    when = clock(snapshot.time_ns, milliseconds=fine)
-    return f'<span class="pairlab-when">{sign}{when}</span>'
-
-
-class ZScoreChart(Chart):
-    """z-score with its thresholds, their zones, the alerts, and a ribbon of the position.
-
-    Parameters
-    ----------
-    lab : PairLab
-        Whose rows.
-    clock : bool
-        Label the time axis.
-    """
-
-    marker_scale = 1.0
-
-    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
-        super().__init__(lab, "zscore", SIZES.zscore_plot, clock=clock, top=3, bottom=7)
-
-    def draw(self) -> list[Any]:
-        """Return zones, thresholds, ribbon, line and end value, from back to front."""
-        none = ["transparent", "transparent"]
-        self._zones = [
-            self.line(colour, fill="between", fill_colors=[var(colour)], fill_opacities=[0.09])
-            for colour in ("x", "y")
-        ]
-        for zone in self._zones:
-            zone.colors = none
-        self._zero = self.line("axis", 1)
-        self._exits = self.line("muted", 1, line_style="dotted")
-        self._entries = self.line("x", 1, line_style="dashed")
-        self._entries.colors = [var("x"), var("y")]
-        self._stops = self.line("stop", 1)
-        self._ribbons = {side: self.line(c, 5) for side, c in ((1, "y"), (-1, "x"))}
-        self._curve = self.line("z")
-        self._end = self.end_marks("z")
-        return [
-            *self._zones, self._zero, self._exits, self._entries, self._stops,
-            *self._ribbons.values(), self._curve, *self._end,
-        ]  # fmt: skip
-
-    def axes(self) -> list[Axis]:
-        """Return one axis per colour of the threshold labels, and the span's selector."""
-        self._labels = {c: self.axis(c) for c in ("muted", "text2", "stop")}
-        self._span = Dropdown(
-            options=[(span_label(s), float(s)) for s in SPANS], description="Span",
-            tooltip="How much time the charts show",
-        )  # fmt: skip
-        self._span.observe(self.hand_over(self._on_span), "value")
-        clear = Button(description="Clear", tooltip="Let the charts begin anew; history stays")
-        clear.on_click(self.hand_over(lambda _: self.screen.clear()))
-        self.tools.children = (self._span, clear)
-        return list(self._labels.values())
-
-    def _on_span(self, change: Any) -> None:
-        self.screen.span_s = change["new"]
-
-    def paint_lines(self, frame: Frame) -> None:
-        """Send the curve, its end, the ribbon and, when they moved, the thresholds."""
-        if self.changed("span", self.screen.span_s):
-            self._span.value = self.screen.span_s
-        z = frame.column("zscore")
-        low, high = self._range(z, frame.values)
-        self._place_thresholds(frame, low, high)
-        end = self.show_line(self._curve, *frame.thinned.extremes(z))
-        text = MISSING if frame.latest is None else signed(frame.latest.zscore)
-        self.show_end(self._end, end, text)
-        self._paint_ribbon(frame, low + (high - low) * 2.5 / SIZES.zscore_plot)
-
-    @staticmethod
-    def _range(z: Any, values: dict[str, Any]) -> tuple[float, float]:
-        reach = values["stop_z"] or values["entry_z"] + 1
-        known = z[np.isfinite(z)]
-        low = min(-reach, float(known.min())) if len(known) else -reach
-        high = max(reach, float(known.max())) if len(known) else reach
-        # Half steps, so that the scale stands still while the line wanders; room for the ribbon.
-        return math.floor(low * 2 - 1.1) / 2, math.ceil(high * 2 + 0.5) / 2
-
-    def _place_thresholds(self, frame: Frame, low: float, high: float) -> None:
-        v = frame.values
-        entry, exit_, stop = v["entry_z"], v["exit_z"], v["stop_z"]
-        if not self.changed("levels", (entry, exit_, stop, low, high, frame.span_ns)):
-            return
-        put(self.scale, min=low, max=high)
-        across = np.array([-frame.span_ns / 1e6, frame.pad_ms])
-
-        def level(*at: float) -> dict[str, Any]:
-            return {"x": across, "y": np.array([[a, a] for a in at])}
-
-        put(self._zones[0], **level(entry, high))
-        put(self._zones[1], **level(-entry, low))
-        put(self._zero, x=across, y=np.zeros(2))
-        put(self._exits, **level(exit_, -exit_))
-        put(self._entries, **level(entry, -entry))
-        if stop is None:
-            put(self._stops, x=[], y=[])
-        else:
-            put(self._stops, **level(stop, -stop))
-        px = SIZES.zscore_plot / (high - low)
-        muted = {0.0: "0", low + 2.5 / px: "position"}
-        if exit_ * px >= _TICK_GAP_PX:
-            muted |= {exit_: f"{signed(exit_)} exit", -exit_: f"{signed(-exit_)} exit"}
-        else:
-            muted[0.0] = f"±{number(exit_)} exit"
-        entries = {entry: f"{signed(entry)} entry", -entry: f"{signed(-entry)} entry"}
-        if (entry - exit_) * px < _TICK_GAP_PX:
-            muted = {low + 2.5 / px: "position"}
-        stops = {} if stop is None else {s: f"{signed(s)} stop" for s in (stop, -stop)}
-        if stop is not None and (stop - entry) * px < _TICK_GAP_PX:
-            entries = {}
-        for colour, labels in (("muted", muted), ("text2", entries), ("stop", stops)):
-            self.show_ticks(self._labels[colour], labels)
-
-    def _paint_ribbon(self, frame: Frame, at: float) -> None:
-        position = frame.shown["position"]
-        bounds = np.flatnonzero(np.diff(position, prepend=0, append=0))
-        times = (frame.shown["time_ns"] - frame.edge_ns) / 1e6
-        x: dict[int, list[float]] = {1: [], -1: []}
-        for start, stop in pairwise(bounds):
-            side = int(position[start])
-            if side:
-                # A segment and a point without a value, which breaks the line.
-                last = times[min(stop, len(times) - 1)]
-                x[side] += [times[start], last, last]
-        for side, mark in self._ribbons.items():
-            xs = np.array(x[side], dtype=np.float32)
-            ys = np.full(len(xs), at)
-            ys[2::3] = np.nan
-            xs, ys = trim(xs, ys)
-            put(mark, x=xs, y=ys)
-
-    def paint_head(self, frame: Frame) -> None:
-        """Set name, time, z and position."""
-        row = frame.read
-        shown = MISSING if row is None else signed(row.zscore)
-        side = MISSING if row is None else _POSITIONS[row.position]
-        self.head.value = (
-            f"<h3>Z-score</h3><small>σ</small>{_time_text(frame, row)}{legend('z', 'z', shown)}"
-            f'<span class="pairlab-key">position{value(side)}</span>'
-        )
-
-    def marked_value(self, alert: Alert) -> float:
-        """Return the z-score it was decided on."""
-        return alert.at.zscore
-
-    def dots_at(self, frame: Frame) -> list[float]:
-        """Return z under the pointer."""
-        return [] if frame.pointed is None else [frame.pointed.zscore]
+def inside(low: float, high: float) -> tuple[float, float]:
+    """Return the part of an axis where a label is not cut off at the plot's ends."""
+    edge = 0.07 * (high - low)
+    return low + edge, high - edge
 
 
 class _AutoChart(Chart):
     """A chart whose y axis fits its data, in round steps."""
 
-    _plot_px = 100
     _most_ticks = 3
 
     def fit(self, axis: Axis, low: float, high: float, decimals: int) -> None:
@@ -211,7 +51,7 @@ class _AutoChart(Chart):
             margin = 0.1 * (high - low)
             put(self.scale, min=low - margin, max=high + margin)
         if self.changed("fit", (self.scale.min, self.scale.max, decimals)):
-            ticks, need = nice_ticks(self.scale.min, self.scale.max, self._most_ticks)
+            ticks, need = nice_ticks(*inside(self.scale.min, self.scale.max), self._most_ticks)
             self.show_ticks(axis, {t: number(t, max(decimals, need)) for t in ticks})
 
 
@@ -225,6 +65,8 @@ class SpreadChart(_AutoChart):
     clock : bool
         Label the time axis.
     """
+
+    _most_ticks = 4
 
     def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
         super().__init__(lab, "spread", 118, clock=clock, top=2, bottom=6)
@@ -427,7 +269,7 @@ class PriceChart(_AutoChart):
             reach = max(float(x.max() - x.min()), 1e-9 * abs(row.x))
             ends = [float(x.min()) - 0.1 * reach, float(x.max()) + 0.1 * reach]
         put(self._right, min=ends[0], max=ends[1])
-        ticks, need = nice_ticks(ends[0], ends[1], self._most_ticks)
+        ticks, need = nice_ticks(*inside(*ends), self._most_ticks)
         self.show_ticks(self._right_axis, {t: number(t, max(need, decimals[1])) for t in ticks})
         self._tied = tied
 

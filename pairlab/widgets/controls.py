@@ -157,7 +157,8 @@ class Controls(VBox, Part):  # type: ignore[misc]
             row.name: row
             for row in (
                 _Row(self, "hedge_ratio", "Hedge ratio β", FloatSlider(
-                    ratio, min=low, max=high, step=(high - low) / 2000, continuous_update=False), 3),
+                    ratio, min=low, max=high, step=(high - low) / 2000,
+                    continuous_update=False), 3),
                 _Row(self, "window", "Window", FloatLogSlider(
                     50.0, min=1.0, max=math.log10(5000), step=0.005, continuous_update=False),
                     0, whole=True),
@@ -226,7 +227,6 @@ class Controls(VBox, Part):  # type: ignore[misc]
         self._say(why)
         row.show(getattr(self.settings, row.name))
         row.field.add_class(_REFUSED)
-        self._seen.pop("values", None)
 
     def _say(self, why: str) -> None:
         log = self._lab.event_log

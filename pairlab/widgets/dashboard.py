@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ipywidgets import HTML, Box, VBox
 
-from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart, ZScoreChart
+from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart
 from pairlab.widgets.controls import Controls
 from pairlab.widgets.screen import Screen
 from pairlab.widgets.status import EventLog, StatusBar
 from pairlab.widgets.style import stylesheet
 from pairlab.widgets.tables import AlertTable, LatestTable, RowTable
 from pairlab.widgets.theme import ThemeName
+from pairlab.widgets.zscore import ZScoreChart
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab

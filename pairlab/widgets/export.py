@@ -61,6 +61,7 @@ class ExportButton(HBox):  # type: ignore[misc]
         self._work: asyncio.Task[None] | None = None
         self._forget: asyncio.TimerHandle | None = None
         super().__init__([self._button, self._output])
+        lab.attach(self)
         for style in ("pairlab", "pairlab-export"):
             self.add_class(style)
 

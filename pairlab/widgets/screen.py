@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import math
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -192,7 +193,7 @@ class Screen:
         ]
         self._parts: list[Part] = []
         self._frozen: Records | None = None
-        self._ticks: tuple[int, ...] = ()
+        self._ticks: tuple[tuple[int, ...], frozenset[int]] = ((), frozenset())
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._frames = 0
@@ -345,6 +346,10 @@ class Screen:
             self.pointer_ns = None  # it has left the view with its row
         return frame
 
+    def _ticks_changed(self, ticks: tuple[int, ...], hidden: set[int]) -> bool:
+        before, self._ticks = self._ticks, (ticks, frozenset(hidden))
+        return before != self._ticks
+
     def _place_time(self, frame: Frame) -> None:
         pad_ms = frame.pad_ms
         put(self.offset_scale, min=-frame.span_ns / 1e6, max=pad_ms)
@@ -355,14 +360,21 @@ class Screen:
         step_ms = _step_ms(frame.span_ns / NS_PER_S)
         first = int((edge_ms - frame.span_ns / 1e6) // step_ms) + 1
         ticks = tuple(n * step_ms for n in range(first, int(edge_ms // step_ms) + 1))
-        if ticks == self._ticks:
+        px_ms = frame.span_ns / 1e6 / SIZES.plot_width
+        at_ms = math.inf if self.pointer_ns is None else self.pointer_ns / 1e6
+        # No label under the pointer's own, nor over the date at the left.
+        hidden = {t for t in ticks if abs(t - at_ms) < 78 * px_ms}
+        hidden |= {t for t in ticks if t - edge_ms + frame.span_ns / 1e6 < 30 * px_ms}
+        if not self._ticks_changed(ticks, hidden):
             return
-        self._ticks = ticks
         fine = frame.values["timeframe"] == "tick"
         for parity, axis in enumerate(self.time_axes):
             # Two axes, every other tick each: in a narrow layout one of them hides its labels.
             mine = [t for t in ticks if t // step_ms % 2 == parity]
-            put_ticks(axis, {t: clock(t * 1_000_000, milliseconds=fine) for t in mine})
+            put_ticks(
+                axis,
+                {t: "" if t in hidden else clock(t * 1_000_000, milliseconds=fine) for t in mine},
+            )
 
 
 def _step_ms(span_s: float) -> int:

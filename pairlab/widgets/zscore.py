@@ -1,0 +1,190 @@
+"""The z-score with its thresholds, their zones, the alerts and the position."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from bqplot import Axis
+from ipywidgets import Button, Dropdown
+
+from pairlab.alerts import Alert, Snapshot
+from pairlab.widgets.chart import Chart, legend, value
+from pairlab.widgets.formats import MISSING, clock, number, signed, span_label
+from pairlab.widgets.screen import SPANS, Frame
+from pairlab.widgets.theme import SIZES, glyph, var
+from pairlab.widgets.thin import trim
+from pairlab.widgets.trees import put
+
+if TYPE_CHECKING:
+    from pairlab.lab import PairLab
+
+__all__ = ["ZScoreChart"]
+
+_TICK_GAP_PX: Final = 10.5
+_POSITIONS: Final = {1: "LONG", -1: "SHORT", 0: "FLAT"}
+
+
+def _time_text(frame: Frame, snapshot: Snapshot | None) -> str:
+    if snapshot is None:
+        return ""
+    sign = glyph("cursor", var("muted"), 11) if frame.pointed is not None else ""
+    fine = frame.values["timeframe"] == "tick"
+    when = clock(snapshot.time_ns, milliseconds=fine)
+    return f'<span class="pairlab-when">{sign}{when}</span>'
+
+
+class ZScoreChart(Chart):
+    """z-score with its thresholds, their zones, the alerts, and a ribbon of the position.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis.
+    """
+
+    marker_scale = 1.0
+
+    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
+        super().__init__(lab, "zscore", SIZES.zscore_plot, clock=clock, top=3, bottom=7)
+
+    def draw(self) -> list[Any]:
+        """Return zones, thresholds, ribbon, line and end value, from back to front."""
+        none = ["transparent", "transparent"]
+        self._zones = [
+            self.line(colour, fill="between", fill_colors=[var(colour)], fill_opacities=[0.09])
+            for colour in ("x", "y")
+        ]
+        for zone in self._zones:
+            zone.colors = none
+        self._zero = self.line("axis", 1)
+        self._exits = self.line("muted", 1, line_style="dotted")
+        self._entries = self.line("x", 1, line_style="dashed")
+        self._entries.colors = [var("x"), var("y")]
+        self._stops = self.line("stop", 1)
+        self._ribbons = {side: self.line(c, 5) for side, c in ((1, "y"), (-1, "x"))}
+        self._curve = self.line("z")
+        self._end = self.end_marks("z")
+        return [
+            *self._zones, self._zero, self._exits, self._entries, self._stops,
+            *self._ribbons.values(), self._curve, *self._end,
+        ]  # fmt: skip
+
+    def axes(self) -> list[Axis]:
+        """Return one axis per colour of the threshold labels, and the span's selector."""
+        self._labels = {c: self.axis(c) for c in ("muted", "text2", "stop")}
+        # A low chart has no room for three labels around zero: style.css shows one or the other.
+        self._exit_labels = {
+            layout: self.axis(
+                "muted", tick_style={"fill": var("muted"), f"--pairlab-{layout}": "1"}
+            )
+            for layout in ("wide", "narrow")
+        }
+        self._span = Dropdown(
+            options=[(span_label(s), float(s)) for s in SPANS], description="Span",
+            tooltip="How much time the charts show",
+        )  # fmt: skip
+        self._span.observe(self.hand_over(self._on_span), "value")
+        clear = Button(description="Clear", tooltip="Let the charts begin anew; history stays")
+        clear.on_click(self.hand_over(lambda _: self.screen.clear()))
+        self.tools.children = (self._span, clear)
+        return [*self._labels.values(), *self._exit_labels.values()]
+
+    def _on_span(self, change: Any) -> None:
+        self.screen.span_s = change["new"]
+
+    def paint_lines(self, frame: Frame) -> None:
+        """Send the curve, its end, the ribbon and, when they moved, the thresholds."""
+        if self.changed("span", self.screen.span_s):
+            self._span.value = self.screen.span_s
+        z = frame.column("zscore")
+        low, high = self._range(z, frame.values)
+        self._place_thresholds(frame, low, high)
+        end = self.show_line(self._curve, *frame.thinned.extremes(z))
+        text = MISSING if frame.latest is None else signed(frame.latest.zscore)
+        self.show_end(self._end, end, text)
+        self._paint_ribbon(frame, low + (high - low) * 2.5 / SIZES.zscore_plot)
+
+    @staticmethod
+    def _range(z: Any, values: dict[str, Any]) -> tuple[float, float]:
+        reach = values["stop_z"] or values["entry_z"] + 1
+        known = z[np.isfinite(z)]
+        low = min(-reach, float(known.min())) if len(known) else -reach
+        high = max(reach, float(known.max())) if len(known) else reach
+        # Half steps, so that the scale stands still while the line wanders; room for the ribbon.
+        return math.floor(low * 2 - 1.1) / 2, math.ceil(high * 2 + 0.5) / 2
+
+    def _place_thresholds(self, frame: Frame, low: float, high: float) -> None:
+        v = frame.values
+        entry, exit_, stop = v["entry_z"], v["exit_z"], v["stop_z"]
+        if not self.changed("levels", (entry, exit_, stop, low, high, frame.span_ns)):
+            return
+        put(self.scale, min=low, max=high)
+        across = np.array([-frame.span_ns / 1e6, frame.pad_ms])
+
+        def level(*at: float) -> dict[str, Any]:
+            return {"x": across, "y": np.array([[a, a] for a in at])}
+
+        put(self._zones[0], **level(entry, high))
+        put(self._zones[1], **level(-entry, low))
+        put(self._zero, x=across, y=np.zeros(2))
+        put(self._exits, **level(exit_, -exit_))
+        put(self._entries, **level(entry, -entry))
+        if stop is None:
+            put(self._stops, x=[], y=[])
+        else:
+            put(self._stops, **level(stop, -stop))
+        px = SIZES.zscore_plot / (high - low)
+        zero = {0.0: f"±{number(exit_)} exit"}
+        apart = {0.0: "0", exit_: f"{signed(exit_)} exit", -exit_: f"{signed(-exit_)} exit"}
+        entries = {entry: f"{signed(entry)} entry", -entry: f"{signed(-entry)} entry"}
+        stops = {} if stop is None else {s: f"{signed(s)} stop" for s in (stop, -stop)}
+        if stop is not None and (stop - entry) * px < _TICK_GAP_PX:
+            entries = {}
+        at_foot = {low + 2.5 / px: "position"}
+        for colour, labels in (("muted", at_foot), ("text2", entries), ("stop", stops)):
+            self.show_ticks(self._labels[colour], labels)
+        crowded = (entry - exit_) * px < _TICK_GAP_PX
+        wide = apart if exit_ * px >= _TICK_GAP_PX and not crowded else zero
+        self.show_ticks(self._exit_labels["wide"], wide)
+        self.show_ticks(self._exit_labels["narrow"], zero)
+
+    def _paint_ribbon(self, frame: Frame, at: float) -> None:
+        position = frame.shown["position"]
+        bounds = np.flatnonzero(np.diff(position, prepend=0, append=0)).tolist()
+        times = (frame.shown["time_ns"] - frame.edge_ns) / 1e6
+        x: dict[int, list[float]] = {1: [], -1: []}
+        for start, stop in pairwise(bounds):
+            side = int(position[start])
+            if side:
+                # A segment and a point without a value, which breaks the line.
+                last = times[min(stop, len(times) - 1)]
+                x[side] += [times[start], last, last]
+        for side, mark in self._ribbons.items():
+            xs = np.array(x[side], dtype=np.float32)
+            ys = np.full(len(xs), at)
+            ys[2::3] = np.nan
+            xs, ys = trim(xs, ys)
+            put(mark, x=xs, y=ys)
+
+    def paint_head(self, frame: Frame) -> None:
+        """Set name, time, z and position."""
+        row = frame.read
+        shown = MISSING if row is None else signed(row.zscore)
+        side = MISSING if row is None else _POSITIONS[row.position]
+        self.head.value = (
+            f"<h3>Z-score</h3><small>σ</small>{_time_text(frame, row)}{legend('z', 'z', shown)}"
+            f'<span class="pairlab-key">position{value(side)}</span>'
+        )
+
+    def marked_value(self, alert: Alert) -> float:
+        """Return the z-score it was decided on."""
+        return alert.at.zscore
+
+    def dots_at(self, frame: Frame) -> list[float]:
+        """Return z under the pointer."""
+        return [] if frame.pointed is None else [frame.pointed.zscore]
