@@ -20,6 +20,8 @@ __all__ = ["adf_statistic", "half_life", "mackinnon_p", "spread_tests"]
 
 _SQRT_HALF = math.sqrt(0.5)
 _CLOSE = 1e-5
+_NOTHING = 1e-8
+"""A share of a sum of squares below this is rounding: no spread explains itself so well."""
 
 
 @piece
@@ -80,7 +82,8 @@ def half_life(gamma: float) -> float:
     Returns
     -------
     float
-        −ln 2 / ln(1 + gamma), in observations; NaN unless −1 < gamma < 0.
+        −ln 2 / ln(1 + gamma), in observations; NaN unless −1 < gamma < 0. A gamma within 1e-12 of
+        zero is rounding.
 
     Notes
     -----
@@ -91,7 +94,7 @@ def half_life(gamma: float) -> float:
     >>> half_life(-0.5)
     1.0
     """
-    if gamma > -1.0 and gamma < 0.0:
+    if gamma > -1.0 and gamma < -1e-12:
         return -math.log(2.0) / math.log1p(gamma)
     return math.nan
 
@@ -99,7 +102,7 @@ def half_life(gamma: float) -> float:
 @piece
 def adf_statistic(
     m: int, constants: int, lags: int, a: float, c: float, h: float, f: float, e: float, g: float
-) -> float:
+) -> tuple[float, bool]:
     """Return the t-value of γ in Δe_t = γ e_{t−1} (+ φ Δe_{t−1}) from its normal equations.
 
     Parameters
@@ -117,26 +120,30 @@ def adf_statistic(
 
     Returns
     -------
-    float
-        NaN where the regressors are collinear or nothing is left to explain.
+    tuple[float, bool]
+        The t-value, and whether it is delicate: so near to collinear regressors or to an exact
+        fit that it takes more digits out of the sums than rolling ones have. It is NaN where they
+        are collinear, or leave nothing to explain: a spread that jumped once and then stood still
+        fits exactly, and its −∞ would read "stationary".
     """
-    if not a > 0.0:
-        return math.nan
+    if not (a > 0.0 and c > 0.0):
+        return math.nan, True
     # Everything is multiplied by the determinant: one division and one root are left.
     if lags == 0:
-        rest = c * a - h * h
-        if not rest > 0.0:
-            return math.nan
-        return h * math.sqrt((m - 1 - constants) / rest)
-    det = a * f - e * e
-    if not det > 1e-13 * a * f:
-        return math.nan
-    gamma = h * f - e * g
-    phi = a * g - e * h
-    rest = (c * det - gamma * h - phi * g) * f
-    if not rest > 0.0:
-        return math.nan
-    return gamma * math.sqrt((m - 2 - constants) / rest)
+        whole = det = a
+        gamma = h
+        rest = c * det - gamma * h
+    else:
+        whole = a * f
+        det = whole - e * e
+        gamma = h * f - e * g
+        rest = c * det - gamma * h - (a * g - e * h) * g
+    delicate = det < 1e-2 * whole or rest < 1e-3 * c * det
+    if not (det > _NOTHING * whole and rest > _NOTHING * c * det):
+        return math.nan, True
+    if lags != 0:
+        rest *= f
+    return gamma * math.sqrt((m - 1 - lags - constants) / rest), delicate
 
 
 @piece
@@ -157,100 +164,117 @@ def spread_tests(s: Any, p: Any, ring: NDArray[Any], a: float) -> tuple[float, f
         The test statistic, and γ of Δe = c + γ e₋₁ for the half-life.
     """
     n = p.window
-    with_constant = p.hedge == FIXED
+    constants = 1 if p.hedge == FIXED else 0
     i0 = s.head
     i1 = i0 + 1 if i0 + 1 < n else 0
     j1 = i0 - 1 if i0 > 0 else n - 1
     j2 = j1 - 1 if j1 > 0 else n - 1
-    b = s.slope
-    slope = s.b0
-    v = ring[i0, 1] - s.x0
-    first = (ring[i0, 0] - s.y0) - slope * v - (a + b * v)
-    v = ring[i1, 1] - s.x0
-    second = (ring[i1, 0] - s.y0) - slope * v - (a + b * v)
-    v = ring[j2, 1] - s.x0
-    before = (ring[j2, 0] - s.y0) - slope * v - (a + b * v)
-    v = ring[j1, 1] - s.x0
-    last = (ring[j1, 0] - s.y0) - slope * v - (a + b * v)
+    first = residual(s, ring, i0, a)
+    second = residual(s, ring, i1, a)
+    before = residual(s, ring, j2, a)
+    last = residual(s, ring, j1, a)
 
+    b = s.slope
     c_all = s.dd - b * (2.0 * s.dg - b * s.gg)
+    # half-life: always with a constant and no lag
     a0 = s.s_ee - last * last
     h0 = 0.5 * ((last - first) * (last + first) - c_all)
-    # half-life: always with a constant and no lag
     m = n - 1
     level = -last * p.inv_n1
     step = (last - first) * p.inv_n1
-    a0_c = a0 - m * level * level
-    h0_c = h0 - m * level * step
-    gamma = h0_c / a0_c if a0_c > 0.0 else math.nan
-
+    a_half = a0 - m * level * level
+    gamma = (h0 - m * level * step) / a_half
     if p.lags == 0:
-        if with_constant:
-            statistic = adf_statistic(m, 1, 0, a0_c, c_all - m * step * step, h0_c, 0.0, 0.0, 0.0)
-        else:
-            statistic = adf_statistic(m, 0, 0, a0, c_all, h0, 0.0, 0.0, 0.0)
-        return statistic, gamma
-
-    m = n - 2
-    a1 = a0 - first * first
-    newest = (last - before) * (last - before)
-    oldest = (second - first) * (second - first)
-    c1 = c_all - oldest
-    f1 = c_all - newest
-    if a1 < _CLOSE * s.s_ee or c1 < _CLOSE * c_all or f1 < _CLOSE * c_all:
-        # One edge holds nearly all of a sum that it is to be taken out of.
-        return _direct_statistic(s, p, ring, a, b), gamma
-    g1 = s.dd1 - b * (s.dg1 - b * s.gg1)
-    h1 = 0.5 * ((last - second) * (last + second) - c1)
-    e1 = 0.5 * ((before - first) * (before + first) + f1)
-    if with_constant:
+        aa, cc, hh = a0, c_all, h0
+        ff = c_all
+        ee = gg = 0.0
+        lagged = 0.0
+    else:
+        m = n - 2
+        aa = a0 - first * first
+        cc = c_all - (second - first) * (second - first)
+        ff = c_all - (last - before) * (last - before)
+        gg = s.dd1 - b * (s.dg1 - b * s.gg1)
+        hh = 0.5 * ((last - second) * (last + second) - cc)
+        ee = 0.5 * ((before - first) * (before + first) + ff)
         level = -(first + last) * p.inv_n2
         step = (last - second) * p.inv_n2
         lagged = (before - first) * p.inv_n2
-        a1 -= m * level * level
-        c1 -= m * step * step
-        f1 -= m * lagged * lagged
-        h1 -= m * level * step
-        e1 -= m * level * lagged
-        g1 -= m * step * lagged
-        return adf_statistic(m, 1, 1, a1, c1, h1, f1, e1, g1), gamma
-    return adf_statistic(m, 0, 1, a1, c1, h1, f1, e1, g1), gamma
+    if constants != 0:
+        aa -= m * level * level
+        cc -= m * step * step
+        ff -= m * lagged * lagged
+        hh -= m * level * step
+        ee -= m * level * lagged
+        gg -= m * step * lagged
+    statistic, delicate = adf_statistic(m, constants, p.lags, aa, cc, hh, ff, ee, gg)
+    if delicate or min(aa, a_half) < _CLOSE * s.s_ee or min(cc, ff) < _CLOSE * c_all:
+        # Or an edge of the window holds nearly all of a sum that it was to be taken out of.
+        statistic, _ = direct_tests(s, p, ring, a, p.lags, constants)
+        _, gamma = direct_tests(s, p, ring, a, 0, 1)
+    return statistic, gamma
 
 
 @piece
-def _direct_statistic(s: Any, p: Any, ring: NDArray[Any], a: float, b: float) -> float:
-    """Return the statistic with one lag, summed over the window: after a jump at its edge."""
+def residual(s: Any, ring: NDArray[Any], slot: int, a: float) -> float:
+    """Return the spread of one observation in the window."""
+    v = ring[slot, 1] - s.x0
+    e: float = (ring[slot, 0] - s.y0) - s.b0 * v - (a + s.slope * v)
+    return e
+
+
+@piece
+def direct_tests(
+    s: Any, p: Any, ring: NDArray[Any], a: float, lags: int, constants: int
+) -> tuple[float, float]:
+    """Return the statistic and γ from the window itself, one regressor taken out at a time.
+
+    The normal equations square what is lost to nearly collinear regressors; projections do not
+    (Frisch-Waugh). Four passes: means, the lagged difference's share, γ, what is left.
+    """
     n = p.window
-    m = n - 2
-    level = step = lagged = 0.0
-    for again in range(2):
-        aa = cc = hh = ff = ee = gg = 0.0
-        sum_level = sum_step = sum_lagged = 0.0
+    m = n - 1 - lags
+    level_mean = step_mean = lagged_mean = 0.0
+    level_share = step_share = gamma = whole_level = whole_step = own_level = 0.0
+    for stage in range(4):
+        one = two = three = four = five = 0.0
         slot = s.head
         e1 = e2 = 0.0
         for k in range(n):
-            v = ring[slot, 1] - s.x0
-            e0 = (ring[slot, 0] - s.y0) - s.b0 * v - (a + b * v)
-            if k > 1:
-                x_level = e1 - level
-                x_step = (e0 - e1) - step
-                x_lagged = (e1 - e2) - lagged
-                aa += x_level * x_level
-                cc += x_step * x_step
-                ff += x_lagged * x_lagged
-                hh += x_level * x_step
-                ee += x_level * x_lagged
-                gg += x_step * x_lagged
-                sum_level += x_level
-                sum_step += x_step
-                sum_lagged += x_lagged
+            e0 = residual(s, ring, slot, a)
+            if k > lags:
+                lagged = (e1 - e2) - lagged_mean if lags != 0 else 0.0
+                level = (e1 - level_mean) - level_share * lagged
+                step = (e0 - e1 - step_mean) - step_share * lagged
+                if stage == 0:
+                    one += level
+                    two += step
+                    three += lagged
+                elif stage == 3:
+                    one += (step - gamma * level) * (step - gamma * level)
+                else:
+                    one += level * level
+                    two += step * step
+                    three += lagged * lagged
+                    four += level * (lagged if stage == 1 else step)
+                    five += step * lagged
             e2 = e1
             e1 = e0
             slot = slot + 1 if slot + 1 < n else 0
-        if p.hedge != FIXED:
-            return adf_statistic(m, 0, 1, aa, cc, hh, ff, ee, gg)
-        if again == 0:
-            level = sum_level / m
-            step = sum_step / m
-            lagged = sum_lagged / m
-    return adf_statistic(m, 1, 1, aa, cc, hh, ff, ee, gg)
+        if stage == 0 and constants != 0:
+            level_mean, step_mean, lagged_mean = one / m, two / m, three / m
+        elif stage == 1:
+            if one <= s.floor or two <= s.floor or (lags != 0 and three <= s.floor):
+                return math.nan, math.nan
+            whole_level, whole_step = one, two
+            if lags != 0:
+                level_share, step_share = four / three, five / three
+        elif stage == 2:
+            if one <= _NOTHING * whole_level:
+                return math.nan, math.nan
+            own_level = one
+            gamma = four / one
+        elif stage == 3 and one > _NOTHING * whole_step:
+            deviation = math.sqrt(one / ((m - 1 - lags - constants) * own_level))
+            return gamma / deviation, gamma
+    return math.nan, gamma

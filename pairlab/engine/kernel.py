@@ -137,7 +137,7 @@ def _measure(
     a = (s.w - s.slope * s.v) * p.inv_n
     no_slope = flat_x and p.hedge != FIXED
     still = (flat_y and flat_x) or s.s_ee <= s.floor
-    flat_spread = still and not no_slope
+    flat_spread = (flat_y and flat_x) or (still and not no_slope)
     if p.hedge == KALMAN:
         flat_spread = s.run_s >= n or (flat_y and flat_x)
         _measure_kalman(s, p, row, deviation, flat_spread)

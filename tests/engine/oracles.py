@@ -5,9 +5,13 @@ Written from the definitions and for nothing else; only layouts and constants ar
 
 from __future__ import annotations
 
+import functools
+
+import numba
 import numpy as np
 
-from pairlab.ticks import TICK
+from pairlab.engine.cointegration import mackinnon_p
+from pairlab.ticks import TICK, TIMEFRAMES_NS
 
 WIDE = np.longdouble
 T0 = 1_723_161_256_000_000_000  # a multiple of one second
@@ -33,8 +37,6 @@ def ticks_of(y, x, *, step_ns=1_000_000, leg=None):
 
 def observe(engine, y, x):
     """Rows of an engine at a bar timeframe, one per pair of closes."""
-    from pairlab.ticks import TIMEFRAMES_NS
-
     length = TIMEFRAMES_NS[engine.values["timeframe"]]
     return engine.seed(T0 // length * length + length * (1 + np.arange(len(y))), y, x)
 
@@ -82,8 +84,12 @@ def least_squares(y, x, n):
     return beta, my - beta * mx, cy - beta[:, None] * cx
 
 
+NOTHING = 1e-8
+"""As the engine documents: collinear regressors, or an exact fit, give NaN."""
+
+
 def dickey_fuller(e, lags, constant):
-    """t-value of γ, for every window of e (rows × n), by normal equations in long double."""
+    """t-value of γ, for every window of e (rows × n), by projections in long double."""
     level = e[:, lags:-1]
     d = np.diff(e, axis=1)
     step = d[:, lags:]
@@ -93,6 +99,7 @@ def dickey_fuller(e, lags, constant):
         step = step - step.mean(axis=1)[:, None]
         lagged = lagged - lagged.mean(axis=1)[:, None] if lags else None
     m = level.shape[1]
+    whole_level, whole_step = (level * level).sum(axis=1), (step * step).sum(axis=1)
     with np.errstate(all="ignore"):
         if lags:
             # Frisch-Waugh: take the lagged difference out of both sides first
@@ -102,21 +109,30 @@ def dickey_fuller(e, lags, constant):
         a = (level * level).sum(axis=1)
         gamma = (level * step).sum(axis=1) / a
         rest = ((step - gamma[:, None] * level) ** 2).sum(axis=1)
-        return gamma / np.sqrt(rest / (m - 1 - lags - constant) / a)
+        t = gamma / np.sqrt(rest / (m - 1 - lags - constant) / a)
+        there = (a > NOTHING * whole_level) & (rest > NOTHING * whole_step)
+        if lags:  # a lagged difference of nothing but long double's own rounding
+            there &= own > 1e-22 * (e * e).sum(axis=1)
+        t[~there] = np.nan
+        return t
 
 
 def half_life(e):
-    """−ln 2 / ln(1 + γ) of every window of e, γ from a regression with a constant."""
+    """−ln 2 / ln(1 + γ) of every window of e, γ from a regression with a constant; and γ."""
     level, step = e[:, :-1], np.diff(e, axis=1)
     level = level - level.mean(axis=1)[:, None]
     step = step - step.mean(axis=1)[:, None]
     with np.errstate(all="ignore"):
         gamma = (level * step).sum(axis=1) / (level * level).sum(axis=1)
-        return np.where((gamma > -1) & (gamma < 0), -np.log(WIDE(2)) / np.log1p(gamma), np.nan)
+        reverts = (gamma > -1) & (gamma < 0)
+        return np.where(reverts, -np.log(WIDE(2)) / np.log1p(gamma), np.nan), gamma
 
 
 def assert_close(name, got, want, tolerance, *, scale=None):
-    """NaN where NaN; elsewhere within tolerance of the larger of value and median magnitude."""
+    """NaN where NaN; elsewhere within tolerance of the larger of value and median magnitude.
+
+    Where most values are zero, their mean magnitude stands in for the median.
+    """
     got, want = np.asarray(got, WIDE), np.asarray(want, WIDE)
     assert got.shape == want.shape, (name, got.shape, want.shape)
     holes = np.isnan(want)
@@ -125,7 +141,30 @@ def assert_close(name, got, want, tolerance, *, scale=None):
     assert wrong.size == 0, f"{name}: NaN differs at {wrong[:10]}: {got[wrong[:3]]}"
     if holes.all():
         return
-    middle = np.median(np.abs(want[~holes])) if scale is None else scale
-    error = np.abs(got - want)[~holes] / np.maximum(np.abs(want[~holes]), middle)
+    size = np.abs(want[~holes])
+    middle = scale or np.median(size) or size.mean() or 1.0
+    error = np.abs(got - want)[~holes] / np.maximum(size, middle)
     worst = error.max()
     assert worst <= tolerance, f"{name}: error {worst:.3g} > {tolerance} at {error.argmax()}"
+
+
+def runs(a):
+    """How many of the newest values are equal, at every row."""
+    a = np.asarray(a)
+    at = np.arange(len(a))
+    starts = np.where(np.r_[True, a[1:] != a[:-1]], at, 0)
+    return at - np.maximum.accumulate(starts) + 1
+
+
+@functools.cache
+def _compiled_mackinnon():
+    @numba.vectorize
+    def p_value(statistic, variables):
+        return mackinnon_p(statistic, variables)
+
+    return p_value
+
+
+def mackinnon(statistic, variables):
+    """The engine's own p-values, which `test_mackinnon_equals_statsmodels…` vouches for."""
+    return _compiled_mackinnon()(np.asarray(statistic, float), np.int64(variables))

@@ -1,0 +1,85 @@
+"""The Kalman hedge: it follows a moving ratio, and leaves the spread to be traded."""
+
+import numpy as np
+import pytest
+
+from pairlab.engine import PairEngine
+from tests.engine import oracles, worlds
+
+
+def moving_ratio(seed, n=20_000):
+    r = np.random.default_rng(seed)
+    x = 3000 + np.cumsum(r.normal(0, 0.5, n))
+    beta = 25 * np.exp(np.cumsum(r.normal(0, 1e-6, n)))
+    s = worlds.ou(r, n, 20, 2.0)
+    return 10_000 + beta * x + s, x, beta, s
+
+
+def test_it_follows_the_ratio_and_keeps_the_spread_at_default_settings():
+    errors, kept, kept_by_ols = [], [], []
+    for seed in range(10):
+        y, x, beta, s = moving_ratio(seed)
+        engine = PairEngine(timeframe="1s", hedge="kalman")
+        kalman = oracles.observe(engine, y, x)[49:]
+        ols = oracles.observe(PairEngine(timeframe="1s", hedge="ols"), y, x)[49:]
+        miss = [np.abs(rows["hedge_ratio"] - beta[49:]).mean() for rows in (kalman, ols)]
+        errors.append(miss[0] / miss[1])
+        kept.append(np.corrcoef(kalman["zscore"], s[49:])[0, 1])
+        kept_by_ols.append(np.corrcoef(ols["zscore"], s[49:])[0, 1])
+        assert engine.kalman_warning is None
+        assert 0.9 < kalman["zscore"].std() < 1.1  # a z-score in units of its own deviation
+    assert np.mean(errors) <= 0.2
+    assert np.mean(kept) >= 0.8
+    assert np.mean(kept) > np.mean(kept_by_ols) + 0.2
+
+
+def test_its_rows_are_a_filter_written_out():
+    y, x, _, _ = moving_ratio(3, 800)
+    rows = oracles.observe(PairEngine(timeframe="1s", hedge="kalman", kalman_half_life=40), y, x)
+    q = (np.log(2) / 40) ** 2 / 2
+    state, p, noise = np.array([0.0, 1.0]), np.eye(2) * 1e8, 1e-24
+    for k in range(800):
+        seen = np.array([1.0, x[k] / x[0]])
+        p = p + q * np.eye(2)
+        error = y[k] / y[0] - state @ seen
+        size = 1 + seen @ p @ seen
+        z = error / np.sqrt(noise * size)
+        gain = p @ seen / size
+        state = state + gain * error
+        p = p - np.outer(gain, gain) * size
+        weight = max(1 / max(k, 1), np.log(2) / 40)
+        noise = max(noise + weight * (error**2 / size - noise), 1e-24)
+        if k >= 100:
+            assert rows["zscore"][k] == pytest.approx(z, rel=1e-4, abs=1e-6)
+            assert rows["spread"][k] == pytest.approx(error * y[0], rel=1e-4, abs=1e-6)
+            assert rows["hedge_ratio"][k] == pytest.approx(state[1] * y[0] / x[0], rel=1e-6)
+            assert rows["intercept"][k] == pytest.approx(state[0] * y[0], rel=1e-4, abs=1e-2)
+
+
+def test_health_warns_when_the_filter_eats_the_spread():
+    y, x, _, _ = moving_ratio(5, 12_000)
+    eager = PairEngine(timeframe="1s", hedge="kalman", kalman_half_life=10, window=300)
+    oracles.observe(eager, y, x)
+    assert "raise it" in eager.kalman_warning
+    calm = PairEngine(timeframe="1s", hedge="kalman", window=300)
+    oracles.observe(calm, y, x)
+    assert calm.kalman_warning is None
+
+
+def test_health_warns_when_the_spread_outlives_the_memory():
+    r = np.random.default_rng(6)
+    x = 3000 + np.cumsum(r.normal(0, 0.5, 20_000))
+    y = 10_000 + 25 * x + worlds.ou(r, 20_000, 2_000, 40.0)
+    engine = PairEngine(timeframe="1s", hedge="kalman", kalman_half_life=50)
+    oracles.observe(engine, y, x)
+    assert engine.kalman_warning is not None
+
+
+def test_silence_does_not_shrink_the_noise_until_the_next_move_is_enormous():
+    y, x, _, _ = moving_ratio(7, 8_000)
+    y[4_000:7_000], x[4_000:7_000] = y[4_000], x[4_000]
+    y[7_000:] += y[4_000] - y[7_000]
+    x[7_000:] += x[4_000] - x[7_000]
+    rows = oracles.observe(PairEngine(timeframe="1s", hedge="kalman"), y, x)
+    assert np.isnan(rows["zscore"][4_060:7_000]).all()
+    assert np.nanmax(np.abs(rows["zscore"][7_000:7_100])) < 8
