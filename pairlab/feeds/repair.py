@@ -118,14 +118,13 @@ class Repairer:
         if age_s > self._timeouts.repair_s and tries >= _LEAST_TRIES:
             self._give_up(hole, f"REST did not bring them within {self._timeouts.repair_s:g} s")
             return -1.0
-        size = hole.last - hole.first + 1
+        # A page costs the same whatever its length: let it reach into the holes that follow.
+        limit = min(max(hole.span_last, hole.last) - hole.first + 1, PAGE_TRADES)
         patience_s = max(self._timeouts.repair_s - age_s, self._timeouts.rest_s)
         try:
             # Waiting for the budget, or out a Retry-After, must not hold ticks for ever either.
             async with asyncio.timeout(patience_s):
-                page = await self._rest.agg_trades(
-                    self._pair[hole.leg], hole.first, min(size, PAGE_TRADES)
-                )
+                page = await self._rest.agg_trades(self._pair[hole.leg], hole.first, limit)
         except (FeedError, TimeoutError) as error:
             why = str(error) or "REST is rationed"
             self._journal.say("warning", f"missing trades wait: {why}", kind="repair")
@@ -133,10 +132,12 @@ class Repairer:
         oldest = page[0].a if page else hole.first
         if oldest > hole.first and tries >= _SURE_TRIES:
             self._give_up(hole, "the exchange keeps them no longer", through=oldest - 1)
-        news = self._sequencer.fill(hole.leg, self._ticks(page, hole.leg))
-        if news and len(page) >= PAGE_TRADES:
+        self._sequencer.fill(hole.leg, self._ticks(page, hole.leg))
+        rest = next((h for h in self._sequencer.holes() if h.leg == hole.leg), None)
+        if rest is None or rest.first > hole.last:
             return 0.0
-        return 0.0 if news >= size else self._pause_s(tries)
+        full = len(page) >= limit and rest.first > hole.first
+        return 0.0 if full else self._pause_s(tries)
 
     async def _confirm(self, leg: int, next_id: int, since_s: float) -> None:
         """Ask REST whether a leg that is silent since a reconnect has traded meanwhile."""

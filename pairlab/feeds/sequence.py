@@ -34,12 +34,15 @@ class Hole:
         The ids, both included.
     since_s : float
         When it was noticed, monotonic seconds.
+    span_last : int
+        The last id missing of the whole leg, as far as known.
     """
 
     leg: int
     first: int
     last: int
     since_s: float
+    span_last: int = -1
 
 
 class _Leg:
@@ -220,7 +223,9 @@ class Sequencer:
         found = []
         for leg in sorted((0, 1), key=self._barrier):
             if holes := self._legs[leg].holes:
-                found.append(Hole(leg, self._next[leg], holes[0].last, holes[0].since_s))
+                found.append(
+                    Hole(leg, self._next[leg], holes[0].last, holes[0].since_s, holes[-1].last)
+                )
         return found
 
     def give_up(self, leg: int, through: int | None = None) -> int:

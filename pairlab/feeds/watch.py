@@ -150,18 +150,20 @@ class Watch:
         stands = concern is not None and (
             concern.kind == "stalled" or all(self._confirmed[leg] for leg in concern.legs)
         )
-        alarm = concern.why if concern and stands else ""
-        if alarm and not self.alarm:
-            self._journal.say("warning", alarm)
-        elif self.alarm and not alarm:
-            self._journal.say("info", "the silence has ended")
-        self.alarm = alarm
+        self._sound(concern.why if concern and stands else "")
         if concern is None and link.shutdown:
             concern = Concern("shutdown", "the server announced a restart")
         elif concern is None and link.age_s > self._rotate_s:
             concern = Concern("age", "the connection is near its age limit")
         if concern is not None and self._is_due(concern, link):
             self._on_concern(concern)
+
+    def _sound(self, alarm: str) -> None:
+        if alarm and not self.alarm:
+            self._journal.say("warning", alarm)
+        elif self.alarm and not alarm:
+            self._journal.say("info", "the silence has ended")
+        self.alarm = alarm
 
     def _find_silence(self, link: Link) -> Concern | None:
         limits = self._timeouts
@@ -174,8 +176,8 @@ class Watch:
             names = " and ".join(self._names[leg] for leg in silent)
             return Concern(
                 "silent",
-                f"subscribed but silent: {names} on /{link.route} has sent nothing "
-                f"for more than {limits.first_data_s:g} s",
+                f"subscribed but silent: {names} on /{link.route}, nothing for "
+                f"more than {limits.first_data_s:g} s",
                 silent,
             )
         stalled = tuple(
@@ -213,6 +215,7 @@ class Watch:
         """Note that a silent leg's market does trade: an alarm."""
         for leg in concern.legs:
             self._confirmed[leg] = True
+        self._sound(concern.why)
 
     def tried(self, concern: Concern, *, replaced: bool) -> None:
         """Note what came of a concern, so that a hopeless replacement is tried less often."""

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import psutil
 
 from pairlab.exchange import LocalExchange, SyntheticMarket
@@ -24,7 +25,8 @@ __all__ = ["Report", "choose", "soak"]
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
 _LOOK_S = 0.25
-_CALM_S = 120.0  # after the storm, to catch up
+_CALM_NS = 500_000_000  # of the market, after the storm
+_PATIENCE_S = 120.0  # for that to be caught up with
 
 TIMEOUTS = Timeouts(
     open_s=3.0,
@@ -98,7 +100,7 @@ class Report:
             f"{'SURVIVED' if self.survived else 'FAILED'} {self.faults.total():,} faults "
             f"in {self.seconds:.0f} s\n"
             f"  faults      {faults}\n"
-            f"  did not hit {idle}\n"
+            f"  not used    {idle}\n"
             f"  ticks       {verdict.ticks:,} compared: {verdict.lost:,} lost, "
             f"{verdict.repeated:,} repeated, {verdict.different:,} different\n"
             f"  repaired    {health.repaired:,} trades; {health.gaps:,} gaps left with "
@@ -164,14 +166,26 @@ async def soak(
     report = Report(kinds, verdict, Counter(), FeedHealth("connecting", ""), 0.0)
     process = psutil.Process()
 
+    early: list[Records] = []
+
+    open_ = True  # until the calm: what stopping a feed lets go of is no part of the run
+
     def sink(ticks: Records) -> None:
+        if not open_:
+            return
+        if not verdict.ticks:
+            early.append(ticks)
+            ticks = np.concatenate(early)
+            if len(set(ticks["leg"].tolist())) < 2:
+                return
         on_ticks(ticks, verdict.take(ticks))
 
     def log(entry: LogEntry) -> None:
         if entry.level == "error":
             report.errors.append(entry.message)
 
-    async with LocalExchange(market, weight_limit=10**9) as exchange:
+    storm = Faults.storm(kinds, every=every, seed=seed)
+    async with LocalExchange(market, weight_limit=10**9, faults=storm) as exchange:
         feed = BinanceFeed(
             PAIR,
             url=exchange.url,
@@ -182,10 +196,6 @@ async def soak(
         )
         task = asyncio.create_task(feed.run(sink, log))
         try:
-            # What comes before the first trade cannot be missed: begin on a clean line.
-            await _until(lambda: verdict.ticks > 100, task)
-            storm = Faults.storm(kinds, every=every, seed=seed)
-            exchange.faults = storm
             started_s = time.monotonic()
             said_s = started_s
             while (
@@ -202,15 +212,18 @@ async def soak(
                         f"{feed.health().state}: {feed.health().detail}"
                     )
             storm.clear()
-            goal = verdict.ticks + int(rate_per_s)
-            async with asyncio.timeout(_CALM_S):
+            # Nothing passes a hole: what came after the storm proves that none is left.
+            calm_ns = exchange.now_ns() + _CALM_NS
+            async with asyncio.timeout(_PATIENCE_S):
                 await _until(
-                    lambda: verdict.ticks > goal and feed.health().state == "live",
-                    task,
+                    lambda: verdict.time_ns > calm_ns and feed.health().state == "live", task
                 )
+            open_ = False
             report.seconds = time.monotonic() - started_s
         except TimeoutError:
-            report.errors.append(f"not live again {_CALM_S:.0f} s after the storm: {feed.health()}")
+            report.errors.append(
+                f"not live again {_PATIENCE_S:.0f} s after the storm: {feed.health()}"
+            )
         finally:
             report.health = feed.health()
             report.faults = Counter(storm.counts)

@@ -33,6 +33,11 @@ class Truth:
         self._wanted = {f"{symbol.lower()}@aggTrade" for symbol in pair}
         self._decoder = WireDecoder(pair, "aggTrade")
         self._ready = np.empty(0, TICK)
+        self._first = np.zeros(2, np.int64)
+
+    def begin_at(self, first: tuple[int, int]) -> None:
+        """Leave out what came before these ids: nobody can miss what precedes the first trade."""
+        self._first = np.array(first)
 
     def take(self, count: int) -> Records:
         """Return the next `count` ticks."""
@@ -40,9 +45,10 @@ class Truth:
         have = len(self._ready)
         while have < count:
             messages = self._market.take(None, self._wanted, _CHUNK)
-            ticks = [self._decoder.decode(frame, 0) for _, frame in messages]
-            parts.append(np.array(ticks, dtype=TICK))
-            have += len(ticks)
+            decoded = [self._decoder.decode(frame, 0) for _, frame in messages]
+            ticks = np.array(decoded, dtype=TICK)
+            parts.append(ticks[ticks["id"] >= self._first[ticks["leg"]]])
+            have += len(parts[-1])
         ready = np.concatenate(parts)
         self._ready = ready[count:].copy()
         return ready[:count]
@@ -62,6 +68,8 @@ class Verdict:
         Ticks that differ from the clean market's tick at the same place.
     first : str
         The first of those, in words.
+    time_ns : int
+        Trade time of the last one compared.
     """
 
     truth: Truth
@@ -70,10 +78,17 @@ class Verdict:
     repeated: int = 0
     different: int = 0
     first: str = ""
+    time_ns: int = 0
     _last: list[int] = field(default_factory=lambda: [-1, -1])
 
     def take(self, ticks: Records) -> Records:
-        """Compare a batch, and return what it should have been."""
+        """Compare a batch, and return what it should have been.
+
+        The first batch must hold ticks of both legs.
+        """
+        if not self.ticks:
+            y, x = (ticks["id"][ticks["leg"] == leg] for leg in (0, 1))
+            self.truth.begin_at((int(y[0]), int(x[0])))
         for leg in (0, 1):
             ids = ticks["id"][ticks["leg"] == leg]
             if not len(ids):
@@ -93,6 +108,7 @@ class Verdict:
             self.first = f"tick {self.ticks + at:,}: {ticks[at]} instead of {expected[at]}"
         self.different += int(wrong.sum())
         self.ticks += len(ticks)
+        self.time_ns = int(expected["time_ns"][-1])
         return expected
 
     @property
