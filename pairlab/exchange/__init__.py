@@ -9,6 +9,7 @@ Demo, replay and tests all use it, so that one feed speaks to one protocol::
 """
 
 from pairlab.exchange.faults import FAULT_KINDS, REPAIRABLE, Fault, Faults
+from pairlab.exchange.group import MarketGroup
 from pairlab.exchange.market import Market, Message, SymbolInfo
 from pairlab.exchange.recording import Recording
 from pairlab.exchange.server import ENDED, ExchangeStats, LocalExchange
@@ -23,6 +24,7 @@ __all__ = [
     "Faults",
     "LocalExchange",
     "Market",
+    "MarketGroup",
     "Message",
     "Recording",
     "SymbolInfo",

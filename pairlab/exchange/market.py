@@ -65,16 +65,18 @@ class Market(Protocol):
         Seconds of the market per second of the clock on the wall; None: as fast as possible.
     begins : Begins
         When its clock starts.
-    start_ns : int
-        Where its clock starts, ns since 1970 UTC; known after `open`.
-    position_ns : int
-        Time of the last message taken, ns.
     """
 
     speed: float | None
     begins: Begins
-    start_ns: int
-    position_ns: int
+
+    @property
+    def start_ns(self) -> int:
+        """Where its clock starts, ns since 1970 UTC; known after `open`."""
+
+    @property
+    def position_ns(self) -> int:
+        """Time of the last message taken, ns."""
 
     def open(self) -> None:
         """Make ready to begin at the beginning; may take long, is called off the loop."""

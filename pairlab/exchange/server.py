@@ -106,8 +106,6 @@ class LocalExchange:
         What goes wrong, and how often it did.
     """
 
-    ended: asyncio.Event
-
     def __init__(
         self,
         market: Market,
@@ -143,6 +141,7 @@ class LocalExchange:
         self._limits = (max_streams, messages_per_s)
         self._max_backlog = max_backlog_bytes
         self._close_at_end = close_at_end
+        self.ended = asyncio.Event()
         self._lifetime_s = lifetime_s
         self.faults = faults if faults is not None else Faults()
         self._categories = {**CATEGORIES, **(routes or {})}
