@@ -217,6 +217,7 @@ class Chart(VBox, Part):  # type: ignore[misc]
     def paint(self, frame: Frame) -> None:
         """Show `frame`; send nothing that is already on the screen."""
         values = tuple(frame.values.values())
+        self.show_staleness(frame)
         if self.changed("lines", (frame.version, values)):
             self.paint_lines(frame)
             self._paint_markers(frame)

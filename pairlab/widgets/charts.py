@@ -37,7 +37,7 @@ def inside(low: float, high: float) -> tuple[float, float]:
 class _AutoChart(Chart):
     """A chart whose y axis fits its data, in round steps."""
 
-    _most_ticks = 3
+    _most_ticks = 4
 
     def fit(self, axis: Axis, low: float, high: float, decimals: int) -> None:
         """Fit scale and ticks, moving them only when the data leaves them or shrinks by far."""
@@ -65,8 +65,6 @@ class SpreadChart(_AutoChart):
     clock : bool
         Label the time axis.
     """
-
-    _most_ticks = 4
 
     def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
         super().__init__(lab, "spread", 118, clock=clock, top=2, bottom=6)

@@ -136,6 +136,13 @@ class Part:
         self._seen[what] = key
         return True
 
+    def show_staleness(self, frame: Frame) -> None:
+        """Mute what is shown while nothing new comes."""
+        stale = frame.health.state in ("stalled", "reconnecting")
+        if self.changed("stale", stale):
+            change = "add_class" if stale else "remove_class"
+            getattr(self, change)("pairlab-stale")
+
     def hand_over(self, work: Callable[..., Any]) -> Callable[[Any], None]:
         """Return a callback for the front end's messages that does `work` on the lab's loop.
 

@@ -338,7 +338,9 @@ class EventLog(HBox, Part):  # type: ignore[misc]
                 f"{waiting} rows wait",
             )  # fmt: skip
         elif log:
-            entry = log[-1]
+            failed = frame.health.state == "failed"
+            errors = [e for e in log if e.level == "error"] if failed else []
+            entry = (errors or log)[-1]
             self._show(entry.time_ns, entry.level, entry.message)
         else:
             self._event.value = ""

@@ -63,6 +63,7 @@ class LatestTable(VBox, Part):  # type: ignore[misc]
 
     def paint(self, frame: Frame) -> None:
         """Set the numbers."""
+        self.show_staleness(frame)
         if not frame.text_due or not self.changed("row", (frame.version, frame.latest)):
             return
         row, lab, v = frame.latest, self.screen.lab, frame.values
