@@ -160,7 +160,12 @@ async def soak(
         Takes a line now and then.
     """
     market = SyntheticMarket(
-        seed=seed, rate_per_s=rate_per_s, symbols=tuple(PAIR), begins="subscribed", history_s=0
+        seed=seed,
+        rate_per_s=rate_per_s,
+        symbols=(PAIR.y, PAIR.x),
+        begins="subscribed",
+        history_s=0,
+        keep_trades=int(rate_per_s * 2 * TIMEOUTS.repair_s),
     )
     verdict = Verdict(Truth(seed, rate_per_s, PAIR))
     report = Report(kinds, verdict, Counter(), FeedHealth("connecting", ""), 0.0)

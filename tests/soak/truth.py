@@ -27,7 +27,12 @@ class Truth:
 
     def __init__(self, seed: int, rate_per_s: float, pair: Pair) -> None:
         self._market = SyntheticMarket(
-            seed=seed, rate_per_s=rate_per_s, symbols=tuple(pair), speed=None, history_s=0
+            seed=seed,
+            rate_per_s=rate_per_s,
+            symbols=(pair.y, pair.x),
+            speed=None,
+            history_s=0,
+            keep_trades=1_000,
         )
         self._market.open()
         self._wanted = {f"{symbol.lower()}@aggTrade" for symbol in pair}

@@ -1,0 +1,66 @@
+"""A run through a storm of faults equals the clean run, row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pairlab.engine import PairEngine, compile_kernel
+from pairlab.exchange.faults import FAULT_KINDS, REPAIRABLE
+from pairlab.ticks import EVENT, ROW, Records
+from tests.soak.run import choose, soak
+
+
+class Rows:
+    """Rows and transitions of an engine, as they come."""
+
+    def __init__(self) -> None:
+        self._engine = PairEngine()
+        self.rows: list[Records] = []
+        self.events: list[Records] = []
+
+    def take(self, ticks: Records) -> None:
+        self.rows.append(self._engine.update(ticks).copy())
+        self.events.append(self._engine.events.copy())
+
+
+@pytest.fixture(scope="module")
+def compiled() -> None:
+    """Compile the kernel before there is a loop to block."""
+    compile_kernel()
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_a_storm_leaves_no_trace(seed: int) -> None:
+    got, expected = Rows(), Rows()
+
+    def both(ticks: Records, clean: Records) -> None:
+        got.take(ticks)
+        expected.take(clean)
+
+    report = await soak(
+        REPAIRABLE, seed=seed, faults_wanted=200, rate_per_s=6_500.0, every=100.0, on_ticks=both
+    )
+    assert report.survived, str(report)
+    assert report.faults.total() >= 200
+    assert len(report.faults) >= len(REPAIRABLE) - 2
+    assert report.health.gaps == 0
+    assert report.verdict.ticks > 5_000
+    rows, clean_rows = np.concatenate(got.rows), np.concatenate(expected.rows)
+    assert len(rows) == len(clean_rows) > 5_000
+    for name in set(ROW.names or ()) - {"received_ns"}:
+        assert rows[name].tobytes() == clean_rows[name].tobytes(), name
+    events, clean_events = np.concatenate(got.events), np.concatenate(expected.events)
+    assert len(events) == len(clean_events) > 0
+    for name in EVENT.names or ():
+        assert events[name].tobytes() == clean_events[name].tobytes(), name
+
+
+def test_faults_are_chosen_by_name() -> None:
+    assert choose("all") == FAULT_KINDS
+    assert choose("repairable") == REPAIRABLE
+    assert choose("none") == ()
+    assert choose("gap,drop") == ("gap", "drop")
+    with pytest.raises(ValueError, match="'gaps' is no kind of fault"):
+        choose("gaps")
