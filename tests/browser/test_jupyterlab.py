@@ -77,10 +77,8 @@ def test_running_the_cell_again_replaces_the_lab_and_leaves_nothing(
     jupyter: Server, notebook: Screen
 ) -> None:
     count = (
-        "import asyncio, ipywidgets\n"
-        "print(len(ipywidgets.Widget.widgets if hasattr(ipywidgets.Widget, 'widgets') else "
-        "ipywidgets.widgets.widget._instances), "
-        "sum('pairlab' in t.get_name() for t in asyncio.all_tasks()))"
+        "import asyncio\nfrom ipywidgets.widgets.widget import _instances\n"
+        "print(len(_instances), sum('pairlab' in t.get_name() for t in asyncio.all_tasks()))"
     )
     with jupyter.kernel() as kernel:
         kernel.run("lab.wait(lab.health().rows + 5, 30); old = lab")
