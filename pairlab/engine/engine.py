@@ -147,7 +147,7 @@ class PairEngine:
         try:
             few = len(ticks) <= _FEW
             consumed, made, happened = self._run(ticks, 0, self._memory) if few else (0, 0, 0)
-        except TypeError:  # the kernel takes these arrays and no other
+        except (TypeError, ValueError):  # the kernel takes these arrays and no other
             ticks = _as_ticks(ticks)
             few = len(ticks) <= _FEW
             consumed, made, happened = self._run(ticks, 0, self._memory) if few else (0, 0, 0)
@@ -180,11 +180,11 @@ class PairEngine:
 
     def _room_for(self, wanted: int) -> tuple[Records, Records]:
         if wanted > _KEPT_ROWS:
-            return np.empty(wanted, ROW), np.empty(wanted, EVENT)
+            return np.empty(wanted, ROW), np.zeros(wanted, EVENT)
         if wanted > self._room:
             self._room = min(2 * wanted, _KEPT_ROWS)
             self._rows = np.empty(self._room, ROW)
-            self._events = np.empty(self._room, EVENT)
+            self._events = np.zeros(self._room, EVENT)
             self._memory = self._addresses(self._rows, self._events)
         return self._rows, self._events
 
@@ -292,7 +292,7 @@ class PairEngine:
         pairs["price"][0::2], pairs["price"][1::2] = y, x
         pairs["time_ns"][0::2], pairs["time_ns"][1::2] = y_time_ns, x_time_ns
         pairs["received_ns"][1::2] = time_ns
-        rows, events = np.empty(count, ROW), np.empty(count, EVENT)
+        rows, events = np.empty(count, ROW), np.zeros(count, EVENT)
         self._setup["paired"] = 1
         try:
             run = self._run if count <= _FEW else self._kernel.free()

@@ -40,7 +40,7 @@ def check_ols(y, x, window, **given):
     beta, alpha, e = oracles.least_squares(y, x, window)
     flat = (oracles.runs(x) >= window)[window - 1 :]
     beta[flat] = alpha[flat] = e[flat] = np.nan
-    still = (rows["flags"] & RowFlag.FLAT_SPREAD > 0)[window - 1 :]
+    still = (rows["flags"] & RowFlag.FLAT_SPREAD > 0)[window - 1 :] & ~flat
     std = np.sqrt((e * e).sum(axis=1) / (window - 1))
     # A spread is called flat for two reasons: y stood still, or its residual is the rounding of
     # the prices (4 units in the last place, or what two of them make of it).

@@ -1,0 +1,202 @@
+"""The compiled signal machine against the table, row by row, and against a plain one."""
+
+from collections import Counter
+
+import numba
+import numpy as np
+import pytest
+
+from pairlab.engine import PairEngine
+from pairlab.engine.layout import SETUP, fill_setup, new_state
+from pairlab.engine.signal import decide
+from pairlab.settings import Settings
+from pairlab.ticks import EVENT, NS_PER_S, ROW, AlertKind, Filter
+from tests.engine import worlds
+from tests.engine.plain_machine import PlainMachine
+
+ENTRY, EXIT, STOP = AlertKind.ENTRY, AlertKind.EXIT, AlertKind.STOP
+SUPPRESSED, DECOUPLED = AlertKind.SUPPRESSED, AlertKind.DECOUPLED
+
+
+@numba.njit
+def drive(rows, state, setup, events):
+    k = 0
+    for i in range(len(rows)):
+        if decide(state[0], setup[0], rows[i], events[k]) != 0:
+            events[k].row = i
+            k += 1
+    return k
+
+
+def run(z, *, every_s=1.0, correlation=0.9, p_value=0.01, y_age_s=0.0, **settings):
+    """Events [(row, kind, side)] and positions for a series of z-scores."""
+    rows = np.zeros(len(z), ROW)
+    rows["time_ns"] = (1 + np.arange(len(z)) * every_s) * NS_PER_S
+    rows["zscore"], rows["correlation"], rows["p_value"] = z, correlation, p_value
+    rows["y_age_s"] = y_age_s
+    setup, state, events = np.zeros(1, SETUP), new_state(), np.zeros(len(z) + 1, EVENT)
+    fill_setup(setup, Settings(**settings).values())
+    count = drive(rows, state, setup, events)
+    return events[:count], rows["position"].tolist()
+
+
+def told(events):
+    return [(int(e["row"]), AlertKind(e["kind"]), int(e["side"])) for e in events]
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_entry_and_exit_at_the_thresholds_themselves(side):
+    events, positions = run([0, -side * 1.99, -side * 2.0, -side * 0.51, -side * 0.5, 0])
+    assert told(events) == [(2, ENTRY, side), (4, EXIT, side)]
+    assert positions == [0, 0, side, side, 0, 0]
+
+
+def test_a_jump_right_through_exits_first_and_enters_on_the_next_row():
+    events, positions = run([-2.5, 3.0, 3.0, 0.0])
+    assert told(events) == [(0, ENTRY, 1), (1, EXIT, 1), (2, ENTRY, -1), (3, EXIT, -1)]
+    assert positions == [1, 0, -1, 0]
+
+
+def test_nothing_repeats_while_a_state_lasts():
+    events, _ = run([-3.0] * 50)
+    assert told(events) == [(0, ENTRY, 1)]
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_stop_locks_until_the_excursion_ends(side):
+    z = -side * np.array([2.5, 4.0, 3.0, 2.5, 0.6, 2.5, 0.5, 2.2])
+    events, _ = run(z, stop_z=4.0)
+    assert told(events) == [(0, ENTRY, side), (1, STOP, side), (7, ENTRY, side)]
+
+
+def test_a_stop_opens_when_z_changes_sign():
+    events, _ = run([-2.5, -4.5, -3.0, 2.5], stop_z=4.0)
+    assert told(events) == [(0, ENTRY, 1), (1, STOP, 1), (3, ENTRY, -1)]
+
+
+def test_without_a_stop_nothing_stops():
+    events, _ = run([-2.5, -40.0, -400.0])
+    assert told(events) == [(0, ENTRY, 1)]
+
+
+@pytest.mark.parametrize(
+    ("given", "settings", "failed"),
+    [
+        ({"correlation": 0.69}, {}, Filter.CORRELATION),
+        ({"correlation": np.nan}, {"min_correlation": -1.0}, Filter.CORRELATION),
+        ({"y_age_s": 10.0}, {}, Filter.LEG_AGE),
+        ({"p_value": 0.06}, {"require_stationary": True}, Filter.STATIONARY),
+        ({"p_value": np.nan}, {"require_stationary": True}, Filter.STATIONARY),
+    ],
+)
+def test_each_filter_suppresses_and_says_so(given, settings, failed):
+    events, positions = run([0, 2.5, 2.6], **given, **settings)
+    assert told(events) == [(1, SUPPRESSED, -1)]
+    assert events["failed"][0] == failed
+    assert positions == [0, 0, 0]
+
+
+def test_filters_at_their_edges_pass():
+    events, _ = run([2.5], correlation=0.7, y_age_s=9.999, p_value=0.05, require_stationary=True)
+    assert told(events) == [(0, ENTRY, -1)]
+
+
+def test_several_filters_fail_together():
+    events, _ = run([2.5], correlation=0.1, y_age_s=11.0)
+    assert events["failed"][0] == Filter.CORRELATION | Filter.LEG_AGE
+
+
+def test_filters_never_hold_back_an_exit_or_a_stop():
+    n = np.nan
+    correlation = [0.9, n, 0.9, n]
+    events, _ = run([2.5, 0.2, 2.5, 4.2], correlation=correlation, y_age_s=[0, 99, 0, 99], stop_z=4)
+    assert told(events) == [(0, ENTRY, -1), (1, EXIT, -1), (2, ENTRY, -1), (3, STOP, -1)]
+
+
+def test_suppressed_once_per_excursion_and_entry_when_the_filter_passes():
+    events, _ = run([2.5, 1.0, 2.5, 2.5], correlation=[0.1, 0.1, 0.1, 0.9])
+    assert told(events) == [(0, SUPPRESSED, -1), (3, ENTRY, -1)]
+
+
+def test_suppressed_at_most_once_in_ten_seconds_with_a_count():
+    z = [2.5, 0, 2.5, 0, -2.5, 0, 2.5]
+    events, _ = run(z, every_s=2.0, correlation=0.1)
+    assert told(events) == [(0, SUPPRESSED, -1), (6, SUPPRESSED, -1)]
+    assert events["withheld"].tolist() == [0, 2]
+
+
+def test_a_withheld_excursion_is_not_shown_later():
+    events, _ = run([2.5, 0, 2.5, 2.5, 2.5], every_s=6.0, correlation=0.1)
+    assert told(events) == [(0, SUPPRESSED, -1), (2, SUPPRESSED, -1)]
+    events, _ = run([2.5, 0, 2.5, 2.5, 2.5], every_s=4.0, correlation=0.1)
+    assert told(events) == [(0, SUPPRESSED, -1)]
+
+
+def test_cooldown_counts_from_the_last_exit():
+    events, _ = run([2.5, 0.0, 2.5, 2.5, 2.5], cooldown_s=3.0)
+    assert told(events) == [(0, ENTRY, -1), (1, EXIT, -1), (2, SUPPRESSED, -1), (4, ENTRY, -1)]
+    assert events["failed"][2] == Filter.COOLDOWN
+
+
+def test_decoupled_once_per_position_and_not_for_nan():
+    correlation = [0.9, np.nan, 0.5, 0.9, 0.4, 0.9, 0.9, 0.3]
+    events, _ = run([2.5, 2.5, 2.5, 2.5, 2.5, 0.0, 2.5, 2.5], correlation=correlation)
+    assert told(events) == [
+        (0, ENTRY, -1),
+        (2, DECOUPLED, -1),
+        (5, EXIT, -1),
+        (6, ENTRY, -1),
+        (7, DECOUPLED, -1),
+    ]
+
+
+def test_exit_comes_before_decoupled():
+    events, _ = run([2.5, 0.1], correlation=[0.9, 0.1])
+    assert told(events) == [(0, ENTRY, -1), (1, EXIT, -1)]
+
+
+def test_nan_changes_nothing():
+    n = np.nan
+    events, positions = run([n, 2.5, n, n, 0.1, n], correlation=[0.9, 0.9, 0.1, n, 0.9, 0.9])
+    assert told(events) == [(1, ENTRY, -1), (4, EXIT, -1)]
+    assert positions == [0, -1, -1, -1, 0, 0]
+
+
+SETTINGS = [
+    {},
+    {"stop_z": 2.6, "exit_z": 0.0, "entry_z": 1.5},
+    {"min_correlation": 0.95, "cooldown_s": 5.0},
+    {"max_leg_age_s": 0.5, "stop_z": 3.0},
+    {"require_stationary": True, "max_p_value": 0.2, "entry_z": 1.0, "exit_z": 0.9},
+    {"min_correlation": -1.0, "entry_z": 0.5, "exit_z": 0.1, "stop_z": 0.6},
+]
+
+
+@pytest.mark.parametrize("hedge", ["fixed", "ols", "kalman"])
+@pytest.mark.parametrize("given", range(len(SETTINGS)))
+def test_a_plain_machine_says_the_same_of_real_rows(hedge, given):
+    ticks = worlds.trades(100 + given, 40_000)
+    engine = PairEngine(hedge=hedge, hedge_ratio=25.0, window=40, **SETTINGS[given])
+    rows = engine.update(ticks)
+    machine = PlainMachine(**engine.values)
+    want, positions = [], []
+    for k, row in enumerate(rows):
+        happened = machine.step(row)
+        if happened is not None:
+            want.append((k, *map(int, happened)))
+        positions.append(machine.position)
+    got = [tuple(int(v) for v in e) for e in engine.events]
+    assert got == want
+    np.testing.assert_array_equal(rows["position"], positions)
+    kinds = Counter(kind for _, kind, *_ in want)
+    assert kinds[ENTRY] >= 5
+    assert kinds[EXIT] + kinds[STOP] >= 5
+
+
+def test_those_runs_show_every_kind_of_event():
+    seen = set()
+    for given, settings in enumerate(SETTINGS):
+        engine = PairEngine(hedge_ratio=25.0, window=40, **settings)
+        engine.update(worlds.trades(100 + given, 40_000))
+        seen |= set(engine.events["kind"].tolist())
+    assert seen == {int(kind) for kind in AlertKind}
