@@ -266,7 +266,9 @@ class BinanceFeed:
                 journal,
                 self._timeouts,
                 repairable=self.stream == "aggTrade",
-                links=lambda: sum(not link.ended for link in self._links),
+                links=lambda: [
+                    time.monotonic() - link.opened_s for link in self._links if not link.ended
+                ],
             )
             try:
                 async with asyncio.TaskGroup() as group:

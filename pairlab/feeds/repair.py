@@ -46,7 +46,7 @@ class Repairer:
     repairable : bool
         False for streams whose ids REST does not know.
     links : callable
-        Returns how many connections are open.
+        Returns the ages of the open connections, seconds.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Repairer:
         timeouts: Timeouts,
         *,
         repairable: bool,
-        links: Callable[[], int],
+        links: Callable[[], list[float]],
     ) -> None:
         self._pair = pair
         self._sequencer = sequencer
@@ -94,7 +94,7 @@ class Repairer:
                 continue
             if hole is None:
                 if silent is not None:
-                    await self._confirm(leg, silent[1], silent[2])
+                    await self._confirm(leg, silent[1])
                 continue
             if hole.last != tried_hole:
                 tried_hole, tries = hole.last, 0
@@ -107,7 +107,7 @@ class Repairer:
     async def _work_on(self, hole: Hole, tries: int) -> float:
         """Try once; return the seconds to wait before the next try, negative if none was made."""
         age_s = time.monotonic() - hole.since_s
-        overlap = self._links() > 1
+        overlap = len(self._links()) > 1
         grace_s = _OVERLAP_GRACE_S if overlap else self._timeouts.repair_grace_s
         if age_s < grace_s:
             await asyncio.sleep(min(grace_s - age_s, self._timeouts.repair_grace_s or grace_s))
@@ -139,10 +139,10 @@ class Repairer:
         full = len(page) >= limit and rest.first > hole.first
         return 0.0 if full else self._pause_s(tries)
 
-    async def _confirm(self, leg: int, next_id: int, since_s: float) -> None:
+    async def _confirm(self, leg: int, next_id: int) -> None:
         """Ask REST whether a leg that is silent since a reconnect has traded meanwhile."""
-        if self._links() == 0 or time.monotonic() - since_s < _CONFIRM_S:
-            await asyncio.sleep(min(_CONFIRM_S, self._timeouts.repair_grace_s + 0.05))
+        if min(self._links(), default=0.0) < _CONFIRM_S:
+            await asyncio.sleep(_FIRST_WAIT_S)
             return
         try:
             async with asyncio.timeout(self._timeouts.repair_s):

@@ -48,7 +48,7 @@ class Hole:
 class _Leg:
     """One series of ids."""
 
-    __slots__ = ("beyond", "gap_ids", "high", "holes", "owed", "ready", "strays", "unsure_since")
+    __slots__ = ("beyond", "gap_ids", "high", "holes", "owed", "ready", "strays", "unsure")
 
     def __init__(self) -> None:
         self.high = -1  # the largest id seen
@@ -56,7 +56,7 @@ class _Leg:
         self.beyond: dict[int, TickTuple | Skip] = {}  # ids after the first hole
         self.ready: deque[TickTuple] = deque()  # in order, waiting for the other leg
         self.strays: list[TickTuple] = []
-        self.unsure_since: float | None = None  # after an interruption, until the next id is seen
+        self.unsure = False  # after an interruption, until the next id is seen
         self.owed = 0  # missing trades to be marked before this leg's next tick
         self.gap_ids: dict[int, int] = {}  # id of a tick that waits -> trades missing before it
 
@@ -171,7 +171,7 @@ class Sequencer:
         Ids outside the holes are left to the stream, unless the leg is unsure.
         """
         state = self._legs[leg]
-        unsure = state.unsure_since is not None
+        unsure = state.unsure
         if not state.holes:
             state.high = self._next[leg] - 1  # the fast path does not keep it
         news = 0
@@ -195,24 +195,19 @@ class Sequencer:
         """Note that trades may have been lost on either leg: wait for the next id of both."""
         if not (self._repairable and self._contiguous):
             return
-        now = self._clock()
         for leg, state in enumerate(self._legs):
-            if self._next[leg] >= 0 and state.unsure_since is None:
-                state.unsure_since = now
+            if self._next[leg] >= 0 and not state.unsure:
+                state.unsure = True
                 self._slow = True
                 self._on_hole()
 
-    def unsure(self) -> list[tuple[int, int, float]]:
-        """Return (leg, next id, since) of the legs that have been silent since an interruption."""
-        return [
-            (leg, self._next[leg], state.unsure_since)
-            for leg, state in enumerate(self._legs)
-            if state.unsure_since is not None
-        ]
+    def unsure(self) -> list[tuple[int, int]]:
+        """Return (leg, next id) of the legs that have been silent since an interruption."""
+        return [(leg, self._next[leg]) for leg, state in enumerate(self._legs) if state.unsure]
 
     def reassure(self, leg: int) -> None:
         """Stop waiting for a silent leg: nothing was lost, as far as anyone can tell."""
-        self._legs[leg].unsure_since = None
+        self._legs[leg].unsure = False
         self._release()
 
     def holes(self) -> list[Hole]:
@@ -245,7 +240,7 @@ class Sequencer:
     def finish(self) -> None:
         """Give up every hole and hand on all that is held."""
         for leg, state in enumerate(self._legs):
-            state.unsure_since = None
+            state.unsure = False
             self._forget_strays(state)
             while state.holes:
                 self._give_up(leg)
@@ -302,11 +297,11 @@ class Sequencer:
         self._forget_strays(state)
         if id_ < expected or id_ in state.beyond:
             self.dropped["duplicate"] += 1
-            state.unsure_since = None if id_ == expected - 1 else state.unsure_since
+            state.unsure = state.unsure and id_ != expected - 1
             self._release()
             return
         self._note_hole(leg, state.high + 1, id_ - 1)
-        state.unsure_since = None
+        state.unsure = False
         self._slow = True
         if id_ == expected and (state.holes or self.held < self._max_held):
             # What a hole waits for is taken however much is held: it lets go of more.
@@ -354,7 +349,7 @@ class Sequencer:
         self._lose(Hole(leg, self._next[leg], first - 1, self._clock()), first - self._next[leg])
         self._next[leg] = first
         state.high = strays[-1][2]
-        state.unsure_since = None
+        state.unsure = False
         for stray in strays:
             self._place(stray, leg)
         self._release()
@@ -421,7 +416,7 @@ class Sequencer:
     def _waits(self, leg: int) -> bool:
         """Return whether a trade of this leg may be on its way that others must wait for."""
         state = self._legs[leg]
-        return self._repairable and (bool(state.holes) or state.unsure_since is not None)
+        return self._repairable and (bool(state.holes) or state.unsure)
 
     def _release(self, older_ns: int = 0) -> None:
         """Hand on, merged, what no missing tick can come before."""
@@ -443,5 +438,5 @@ class Sequencer:
                 self._marks.append((len(out), lost))
             out.append(tick)
         if not self._align_ns and not (y.ready or x.ready):
-            waiting = any(s.holes or s.owed or s.unsure_since is not None for s in self._legs)
+            waiting = any(s.holes or s.owed or s.unsure for s in self._legs)
             self._slow = waiting

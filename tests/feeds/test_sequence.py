@@ -187,7 +187,7 @@ def test_after_an_interruption_both_legs_must_speak() -> None:
     sequencer.accept(tick(1, 101, 8))
     sequencer.accept(tick(1, 102, 9))
     assert len(drain(sequencer)) == 2
-    assert [leg for leg, _, _ in sequencer.unsure()] == [0]
+    assert sequencer.unsure() == [(0, 2)]
     sequencer.accept(tick(0, 3, 7))
     assert drain(sequencer) == []
     sequencer.fill(0, [tick(0, 2, 3)])
