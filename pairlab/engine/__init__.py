@@ -10,6 +10,8 @@
     signal         from a z-score to a position
     bars           open, high, low, close, volume for every timeframe
     kernel         all of them, once per tick
+    checks         what can be given, and the words for what cannot
+    health         whether the Kalman hedge leaves a spread to be traded
     engine         `PairEngine`: the kernel with its memory
 
 Importing this package does not import numba: the first `PairEngine` does.

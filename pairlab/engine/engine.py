@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pairlab.engine.checks import as_ticks, check_prices
+from pairlab.engine.health import kalman_warning
 from pairlab.engine.layout import (
     BAR,
     BAR_TIMEFRAMES,
@@ -148,11 +149,11 @@ class PairEngine:
             few = len(ticks) <= _FEW
             consumed, made, happened = self._run(ticks, 0, self._memory) if few else (0, 0, 0)
         except (TypeError, ValueError):  # the kernel takes these arrays and no other
-            ticks = _as_ticks(ticks)
+            ticks = as_ticks(ticks)
             few = len(ticks) <= _FEW
             consumed, made, happened = self._run(ticks, 0, self._memory) if few else (0, 0, 0)
         if consumed < len(ticks):
-            return self._update_long(_as_ticks(ticks), consumed, made, happened)
+            return self._update_long(as_ticks(ticks), consumed, made, happened)
         self.events = self._events[:happened] if happened else _NO_EVENTS
         return self._rows[:made]
 
@@ -221,7 +222,7 @@ class PairEngine:
             raise DataError("seed() comes before the first tick, and once")
         times = np.array(time_ns, np.int64, ndmin=1)
         y_closes, x_closes = (np.array(leg, np.float64, ndmin=1) for leg in (y, x))
-        _check_prices("seed()", times, y_closes, x_closes)
+        check_prices("seed()", times, y_closes, x_closes)
         if (np.diff(times) <= 0).any() or (times % length).any():
             raise DataError(
                 f"seed(): times must ascend and be multiples of {self.values['timeframe']}"
@@ -273,7 +274,7 @@ class PairEngine:
             np.array(t, np.int64, ndmin=1) for t in (time_ns, y_time_ns, x_time_ns)
         )
         y_prices, x_prices = (np.array(leg, np.float64, ndmin=1) for leg in (y, x))
-        _check_prices("observe()", times, y_prices, x_prices)
+        check_prices("observe()", times, y_prices, x_prices)
         same = times.shape == y_times.shape == x_times.shape
         if not same or (np.diff(times) <= 0).any():
             raise DataError("observe(): times must ascend, one of each per price")
@@ -449,60 +450,11 @@ class PairEngine:
     @property
     def kalman_warning(self) -> str | None:
         """What is wrong with the Kalman hedge's memory, in words, or None."""
-        state, half_life = self._state[0], self.values["kalman_half_life"]
-        if self.values["hedge"] != "kalman" or state["count"] < 2 * half_life:
+        if self.values["hedge"] != "kalman":
             return None
-        before = state["h_aa"] - state["h_a"] ** 2
-        both = state["h_ab"] - state["h_a"] * state["h_b"]
-        variance = state["h_bb"] - state["h_b"] ** 2
-        if before > 0 and both > 0:
-            slope = min(both / before, 1 - 1e-12)
-            seen = -math.log(2.0) / math.log(slope)
-            if seen > half_life / 3:
-                return (
-                    f"the spread's half-life ({seen:.0f} observations) is too long for "
-                    f"kalman_half_life = {half_life:g}: raise it to {3 * seen:.0f} or more"
-                )
-        if state["ols_count"] > 0 and variance < 0.1 * state["h_ols"]:
-            return (
-                f"kalman_half_life = {half_life:g} is so short that the hedge follows the spread "
-                "itself: what is left to trade has less than a tenth of its variance; raise it"
-            )
-        return None
+        return kalman_warning(self._state[0], self.values["kalman_half_life"])
 
 
 def _merged(settings: Settings | None, overrides: dict[str, Any]) -> dict[str, Any]:
     base = settings.values() if settings is not None else {}
     return Settings(**{**base, **overrides}).values()
-
-
-def _check_prices(
-    who: str, times: NDArray[np.int64], y: NDArray[np.float64], x: NDArray[np.float64]
-) -> None:
-    if times.ndim != 1 or y.shape != times.shape or x.shape != times.shape:
-        raise DataError(
-            f"{who} wants times and prices of one length, not of shapes "
-            f"{times.shape}, {y.shape}, {x.shape}"
-        )
-    for name, leg in (("y", y), ("x", x)):
-        bad = np.flatnonzero(~(np.isfinite(leg) & (leg > 0)))
-        if bad.size:
-            raise DataError(
-                f"{who}: {name}[{bad[0]}] = {leg[bad[0]]}: a price must be finite and above zero"
-            )
-
-
-def _as_ticks(ticks: Any) -> Records:
-    """Return ticks as the kernel reads them, or say why they are none."""
-    if not isinstance(ticks, np.ndarray) or ticks.dtype != TICK or ticks.ndim != 1:
-        given = (
-            f"an array of {ticks.dtype} with {ticks.ndim} dimensions"
-            if isinstance(ticks, np.ndarray)
-            else type(ticks).__name__
-        )
-        raise DataError(f"ticks must be a 1-D numpy array of pairlab.TICK, not {given}")
-    if ticks.flags.carray:
-        return ticks
-    fresh = np.empty(len(ticks), TICK)
-    fresh[:] = ticks
-    return fresh

@@ -29,7 +29,7 @@ def two_series(seed, n):
 def test_one_observation_per_timestamp_of_the_union(hedge):
     y, x = two_series(51, 900)
     got = analyze(y, x, hedge=hedge, hedge_ratio=25.0, window=30, max_leg_age_s=1e6)
-    both = pd.concat([y, x], axis=1, keys=["y", "x"]).sort_index().ffill().dropna()
+    both = pd.concat([y, x], axis=1, keys=["y", "x"], sort=True).ffill().dropna()
     assert list(got.columns) == list(HISTORY_COLUMNS)
     assert_array_equal(got.index, both.index.tz_localize("UTC"))
     assert_array_equal(got["y"], both["y"])
@@ -54,7 +54,9 @@ def test_one_observation_per_timestamp_of_the_union(hedge):
 def test_bars_are_made_of_the_series_first():
     y, x = two_series(52, 2_000)
     got = analyze(y, x, timeframe="5m", hedge_ratio=25.0, window=20)
-    both = pd.concat([s.resample("5min").last() for s in (y, x)], axis=1, keys=["y", "x"])
+    both = pd.concat(
+        [s.resample("5min").last() for s in (y, x)], axis=1, keys=["y", "x"], sort=True
+    )
     both = both.ffill().dropna().iloc[:-1]
     assert_array_equal(got.index, both.index.tz_localize("UTC") + pd.Timedelta("5min"))
     assert_array_equal(got["y"], both["y"])
