@@ -1,0 +1,100 @@
+"""The feed beside the least that any client must do: receive and decode."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import msgspec
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from pairlab.engine import PairEngine
+from pairlab.feeds.binance import BinanceFeed
+from pairlab.feeds.limits import Limits
+from pairlab.ticks import LogEntry, Pair, Records
+from tests.benchmarks.harness import Result, Wanted, benchmark, compare
+
+PAIR = Pair("BTCUSDT", "ETHUSDT")
+FRAMES = 100_000
+
+
+class AggTrade(msgspec.Struct, gc=False):
+    """The fields that a tick has."""
+
+    s: str
+    a: int
+    p: str
+    q: str
+    T: int
+    E: int
+    m: bool
+
+
+class Frame(msgspec.Struct, gc=False):
+    """A combined stream's wrapper."""
+
+    data: AggTrade
+
+
+@contextlib.contextmanager
+def firehose() -> Iterator[str]:
+    """Run the server in a process of its own and give its URL."""
+    command = [sys.executable, "-m", "tests.benchmarks.firehose", str(FRAMES)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield f"ws://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
+
+
+async def bare(url: str) -> None:
+    """Receive and decode, and nothing else."""
+    decode = msgspec.json.Decoder(Frame).decode
+    count = 0
+    with contextlib.suppress(ConnectionClosed):
+        async with connect(f"{url}/market/stream", compression=None, max_queue=1024) as ws:
+            while True:
+                decode(await ws.recv(decode=False))
+                count += 1
+    if count != FRAMES:
+        raise RuntimeError(f"the bare loop got {count:,} of {FRAMES:,} frames")
+
+
+async def to_rows(url: str) -> None:
+    """The whole way from the socket to rows."""
+    engine = PairEngine()
+    rows = 0
+
+    def sink(ticks: Records) -> None:
+        nonlocal rows
+        rows += len(engine.update(ticks))
+
+    def log(entry: LogEntry) -> None:
+        raise RuntimeError(entry.message)
+
+    feed = BinanceFeed(PAIR, url=url, limits=Limits(attempts_per_5_min=10_000))
+    await feed.run(sink, log)
+    if rows != FRAMES - 1:
+        raise RuntimeError(f"{rows:,} rows from {FRAMES:,} frames")
+
+
+@benchmark("from the socket to rows, beside a bare receive loop that only decodes")
+def socket_to_row(rounds: int) -> list[Result]:
+    with firehose() as url:
+        return [
+            compare(
+                "socket to row",
+                lambda: asyncio.run(to_rows(url)),
+                lambda: asyncio.run(bare(url)),
+                peer_name="bare receive + decode",
+                unit="µs per trade",
+                wanted=Wanted(ratio_at_least=0.6),
+                rounds=rounds,
+                scale=(1e6 / FRAMES, 1e6 / FRAMES),
+            )
+        ]
