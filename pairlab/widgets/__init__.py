@@ -10,7 +10,8 @@
     tables      LatestTable, RowTable, AlertTable
     export      ExportButton: the browser downloads a CSV
     screen      Screen: one frame clock, span, pause and pointer per lab, shared by its parts
-    theme, style, formats, thin, trees      colours; rules; numbers; decimation; widget upkeep
+    theme, style, formats       colours and sizes; the style sheet; numbers as text
+    plotting, thin, trees       bqplot's names; decimation; widget upkeep
 """
 
 from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from bqplot import Axis, Figure, Label, LinearScale, Lines, Scatter
-from bqplot.interacts import IndexSelector
 from ipywidgets import HTML, HBox, Layout, VBox
 
 from pairlab.alerts import Alert
 from pairlab.ticks import AlertKind
 from pairlab.widgets.formats import clock as clock_text
 from pairlab.widgets.formats import safe
+from pairlab.widgets.plotting import Axis, Figure, IndexSelector, Label, LinearScale, Lines, Scatter
 from pairlab.widgets.screen import Frame, Part, Screen, close_part
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.thin import trim
@@ -195,7 +194,7 @@ class Chart(VBox, Part):  # type: ignore[misc]
     ) -> Axis:
         """Return an axis whose ticks are set by hand."""
         return Axis(
-            scale=scale or self.scale, orientation="vertical", side=side, grid_lines="none",
+            scale=scale or self.scale, side=side, grid_lines="none",
             tick_values=[], visible=False, **{"tick_style": {"fill": var(colour)}, **extra},
         )  # fmt: skip
 

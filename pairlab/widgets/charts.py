@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from bqplot import Axis, LinearScale
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.ticks import AlertKind
@@ -18,6 +17,7 @@ from pairlab.widgets.formats import (
     number,
     safe,
 )  # fmt: skip
+from pairlab.widgets.plotting import Axis, LinearScale
 from pairlab.widgets.screen import Frame
 from pairlab.widgets.theme import var
 from pairlab.widgets.trees import put

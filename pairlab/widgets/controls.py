@@ -22,7 +22,7 @@ from pairlab.errors import SettingError
 from pairlab.settings import SETTINGS
 from pairlab.ticks import TIMEFRAMES_NS
 from pairlab.widgets.formats import number
-from pairlab.widgets.screen import Frame, Part, close_part
+from pairlab.widgets.screen import Frame, Part, close_part, showing
 from pairlab.widgets.trees import put
 
 if TYPE_CHECKING:
@@ -64,6 +64,10 @@ class _Row:
 
     def show(self, value: float | None) -> None:
         """Move slider and field to a setting's value; None (off) leaves the slider where it is."""
+        with showing():
+            self._show(value)
+
+    def _show(self, value: float | None) -> None:
         self.slider.disabled = self.field.disabled = value is None
         if value is None:
             self._set_field("off")
@@ -233,14 +237,15 @@ class Controls(VBox, Part):  # type: ignore[misc]
         if not log or log[-1].message != why:
             self._lab.note("warning", why)
 
-    def _try(self, name: str, value: object, back: Callable[[], None]) -> None:
+    def _try(self, name: str, value: object, show: Callable[[], None]) -> None:
         if getattr(self.settings, name) == value:
             return
         try:
             setattr(self.settings, name, value)
         except SettingError as error:
             self._say(str(error))
-            back()
+        # In both cases what is on the screen follows the setting.
+        show()
 
     def _on_choice(self, name: str, change: Any) -> None:
         self._try(name, change["new"], lambda: self._show_choice(name))
@@ -278,6 +283,10 @@ class Controls(VBox, Part):  # type: ignore[misc]
             self._show_all()
 
     def _show_all(self) -> None:
+        with showing():
+            self._show_settings()
+
+    def _show_settings(self) -> None:
         for name, row in self._rows.items():
             row.show(getattr(self.settings, name))
         fixed = self.settings.hedge == "fixed"
@@ -293,8 +302,9 @@ class Controls(VBox, Part):  # type: ignore[misc]
             self._show_choice(name)
 
     def _show_choice(self, name: str) -> None:
-        for widget in self._choices[name]:
-            put(widget, value=getattr(self.settings, name))
+        with showing():
+            for widget in self._choices[name]:
+                put(widget, value=getattr(self.settings, name))
 
     def close(self) -> None:
         """Leave the screen, and no widget in the front end or the kernel."""

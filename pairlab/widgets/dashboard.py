@@ -8,7 +8,7 @@ from ipywidgets import HTML, Box, VBox
 
 from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart
 from pairlab.widgets.controls import Controls
-from pairlab.widgets.screen import Screen
+from pairlab.widgets.screen import Frame, Part, Screen, close_part
 from pairlab.widgets.status import EventLog, StatusBar
 from pairlab.widgets.style import stylesheet
 from pairlab.widgets.tables import AlertTable, LatestTable, RowTable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Dashboard"]
 
 
-class Dashboard(VBox):  # type: ignore[misc]
+class Dashboard(VBox, Part):  # type: ignore[misc]
     """Everything of a lab on one screen.
 
     Parameters
@@ -64,11 +64,13 @@ class Dashboard(VBox):  # type: ignore[misc]
         self.add_class("pairlab").add_class("pairlab-dash")
         if theme == "light":
             self.add_class("pairlab-light")
+        self.join(lab)
+
+    def paint(self, frame: Frame) -> None:
+        """Nothing: its parts are painted themselves."""
 
     def close(self) -> None:
         """Close every part: nothing stays in the front end, the kernel or the loop."""
         for part in self.__dict__.get("parts", {}).values():
             part.close()
-        for widget in self.children:
-            widget.close()
-        super().close()
+        close_part(self)

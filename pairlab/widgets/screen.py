@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import bisect
 import math
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
 import numpy as np
-from bqplot import Axis, LinearScale
 from numpy.typing import NDArray
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.ticks import NS_PER_S, Records, RowFlag
 from pairlab.widgets.formats import clock
+from pairlab.widgets.plotting import Axis, LinearScale
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.thin import Thinned
 from pairlab.widgets.trees import close_tree, put, put_ticks, tree
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from pairlab.health import Health
     from pairlab.lab import PairLab
 
-__all__ = ["SPANS", "Frame", "Part", "Screen", "close_part"]
+__all__ = ["SPANS", "Frame", "Part", "Screen", "close_part", "showing"]
 
 SPANS: Final = (10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800)
 """Visible spans to choose from, seconds."""
@@ -41,6 +43,20 @@ _STEPS_S: Final = (
 _LABEL_PX: Final = 110  # room that one clock label wants
 _BUSY: Final = 5
 """Painting may take one part in this many of the loop's time; a slow kernel paints less often."""
+
+
+_SHOWING: Final = threading.local()
+
+
+@contextmanager
+def showing() -> Iterator[None]:
+    """Mark changes of widgets on this thread as shown by the kernel, not made by a person."""
+    before = getattr(_SHOWING, "on", False)
+    _SHOWING.on = True
+    try:
+        yield
+    finally:
+        _SHOWING.on = before
 
 
 class Frame:
@@ -146,9 +162,15 @@ class Part:
     def hand_over(self, work: Callable[..., Any]) -> Callable[[Any], None]:
         """Return a callback for the front end's messages that does `work` on the lab's loop.
 
-        ipykernel runs them on threads of its own.
+        ipykernel runs them on threads of its own. What the kernel shows by itself is not handed
+        over: it would come back late, as if somebody had asked for the old value.
         """
-        return lambda change: self.screen.lab.call(work, change)
+
+        def received(change: Any) -> None:
+            if not getattr(_SHOWING, "on", False):
+                self.screen.lab.call(work, change)
+
+        return received
 
 
 def close_part(part: Any) -> None:
@@ -226,7 +248,8 @@ class Screen:
         if frames_per_s is not None:
             self.frames_per_s = frames_per_s
         self._parts.append(part)
-        part.paint(self._frame(due=True))
+        with showing():
+            part.paint(self._frame(due=True))
         self.start()
 
     def leave(self, part: Part) -> None:
@@ -254,9 +277,10 @@ class Screen:
 
     def close(self) -> None:
         """Close every widget of every part."""
+        if self._screens.pop(id(self.lab), None) is None:
+            return
         self._rest()
         self.lab.settings.unobserve(self._on_timeframe, "timeframe")
-        self._screens.pop(id(self.lab), None)
         parts, self._parts = self._parts, []
         for part in parts:
             close_tree(part)
@@ -336,9 +360,10 @@ class Screen:
     def paint(self, *, due: bool) -> None:
         """Paint every part once."""
         frame = self._frame(due=due)
-        self._place_time(frame)
-        for part in list(self._parts):
-            part.paint(frame)
+        with showing():
+            self._place_time(frame)
+            for part in list(self._parts):
+                part.paint(frame)
 
     def _frame(self, *, due: bool) -> Frame:
         lab = self.lab

@@ -15,6 +15,9 @@ _MASKS: Final = (
     "pause", "play", "download", "check", "up", "down", "circle", "square", "diamond", "cross",
 )  # fmt: skip
 
+# Read when the module is imported, not when a view is made: that may happen on a running loop.
+_RULES: Final = files("pairlab.widgets").joinpath("style.css").read_text(encoding="utf-8")
+
 
 @cache
 def stylesheet() -> str:
@@ -23,8 +26,7 @@ def stylesheet() -> str:
     shapes = "".join(f"--pairlab-shape-{name}:{mask(name)};" for name in _MASKS)
     caret = f"--pairlab-shape-caret:{mask('caret', DARK.muted)};"
     pages = f"--pairlab-page-dark:{DARK.page};--pairlab-page-light:{LIGHT.page};"
-    rules = files("pairlab.widgets").joinpath("style.css").read_text(encoding="utf-8")
     return (
         f":root{{{pages}}}.pairlab{{{DARK.css()}{sizes}{shapes}{caret}}}"
-        f".pairlab-light,.pairlab-light .pairlab{{{LIGHT.css()}}}{rules}"
+        f".pairlab-light,.pairlab-light .pairlab{{{LIGHT.css()}}}{_RULES}"
     )

@@ -7,12 +7,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from bqplot import Axis
 from ipywidgets import Button, Dropdown
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.widgets.chart import Chart, legend, value
 from pairlab.widgets.formats import MISSING, clock, number, signed, span_label
+from pairlab.widgets.plotting import Axis
 from pairlab.widgets.screen import SPANS, Frame
 from pairlab.widgets.theme import SIZES, glyph, var
 from pairlab.widgets.thin import trim

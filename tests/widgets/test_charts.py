@@ -1,0 +1,150 @@
+"""The charts draw the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pairlab.ticks import AlertKind
+from pairlab.widgets.chart import nice_ticks
+from tests.widgets.conftest import MakeLab, settled
+
+
+async def test_lines_are_the_rows_in_view(running_lab: MakeLab) -> None:
+    async with running_lab(rows=500) as lab:
+        parts, screen = lab.dashboard().parts, lab.dashboard().screen
+        screen.span_s = 3600
+        screen.paint(due=True)
+        rows = lab.rows.view()
+        assert len(rows) < 1600  # not decimated: each row a point
+        z = rows["zscore"]
+        first = int(np.isfinite(z).argmax())
+        assert np.array_equal(parts["zscore"]._curve.y, z[first:])
+        assert np.array_equal(parts["spread"]._curve.y, rows["spread"])
+        assert np.array_equal(parts["prices"]._lines[1].y, rows["y"])
+        x = parts["prices"]._lines[1].x
+        assert np.allclose(x, (rows["time_ns"] - rows["time_ns"][-1]) / 1e6, rtol=1e-6)
+        assert x[-1] == 0
+        band = parts["spread"]._band.y
+        reach = lab.settings.entry_z * rows["spread_std"][first:]
+        assert np.allclose(band[1] - band[0], 2 * reach)
+        end = parts["zscore"]._end
+        assert end[0].y[0] == z[-1]
+
+
+async def test_no_line_ends_without_a_number(running_lab: MakeLab) -> None:
+    async with running_lab(rows=30, window=2000) as lab:
+        parts = lab.dashboard().parts
+        assert len(parts["zscore"]._curve.y) == 0  # all NaN: the window fills
+        assert len(parts["spread"]._curve.y) >= 29
+        for part in parts.values():
+            for mark in getattr(part, "figure", part).trait_values().get("marks", ()):
+                y = np.atleast_2d(np.asarray(mark.y, dtype=float))
+                if y.size:
+                    assert np.isfinite(y[:, -1]).all()
+
+
+async def test_thresholds_follow_the_settings(running_lab: MakeLab) -> None:
+    async with running_lab() as lab:
+        chart = lab.dashboard().parts["zscore"]
+        assert len(chart._stops.y) == 0
+        lab.settings.update(entry_z=2.5, stop_z=4.5)
+        await settled(lambda: len(chart._stops.y) == 2, lab)
+        assert chart._entries.y[:, 0].tolist() == [2.5, -2.5]
+        assert chart._stops.y[:, 0].tolist() == [4.5, -4.5]
+        assert chart._labels["text2"].tick_labels["-2.5"] == "−2.50 entry"
+        assert chart._labels["stop"].tick_labels["4.5"] == "+4.50 stop"
+        assert chart.scale.min < -4.5
+        assert chart.scale.max > 4.5
+        least = lab.dashboard().parts["correlation"]
+        lab.settings.min_correlation = 0.55
+        await settled(lambda: least._least.y[0] == 0.55, lab)
+
+
+async def test_alerts_are_marked_where_they_were_decided(running_lab: MakeLab) -> None:
+    async with running_lab(rows=3000, speed=100.0, window=30) as lab:
+        screen = lab.dashboard().screen
+        screen.span_s = 604_800
+        screen.paint(due=True)
+        chart = lab.dashboard().parts["zscore"]
+        alerts = lab.alert_log.alerts()[-300:]
+        assert len(alerts) > 20
+        for marker, mark in zip(chart.marked, chart._markers, strict=True):
+            mine = [a for a in alerts if a.kind == marker.kind and marker.side in (0, a.side)]
+            assert np.allclose(mark.x, [a.time_ns / 1e6 for a in mine], rtol=0, atol=1e-3)
+            assert np.allclose(mark.y, [a.at.zscore for a in mine])
+        drawn = lab.dashboard().parts["correlation"].marked
+        assert {m.kind for m in drawn} == {AlertKind.SUPPRESSED, AlertKind.DECOUPLED}
+
+
+async def test_the_ribbon_is_the_position(running_lab: MakeLab) -> None:
+    async with running_lab(rows=2000, speed=100.0, window=30) as lab:
+        screen = lab.dashboard().screen
+        screen.span_s = 604_800
+        screen.paint(due=True)
+        rows = lab.rows.view()
+        for side, ribbon in lab.dashboard().parts["zscore"]._ribbons.items():
+            held = np.diff((rows["position"] == side).astype(int), prepend=0) == 1
+            assert held.sum() > 3
+            assert np.isfinite(ribbon.y).sum() == 2 * held.sum()
+            assert len({*ribbon.y[np.isfinite(ribbon.y)]}) == 1
+
+
+async def test_the_price_axes_are_tied_so_that_the_gap_is_the_spread(running_lab: MakeLab) -> None:
+    async with running_lab(rows=800) as lab:
+        chart, screen = lab.dashboard().parts["prices"], lab.dashboard().screen
+        screen.paint(due=True)
+        row, left, right = lab.latest(), chart.scale, chart._right
+        mean = chart._mean[0]
+
+        def pixel(value: float, scale: object) -> float:
+            return (value - scale.min) / (scale.max - scale.min)
+
+        gap = (pixel(row.y, left) - pixel(row.x, right)) * (left.max - left.min)
+        assert abs(gap - (row.spread - mean)) < 1e-6 * row.y
+        shown = screen._frame(due=True).shown
+        assert abs(mean - shown["spread"].mean()) <= 0.05 * (left.max - left.min)
+
+
+async def test_the_pointer_reads_the_same_row_in_all_charts(running_lab: MakeLab) -> None:
+    async with running_lab(rows=500) as lab:
+        parts, screen = lab.dashboard().parts, lab.dashboard().screen
+        row = lab.rows.view()[-40]
+        parts["spread"]._selector.selected = np.array([row["time_ns"] / 1e6])
+        await settled(lambda: screen.pointer_ns is not None, lab)
+        screen.pause(True)
+        screen.paint(due=True)
+        charts = [parts[name] for name in ("zscore", "spread", "correlation", "prices")]
+        at = {chart._selector.selected[0] for chart in charts}
+        assert len(at) == 1
+        for chart, name in zip(charts, ("zscore", "spread", "correlation", "y"), strict=True):
+            assert np.isclose(
+                chart._pointer_dots.y[0], screen._frame(due=True).pointed.__getattribute__(name)
+            )
+        assert "pairlab-glyph" in parts["zscore"].head.value
+        screen.point(None)
+        screen.paint(due=True)
+        assert all(chart._selector.selected is None for chart in charts)
+
+
+async def test_clear_and_span_change_what_is_in_view(running_lab: MakeLab) -> None:
+    async with running_lab(rows=500) as lab:
+        parts, screen = lab.dashboard().parts, lab.dashboard().screen
+        parts["zscore"]._span.value = 10.0
+        await settled(lambda: screen.offset_scale.min == -10_000, lab)
+        parts["zscore"].tools.children[1].click()
+        await settled(lambda: screen.cleared_ns > 0, lab)
+        screen.paint(due=True)
+        assert screen._frame(due=True).shown["time_ns"][1] >= screen.cleared_ns
+        assert len(lab.rows) >= 500  # the history keeps everything
+
+
+def test_ticks_are_round_and_inside() -> None:
+    for low, high in ((0, 1), (-5.3, 7.1), (61_000, 61_040), (1.2e-5, 1.9e-5), (-1e6, 3e6)):
+        ticks, decimals = nice_ticks(low, high, 4)
+        assert 2 <= len(ticks) <= 4
+        assert all(low <= t <= high for t in ticks)
+        assert all(np.isclose(t, round(t, decimals)) for t in ticks)
+        steps = np.diff(ticks)
+        assert np.allclose(steps, steps[0])
+    assert nice_ticks(1, 1, 4) == ([], 0)
+    assert nice_ticks(float("nan"), 1, 4) == ([], 0)

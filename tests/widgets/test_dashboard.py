@@ -1,0 +1,184 @@
+"""The dashboard on a real lab: what it sends, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from pairlab import PairLab
+from pairlab.exchange import LocalExchange, SyntheticMarket
+from pairlab.widgets import Dashboard, SpreadChart, ZScoreChart
+from tests.widgets.conftest import MakeLab, Wire, settled
+
+FRAME_LIMIT_BYTES = 160_000
+
+
+async def test_widgets_are_made_once_and_only_updated(running_lab: MakeLab, wire: Wire) -> None:
+    async with running_lab(rows=200) as lab:
+        dashboard = lab.dashboard()
+        assert lab.dashboard() is dashboard
+        opened = set(wire.open)
+        wire.take()
+        await lab.wait_async(lab.health().rows + 400, 30)
+        dashboard.screen.paint(due=True)
+        messages = wire.take()
+        assert wire.open == opened
+        assert messages
+        assert {m["type"] for m in messages} == {"comm_msg"}
+        assert {m["data"]["method"] for m in messages} <= {"update", "echo_update"}
+
+
+async def test_nothing_is_sent_when_nothing_has_changed(running_lab: MakeLab, wire: Wire) -> None:
+    async with running_lab() as lab:
+        dashboard = lab.dashboard()
+        dashboard.screen.paint(due=True)
+        await lab.stop()
+        wire.take()
+        dashboard.screen.paint(due=True)
+        dashboard.screen.paint(due=False)
+        assert [m["data"].get("state") for m in wire.take()] == []
+
+
+async def test_a_frame_stays_small_however_many_rows_are_in_view(
+    running_lab: MakeLab, wire: Wire
+) -> None:
+    async with running_lab(rows=6000, speed=200.0) as lab:
+        dashboard = lab.dashboard()
+        dashboard.screen.span_s = 604_800
+        dashboard.screen.paint(due=True)
+        await lab.wait_async(lab.health().rows + 50, 30)
+        wire.take()
+        dashboard.screen.paint(due=False)
+        assert len(lab.rows) > 6000
+        assert 0 < wire.bytes() < FRAME_LIMIT_BYTES
+        assert len(wire.sent) < 40
+
+
+async def test_stop_paints_the_end_and_rests(running_lab: MakeLab) -> None:
+    async with running_lab() as lab:
+        dashboard = lab.dashboard()
+        assert dashboard.screen._timer is not None
+        await lab.stop()
+        assert dashboard.screen._timer is None
+        strip = dashboard.parts["strip"]
+        assert "STOPPED" in strip._cells["feed"].value
+        assert strip.comm is not None  # it stays on the screen
+        curve = dashboard.parts["zscore"]._curve
+        assert curve.y[-1] == lab.rows.view(1)["zscore"][0]
+
+
+async def test_close_leaves_no_widget_and_no_timer(running_lab: MakeLab, wire: Wire) -> None:
+    async with running_lab() as lab:
+        dashboard = lab.dashboard()
+        screen = dashboard.screen
+        assert len(wire.open) > 100
+        dashboard.close()
+        assert screen._timer is None
+        screen.close()
+        assert wire.open == set()
+
+
+async def test_a_replaced_lab_takes_its_widgets_along(wire: Wire, no_task_left: None) -> None:
+    async with LocalExchange(SyntheticMarket(seed=3, speed=20.0)) as exchange:
+        first = PairLab(feed=exchange.url, window=30).start()
+        await first.wait_async(50, 60)
+        old = first.dashboard()
+        of_old = set(wire.open)
+        async with PairLab(feed=exchange.url, window=30) as second:
+            await second.wait_async(50, 60)
+            assert of_old & wire.open == set()
+            assert old.screen._timer is None
+            assert first.health().state == "stopped"
+            second.dashboard()
+            assert wire.open
+
+
+async def test_views_of_one_lab_share_one_clock(running_lab: MakeLab, wire: Wire) -> None:
+    async with running_lab() as lab:
+        alone = ZScoreChart(lab)
+        beside = SpreadChart(lab)
+        assert alone.screen is beside.screen is lab.dashboard().screen
+        ends = alone._curve.x
+        alone.close()
+        assert alone.screen.time_scale.comm is not None  # others still hang on it
+        await lab.wait_async(lab.health().rows + 50, 30)
+        lab.dashboard().screen.paint(due=True)
+        assert alone._curve.x is ends
+        assert len(beside._curve.x)
+
+
+async def test_a_part_that_breaks_is_told_once_and_the_rest_goes_on(running_lab: MakeLab) -> None:
+    async with running_lab() as lab:
+        dashboard = lab.dashboard()
+        broken = dashboard.parts["rows"]
+
+        def fail(frame: object) -> None:
+            raise RuntimeError("<out of ink>")
+
+        broken.paint = fail
+        for _ in range(3):
+            dashboard.screen._tick()
+        told = [e.message for e in lab.event_log if "out of ink" in e.message]
+        assert len(told) == 1
+        assert dashboard.screen._timer is not None
+        del broken.paint
+        dashboard.screen.paint(due=True)
+        assert "&lt;out of ink&gt;" in dashboard.parts["event"]._event.value
+
+
+async def test_pause_holds_the_view_and_not_the_strip(running_lab: MakeLab) -> None:
+    async with running_lab(rows=300) as lab:
+        dashboard = lab.dashboard()
+        strip, rows = dashboard.parts["strip"], dashboard.parts["rows"]
+        strip._pause.click()
+        await settled(lambda: strip._pause.description == "Resume", lab)
+        held, at = rows._body.value, lab.health().rows
+        line = np.array(dashboard.parts["zscore"]._curve.y)
+        await lab.wait_async(at + 200, 30)
+        dashboard.screen.paint(due=True)
+        assert rows._body.value == held
+        assert np.array_equal(dashboard.parts["zscore"]._curve.y, line)
+        assert f"{dashboard.screen.waiting_rows():,} rows wait" in (
+            dashboard.parts["event"]._event.value
+        )
+        assert dashboard.screen.waiting_rows() >= 200
+        strip._pause.click()
+        await settled(lambda: strip._pause.description == "Pause", lab)
+        await settled(lambda: rows._body.value != held, lab)
+
+
+def test_a_lab_that_was_never_started_can_be_looked_at(wire: Wire) -> None:
+    lab = PairLab(feed="demo")
+    dashboard = Dashboard(lab)
+    assert "NOT ENOUGH DATA" in dashboard.parts["strip"]._cells["test"].value
+    assert "no data" in dashboard.parts["strip"]._cells["signal"].value
+    dashboard.parts["settings"]._rows["entry_z"].slider.value = 3.0
+    assert lab.settings.entry_z == 3.0
+    dashboard.screen.close()
+
+
+@pytest.mark.parametrize("frames_per_s", [0, -1, 61, float("nan")])
+def test_an_impossible_frame_rate_is_refused(frames_per_s: float) -> None:
+    with pytest.raises(ValueError, match="frames_per_s"):
+        Dashboard(PairLab(feed="demo"), frames_per_s=frames_per_s)
+
+
+async def test_symbols_and_messages_are_text_never_html(wire: Wire) -> None:
+    lab = PairLab("<img src=x>", '"&<i>', feed="demo", hedge="ols")
+    lab.note("error", "<script>alert(1)</script>")
+    dashboard = lab.dashboard()
+    dashboard.screen.paint(due=True)
+    texts = [
+        value
+        for message in wire.take()
+        for value in message["data"].get("state", {}).values()
+        if isinstance(value, str) and "<" in value and not value.startswith("<style>")
+    ]
+    assert any("&lt;img src=x&gt;" in text for text in texts)
+    assert any("&lt;script&gt;" in text for text in texts)
+    shown = [text for text in texts if "<div" in text or "<span" in text or "<h3" in text]
+    assert not [t for t in shown if "<img" in t or "<script" in t or '"&<i>' in t]
+    dashboard.screen.close()
+    await asyncio.sleep(0)

@@ -1,0 +1,129 @@
+"""The strip in every state: told by a word and a shape, never by colour alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html import unescape
+from typing import Any
+
+import pytest
+
+from pairlab import PairLab
+from pairlab.ticks import RowFlag
+from pairlab.widgets.screen import Frame
+from tests.widgets.conftest import MakeLab
+
+
+def text(html: str) -> str:
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).strip())
+
+
+def painted(lab: PairLab, live: dict[str, Any] | None = None, **health: Any) -> dict[str, str]:
+    """Paint the strip and the event line from a frame of this lab with some facts changed."""
+    parts, screen = lab.dashboard().parts, lab.dashboard().screen
+    frame: Frame = screen._frame(due=True)
+    frame.health = replace(frame.health, **health)
+    if live is not None:
+        frame.live = replace(frame.live, **live)
+    parts["strip"].paint(frame)
+    parts["event"].paint(frame)
+    shown = {name: cell.value for name, cell in parts["strip"]._cells.items()}
+    return {**shown, "event": parts["event"]._event.value}
+
+
+async def test_a_running_lab(running_lab: MakeLab) -> None:
+    async with running_lab(stop_z=4.0) as lab:
+        shown = painted(lab)
+        assert text(shown["pair"]) == "BTCUSDT / ETHUSDT tick · fixed β · 60 rows"
+        assert " · live" in text(shown["feed"])
+        assert "pairlab-badge-sim" in shown["feed"]
+        assert re.fullmatch(r"ticks/s [\d,.]+", text(shown["rate"]))
+        assert re.fullmatch(r"lag p50 / p99 [−\d,.]+ / [−\d,.]+ ms", text(shown["lag"]))
+        assert text(shown["gaps"]) == "gaps 0"
+        assert re.search(r"STATIONARY p (<0\.001|\d\.\d{3}) · half-life", text(shown["test"]))
+
+
+@pytest.mark.parametrize(
+    ("facts", "badge", "kind"),
+    [
+        ({"state": "live", "real_money": True, "feed": "BINANCE"}, "BINANCE · live", "live"),
+        ({"state": "live", "real_money": False, "feed": "RECORDING"}, "RECORDING · live", "sim"),
+        ({"state": "stalled", "detail": "no data for 12 s"}, "STALLED", "warn"),
+        ({"state": "reconnecting", "detail": "try 3 in 4 s"}, "RECONNECTING", "warn"),
+        ({"state": "connecting", "detail": "starting"}, "CONNECTING", "calm"),
+        ({"state": "failed", "detail": "refused (HTTP 451). Use …"}, "FAILED · HTTP 451", "fail"),
+        ({"state": "failed", "detail": "no such file"}, "FAILED", "fail"),
+        ({"state": "stopped", "detail": "stopped"}, "STOPPED", "calm"),
+    ],
+)
+async def test_feed_states(
+    running_lab: MakeLab, facts: dict[str, Any], badge: str, kind: str
+) -> None:
+    async with running_lab(rows=80) as lab:
+        shown = painted(lab, **facts)["feed"]
+        assert badge in text(shown)
+        assert f"pairlab-badge-{kind}" in shown
+        assert "<svg" in shown
+        if facts["state"] != "live":
+            assert facts["detail"] in text(shown) or "not retried" in text(shown)
+
+
+async def test_unknown_numbers_are_a_dash_and_never_zero(running_lab: MakeLab) -> None:
+    async with running_lab(rows=80) as lab:
+        shown = painted(lab, state="reconnecting", detail="try 3 in 4 s", gaps=1, missing=7)
+        assert text(shown["rate"]) == "ticks/s –"
+        assert text(shown["lag"]) == "lag p50 / p99 –"
+        assert "pairlab-warn" in shown["gaps"]
+        assert "no new rows" in text(shown["signal"]) or "z" in text(shown["signal"])
+
+
+async def test_warm_up_tells_how_far_it_is(running_lab: MakeLab) -> None:
+    async with running_lab(rows=30, window=4000) as lab:
+        shown = painted(lab, filled=1000, window=4000, ticks_per_s=500.0)
+        assert text(shown["test"]).startswith("NOT ENOUGH DATA 1,000 of 4,000 rows, 6.0 s left")
+        assert "width:25%" in shown["test"]
+        assert text(shown["signal"]) == "FLAT no signals before 4,000 rows"
+
+
+@pytest.mark.parametrize(
+    ("live", "words"),
+    [
+        ({"stationary": 1, "p_value": 0.033, "half_life": 9.5},
+         "STATIONARY p 0.033 · half-life 9.5"),
+        ({"stationary": 0, "p_value": 0.214, "half_life": float("nan")},
+         "NOT STATIONARY p 0.214 · half-life –"),
+        ({"stationary": -1, "flags": int(RowFlag.FLAT_SPREAD)},
+         "FLAT SPREAD zero variance in 60 rows"),
+    ],
+)  # fmt: skip
+async def test_stationarity(running_lab: MakeLab, live: dict[str, Any], words: str) -> None:
+    async with running_lab(rows=100) as lab:
+        assert text(painted(lab, live)["test"]) == words
+
+
+async def test_the_signal_and_its_reasons(running_lab: MakeLab) -> None:
+    async with running_lab(rows=100) as lab:
+        flat = {"position": 0, "zscore": -0.84, "correlation": 0.9}
+        assert text(painted(lab, flat, state="live")["signal"]) == (
+            "FLAT |z| 0.84 < 2.00 filters pass"
+        )
+        weak = {**flat, "correlation": 0.61}
+        assert "ρ 0.61 < 0.70" in text(painted(lab, weak, state="live")["signal"])
+        held = {"position": -1, "zscore": 1.2}
+        shown = painted(lab, held, state="live")["signal"]
+        assert text(shown).startswith("SHORT SPREAD")
+        assert text(shown).endswith("out at z ≤ +0.50")
+        assert "pairlab-outline" not in shown
+        silent = painted(lab, {"position": 1}, state="stalled", detail="…")["signal"]
+        assert text(silent).startswith("LONG SPREAD")
+        assert text(silent).endswith("no new rows")
+        assert "pairlab-outline" in silent
+
+
+async def test_a_failure_stays_on_the_event_line(running_lab: MakeLab) -> None:
+    async with running_lab(rows=80) as lab:
+        lab.note("error", "Binance refuses connections from this location (HTTP 451).")
+        lab.note("info", "something harmless")
+        assert "HTTP 451" in text(painted(lab, state="failed", detail="HTTP 451")["event"])
+        assert "something harmless" in text(painted(lab, state="live")["event"])
