@@ -7,6 +7,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from playwright.sync_api import TimeoutError as PageTimeoutError
 
 from tests.browser.conftest import Screen, Server, check_export, warm
 
@@ -18,9 +19,28 @@ CELLS = [
 
 
 def run_cell(page: Any, number: int) -> None:
-    cell = page.locator(".jp-Notebook .jp-CodeCell").nth(number)
-    cell.locator(".cm-content").click()
-    page.keyboard.press("Control+Enter")
+    """Run a cell by the toolbar's button, and see that the kernel has run it."""
+    prompt = page.locator(".jp-Notebook .jp-CodeCell").nth(number).locator(".jp-InputPrompt")
+    before = prompt.inner_text()
+    for _ in range(20):
+        # Until page and kernel have found each other, a click comes to nothing.
+        if "*" not in prompt.inner_text():
+            prompt.click()
+            page.locator("[data-jp-item-name='run'] .jp-ToolbarButtonComponent").first.click()
+        try:
+            page.wait_for_function(
+                """([n, before]) => {
+                    const cell = document.querySelectorAll('.jp-Notebook .jp-CodeCell')[n];
+                    const now = cell.querySelector('.jp-InputPrompt').innerText;
+                    return now !== before && /\\d/.test(now);
+                }""",
+                arg=[number, before],
+                timeout=4_000,
+            )
+        except PageTimeoutError:
+            continue
+        return
+    raise AssertionError(f"cell {number} was never run")
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +54,8 @@ def notebook(jupyter: Server, open_page: Callable[..., Screen]) -> Screen:
     nbformat.write(book, jupyter.home / "lab.ipynb")
     screen = open_page(f"{jupyter.url}/doc/tree/lab.ipynb", 1600, 1100)
     screen.page.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content")
+    # A key pressed before the kernel answers goes nowhere.
+    screen.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
     run_cell(screen.page, 0)
     screen.page.wait_for_selector(".pairlab-dash")
     warm(screen.page)
