@@ -10,6 +10,7 @@
     tables      LatestTable, RowTable, AlertTable
     export      ExportButton: the browser downloads a CSV
     screen      Screen: one frame clock, span, pause and pointer per lab, shared by its parts
+    frame       Frame: one picture, gathered once and read by every part
     theme, style, formats       colours and sizes; the style sheet; numbers as text
     plotting, thin, trees       bqplot's names; decimation; widget upkeep
 """

@@ -14,8 +14,9 @@ from pairlab.alerts import Alert
 from pairlab.ticks import AlertKind
 from pairlab.widgets.formats import clock as clock_text
 from pairlab.widgets.formats import safe
+from pairlab.widgets.frame import Frame
 from pairlab.widgets.plotting import Axis, Figure, IndexSelector, Label, LinearScale, Lines, Scatter
-from pairlab.widgets.screen import Frame, Part, Screen, close_part
+from pairlab.widgets.screen import Part, Screen, close_part
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.thin import trim
 from pairlab.widgets.trees import put, put_ticks
@@ -84,7 +85,7 @@ def nice_ticks(low: float, high: float, most: int) -> tuple[list[float], int]:
     return [], 0
 
 
-class Chart(VBox, Part):  # type: ignore[misc]
+class Chart(Part, VBox):  # type: ignore[misc]
     """One figure with a header; subclasses say what it draws.
 
     Parameters

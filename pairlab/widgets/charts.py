@@ -17,8 +17,8 @@ from pairlab.widgets.formats import (
     number,
     safe,
 )  # fmt: skip
+from pairlab.widgets.frame import Frame
 from pairlab.widgets.plotting import Axis, LinearScale
-from pairlab.widgets.screen import Frame
 from pairlab.widgets.theme import var
 from pairlab.widgets.trees import put
 

@@ -22,7 +22,8 @@ from pairlab.errors import SettingError
 from pairlab.settings import SETTINGS
 from pairlab.ticks import TIMEFRAMES_NS
 from pairlab.widgets.formats import number
-from pairlab.widgets.screen import Frame, Part, close_part, showing
+from pairlab.widgets.frame import Frame
+from pairlab.widgets.screen import Part, close_part, showing
 from pairlab.widgets.trees import put
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _about(name: str) -> str:
     return f"{SETTINGS[name].about} Allowed: {SETTINGS[name].allowed}."
 
 
-class Controls(VBox, Part):  # type: ignore[misc]
+class Controls(Part, VBox):  # type: ignore[misc]
     """Every setting that is changed while watching. A refused value goes back where it was.
 
     Parameters

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipywidgets import HTML, Box, VBox
+from ipywidgets import Box, VBox
 
 from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart
 from pairlab.widgets.controls import Controls
-from pairlab.widgets.screen import Frame, Part, Screen, close_part
+from pairlab.widgets.frame import Frame
+from pairlab.widgets.screen import Part, Screen, close_part, style_widget
 from pairlab.widgets.status import EventLog, StatusBar
-from pairlab.widgets.style import stylesheet
 from pairlab.widgets.tables import AlertTable, LatestTable, RowTable
 from pairlab.widgets.theme import ThemeName
 from pairlab.widgets.zscore import ZScoreChart
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Dashboard"]
 
 
-class Dashboard(VBox, Part):  # type: ignore[misc]
+class Dashboard(Part, VBox):  # type: ignore[misc]
     """Everything of a lab on one screen.
 
     Parameters
@@ -58,13 +58,15 @@ class Dashboard(VBox, Part):  # type: ignore[misc]
             "rows": RowTable(lab),
             "event": EventLog(lab),
         }
-        style = HTML(f"<style>{stylesheet()}</style>").add_class("pairlab-style")
         grid = Box(list(self.parts.values())).add_class("pairlab-grid")
-        super().__init__([style, grid])
+        super().__init__([style_widget(), grid])
         self.add_class("pairlab").add_class("pairlab-dash")
         if theme == "light":
             self.add_class("pairlab-light")
         self.join(lab)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return VBox._repr_mimebundle_(self, **kwargs)
 
     def paint(self, frame: Frame) -> None:
         """Nothing: its parts are painted themselves."""

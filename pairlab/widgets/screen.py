@@ -9,26 +9,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
-import numpy as np
-from numpy.typing import NDArray
+from ipywidgets import HTML, VBox
 
-from pairlab.alerts import Alert, Snapshot
-from pairlab.ticks import NS_PER_S, Records, RowFlag
+from pairlab.alerts import Alert
+from pairlab.ticks import NS_PER_S, Records
 from pairlab.widgets.formats import clock
+from pairlab.widgets.frame import Frame
 from pairlab.widgets.plotting import Axis, LinearScale
+from pairlab.widgets.style import stylesheet
 from pairlab.widgets.theme import SIZES, var
-from pairlab.widgets.thin import Thinned
 from pairlab.widgets.trees import close_tree, put, put_ticks, tree
 
 if TYPE_CHECKING:
     from pairlab.health import Health
     from pairlab.lab import PairLab
 
-__all__ = ["SPANS", "Frame", "Part", "Screen", "close_part", "showing"]
+__all__ = ["SPANS", "Frame", "Part", "Screen", "close_part", "showing", "style_widget"]
 
 SPANS: Final = (10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800)
 """Visible spans to choose from, seconds."""
@@ -59,81 +58,17 @@ def showing() -> Iterator[None]:
         _SHOWING.on = before
 
 
-class Frame:
-    """One picture to be painted: gathered once, read by every part.
-
-    Attributes
-    ----------
-    health : Health
-        Never paused: the strip always tells the truth.
-    values : dict
-        Every setting.
-    rows : array of pairlab.ROW
-        All rows held, or those of the moment at which the view was paused.
-    latest : Snapshot or None
-        The newest of them (at bar timeframes: the forming bar).
-    live : Snapshot or None
-        The newest row whether paused or not.
-    version : tuple
-        Differs from the last frame's if, and only if, charts may look different.
-    text_due : bool
-        False in frames that only move charts: nobody reads numbers at the frame rate.
-    """
-
-    def __init__(self, screen: Screen, rows: Records, version: tuple[Any, ...], due: bool) -> None:
-        lab = screen.lab
-        self.health: Health = screen.health(due)
-        self.values: dict[str, Any] = lab.settings.values()
-        self.live: Snapshot | None = lab.latest()
-        self.rows = rows
-        self.version = version
-        self.text_due = due
-        self.now_ns = time.time_ns()
-        self.pointer_ns = screen.pointer_ns
-        self.span_ns = round(screen.span_s * NS_PER_S)
-        self.edge_ns = int(rows[-1]["time_ns"]) if len(rows) else 0
-        if screen.paused and len(rows):
-            self.latest: Snapshot | None = Snapshot.of(rows[-1])
-        else:
-            self.latest = self.live
-        times = rows["time_ns"]
-        self.start_ns = max(self.edge_ns - self.span_ns, screen.cleared_ns)
-        # Bisecting looks at a few rows; searchsorted would first copy the whole strided column.
-        self.shown = rows[max(bisect.bisect_left(times, self.start_ns) - 1, 0) :]
-
-    @cached_property
-    def thinned(self) -> Thinned:
-        """The rows in view, grouped for drawing."""
-        gap = (self.shown["flags"] & RowFlag.GAP_BEFORE) != 0
-        return Thinned(np.ascontiguousarray(self.shown["time_ns"]), gap, self.edge_ns, self.span_ns)
-
-    @property
-    def pad_ms(self) -> float:
-        """Room for the dot at a line's end, beyond the edge."""
-        return self.span_ns / 1e6 * 4 / SIZES.plot_width
-
-    def column(self, name: str) -> NDArray[np.float64]:
-        """Return one column of the rows in view, contiguous."""
-        return np.ascontiguousarray(self.shown[name], dtype=np.float64)
-
-    @cached_property
-    def pointed(self) -> Snapshot | None:
-        """The row under the pointer, else None."""
-        if self.pointer_ns is None or not len(self.shown):
-            return None
-        at = bisect.bisect_right(self.shown["time_ns"], self.pointer_ns) - 1
-        return Snapshot.of(self.shown[max(at, 0)])
-
-    @property
-    def read(self) -> Snapshot | None:
-        """The row whose numbers the headers show: under the pointer, else the latest."""
-        return self.pointed or self.latest
-
-
 class Part:
     """Something of a lab on the screen: painted with the others, from the same frame."""
 
     screen: Screen
+    _alone: Any = None
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Show the part by itself in a cell: with the style that the dashboard else brings."""
+        if self._alone is None:
+            self._alone = VBox([style_widget(), self]).add_class("pairlab")
+        return self._alone._repr_mimebundle_(**kwargs)
 
     def join(self, lab: PairLab, frames_per_s: float | None = None) -> None:
         """Begin to be painted. Call it last in ``__init__``."""
@@ -179,7 +114,12 @@ def close_part(part: Any) -> None:
     if screen is None:
         return  # never made whole
     screen.leave(part)
-    close_tree(part, frozenset(id(w) for w in tree(screen.shared())))
+    close_tree([part, part._alone], frozenset(id(w) for w in tree(screen.shared())))
+
+
+def style_widget() -> Any:
+    """Return an invisible widget with the style sheet, for parts outside of a dashboard."""
+    return HTML(f"<style>{stylesheet()}</style>").add_class("pairlab-style")
 
 
 class Screen:
@@ -283,7 +223,7 @@ class Screen:
         self.lab.settings.unobserve(self._on_timeframe, "timeframe")
         parts, self._parts = self._parts, []
         for part in parts:
-            close_tree(part)
+            close_tree([part, part._alone])
         close_tree(self.shared())
 
     def shared(self) -> list[Any]:

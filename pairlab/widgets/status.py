@@ -22,7 +22,8 @@ from pairlab.widgets.formats import (
     safe,
     signed,
 )  # fmt: skip
-from pairlab.widgets.screen import Frame, Part, close_part
+from pairlab.widgets.frame import Frame
+from pairlab.widgets.screen import Part, close_part
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
 
@@ -59,7 +60,7 @@ def _caption(name: str, shown: str, unit: str = "", *, warn: bool = False) -> st
     )
 
 
-class StatusBar(HBox, Part):  # type: ignore[misc]
+class StatusBar(Part, HBox):  # type: ignore[misc]
     """Pair, feed, rates, ages, gaps, stationarity, signal; Pause and Export.
 
     Every state is told by a word and a shape beside its colour, and its reasons are in the
@@ -238,7 +239,7 @@ class StatusBar(HBox, Part):  # type: ignore[misc]
         self._set(
             "signal",
             f'<div class="pairlab-chip pairlab-chip-{kind}{outline}">{glyph(sign)}{name}</div>'
-            f'<div class="pairlab-why">{"<br>".join(safe(line) for line in lines)}</div>',
+            f'<div class="pairlab-why">{"<br>".join(safe(line) for line in lines if line)}</div>',
             "No alert yet" if latest is None else f"Last alert: {latest.sentence}",
         )
 
@@ -297,7 +298,7 @@ def _drops(health: Health) -> str:
     return "dropped: " + ", ".join(f"{n:,} {reason}" for reason, n in dropped.items())
 
 
-class EventLog(HBox, Part):  # type: ignore[misc]
+class EventLog(Part, HBox):  # type: ignore[misc]
     """The newest event, and at the right how long the way to the screen takes.
 
     Parameters

@@ -13,7 +13,8 @@ from pairlab.ticks import AlertKind
 from pairlab.widgets.chart import MARKERS, Marker
 from pairlab.widgets.charts import price_decimals
 from pairlab.widgets.formats import MISSING, clock, count, number, p_value, safe, signed
-from pairlab.widgets.screen import Frame, Part, close_part
+from pairlab.widgets.frame import Frame
+from pairlab.widgets.screen import Part, close_part
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
 
@@ -44,7 +45,7 @@ def _marker_of(alert: Alert) -> Marker:
     return next(m for m in MARKERS if m.kind == alert.kind and m.side in (0, alert.side))
 
 
-class LatestTable(VBox, Part):  # type: ignore[misc]
+class LatestTable(Part, VBox):  # type: ignore[misc]
     """Every number of the newest row.
 
     Parameters
@@ -109,7 +110,7 @@ class LatestTable(VBox, Part):  # type: ignore[misc]
         close_part(self)
 
 
-class RowTable(VBox, Part):  # type: ignore[misc]
+class RowTable(Part, VBox):  # type: ignore[misc]
     """The newest rows of the history, newest first.
 
     Parameters
@@ -153,7 +154,7 @@ class RowTable(VBox, Part):  # type: ignore[misc]
         close_part(self)
 
 
-class AlertTable(VBox, Part):  # type: ignore[misc]
+class AlertTable(Part, VBox):  # type: ignore[misc]
     """The alerts, newest first, with the legend as filter, pages, and an explanation.
 
     A click on a row selects it: its marker gets a ring and its explanation stands below.

@@ -12,8 +12,9 @@ from ipywidgets import Button, Dropdown
 from pairlab.alerts import Alert, Snapshot
 from pairlab.widgets.chart import Chart, legend, value
 from pairlab.widgets.formats import MISSING, clock, number, signed, span_label
+from pairlab.widgets.frame import Frame
 from pairlab.widgets.plotting import Axis
-from pairlab.widgets.screen import SPANS, Frame
+from pairlab.widgets.screen import SPANS
 from pairlab.widgets.theme import SIZES, glyph, var
 from pairlab.widgets.thin import trim
 from pairlab.widgets.trees import put

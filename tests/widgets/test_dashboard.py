@@ -109,6 +109,22 @@ async def test_views_of_one_lab_share_one_clock(running_lab: MakeLab, wire: Wire
         assert len(beside._curve.x)
 
 
+def test_a_part_shown_by_itself_brings_its_style_and_takes_it_away(wire: Wire) -> None:
+    lab = PairLab(feed="demo")
+    part = SpreadChart(lab)
+    bundle = part._repr_mimebundle_()
+    assert bundle == part._repr_mimebundle_()
+    model = bundle["application/vnd.jupyter.widget-view+json"]["model_id"]
+    assert model in wire.open
+    assert model != part.model_id
+    style, shown = part._alone.children
+    assert style.value.startswith("<style>")
+    assert shown is part
+    part.close()
+    part.screen.close()
+    assert wire.open == set()
+
+
 async def test_a_part_that_breaks_is_told_once_and_the_rest_goes_on(running_lab: MakeLab) -> None:
     async with running_lab() as lab:
         dashboard = lab.dashboard()

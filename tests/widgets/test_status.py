@@ -7,11 +7,9 @@ from dataclasses import replace
 from html import unescape
 from typing import Any
 
-import pytest
-
 from pairlab import PairLab
 from pairlab.ticks import RowFlag
-from pairlab.widgets.screen import Frame
+from pairlab.widgets.frame import Frame
 from tests.widgets.conftest import MakeLab
 
 
@@ -44,29 +42,27 @@ async def test_a_running_lab(running_lab: MakeLab) -> None:
         assert re.search(r"STATIONARY p (<0\.001|\d\.\d{3}) · half-life", text(shown["test"]))
 
 
-@pytest.mark.parametrize(
-    ("facts", "badge", "kind"),
-    [
-        ({"state": "live", "real_money": True, "feed": "BINANCE"}, "BINANCE · live", "live"),
-        ({"state": "live", "real_money": False, "feed": "RECORDING"}, "RECORDING · live", "sim"),
-        ({"state": "stalled", "detail": "no data for 12 s"}, "STALLED", "warn"),
-        ({"state": "reconnecting", "detail": "try 3 in 4 s"}, "RECONNECTING", "warn"),
-        ({"state": "connecting", "detail": "starting"}, "CONNECTING", "calm"),
-        ({"state": "failed", "detail": "refused (HTTP 451). Use …"}, "FAILED · HTTP 451", "fail"),
-        ({"state": "failed", "detail": "no such file"}, "FAILED", "fail"),
-        ({"state": "stopped", "detail": "stopped"}, "STOPPED", "calm"),
-    ],
-)
-async def test_feed_states(
-    running_lab: MakeLab, facts: dict[str, Any], badge: str, kind: str
-) -> None:
+FEED_STATES = [
+    ({"state": "live", "real_money": True, "feed": "BINANCE"}, "BINANCE · live", "live"),
+    ({"state": "live", "real_money": False, "feed": "RECORDING"}, "RECORDING · live", "sim"),
+    ({"state": "stalled", "detail": "no data for 12 s"}, "STALLED", "warn"),
+    ({"state": "reconnecting", "detail": "try 3 in 4 s"}, "RECONNECTING", "warn"),
+    ({"state": "connecting", "detail": "starting"}, "CONNECTING", "calm"),
+    ({"state": "failed", "detail": "refused (HTTP 451). Use …"}, "FAILED · HTTP 451", "fail"),
+    ({"state": "failed", "detail": "no such file"}, "FAILED", "fail"),
+    ({"state": "stopped", "detail": "stopped"}, "STOPPED", "calm"),
+]
+
+
+async def test_feed_states(running_lab: MakeLab) -> None:
     async with running_lab(rows=80) as lab:
-        shown = painted(lab, **facts)["feed"]
-        assert badge in text(shown)
-        assert f"pairlab-badge-{kind}" in shown
-        assert "<svg" in shown
-        if facts["state"] != "live":
-            assert facts["detail"] in text(shown) or "not retried" in text(shown)
+        for facts, badge, kind in FEED_STATES:
+            shown = painted(lab, **facts)["feed"]
+            assert badge in text(shown)
+            assert f"pairlab-badge-{kind}" in shown
+            assert "<svg" in shown
+            if facts["state"] != "live":
+                assert facts["detail"] in text(shown) or "not retried" in text(shown)
 
 
 async def test_unknown_numbers_are_a_dash_and_never_zero(running_lab: MakeLab) -> None:
@@ -86,20 +82,23 @@ async def test_warm_up_tells_how_far_it_is(running_lab: MakeLab) -> None:
         assert text(shown["signal"]) == "FLAT no signals before 4,000 rows"
 
 
-@pytest.mark.parametrize(
-    ("live", "words"),
-    [
-        ({"stationary": 1, "p_value": 0.033, "half_life": 9.5},
-         "STATIONARY p 0.033 · half-life 9.5"),
-        ({"stationary": 0, "p_value": 0.214, "half_life": float("nan")},
-         "NOT STATIONARY p 0.214 · half-life –"),
-        ({"stationary": -1, "flags": int(RowFlag.FLAT_SPREAD)},
-         "FLAT SPREAD zero variance in 60 rows"),
-    ],
-)  # fmt: skip
-async def test_stationarity(running_lab: MakeLab, live: dict[str, Any], words: str) -> None:
+STATIONARITY = [
+    ({"stationary": 1, "p_value": 0.033, "half_life": 9.5}, "STATIONARY p 0.033 · half-life 9.5"),
+    (
+        {"stationary": 0, "p_value": 0.214, "half_life": float("nan")},
+        "NOT STATIONARY p 0.214 · half-life –",
+    ),
+    (
+        {"stationary": -1, "flags": int(RowFlag.FLAT_SPREAD)},
+        "FLAT SPREAD zero variance in 60 rows",
+    ),
+]
+
+
+async def test_stationarity(running_lab: MakeLab) -> None:
     async with running_lab(rows=100) as lab:
-        assert text(painted(lab, live)["test"]) == words
+        for live, words in STATIONARITY:
+            assert text(painted(lab, live)["test"]) == words
 
 
 async def test_the_signal_and_its_reasons(running_lab: MakeLab) -> None:

@@ -1,0 +1,93 @@
+"""One picture to be painted."""
+
+from __future__ import annotations
+
+import bisect
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairlab.alerts import Snapshot
+from pairlab.ticks import NS_PER_S, Records, RowFlag
+from pairlab.widgets.theme import SIZES
+from pairlab.widgets.thin import Thinned
+
+if TYPE_CHECKING:
+    from pairlab.health import Health
+    from pairlab.widgets.screen import Screen
+
+__all__ = ["Frame"]
+
+
+class Frame:
+    """One picture to be painted: gathered once, read by every part.
+
+    Attributes
+    ----------
+    health : Health
+        Never paused: the strip always tells the truth.
+    values : dict
+        Every setting.
+    rows : array of pairlab.ROW
+        All rows held, or those of the moment at which the view was paused.
+    latest : Snapshot or None
+        The newest of them (at bar timeframes: the forming bar).
+    live : Snapshot or None
+        The newest row whether paused or not.
+    version : tuple
+        Differs from the last frame's if, and only if, charts may look different.
+    text_due : bool
+        False in frames that only move charts: nobody reads numbers at the frame rate.
+    """
+
+    def __init__(self, screen: Screen, rows: Records, version: tuple[Any, ...], due: bool) -> None:
+        lab = screen.lab
+        self.health: Health = screen.health(due)
+        self.values: dict[str, Any] = lab.settings.values()
+        self.live: Snapshot | None = lab.latest()
+        self.rows = rows
+        self.version = version
+        self.text_due = due
+        self.now_ns = time.time_ns()
+        self.pointer_ns = screen.pointer_ns
+        self.span_ns = round(screen.span_s * NS_PER_S)
+        self.edge_ns = int(rows[-1]["time_ns"]) if len(rows) else 0
+        if screen.paused and len(rows):
+            self.latest: Snapshot | None = Snapshot.of(rows[-1])
+        else:
+            self.latest = self.live
+        times = rows["time_ns"]
+        self.start_ns = max(self.edge_ns - self.span_ns, screen.cleared_ns)
+        # Bisecting looks at a few rows; searchsorted would first copy the whole strided column.
+        self.shown = rows[max(bisect.bisect_left(times, self.start_ns) - 1, 0) :]
+
+    @cached_property
+    def thinned(self) -> Thinned:
+        """The rows in view, grouped for drawing."""
+        gap = (self.shown["flags"] & RowFlag.GAP_BEFORE) != 0
+        return Thinned(np.ascontiguousarray(self.shown["time_ns"]), gap, self.edge_ns, self.span_ns)
+
+    @property
+    def pad_ms(self) -> float:
+        """Room for the dot at a line's end, beyond the edge."""
+        return self.span_ns / 1e6 * 4 / SIZES.plot_width
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Return one column of the rows in view, contiguous."""
+        return np.ascontiguousarray(self.shown[name], dtype=np.float64)
+
+    @cached_property
+    def pointed(self) -> Snapshot | None:
+        """The row under the pointer, else None."""
+        if self.pointer_ns is None or not len(self.shown):
+            return None
+        at = bisect.bisect_right(self.shown["time_ns"], self.pointer_ns) - 1
+        return Snapshot.of(self.shown[max(at, 0)])
+
+    @property
+    def read(self) -> Snapshot | None:
+        """The row whose numbers the headers show: under the pointer, else the latest."""
+        return self.pointed or self.latest
