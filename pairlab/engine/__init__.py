@@ -10,6 +10,7 @@
     signal         from a z-score to a position
     bars           open, high, low, close, volume for every timeframe
     kernel         all of them, once per tick
+    memory         the arrays of a pair, and what is read from them
     checks         what can be given, and the words for what cannot
     health         whether the Kalman hedge leaves a spread to be traded
     engine         `PairEngine`: the kernel with its memory

@@ -16,6 +16,20 @@ __all__ = ["as_ticks", "check_prices"]
 def check_prices(
     who: str, times: NDArray[np.int64], y: NDArray[np.float64], x: NDArray[np.float64]
 ) -> None:
+    """Refuse prices that are not as many as their times, finite and above zero.
+
+    Parameters
+    ----------
+    who : str
+        Whose argument they are, for the message.
+    times, y, x : numpy.ndarray
+        As given.
+
+    Raises
+    ------
+    DataError
+        With the first price that cannot be used.
+    """
     if times.ndim != 1 or y.shape != times.shape or x.shape != times.shape:
         raise DataError(
             f"{who} wants times and prices of one length, not of shapes "

@@ -34,11 +34,12 @@ def kalman_warning(state: Any, half_life: float) -> str | None:
             "itself: what is left to trade has less than a tenth of its variance; raise it"
         )
     if before > 0 and both > 0:
-        seen = math.inf if both >= before else -math.log(2.0) / math.log(both / before)
+        slope = min(both / before, 1.0 - 1e-6)
+        seen = -math.log(2.0) / math.log(slope)
         if seen > half_life / 3:
             return (
-                f"the spread takes {seen:.0f} observations to halve, too long beside "
-                f"kalman_half_life = {half_life:g}: the hedge will eat it; raise the setting to "
+                f"what the hedge leaves takes {seen:.0f} observations to halve, too long beside "
+                f"kalman_half_life = {half_life:g}: the hedge eats it; raise the setting to "
                 f"{3 * seen:.0f} or more"
             )
     return None

@@ -56,23 +56,45 @@ def test_its_rows_are_a_filter_written_out():
             assert rows["intercept"][k] == pytest.approx(state[0] * y[0], rel=1e-4, abs=1e-2)
 
 
-def test_health_warns_when_the_filter_eats_the_spread():
+def warning(y, x, **settings):
+    engine = PairEngine(timeframe="1s", hedge="kalman", **{"window": 300, **settings})
+    seen = []
+    for part in np.array_split(np.arange(len(y)), 4):
+        if not seen:
+            oracles.observe(engine, y[part], x[part])
+        else:
+            times = oracles.T0 + 10**12 + part * 10**9
+            engine.observe(times, y[part], x[part], times, times)
+        seen.append(engine.kalman_warning)
+    return seen[-1]
+
+
+def test_health_is_silent_where_the_memory_is_long_enough():
     y, x, _, _ = moving_ratio(5, 12_000)
-    eager = PairEngine(timeframe="1s", hedge="kalman", kalman_half_life=10, window=300)
-    oracles.observe(eager, y, x)
-    assert "raise it" in eager.kalman_warning
-    calm = PairEngine(timeframe="1s", hedge="kalman", window=300)
-    oracles.observe(calm, y, x)
-    assert calm.kalman_warning is None
+    assert warning(y, x) is None
+
+
+def test_health_warns_when_the_filter_eats_the_spread():
+    r = np.random.default_rng(8)
+    x = 3000 + np.cumsum(r.normal(0, 0.5, 12_000))
+    y = 10_000 + 25 * x + worlds.ou(r, 12_000, 1_000, 60.0)
+    assert "tenth of its variance" in warning(y, x, kalman_half_life=10, window=4_000)
+    assert warning(y, x, kalman_half_life=5_900, window=4_000) is None
 
 
 def test_health_warns_when_the_spread_outlives_the_memory():
-    r = np.random.default_rng(6)
-    x = 3000 + np.cumsum(r.normal(0, 0.5, 20_000))
-    y = 10_000 + 25 * x + worlds.ou(r, 20_000, 2_000, 40.0)
-    engine = PairEngine(timeframe="1s", hedge="kalman", kalman_half_life=50)
+    y, x, _, _ = moving_ratio(5, 12_000)
+    said = warning(y, x, kalman_half_life=15)
+    assert "takes" in said
+    assert "kalman_half_life = 15" in said
+
+
+def test_health_waits_for_twice_the_memory():
+    y, x, _, _ = moving_ratio(5, 500)
+    engine = PairEngine(timeframe="1s", hedge="kalman", kalman_half_life=300)
     oracles.observe(engine, y, x)
-    assert engine.kalman_warning is not None
+    assert engine.kalman_warning is None
+    assert PairEngine().kalman_warning is None
 
 
 def test_silence_does_not_shrink_the_noise_until_the_next_move_is_enormous():
