@@ -62,7 +62,10 @@ def kernel(function: _F, signature: tuple[Any, ...], *, nogil: bool) -> _F:
     nogil : bool
         Whether it runs without the GIL. Giving it up and getting it back takes a microsecond.
     """
-    compiled = numba.njit(error_model="numpy", cache=True, nogil=nogil)(function)
+    try:
+        compiled = numba.njit(error_model="numpy", cache=True, nogil=nogil)(function)
+    except RuntimeError:  # no folder that can be written: compile at every start instead
+        compiled = numba.njit(error_model="numpy", nogil=nogil)(function)
     compiled.compile(signature)
     compiled.disable_compile()
     return cast("_F", compiled)
