@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -46,10 +45,7 @@ class Journal:
 
 
 class Outbox:
-    """Hands ticks to the sink, as many at once as arrived together.
-
-    The websockets library's ``recv`` does not suspend while frames are queued, so a callback
-    scheduled with the first tick of a burst runs when the whole burst has been read.
+    """Hands ticks to the sink, as many at once as are due.
 
     Parameters
     ----------
@@ -64,8 +60,6 @@ class Outbox:
 
     Attributes
     ----------
-    due : bool
-        Whether a flush is scheduled.
     ticks : int
         Ticks handed on.
     refused : int
@@ -79,19 +73,12 @@ class Outbox:
         on_gap: Callable[[int], None],
         journal: Journal,
     ) -> None:
-        self.due = False
         self.ticks = 0
         self.refused = 0
         self._sequencer = sequencer
         self._sink = sink
         self._on_gap = on_gap
         self._journal = journal
-        self._loop = asyncio.get_running_loop()
-
-    def schedule(self) -> None:
-        """Flush as soon as the loop is free."""
-        self.due = True
-        self._loop.call_soon(self._flush_due)
 
     def flush(self) -> None:
         """Hand on what is due, now."""
@@ -109,7 +96,3 @@ class Outbox:
                     f"{len(ticks):,} ticks could not be processed: {error!r}",
                     kind="sink",
                 )
-
-    def _flush_due(self) -> None:
-        self.due = False
-        self.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -22,9 +23,11 @@ from pairlab.feeds.delivery import Outbox
 from pairlab.feeds.limits import Limits, Timeouts
 from pairlab.feeds.rest import is_loopback, refusal
 from pairlab.feeds.sequence import Sequencer
-from pairlab.feeds.wire import Notice, Skip, WireDecoder
+from pairlab.feeds.wire import Notice, WireDecoder
 
 __all__ = ["RECORDING_ENDED", "Link"]
+
+_LEG = operator.itemgetter(3)
 
 RECORDING_ENDED = "recording ended"
 """The reason with which a local exchange closes (code 1000) when its recording is over."""
@@ -62,6 +65,8 @@ class Link:
         self.idle_s = [0.0, 0.0]  # awake time since each leg's last frame
         self.looked = [0, 0]  # the counts when the watch last looked
         self._ws = ws
+        self._burst: list[bytes] = []  # frames read together, not yet decoded
+        self._burst_ns = 0
         self._pong: asyncio.Future[float] | None = None
         self._pong_s = 0.0
 
@@ -112,32 +117,21 @@ class Link:
         on_notice: Callable[[Notice], None],
     ) -> None:
         """Read until the connection ends; `ended` then says why."""
-        decode, accept, counts = decoder.decode, sequencer.accept, self.counts
-        recv, clock = self._ws.recv, time.time_ns
-        batch = 0
+        recv, loop = self._ws.recv, asyncio.get_running_loop()
+
+        def take_burst() -> None:
+            self._take_burst(decoder, sequencer, outbox, max_batch, on_notice)
+
+        # `recv` does not suspend while frames are queued: what is scheduled with the first frame
+        # of a burst runs when all of it has been read.
         try:
             async with self._ws:
                 while True:
                     frame = await recv(decode=False)
-                    item = decode(frame, clock())
-                    if type(item) is tuple:
-                        counts[item[3]] += 1
-                        accept(item)
-                    elif isinstance(item, Skip):
-                        counts[item.leg] += 1
-                        sequencer.skip(item)
-                    elif isinstance(item, Notice):
-                        on_notice(item)
-                        continue
-                    else:
-                        continue
-                    if not outbox.due:
-                        outbox.schedule()
-                        batch = 0
-                    batch += 1
-                    if batch >= max_batch:
-                        outbox.flush()
-                        batch = 0
+                    if not self._burst:
+                        self._burst_ns = time.time_ns()
+                        loop.call_soon(take_burst)
+                    self._burst.append(frame)
         except ConnectionClosed as closed:
             self._note_end(closed)
         except asyncio.CancelledError:
@@ -145,9 +139,34 @@ class Link:
             raise
         except Exception as error:
             # Whatever broke, the way back is a new connection, and the words go to the log.
-            self.ended = f"reading failed: {error!r}"
+            self.ended = self.ended or f"reading failed: {error!r}"
         finally:
+            take_burst()
             self.ended = self.ended or "closed"
+
+    def _take_burst(
+        self,
+        decoder: WireDecoder,
+        sequencer: Sequencer,
+        outbox: Outbox,
+        max_batch: int,
+        on_notice: Callable[[Notice], None],
+    ) -> None:
+        frames, self._burst = self._burst, []
+        notices: list[Notice] = []
+        try:
+            for start in range(0, len(frames), max_batch):
+                part = frames[start : start + max_batch]
+                items = decoder.decode_many(part, self._burst_ns, notices)
+                x_count = sum(map(_LEG, items))
+                self.counts[0] += len(items) - x_count
+                self.counts[1] += x_count
+                sequencer.accept_many(items)
+                outbox.flush()
+        except Exception as error:
+            self.fail(f"reading failed: {error!r}")
+        for notice in notices:
+            on_notice(notice)
 
     def _note_end(self, closed: ConnectionClosed) -> None:
         if self.ended:

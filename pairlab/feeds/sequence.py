@@ -132,8 +132,6 @@ class Sequencer:
         self._marks: list[tuple[int, int]] = []  # (index into out, trades missing before it)
         self._slow = bool(align_ns)
         self._contiguous = contiguous
-        if not contiguous:
-            self.accept = self._accept_newer  # type: ignore[method-assign]
 
     @property
     def held(self) -> int:
@@ -145,25 +143,25 @@ class Sequencer:
         """Whether no more ticks can be held back."""
         return self.held >= self._max_held
 
-    def accept(self, tick: TickTuple) -> None:
-        """Take a tick from a connection."""
-        leg = tick[3]
-        if tick[2] == self._next[leg] and not self._slow:
-            self._next[leg] = tick[2] + 1
-            self._time[leg] = tick[0]
-            self.out.append(tick)
-        else:
-            self._accept_slowly(tick, leg, tick[2])
+    def accept(self, item: TickTuple | Skip) -> None:
+        """Take a tick from a connection, or an id that was used up by no tick."""
+        self.accept_many([item])
 
-    def skip(self, skip: Skip) -> None:
-        """Take an id that was used up by no tick."""
+    def accept_many(self, items: Iterable[TickTuple | Skip]) -> None:
+        """Take ticks and used-up ids in the order in which they arrived."""
         if not self._contiguous:
+            self._accept_newer(items)
             return
-        if skip.id == self._next[skip.leg] and not self._slow:
-            self._next[skip.leg] = skip.id + 1
-            self._time[skip.leg] = skip.time_ns
-        else:
-            self._accept_slowly(skip, skip.leg, skip.id)
+        expected, times = self._next, self._time
+        for item in items:
+            leg = item[3]
+            if item[2] == expected[leg] and not self._slow:
+                expected[leg] = item[2] + 1
+                times[leg] = item[0]
+                if not isinstance(item, Skip):
+                    self.out.append(item)
+            else:
+                self._accept_slowly(item, leg, item[2])
 
     def fill(self, leg: int, ticks: Iterable[TickTuple]) -> int:
         """Take trades that were fetched for a hole, and return how many were news.
@@ -275,13 +273,15 @@ class Sequencer:
         self.lost.clear()
         return lost
 
-    def _accept_newer(self, tick: TickTuple) -> None:
-        leg = tick[3]
-        if tick[2] > self._next[leg]:
-            self._next[leg] = tick[2]
-            self.out.append(tick)
-        else:
-            self.dropped["duplicate"] += 1
+    def _accept_newer(self, items: Iterable[TickTuple | Skip]) -> None:
+        for item in items:
+            leg = item[3]
+            if item[2] <= self._next[leg]:
+                self.dropped["duplicate"] += 1
+                continue
+            self._next[leg] = item[2]
+            if not isinstance(item, Skip):
+                self.out.append(item)
 
     def _accept_slowly(self, item: TickTuple | Skip, leg: int, id_: int) -> None:
         state = self._legs[leg]

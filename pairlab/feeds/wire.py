@@ -7,9 +7,9 @@ new ones appear, so everything is decoded by name and what is unknown is ignored
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -90,13 +90,16 @@ _PAYLOADS: Final[dict[str, type[msgspec.Struct]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """A trade that used up an id and is no tick, such as an insurance-fund trade."""
+class Skip(NamedTuple):
+    """A trade that used up an id and is no tick, such as an insurance-fund trade.
 
-    leg: int
-    id: int
+    Its fields are a tick's first four.
+    """
+
     time_ns: int
+    received_ns: int
+    id: int
+    leg: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +204,71 @@ class WireDecoder:
             self._keep("bad price", frame)
             return None
 
+    def decode_many(
+        self, frames: list[bytes], received_ns: int, notices: list[Notice]
+    ) -> list[TickTuple | Skip]:
+        """Decode frames that were read together, faster than one by one.
+
+        Parameters
+        ----------
+        frames : list of bytes
+            As for `decode`.
+        received_ns : int
+            When they arrived, wall clock.
+        notices : list of Notice
+            What is said about the connection is appended here.
+
+        Returns
+        -------
+        list of tuple or Skip
+            In the order of the frames.
+        """
+        items: list[TickTuple | Skip] = []
+        append = items.append
+        if self.stream != "aggTrade":
+            todo: Iterable[bytes] = frames
+        else:
+            # What `_agg_trade` does, without a call per frame; all else is left to `decode`.
+            todo = []
+            read, legs, delay = self._frame.decode, self._legs, self.delays_ns.append
+            for frame in frames:
+                try:
+                    trade = read(frame).data
+                    leg = legs[trade.s]
+                    price = float(trade.p)
+                    quantity = float(trade.q)
+                except (msgspec.MsgspecError, ValueError, RecursionError, KeyError):
+                    price = quantity = -1.0
+                if 0.0 < price < _INF and 0.0 < quantity < _INF:
+                    delay(received_ns - trade.E * NS_PER_MS)
+                    append(
+                        (
+                            trade.T * NS_PER_MS,
+                            received_ns,
+                            trade.a,
+                            leg,
+                            price,
+                            quantity,
+                            trade.m,
+                        )
+                    )
+                else:
+                    self._add(self.decode(frame, received_ns), append, notices)
+        for frame in todo:
+            self._add(self.decode(frame, received_ns), append, notices)
+        return items
+
+    @staticmethod
+    def _add(
+        item: TickTuple | Skip | Notice | None,
+        append: Callable[[TickTuple | Skip], None],
+        notices: list[Notice],
+    ) -> None:
+        if isinstance(item, Notice):
+            notices.append(item)
+        elif item is not None:
+            append(item)
+
     def _agg_trade(self, trade: _AggTrade, received_ns: int) -> TickTuple | Skip | None:
         leg = self._legs.get(trade.s)
         if leg is None:
@@ -209,7 +277,7 @@ class WireDecoder:
         price = float(trade.p)
         quantity = float(trade.q)
         if not (0.0 < price < _INF and 0.0 < quantity < _INF):
-            return self._no_tick(leg, trade.a, trade.T, price, quantity)
+            return self._no_tick((trade.T, received_ns, trade.a, leg), price, quantity)
         self.delays_ns.append(received_ns - trade.E * NS_PER_MS)
         return (trade.T * NS_PER_MS, received_ns, trade.a, leg, price, quantity, trade.m)
 
@@ -220,11 +288,11 @@ class WireDecoder:
             return None
         if trade.X != "MARKET" and trade.X != "RPI":
             self.dropped["not market"] += 1
-            return Skip(leg, trade.t, trade.T * NS_PER_MS)
+            return Skip(trade.T * NS_PER_MS, received_ns, trade.t, leg)
         price = float(trade.p)
         quantity = float(trade.q)
         if not (0.0 < price < _INF and 0.0 < quantity < _INF):
-            return self._no_tick(leg, trade.t, trade.T, price, quantity)
+            return self._no_tick((trade.T, received_ns, trade.t, leg), price, quantity)
         self.delays_ns.append(received_ns - trade.E * NS_PER_MS)
         return (trade.T * NS_PER_MS, received_ns, trade.t, leg, price, quantity, trade.m)
 
@@ -239,16 +307,17 @@ class WireDecoder:
         price = (bid + ask) / 2 if bid > 0.0 and ask > 0.0 else min(bid, ask)
         quantity = min(float(quote.B), float(quote.A))
         if not (0.0 < price < _INF and 0.0 < quantity < _INF):
-            return self._no_tick(leg, quote.u, quote.T, price, quantity)
+            return self._no_tick((quote.T, received_ns, quote.u, leg), price, quantity)
         self.delays_ns.append(received_ns - quote.E * NS_PER_MS)
         return (quote.T * NS_PER_MS, received_ns, quote.u, leg, price, quantity, False)
 
-    def _no_tick(self, leg: int, id_: int, time_ms: int, price: float, quantity: float) -> Skip:
+    def _no_tick(self, what: tuple[int, int, int, int], price: float, quantity: float) -> Skip:
         # Exchanges do print zeros, and those use up an id. Anything else is damage: its id cannot
         # be trusted either, and if it was a trade, the hole it leaves is filled like any other.
         if 0.0 <= price < _INF and 0.0 <= quantity < _INF:
             self.dropped["zero"] += 1
-            return Skip(leg, id_, time_ms * NS_PER_MS)
+            time_ms, received_ns, id_, leg = what
+            return Skip(time_ms * NS_PER_MS, received_ns, id_, leg)
         raise _BadPriceError
 
     def _examine(self, frame: bytes, received_ns: int) -> TickTuple | Skip | Notice | None:

@@ -77,7 +77,7 @@ def test_insurance_fund_trade_of_2023_is_counted_and_in_no_tick(recorded: Path) 
     ticks = [t for t in items if type(t) is tuple]
     assert len(ticks) == 12_934
     assert [i for i in items if isinstance(i, Skip)] == [
-        Skip(leg=0, id=3_535_191_080, time_ns=1_680_652_874_400_000_000)
+        Skip(time_ns=1_680_652_874_400_000_000, received_ns=1, id=3_535_191_080, leg=0)
     ]
     assert decoder.dropped["not market"] == 1
     assert 28722.5 not in {t[4] for t in ticks}
@@ -136,7 +136,9 @@ def test_symbols_are_compared_whole_and_need_not_be_ascii() -> None:
 @pytest.mark.parametrize("kind", ["INSURANCE_FUND", "ADL", "NA", "SOMETHING_NEW"])
 def test_what_is_no_market_trade_uses_up_its_id(kind: str) -> None:
     decoder = WireDecoder(PAIR, "trade")
-    assert decoder.decode(frame(TRADE, X=kind, p="0", q="0"), 1) == Skip(0, 5, NOW_MS * 1_000_000)
+    assert decoder.decode(frame(TRADE, X=kind, p="0", q="0"), 1) == Skip(
+        NOW_MS * 1_000_000, 1, 5, 0
+    )
     assert decoder.dropped == {"not market": 1}
     assert not decoder.bad
 
@@ -202,6 +204,40 @@ def test_bad_frames_are_counted_kept_and_change_nothing(name: str) -> None:
     assert len(decoder.bad) == 3
     assert all(text.startswith(reason) and len(text) < 250 for text in decoder.bad)
     assert all(text.isprintable() for text in decoder.bad)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_many_at_once_are_decoded_as_one_by_one(stream: str) -> None:
+    payload = {"aggTrade": json.loads(agg(0, 5))["data"], "trade": TRADE, "bookTicker": QUOTE}
+    good = payload[stream]
+    frames = [
+        frame(good),
+        frame(good, s="ETHUSDT"),
+        frame(good, s="OTHER"),
+        frame(good, p="NaN", b="NaN"),
+        frame(good, p="0", b="0"),
+        frame(good, q="x", B="x"),
+        frame(good, X="NA"),
+        json.dumps(good).encode(),
+        b'{"e":"serverShutdown"}',
+        b'{"result":null,"id":1}',
+        *(bad for bad, _ in BAD.values()),
+        frame(good),
+    ]
+    single, many = (WireDecoder(PAIR, stream, bad_frames=100) for _ in range(2))
+    one_by_one = [item for f in frames if (item := single.decode(f, 7)) is not None]
+    notices: list[Notice] = []
+    items = many.decode_many(frames, 7, notices)
+    assert items == [item for item in one_by_one if not isinstance(item, Notice)]
+    assert [type(item) for item in items] == [
+        type(item) for item in one_by_one if not isinstance(item, Notice)
+    ]
+    assert notices == [item for item in one_by_one if isinstance(item, Notice)]
+    assert len(items) >= 4
+    assert {notice.kind for notice in notices} == {"shutdown", "reply", "error"}
+    assert many.dropped == single.dropped
+    assert many.bad == single.bad
+    assert many.delays_ns == single.delays_ns
 
 
 def test_words_about_the_connection() -> None:
