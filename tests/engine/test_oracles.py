@@ -165,11 +165,12 @@ def check_statsmodels(y, x, window, every, lags=1, least_inside=0.9):
     for at in ends:
         if oracles.runs(x)[at] >= window or oracles.runs(y)[at] >= window:
             continue
-        for row, answer in zip(
-            (fixed[at], ols[at]), statsmodels_says(y, x, window, at, lags), strict=True
-        ):
+        ours = (fixed[at], ols[at])
+        for row, answer in zip(ours, statsmodels_says(y, x, window, at, lags), strict=True):
             asked += 1
-            if answer is not None:
+            # Exact fits and collinear regressors: −1e8 or a minimum-norm guess there, NaN here,
+            # as `test_recorded_trades` asserts against long double for every row.
+            if answer is not None and abs(answer[0]) < 1e4 and not np.isnan(row["adf_stat"]):
                 inside += 1
                 got.append([row["adf_stat"], row["p_value"]])
                 want.append(answer)
@@ -218,10 +219,10 @@ def check_recorded(rows, e, window, constant):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("window", [50, 300])
-def test_recorded_trades_by_statsmodels(last_prices, window):
+@pytest.mark.parametrize(("window", "inside"), [(10, 0.55), (50, 0.85), (300, 0.95)])
+def test_recorded_trades_by_statsmodels(last_prices, window, inside):
     y, x = (leg[5_000:15_000] for leg in last_prices)
-    check_statsmodels(y, x, window, 97, least_inside=0.8)
+    check_statsmodels(y, x, window, 53, least_inside=inside)
 
 
 @pytest.mark.data
@@ -232,6 +233,7 @@ def test_crude_oil(recorded, window):
     check_moments(y, x, window, beta=1.0)
     rows, e = check_ols(y, x, window)
     check_tests(rows, e, window, 1, constant=False)
+    check_statsmodels(y, x, window, 2, least_inside=0.99)
 
 
 @pytest.mark.data

@@ -29,11 +29,13 @@ def in_parts(engine, parts):
 
 
 @pytest.mark.parametrize("hedge", ["fixed", "ols", "kalman"])
-@pytest.mark.parametrize("timeframe", ["tick", "1s", "5s", "1m"])
+@pytest.mark.parametrize("timeframe", ["tick", "1s", "5s", "1m", "5m", "15m", "1h"])
 @pytest.mark.parametrize("lags", [0, 1])
 def test_live_equals_batch_to_the_last_bit(hedge, timeframe, lags):
     ticks = worlds.trades(31, 12_000)
     ticks["price"][5_000] = 1e9
+    if timeframe in ("5m", "15m", "1h"):
+        ticks["time_ns"] += (ticks["time_ns"] - ticks["time_ns"][0]) * 200
     given = {
         "hedge": hedge, "hedge_ratio": 25.0, "timeframe": timeframe, "adf_lags": lags,
         "window": 30, "correlation_of": "returns" if lags else "prices", "stop_z": 3.0,
@@ -41,7 +43,9 @@ def test_live_equals_batch_to_the_last_bit(hedge, timeframe, lags):
     batch = PairEngine(**given)
     rows = batch.update(ticks).copy()
     events = batch.events.copy()
-    assert len(rows) > {"tick": 11_000, "1s": 1_000, "5s": 300, "1m": 30}[timeframe]
+    assert len(rows) > {"tick": 11_000, "1s": 1_000, "5s": 300, "1m": 30, "1h": 50}.get(
+        timeframe, 200
+    )
     r = np.random.default_rng(1)
     cuts = np.unique(r.integers(0, len(ticks), 200))
     for parts in (
