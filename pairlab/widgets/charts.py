@@ -13,6 +13,7 @@ from pairlab.widgets.chart import MARKERS, Chart, legend, nice_ticks
 from pairlab.widgets.formats import (
     MISSING,
     date_label,
+    fitted,
     guess_decimals,
     number,
     safe,
@@ -98,7 +99,7 @@ class SpreadChart(_AutoChart):
         self.show_line(self._mean, x, lines[2])
         end = self.show_line(self._curve, *frame.thinned.extremes(spread))
         row = frame.latest
-        self.show_end(self._end, end, MISSING if row is None else number(row.spread))
+        self.show_end(self._end, end, MISSING if row is None else fitted(row.spread))
         seen = np.concatenate([spread, (centre - reach), (centre + reach)])
         seen = seen[np.isfinite(seen)]
         if len(seen):

@@ -21,6 +21,7 @@ __all__ = [
     "count",
     "date_label",
     "duration",
+    "fitted",
     "guess_decimals",
     "js_number",
     "number",
@@ -63,6 +64,17 @@ def signed(value: float, decimals: int = 2) -> str:
     """
     text = number(value, decimals)
     return text if text.startswith((_MINUS, MISSING)) else "+" + text
+
+
+def fitted(value: float, decimals: int = 2, width: int = 8) -> str:
+    """Return a number with as many decimals as `width` characters hold.
+
+    >>> fitted(41.75), fitted(-5234.9), fitted(1234567.25)
+    ('41.75', '−5,234.9', '1,234,567')
+    """
+    while decimals and len(number(value, decimals)) > width:
+        decimals -= 1
+    return number(value, decimals)
 
 
 def p_value(value: float) -> str:

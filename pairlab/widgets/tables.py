@@ -25,6 +25,7 @@ __all__ = ["AlertTable", "LatestTable", "RowTable"]
 
 _ALERTS_SHOWN: Final = 8
 _ROWS_SHOWN: Final = 5
+_SIDELESS: Final = (AlertKind.SUPPRESSED, AlertKind.DECOUPLED)  # their words are long enough
 
 
 def _cells(values: Iterable[str], tag: str = "td") -> str:
@@ -256,7 +257,7 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
         for alert in self._on_page:
             marker = _marker_of(alert)
             colour = marker.fill if marker.fill != "panel" else "text"
-            side = "" if alert.kind == AlertKind.SUPPRESSED else f" <i>{alert.side_name}</i>"
+            side = "" if alert.kind in _SIDELESS else f" <i>{alert.side_name}</i>"
             kind = f'{_glyph_of(alert)}<b style="color:{var(colour)}">{alert.kind.name}{side}</b>'
             mark = selected is not None and selected.number == alert.number
             line = _cells(

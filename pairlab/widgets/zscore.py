@@ -155,16 +155,16 @@ class ZScoreChart(Chart):
         self.show_ticks(self._exit_labels["narrow"], zero)
 
     def _paint_ribbon(self, frame: Frame, at: float) -> None:
-        position = frame.shown["position"]
-        bounds = np.flatnonzero(np.diff(position, prepend=0, append=0)).tolist()
-        times = (frame.shown["time_ns"] - frame.edge_ns) / 1e6
+        position = np.ascontiguousarray(frame.shown["position"])
+        bounds = np.flatnonzero(np.diff(position, prepend=0, append=0))
+        last_row = len(position) - 1
+        times = (frame.shown["time_ns"][np.minimum(bounds, last_row)] - frame.edge_ns) / 1e6
         x: dict[int, list[float]] = {1: [], -1: []}
-        for start, stop in pairwise(bounds):
-            side = int(position[start])
+        for k, (start, end) in enumerate(pairwise(times.tolist())):
+            side = int(position[bounds[k]])
             if side:
-                # A segment and a point without a value, which breaks the line.
-                last = times[min(stop, len(times) - 1)]
-                x[side] += [times[start], last, last]
+                # A segment, and a point without a value, which breaks the line.
+                x[side] += [start, end, end]
         for side, mark in self._ribbons.items():
             xs = np.array(x[side], dtype=np.float32)
             ys = np.full(len(xs), at)
