@@ -18,9 +18,10 @@ from pairlab.feeds.klines import Closes, fetch_closes
 from pairlab.feeds.limits import Limits, RateBudget, Retry, Timeouts
 from pairlab.feeds.link import Link
 from pairlab.feeds.repair import Repairer
-from pairlab.feeds.rest import ClockOffset, RestClient
+from pairlab.feeds.rest import RestClient
 from pairlab.feeds.sequence import Sequencer
 from pairlab.feeds.supervise import Supervisor
+from pairlab.feeds.survey import Survey
 from pairlab.feeds.watch import Watch
 from pairlab.feeds.wire import STREAMS, Notice, WireDecoder
 from pairlab.ticks import NS_PER_S, Pair
@@ -43,7 +44,6 @@ ROUTES: Final = MappingProxyType({"aggTrade": "market", "trade": "public", "book
 _OTHER_ROUTE: Final = MappingProxyType({"market": "public", "public": "market"})
 _NS_PER_MS: Final = 1e6
 _SETTLE_S: Final = 0.05
-_QUIET_MARGIN_MS: Final = 1000.0
 
 
 class BinanceFeed:
@@ -118,8 +118,6 @@ class BinanceFeed:
         self._align_ns = int(align_s * NS_PER_S)
         self._route = {**ROUTES, **(routes or {})}[stream] if stream in ROUTES else ""
         self._attempts = RateBudget(self._limits.attempts_per_5_min, 300.0)
-        self._decimals: tuple[int, int] | None = None
-        self._offset: ClockOffset | None = None
         self._running = False
         self._starting = "not started"
         self._reset()
@@ -140,7 +138,7 @@ class BinanceFeed:
         self._watch: Watch | None = None
         self._supervisor: Supervisor | None = None
         self._links: list[Link] = []  # the first counts, a second is to replace it
-        self._refresh = asyncio.Event()
+        self._survey: Survey | None = None
         self._final: tuple[FeedState, str] | None = None
         self._lags = (-1.0, float("nan"), float("nan"))
 
@@ -148,7 +146,7 @@ class BinanceFeed:
 
     def price_decimals(self) -> tuple[int, int] | None:
         """Return the decimals of (y, x) at the symbols' tick sizes, None while unknown."""
-        return self._decimals
+        return self._survey.decimals if self._survey else None
 
     async def closes(self, timeframe: str, count: int) -> Closes:
         """Return the last closed bars of both legs; see `pairlab.feeds.klines.fetch_closes`."""
@@ -165,7 +163,8 @@ class BinanceFeed:
             dropped["too long"] += supervisor.oversize
         if self._outbox is not None and self._outbox.refused:
             dropped["not processed"] += self._outbox.refused
-        offset_ns = self._offset.offset_ns if self._offset else 0
+        clock = self._survey.clock if self._survey else None
+        offset_ns = clock.offset_ns if clock else 0
         lag_ms, p50, p99 = self._lag(offset_ns)
         return FeedHealth(
             state=state,
@@ -179,7 +178,7 @@ class BinanceFeed:
             bad_frames=tuple(decoder.bad),
             lag_p50_ms=p50,
             lag_p99_ms=p99,
-            clock_offset_ms=offset_ns / _NS_PER_MS if self._offset else float("nan"),
+            clock_offset_ms=offset_ns / _NS_PER_MS if clock else float("nan"),
             loop_lag_ms=self._watch.gauge.lag_s() * 1e3 if self._watch else 0.0,
             held=sequencer.held,
             repaired=sequencer.repaired,
@@ -257,7 +256,9 @@ class BinanceFeed:
 
     async def _run(self, journal: Journal, outbox: Outbox) -> None:
         async with RestClient(self.rest_url, timeout_s=self._timeouts.rest_s) as rest:
-            surveyed = await self._survey(rest, journal)
+            survey = Survey(self.pair, rest, journal, self._timeouts, self._retry)
+            self._survey = survey
+            await survey.look()
             self._repairer = Repairer(
                 self.pair,
                 self._sequencer,
@@ -272,7 +273,7 @@ class BinanceFeed:
             )
             try:
                 async with asyncio.TaskGroup() as group:
-                    self._supervisor = self._make_supervisor(group, rest, journal, outbox)
+                    self._supervisor = self._make_supervisor(group, survey, journal, outbox)
                     self._watch = self._supervisor.watch = Watch(
                         self.pair,
                         self.stream,
@@ -282,7 +283,7 @@ class BinanceFeed:
                         self._supervisor.request,
                     )
                     helpers = (
-                        group.create_task(self._keep_surveying(rest, journal, surveyed)),
+                        group.create_task(survey.run()),
                         group.create_task(self._repairer.run(0)),
                         group.create_task(self._repairer.run(1)),
                         group.create_task(self._watch.run(self._sequencer, outbox, self._align_ns)),
@@ -295,7 +296,7 @@ class BinanceFeed:
                 raise _first_leaf(errors) from None
 
     def _make_supervisor(
-        self, group: asyncio.TaskGroup, rest: RestClient, journal: Journal, outbox: Outbox
+        self, group: asyncio.TaskGroup, survey: Survey, journal: Journal, outbox: Outbox
     ) -> Supervisor:
         def start(link: Link) -> None:
             reading = group.create_task(
@@ -308,10 +309,10 @@ class BinanceFeed:
                 )
             )
             reading.add_done_callback(lambda _: supervisor.wake())
-            self._refresh.set()
+            survey.again()
 
         async def is_quiet(link: Link, leg: int) -> bool:
-            return await self._is_quiet(rest, link, leg)
+            return self.stream != "bookTicker" and await survey.is_quiet(leg, link.opened_ns)
 
         supervisor = Supervisor(
             self._urls(),
@@ -341,53 +342,6 @@ class BinanceFeed:
             self._sequencer.reassure(leg)
         while self._sequencer.holes():  # noqa: ASYNC110 - once, at the end of a recording
             await asyncio.sleep(_SETTLE_S)
-
-    # -- symbols and clock ---------------------------------------------------------------------
-
-    async def _survey(self, rest: RestClient, journal: Journal) -> bool:
-        """Check the symbols and read the clock; return whether both could be done."""
-        try:
-            if self._decimals is None:
-                info = await rest.exchange_info()
-                info.check(self.pair)
-                y, x = (info.decimals(symbol) for symbol in self.pair)
-                self._decimals = None if y is None or x is None else (y, x)
-            self._offset = await rest.clock_offset()
-        except FeedError as error:
-            if self._retry.is_final(error):
-                raise
-            journal.say("warning", f"{error} The stream goes on without.", kind="survey")
-            return False
-        return True
-
-    async def _keep_surveying(self, rest: RestClient, journal: Journal, surveyed: bool) -> None:
-        delays = self._retry.delays()
-        while True:
-            if surveyed:
-                delays = self._retry.delays()
-                wait_s = self._timeouts.clock_refresh_s
-            else:
-                wait_s = next(delays, self._timeouts.clock_refresh_s)
-            try:
-                async with asyncio.timeout(wait_s):
-                    # A new connection: laptops sleep, and clocks are set right meanwhile.
-                    await self._refresh.wait()
-            except TimeoutError:
-                pass
-            self._refresh.clear()
-            surveyed = await self._survey(rest, journal)
-
-    async def _is_quiet(self, rest: RestClient, link: Link, leg: int) -> bool:
-        """Ask REST whether a leg has not traded since a connection was opened."""
-        if self.stream == "bookTicker" or self._offset is None:
-            return False
-        try:
-            newest = await rest.agg_trades(self.pair[leg], limit=1)
-        except FeedError:
-            return False  # the other route will tell
-        opened_ms = (link.opened_ns - self._offset.offset_ns) / _NS_PER_MS
-        since_ms = newest[-1].T - opened_ms if newest else 0.0
-        return since_ms < _QUIET_MARGIN_MS
 
     # -- called from below ---------------------------------------------------------------------
 

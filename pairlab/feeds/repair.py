@@ -10,7 +10,8 @@ from pairlab.errors import FeedError
 from pairlab.feeds.delivery import Journal, Outbox
 from pairlab.feeds.limits import Timeouts
 from pairlab.feeds.rest import PAGE_TRADES, RestClient, RestTrade
-from pairlab.feeds.sequence import Hole, Sequencer
+from pairlab.feeds.sequence import Sequencer
+from pairlab.feeds.series import Hole
 from pairlab.feeds.wire import TickTuple
 from pairlab.ticks import Pair
 

@@ -8,11 +8,11 @@ filled or given up; what was held back comes out by (time, y before x, id).
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
+from pairlab.feeds.series import Hole, Series
 from pairlab.feeds.wire import Skip, TickTuple
 
 __all__ = ["Hole", "Sequencer"]
@@ -20,45 +20,6 @@ __all__ = ["Hole", "Sequencer"]
 _Key = tuple[int, int, int]
 _NEVER: Final[_Key] = (2**63, 2, 0)  # after every tick
 _STRAYS: Final = 3  # ids in a row, far from those expected, that prove a new series
-
-
-@dataclass(slots=True)
-class Hole:
-    """Ids of one leg that were passed over.
-
-    Attributes
-    ----------
-    leg : int
-        0 = y, 1 = x.
-    first, last : int
-        The ids, both included.
-    since_s : float
-        When it was noticed, monotonic seconds.
-    span_last : int
-        The last id missing of the whole leg, as far as known.
-    """
-
-    leg: int
-    first: int
-    last: int
-    since_s: float
-    span_last: int = -1
-
-
-class _Leg:
-    """One series of ids."""
-
-    __slots__ = ("beyond", "gap_ids", "high", "holes", "owed", "ready", "strays", "unsure")
-
-    def __init__(self) -> None:
-        self.high = -1  # the largest id seen
-        self.holes: deque[Hole] = deque()
-        self.beyond: dict[int, TickTuple | Skip] = {}  # ids after the first hole
-        self.ready: deque[TickTuple] = deque()  # in order, waiting for the other leg
-        self.strays: list[TickTuple] = []
-        self.unsure = False  # after an interruption, until the next id is seen
-        self.owed = 0  # missing trades to be marked before this leg's next tick
-        self.gap_ids: dict[int, int] = {}  # id of a tick that waits -> trades missing before it
 
 
 class Sequencer:
@@ -119,14 +80,13 @@ class Sequencer:
         self.gaps = 0
         self.missing = 0
         self.repaired = 0
-        self.lost: deque[Hole] = deque(maxlen=64)  # given up since the last `take_lost`
         self._repairable = repairable
         self._align_ns = align_ns
         self._max_held = max_held_ticks
         self._max_gap = max_gap_trades
         self._on_hole = on_hole
         self._clock = clock
-        self._legs = (_Leg(), _Leg())
+        self._legs = (Series(), Series())
         self._next = [-1, -1]  # the id expected; -1 before the first
         self._time = [0, 0]  # of the last id in order
         self._marks: list[tuple[int, int]] = []  # (index into out, trades missing before it)
@@ -267,12 +227,6 @@ class Sequencer:
         parts.append((missing, out[start:]))
         return parts
 
-    def take_lost(self) -> list[Hole]:
-        """Return the holes given up since the last call (the last 64), and forget them."""
-        lost = list(self.lost)
-        self.lost.clear()
-        return lost
-
     def _accept_newer(self, items: Iterable[TickTuple | Skip]) -> None:
         for item in items:
             leg = item[3]
@@ -315,7 +269,7 @@ class Sequencer:
             self._overflow(state, leg, id_)
         self._release()
 
-    def _overflow(self, state: _Leg, leg: int, id_: int) -> None:
+    def _overflow(self, state: Series, leg: int, id_: int) -> None:
         self.dropped["overflow"] += 1
         if id_ <= state.high:
             return  # inside a hole that is still open
@@ -346,7 +300,7 @@ class Sequencer:
         self._advance(leg)
         strays, state.strays = state.strays, []
         first = strays[0][2]
-        self._lose(Hole(leg, self._next[leg], first - 1, self._clock()), first - self._next[leg])
+        self._lose(leg, first - self._next[leg])
         self._next[leg] = first
         state.high = strays[-1][2]
         state.unsure = False
@@ -354,7 +308,7 @@ class Sequencer:
             self._place(stray, leg)
         self._release()
 
-    def _forget_strays(self, state: _Leg) -> None:
+    def _forget_strays(self, state: Series) -> None:
         if state.strays:
             self.dropped["stray id"] += len(state.strays)
             state.strays.clear()
@@ -395,16 +349,15 @@ class Sequencer:
             else:
                 self._place(item, leg)
         if missing:
-            self._lose(Hole(leg, first, hole.last, hole.since_s), missing, owe=False)
+            self._lose(leg, missing, owe=False)
         return missing
 
-    def _lose(self, hole: Hole, missing: int, *, owe: bool = True) -> None:
+    def _lose(self, leg: int, missing: int, *, owe: bool = True) -> None:
         self.gaps += 1
         self.missing += max(0, missing)
-        self.lost.append(hole)
         if owe:
             # A series that starts anew at a lower id lost an unknown number: at least say so.
-            self._legs[hole.leg].owed += max(1, missing)
+            self._legs[leg].owed += max(1, missing)
         self._slow = True
 
     def _barrier(self, leg: int) -> _Key:
