@@ -66,6 +66,7 @@ class Dashboard(Part, VBox):  # type: ignore[misc]
         self.join(lab)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        self.screen.start()  # it rests after a stop; shown again, the lab may run again
         return VBox._repr_mimebundle_(self, **kwargs)
 
     def paint(self, frame: Frame) -> None:

@@ -68,6 +68,7 @@ class Part:
         """Show the part by itself in a cell: with the style that the dashboard else brings."""
         if self._alone is None:
             self._alone = VBox([style_widget(), self]).add_class("pairlab")
+        self.screen.start()
         return self._alone._repr_mimebundle_(**kwargs)
 
     def join(self, lab: PairLab, frames_per_s: float | None = None) -> None:

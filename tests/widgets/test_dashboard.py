@@ -69,6 +69,18 @@ async def test_stop_paints_the_end_and_rests(running_lab: MakeLab) -> None:
         assert curve.y[-1] == lab.rows.view(1)["zscore"][0]
 
 
+async def test_shown_again_after_a_restart_it_goes_on(running_lab: MakeLab) -> None:
+    async with running_lab() as lab:
+        dashboard = lab.dashboard()
+        await lab.stop()
+        lab.start()
+        lab._repr_mimebundle_()
+        assert dashboard.screen._timer is not None
+        await lab.wait_async(lab.health().rows + 20, 30)
+        badge = dashboard.parts["strip"]._cells["feed"]
+        await settled(lambda: "STOPPED" not in badge.value, lab)
+
+
 async def test_close_leaves_no_widget_and_no_timer(running_lab: MakeLab, wire: Wire) -> None:
     async with running_lab() as lab:
         dashboard = lab.dashboard()
