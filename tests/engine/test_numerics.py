@@ -32,13 +32,13 @@ def fresh(y, x, window, hedge):
 @pytest.mark.parametrize("window", [50, 300])
 def test_every_row_after_a_bad_tick_is_as_if_it_had_never_been(hedge, window):
     y, x = worlds.cointegrated(11, 4000)
-    for at, leg, price in ((1000, y, 1e9), (1400, x, 1e9), (1800, y, 1e-6), (2300, y, 1e6)):
+    for at, leg, price in ((1013, y, 1e9), (1427, x, 1e9), (1811, y, 1e-6), (2338, y, 1e6)):
         leg[at] = price
     rows = oracles.observe(
         PairEngine(timeframe="1s", window=window, hedge=hedge, hedge_ratio=25.0), y, x
     )
     inside = np.zeros(len(y), bool)
-    for at in (1000, 1400, 1800, 2300):
+    for at in (1013, 1427, 1811, 2338):
         inside[at : at + window] = True
     clean = np.flatnonzero(~inside)[window - 1 :]
     for name, value in fresh(y, x, window, hedge).items():
@@ -55,15 +55,17 @@ def test_twenty_million_ticks(hedge):
     for _ in range(chunks - 1):
         engine.update(ticks)
         ticks["time_ns"] += 10**15
-    y[chunk // 2 - 60_000] = 1e9
+    y[chunk // 2 - 60_013] = 1e9
     rows = engine.update(oracles.ticks_of(y, x))
     assert len(rows) == chunk
-    # two rows per pair of prices; the last 110,000 rows begin when the bad tick has left
-    assert rows["y"].argmax() < len(rows) - 119_000
-    rows = rows[-119_000:]
+    bad = np.flatnonzero(rows["y"] == 1e9)
+    assert len(bad) == 2  # its own row, and that of the x tick after it
+    rows = rows[bad[-1] + 1 :]
+    assert len(rows) > 100_000
     y, x = rows["y"], rows["x"]
+    full = slice(window - 1, None)  # from the row on which the bad tick has left the window
     for name, value in fresh(y, x, window, hedge).items():
-        oracles.assert_close(name, rows[name][window:], value[window:], 1e-9)
+        oracles.assert_close(name, rows[name][full], value[full], 1e-9)
 
 
 @pytest.mark.parametrize("hedge", ["fixed", "ols", "kalman"])
