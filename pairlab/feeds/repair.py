@@ -79,7 +79,7 @@ class Repairer:
 
     async def run(self, leg: int) -> None:
         """Fill the holes of one leg, one after the other, until cancelled."""
-        tries, tried_hole = 0, -1
+        tries, tried = 0, -1  # of the first id missing: progress starts the count anew
         while True:
             holes = self._sequencer.holes()
             if self._sequencer.full and holes and holes[0].leg != leg:
@@ -97,8 +97,8 @@ class Repairer:
                 if silent is not None:
                     await self._confirm(leg, silent[1])
                 continue
-            if hole.last != tried_hole:
-                tried_hole, tries = hole.last, 0
+            if hole.first != tried:
+                tried, tries = hole.first, 0
             pause_s = await self._work_on(hole, tries)
             tries += pause_s >= 0
             self._outbox.flush()
@@ -137,8 +137,10 @@ class Repairer:
         rest = next((h for h in self._sequencer.holes() if h.leg == hole.leg), None)
         if rest is None or rest.first > hole.last:
             return 0.0
-        full = len(page) >= limit and rest.first > hole.first
-        return 0.0 if full else self._pause_s(tries)
+        if rest.first > hole.first:
+            # Some of it: at once for the next full page, else as after a first try.
+            return 0.0 if len(page) >= limit else self._pause_s(0)
+        return self._pause_s(tries)
 
     async def _confirm(self, leg: int, next_id: int) -> None:
         """Ask REST whether a leg that is silent since a reconnect has traded meanwhile."""

@@ -90,3 +90,24 @@ async def test_quotes_arrive_as_mid_prices_through_a_storm() -> None:
     health = feed.health()
     assert health.dropped["duplicate"] > 0
     assert (health.gaps, health.missing, health.held) == (0, 0, 0)
+
+
+async def test_a_connection_is_replaced_before_the_exchange_ends_it() -> None:
+    market = SyntheticMarket(seed=6, rate_per_s=2_000, begins="subscribed", history_s=0)
+    async with LocalExchange(market, lifetime_s=2.0) as exchange:
+        feed = BinanceFeed(
+            PAIR, url=exchange.url, timeouts=quick(rotate_after_s=0.8, repair_grace_s=1.0)
+        )
+        async with running(feed) as catcher:
+            await catcher.until(lambda: feed.health().reconnects >= 3)
+            before = exchange.stats().requests
+            await catcher.until(lambda: feed.health().reconnects >= 5)
+            assert feed.health().state == "live"
+    for leg in (0, 1):
+        ids = catcher.ids(leg)
+        assert ids == [*range(ids[0], ids[-1] + 1)]
+    health = feed.health()
+    assert (health.repaired, health.gaps) == (0, 0)
+    assert health.dropped["duplicate"] > 0
+    assert not any("closed" in entry.message for entry in catcher.log)
+    assert exchange.stats().requests - before <= 12  # the clock, three times a connection
