@@ -88,6 +88,7 @@ class Supervisor:
         self._concern: Concern | None = None
         self._not_before_s = 0.0
         self._firewalled = 0
+        self._silences = 0
 
     def wake(self) -> None:
         """Look at the connections: one has ended."""
@@ -164,13 +165,14 @@ class Supervisor:
 
     def _take_refusal(self, error: FeedError) -> None:
         """Raise what is final, and remember how long to stay away."""
-        if self._retry.is_final(error):
+        self._remember(error)
+        if self._retry.is_final(error) or self._firewalled >= self._limits.firewall_attempts:
             raise error
+
+    def _remember(self, error: FeedError) -> None:
         now = time.monotonic()
         if isinstance(error, FirewallError):
             self._firewalled += 1
-            if self._firewalled >= self._limits.firewall_attempts:
-                raise error
             self._not_before_s = now + self._timeouts.firewall_s
         elif isinstance(error, RateLimitedError):
             self._not_before_s = now + error.retry_after_s
@@ -198,14 +200,17 @@ class Supervisor:
                 return link
             if self.watch is not None:
                 self.watch.confirm(concern)
-            which = (self._which + 1) % len(self._urls)
+            # The other route first; if that is silent too, this one may only need a new connection.
+            self._silences += 1
+            which = (self._which + self._silences) % len(self._urls)
         self._journal.say("info", f"{concern.why}: opening another connection", kind="replace")
         try:
             if self._not_before_s > time.monotonic() or self._attempts.wait_s(1) > 0:
                 raise FeedError("another connection has to wait: too many were tried")
             fresh = await self._open(which)
         except FeedError as error:
-            self._take_refusal(error)
+            # Even a final word ends nothing while the old connection delivers.
+            self._remember(error)
             self._journal.say("warning", str(error), kind="open")
             self._note(concern, replaced=False)
             return link
@@ -217,7 +222,7 @@ class Supervisor:
         if not old.ended:
             await old.close("replaced")
         if took_over:
-            self._which = which
+            self._which, self._silences = which, 0
             self.was_live = self.was_live or link.live
         return new
 
@@ -235,8 +240,8 @@ class Supervisor:
                 # A quiet market shows nothing on any connection: a planned change goes ahead.
                 return planned or delivers
             if link.ended:
-                if link.orderly:
-                    return False
+                if link.orderly or fresh.route != link.route:
+                    return False  # a route that has shown nothing is no place to stay
                 self._interrupted()
                 return True
             await asyncio.sleep(_LOOK_S)

@@ -272,6 +272,19 @@ async def test_a_connection_near_its_age_limit_is_replaced() -> None:
     assert not any(e.level == "warning" for e in catcher.log)
 
 
+@pytest.mark.parametrize("status", [451, 403, 429, 503])
+async def test_a_refused_replacement_leaves_the_old_connection_alone(status: int) -> None:
+    async with playing(nothing) as script, Market(script).trading():
+        script.handshake = lambda attempt: (status, {"Retry-After": "60"}) if attempt > 1 else None
+        feed = local(script, timeouts=quick(rotate_after_s=0.3))
+        async with running(feed) as catcher:
+            await catcher.until(lambda: any(f"HTTP {status}" in e.message for e in catcher.log))
+            before = catcher.count
+            await catcher.until(lambda: catcher.count > before + 100)
+            assert feed.health().state == "live"
+    assert catcher.ids(0) == [*range(catcher.ids(0)[0], catcher.ids(0)[-1] + 1)]
+
+
 @pytest.mark.parametrize("stalled_legs", [(0, 1), (1,)])
 async def test_a_stream_that_stalls_on_a_living_connection_is_replaced(
     stalled_legs: tuple[int, ...],
@@ -328,6 +341,46 @@ async def test_a_route_that_is_acknowledged_but_silent_is_changed() -> None:
             assert feed.health().state == "live"
     assert [path.split("/")[1] for path in script.paths] == ["market", "public"]
     assert any("subscribed but silent" in e.message for e in catcher.log)
+
+
+async def test_a_silent_connection_is_opened_anew_where_the_other_route_is_silent_too() -> None:
+    async def one_mute(ws: ServerConnection) -> None:
+        if len(script.paths) == 3:
+            await send(ws, 0, 1)
+            await send(ws, 1, 1)
+        await ws.wait_closed()
+
+    async with playing(one_mute) as script:
+        for symbol in script.trades:
+            script.trades[symbol] = [row(1, ms=10**9)]
+        feed = local(script, timeouts=quick(first_data_s=0.6))
+        async with running(feed) as catcher:
+            await catcher.until(lambda: catcher.count == 2)
+    assert [path.split("/")[1] for path in script.paths] == ["market", "public", "market"]
+
+
+async def test_an_unproven_route_is_left_when_the_old_connection_ends() -> None:
+    second = asyncio.Event()
+
+    async def one_mute(ws: ServerConnection) -> None:
+        number = len(script.paths)
+        if number == 2:
+            second.set()
+        elif number == 1:
+            await second.wait()
+            ws.transport.abort()
+        else:
+            await send(ws, 0, 1)
+            await send(ws, 1, 1)
+        await ws.wait_closed()
+
+    async with playing(one_mute) as script:
+        for symbol in script.trades:
+            script.trades[symbol] = [row(1, ms=10**9)]
+        feed = local(script, timeouts=quick(first_data_s=0.6))
+        async with running(feed) as catcher:
+            await catcher.until(lambda: catcher.count == 2)
+    assert [path.split("/")[1] for path in script.paths] == ["market", "public", "market"]
 
 
 async def test_silent_on_both_routes_is_an_alarm_and_no_storm() -> None:
