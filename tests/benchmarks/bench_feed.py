@@ -19,7 +19,7 @@ from pairlab.ticks import LogEntry, Pair, Records
 from tests.benchmarks.harness import Result, Wanted, benchmark, compare
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
-FRAMES = 100_000
+FRAMES = 200_000
 
 
 class AggTrade(msgspec.Struct, gc=False):
