@@ -29,6 +29,9 @@ _PULSE_S: Final = 0.25
 class View(Protocol):
     """Something on the screen that shows a lab."""
 
+    def start(self) -> None:
+        """Paint from now on: the lab runs, maybe again."""
+
     def finish(self) -> None:
         """Paint once more and rest: the lab has stopped."""
 
@@ -112,6 +115,8 @@ class LabLife:
         self._started_s = time.monotonic()
         self._rates.clear()
         self._rates.append((self._started_s, self._pipeline.ticks.total))
+        for view in self._views:
+            view.start()
         name = f"pairlab {self.pair.y}/{self.pair.x}"
         self._main = self.loop.create_task(self._run(None if before is self else before), name=name)
         return self

@@ -12,6 +12,11 @@ import pytest_asyncio
 from blockbuster import BlockBuster, blockbuster_ctx
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run browser tests last: Playwright's own loop runs from the first of them to the end."""
+    items.sort(key=lambda item: item.path.parent.name == "browser")
+
+
 @pytest.fixture(scope="session")
 def recorded() -> Path:
     """The folder of real recordings; skips where there is none."""

@@ -269,7 +269,8 @@ class PairEngine(Memory):
     def provisional(self) -> Records | None:
         """Return the row that the forming bar would make if it closed now, in an array of one.
 
-        Nothing changes by it. It is None at the tick timeframe, where every row is final, and
+        Its time is the close to come, its ages count to the newest tick. Nothing changes by it.
+        It is None at the tick timeframe, where every row is final, and
         until both legs have traded.
         """
         state = self._state
@@ -281,13 +282,17 @@ class PairEngine(Memory):
         events = self.events
         self._setup["muted"] = 1
         try:
-            return self._observe_all(
+            row = self._observe_all(
                 saved["bar_end_ns"],
                 saved["y_price"],
                 saved["x_price"],
                 saved["y_time_ns"],
                 saved["x_time_ns"],
             )
+            to_come_s = np.minimum(row["y_age_s"], row["x_age_s"])
+            row["y_age_s"] -= to_come_s
+            row["x_age_s"] -= to_come_s
+            return row
         finally:
             state[:] = saved
             self._ring[slot] = replaced

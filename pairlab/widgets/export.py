@@ -117,6 +117,9 @@ class ExportButton(HBox):  # type: ignore[misc]
             self._forget = None
         self._output.outputs = ()
 
+    def start(self) -> None:
+        """Do nothing: a click is what starts the work."""
+
     def finish(self) -> Any:
         """End what runs in the background."""
         if self._work is not None:

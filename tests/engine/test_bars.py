@@ -128,6 +128,8 @@ def test_the_forming_bar_is_provisional_and_changes_nothing():
             assert plain.events.tobytes() == asked.events.tobytes()
             events = asked.events
             forming = asked.provisional()
+            if forming is not None:
+                assert min(forming["y_age_s"][0], forming["x_age_s"][0]) == 0.0
             assert asked.events is events
             if last is not None and len(got) == 1 and part["time_ns"][0] >= last["time_ns"][0]:
                 # the first tick of the part closed the bar: it is the row that was provisional
