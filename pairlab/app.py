@@ -20,6 +20,10 @@ _VARIABLE: Final = "PAIRLAB_APP"
 _LONGEST_VALUE: Final = 40
 """Characters of a query value that are looked at; nothing real is longer."""
 
+_MOST_FIELDS: Final = 50
+_ASKABLE: Final = frozenset(SETTINGS) - {"history_rows", "ticks_held"}
+"""What a page's address may set: nothing that costs memory."""
+
 
 @dataclass(frozen=True)
 class AppOptions:
@@ -75,27 +79,29 @@ def lab_for_page(environ: Mapping[str, str] = os.environ) -> PairLab:
     and the lab runs without it.
     """
     options = AppOptions.from_environment(environ)
-    query = dict(parse_qsl(environ.get("QUERY_STRING", ""), max_num_fields=50)[:50])
-    pair, settings, refused = (options.y, options.x), dict(options.settings), []
-    if "y" in query or "x" in query:
-        pair = (
-            query.pop("y", options.y)[:_LONGEST_VALUE],
-            query.pop("x", options.x)[:_LONGEST_VALUE],
-        )
-    for name, text in query.items():
-        if name in SETTINGS and name not in ("history_rows", "ticks_held"):
-            settings[name] = _parsed(text[:_LONGEST_VALUE])
+    try:
+        query = dict(parse_qsl(environ.get("QUERY_STRING", ""), max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        query = {}
+    query = {name: text[:_LONGEST_VALUE] for name, text in query.items()}
+    pair = (query.pop("y", options.y), query.pop("x", options.x))
+    asked = {name: _parsed(text) for name, text in query.items() if name in _ASKABLE}
+    refused: list[str] = []
     while True:
         try:
-            lab = PairLab(*pair, feed=options.source(), stream=options.stream, **settings)
+            lab = PairLab(
+                *pair, feed=options.source(), stream=options.stream, **{**options.settings, **asked}
+            )
             break
         except PairlabError as error:
             refused.append(str(error))
             blamed = getattr(error, "name", None)
-            if blamed in settings:
-                del settings[blamed]
-            elif pair != ("BTCUSDT", "ETHUSDT") and blamed == "hedge_ratio":
-                settings["hedge"] = "ols"  # no ratio was given for this pair: estimate one
+            if blamed in asked:
+                del asked[blamed]
+            elif blamed == "hedge_ratio" and asked.get("hedge") != "ols":
+                asked["hedge"] = "ols"  # no ratio was given for these prices: estimate one
+            elif asked:
+                asked.clear()
             elif pair != (options.y, options.x):
                 pair = (options.y, options.x)
             else:

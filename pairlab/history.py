@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -119,7 +119,8 @@ def ticks_frame(ticks: Records, pair: Pair) -> pd.DataFrame:
         Columns symbol, id, price, quantity, buyer_is_maker, received; index ``time``, the
         exchange's trade time, UTC.
     """
-    legs: NDArray[np.int8] = ticks["leg"]
+    # A tick of no leg is held as it came; the engine counts and drops it.
+    legs: NDArray[np.int8] = np.where((ticks["leg"] >> 1) == 0, ticks["leg"], -1)
     received = pd.DatetimeIndex(ticks["received_ns"].view("M8[ns]")).tz_localize("UTC")
     return pd.DataFrame(
         {
@@ -146,9 +147,15 @@ def csv_pieces(rows: Records) -> Iterator[str]:
 
     Numbers are written so that they read back to the same bits.
     """
+    # Exchange times are whole milliseconds; another feed's may be finer.
+    unit: Literal["ns", "ms"] = "ns" if (rows["time_ns"] % 1_000_000).any() else "ms"
     for at in range(0, max(len(rows), 1), _CSV_ROWS):
-        frame = rows_frame(rows[at : at + _CSV_ROWS])
-        yield frame.to_csv(header=at == 0, date_format="%Y-%m-%dT%H:%M:%S.%fZ", lineterminator="\n")
+        part = rows[at : at + _CSV_ROWS]
+        frame = rows_frame(part)
+        times: NDArray[np.datetime64] = part["time_ns"].view("M8[ns]")
+        texts = np.datetime_as_string(times, unit=unit, timezone="UTC")
+        frame.index = pd.Index(texts, name="time")
+        yield frame.to_csv(header=at == 0, lineterminator="\n")
 
 
 def _utc(time_ns: NDArray[np.int64]) -> pd.DatetimeIndex:

@@ -74,7 +74,7 @@ class PairLab(LabLife):
     @property
     def stream(self) -> str:
         """The stream in use."""
-        return getattr(self._feed, "stream", None) or self._asked_stream or "aggTrade"
+        return self._stream
 
     def latest(self) -> Snapshot | None:
         """Return the newest row (at bar timeframes: the forming bar, provisional), or None."""
@@ -188,13 +188,9 @@ class PairLab(LabLife):
         """Return the dashboard; every call gives the same one, so every view shares its cost."""
         from pairlab.widgets.dashboard import Dashboard
 
-        if self._dashboard is None:
+        if self._dashboard is None or self._dashboard.comm is None:  # none yet, or closed
             self._dashboard = Dashboard(self)
         return self._dashboard
-
-    def _close_views(self) -> None:
-        self._dashboard = None
-        super()._close_views()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Show the dashboard where a notebook displays the lab."""

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ClassVar, Final, Protocol, Self
+from weakref import WeakValueDictionary
 
 from pairlab.engine import compile_kernel
 from pairlab.errors import FeedError, PairlabError, SettingError, WaitTimeoutError
@@ -17,7 +18,7 @@ from pairlab.feeds.binance import BinanceFeed
 from pairlab.feeds.klines import KLINE_TIMEFRAMES
 from pairlab.pipeline import Pipeline
 from pairlab.settings import SETTINGS, Settings, unknown_setting
-from pairlab.sources import Source, open_feed, source_key, source_name
+from pairlab.sources import DEFAULT_STREAM, Source, open_feed, source_key, source_name
 from pairlab.ticks import LogEntry, LogLevel, Pair
 
 __all__ = ["LabLife", "View"]
@@ -45,7 +46,8 @@ class LabLife:
     See `pairlab.lab.PairLab`, which is this with everything that a user asks of it.
     """
 
-    _running: ClassVar[dict[tuple[str, ...], LabLife]] = {}
+    _labs: ClassVar[WeakValueDictionary[tuple[str, ...], LabLife]] = WeakValueDictionary()
+    _closing: ClassVar[dict[tuple[str, ...], set[asyncio.Task[None]]]] = {}
 
     def __init__(
         self,
@@ -69,7 +71,8 @@ class LabLife:
             self.settings.need_own_ratio()
         self._source: Final = feed
         self._asked_stream: Final = stream
-        self._key: Final = (y, x, stream or "", source_key(feed))
+        self._stream = stream or DEFAULT_STREAM
+        self._key: Final = (y, x, self._stream, source_key(feed))
         self._name, self._real_money = source_name(feed)
         self._feed: Feed | None = None
         self._decimals: tuple[int, int] | None = None
@@ -80,8 +83,10 @@ class LabLife:
         self._loop_lag_s = 0.0
         self.loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
-        self._side_tasks: set[asyncio.Task[Any]] = set()
-        self._rebuild_pending = False
+        self._group: asyncio.TaskGroup | None = None  # while the feed runs
+        self._rebuilding: asyncio.Task[None] | None = None
+        self._before: set[asyncio.Task[None]] = set()  # what must end before a run begins
+        self._ending: set[asyncio.Task[None]] = set()
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._views: list[View] = []
         self._state: FeedHealth = FeedHealth("stopped", "not started")
@@ -100,7 +105,7 @@ class LabLife:
         PairlabError
             Outside a running event loop (a plain script: use ``async with PairLab(…)``).
         """
-        if self._main is not None and not self._main.done():
+        if self._runs():
             return self
         try:
             self.loop = asyncio.get_running_loop()
@@ -109,34 +114,56 @@ class LabLife:
                 "start() needs a running event loop: a notebook has one; in a script write "
                 "'async with PairLab(...) as lab:' inside asyncio.run(...)"
             ) from None
-        before = LabLife._running.get(self._key)
-        LabLife._running[self._key] = self
+        closing = LabLife._closing.setdefault(self._key, set())
+        before = LabLife._labs.get(self._key)
+        LabLife._labs[self._key] = self
+        if before is not None and before is not self:
+            # A task of its own: it must come to its end even if this lab is stopped at once.
+            task = self.loop.create_task(before._retire(), name="pairlab retire")
+            closing.add(task)
+            task.add_done_callback(closing.discard)
         self._state = FeedHealth("connecting", "starting")
         self._started_s = time.monotonic()
         self._rates.clear()
         self._rates.append((self._started_s, self._pipeline.ticks.total))
-        for view in self._views:
-            view.start()
         name = f"pairlab {self.pair.y}/{self.pair.x}"
-        self._main = self.loop.create_task(self._run(None if before is self else before), name=name)
+        self._before = {*closing, *self._ending}
+        self._main = self.loop.create_task(self._run(self._before), name=name)
         return self
+
+    def _runs(self) -> bool:
+        main = self._main
+        return main is not None and not main.done() and not main.get_loop().is_closed()
 
     async def stop(self) -> None:
         """End the feed and every task; what was gathered stays. A second call does nothing."""
-        if LabLife._running.get(self._key) is self:
-            del LabLife._running[self._key]
-        main, self._main, self._rebuild_pending = self._main, None, False
-        tasks = [task for task in (main, *self._side_tasks) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if main is not None and self._state.state != "failed":
+        await self._stop_run()
+        if self._before:  # stopped so soon that the lab it replaces is still closing
+            await asyncio.wait(self._before)
+
+    async def _stop_run(self) -> None:
+        main, self._main = self._main, None
+        if main is not None and not main.get_loop().is_closed():
+            main.cancel()
+            task = asyncio.get_running_loop().create_task(self._end(main), name="pairlab stop")
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        if self._ending:
+            await asyncio.wait(set(self._ending))
+
+    async def _end(self, main: asyncio.Task[None]) -> None:
+        await asyncio.wait({main})
+        if self._main is None and self._state.state != "failed":  # not started again meanwhile
             self._settle("stopped", "stopped")
-        for _, waiter in self._waiters:
-            waiter.cancel()
-        self._waiters.clear()
         for view in self._views:
             view.finish()
+
+    async def _retire(self) -> None:
+        """Make room for another lab on the same pair, feed and stream."""
+        await self._stop_run()
+        views, self._views = self._views, []
+        for view in views:
+            view.close()
 
     async def __aenter__(self) -> Self:
         """Start, and stop at the end of the block."""
@@ -150,29 +177,63 @@ class LabLife:
     ) -> None:
         await self.stop()
 
-    async def _run(self, before: LabLife | None) -> None:
-        """Live from start to stop."""
+    async def _run(self, before: set[asyncio.Task[None]]) -> None:
+        """Live from start to stop, once what was here before has ended."""
         try:
-            if before is not None:
-                await before.stop()
-                before._close_views()
-            async with contextlib.AsyncExitStack() as stack:
-                self._spawn(self._pulse(), "pulse")
-                feed = await open_feed(self._source, self.pair, self._asked_stream, stack)
-                self._feed, self._name, self._real_money = feed, feed.name, feed.real_money
-                engaged = self._spawn(self._engage(feed), "engine")
-                if hasattr(feed, "on_gap"):
-                    feed.on_gap = self._on_gap
-                await feed.run(self._take, self._log)
-                await engaged
-            self._settle("stopped", feed.health().detail)
-            self.note("info", self._state.detail)
-        except PairlabError as error:
-            self._fail(str(error))
+            if before:
+                await asyncio.wait(before)
+            self._state = FeedHealth("connecting", "starting")
+            for view in self._views:
+                view.start()
+            await self._live()
+        except asyncio.CancelledError:
+            self._settle("stopped", "stopped")
+            raise
         except Exception as error:
             # The last line of defence: a background error belongs on the screen, never in a
             # task that nobody looks at.
-            self._fail(f"{type(error).__name__}: {error}. Stop and start the lab to try again.")
+            leaf = error
+            while isinstance(leaf, ExceptionGroup):
+                leaf = leaf.exceptions[0]
+            words = f"{type(leaf).__name__}: {leaf}. Stop and start the lab to try again."
+            self._settle("failed", str(leaf) if isinstance(leaf, PairlabError) else words)
+            self.note("error", self._state.detail)
+        finally:
+            self._rebuild_now()
+            for _, waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_exception(self._ended())
+            self._waiters.clear()
+
+    async def _live(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            feed = await open_feed(self._source, self.pair, self._asked_stream, stack)
+            self._feed, self._name, self._real_money = feed, feed.name, feed.real_money
+            self._stream = getattr(feed, "stream", self._stream)
+            if hasattr(feed, "on_gap"):
+                feed.on_gap = self._on_gap
+            if self._pipeline.engine is not None:
+                self._pipeline.mark_gap()  # a second start: what came in between was never seen
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                try:
+                    pulse = group.create_task(self._pulse(), name="pairlab pulse")
+                    klines = group.create_task(self._fetch_klines(feed), name="pairlab klines")
+                    engaged = group.create_task(self._engage(klines), name="pairlab engine")
+                    await feed.run(self._take, self._log)
+                    await engaged
+                    klines.cancel()
+                    pulse.cancel()
+                finally:
+                    self._group = None
+            self._settle("stopped", feed.health().detail)
+            self.note("info", self._state.detail)
+
+    def _ended(self) -> PairlabError:
+        """Return the error for somebody who waits for rows that cannot come."""
+        if self._state.state == "failed":
+            return FeedError(self._state.detail)
+        return PairlabError(f"no more rows will come: {self._state.detail}")
 
     def _settle(self, state: Any, detail: str) -> None:
         """Keep the feed's counters and replace its state."""
@@ -181,25 +242,6 @@ class LabLife:
         self._state = FeedHealth(**{**values, "state": state, "detail": detail})
         self._decimals = self.price_decimals()
         self._feed = None
-
-    def _fail(self, why: str) -> None:
-        self._settle("failed", why)
-        self.note("error", why)
-        for _, waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(FeedError(why))
-        self._waiters.clear()
-
-    def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work, name=f"pairlab {name}")
-        self._side_tasks.add(task)
-        task.add_done_callback(self._side_task_done)
-        return task
-
-    def _side_task_done(self, task: asyncio.Task[Any]) -> None:
-        self._side_tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.note("error", f"{task.get_name()}: {type(error).__name__}: {error}")
 
     async def _pulse(self) -> None:
         """Measure the loop's own lateness, and the rate of ticks."""
@@ -212,14 +254,11 @@ class LabLife:
 
     # -- ticks to rows --------------------------------------------------------------------------
 
-    async def _engage(self, feed: Feed) -> None:
+    async def _engage(self, klines: asyncio.Task[None]) -> None:
         """Compile off the loop; the pipeline then catches up with the ticks that came meanwhile."""
         if self._pipeline.engine is not None:
-            self._pipeline.mark_gap()  # a second start: what came in between was never seen
-            await self._rebuild()
             return
         loop = asyncio.get_running_loop()
-        klines = self._spawn(self._fetch_klines(feed), "klines")
 
         def progress(text: str) -> None:
             loop.call_soon_threadsafe(self.note, "info", text)
@@ -257,31 +296,29 @@ class LabLife:
         self._pipeline.mark_gap()
 
     def _rebuild_wanted(self) -> None:
-        if self._main is None or self._main.done() or self.loop is None:
-            # Nothing streams: nothing can be blocked, and no task would run.
-            self._pipeline.rebuild_finish(
-                *self._pipeline.rebuild_compute(self._pipeline.rebuild_start())
-            )
-        elif not self._rebuild_pending:
-            self._rebuild_pending = True
-            self.loop.call_soon(lambda: self._spawn(self._rebuild(), "rebuild"))
+        if self._group is None:
+            self._rebuild_now()  # nothing streams: nothing can be blocked
+        elif self._rebuilding is None or self._rebuilding.done():
+            self._rebuilding = self._group.create_task(self._rebuild(), name="pairlab rebuild")
+
+    def _rebuild_now(self) -> None:
+        pipeline = self._pipeline
+        if not pipeline.fits_settings():
+            pipeline.rebuild_finish(*pipeline.rebuild_compute(pipeline.rebuild_start()))
 
     async def _rebuild(self) -> None:
         """Compute the metrics anew, off the loop, until they fit the settings."""
         pipeline = self._pipeline
-        try:
-            while not pipeline.fits_settings():
-                work = pipeline.rebuild_start()
-                pipeline.rebuild_finish(*await asyncio.to_thread(pipeline.rebuild_compute, work))
-        finally:
-            self._rebuild_pending = False
+        while not pipeline.fits_settings():
+            work = pipeline.rebuild_start()
+            pipeline.rebuild_finish(*await asyncio.to_thread(pipeline.rebuild_compute, work))
 
     async def wait_async(self, rows: int = 1, timeout_s: float = 30.0) -> None:
         """Do as `wait`, for code that awaits."""
-        if self._state.state == "failed":
-            raise FeedError(self._state.detail)
-        if self._pipeline.made >= rows:
+        if self._pipeline.made >= rows and self._state.state != "failed":
             return
+        if not self._runs():
+            raise self._ended()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (rows, waiter)
         self._waiters.append(entry)
@@ -322,8 +359,3 @@ class LabLife:
     def price_decimals(self) -> tuple[int, int] | None:
         """Return the decimals of both symbols' tick sizes, None while unknown."""
         return self._feed.price_decimals() if self._feed is not None else self._decimals
-
-    def _close_views(self) -> None:
-        views, self._views = self._views, []
-        for view in views:
-            view.close()

@@ -58,7 +58,8 @@ class Pipeline:
         self.engine: PairEngine | None = None
         self.klines: dict[str, Closes] = {}  # by timeframe, fetched at start
         self._rebuild_wanted = rebuild_wanted
-        self._gap_times: deque[int] = deque(maxlen=10_000)
+        self._gaps: deque[int] = deque(maxlen=10_000)  # number of the first tick after each
+        self._moves: deque[tuple[int, int]] = deque(maxlen=100_000)  # (time, position) changes
         settings.observe(self._on_setting)
 
     def take(self, ticks: Records) -> None:
@@ -69,14 +70,17 @@ class Pipeline:
 
     def engage(self) -> None:
         """Make the engine (its kernel is compiled by now) and catch up with the ticks held."""
-        self.engine = PairEngine(self.settings)
+        if self.engine is not None:
+            return
+        engine = PairEngine(self.settings)
         ticks = self.ticks.view()
-        seeds = self._seeds(self.engine, ticks)
+        seeds = self._seeds(engine, ticks)
         if seeds is not None:
-            self.rows.append(self.engine.seed(*seeds))
+            self.rows.append(engine.seed(*seeds))
             self.made = len(self.rows)
+        self.engine = engine
         if len(ticks):
-            self._advance(self.engine, ticks)
+            self._advance(engine, ticks)
             self.latency_ms = RecentQuantiles()  # they waited for the compiler, not for the engine
         if len(self.rows):
             rows = self.rows.view().copy()
@@ -87,8 +91,7 @@ class Pipeline:
         """Say that trades are missing before the next tick."""
         if self.engine is not None:
             self.engine.mark_gap()
-        last = self.ticks.view(1)
-        self._gap_times.append(int(last["time_ns"][0]) if len(last) else 0)
+        self._gaps.append(self.ticks.total)
 
     def latest(self) -> Snapshot | None:
         """Return the newest row, or the forming bar's provisional one; None before the first."""
@@ -156,6 +159,9 @@ class Pipeline:
         """
         old = self.engine
         since = self.ticks.total - total
+        if since > len(self.ticks):  # more than are held came meanwhile
+            self._gaps.append(self.ticks.total - len(self.ticks))
+            fresh.mark_gap()
         if since:
             rows = np.concatenate([rows, fresh.update(self.ticks.view(since))])
         if old is not None:
@@ -175,18 +181,26 @@ class Pipeline:
     def _keep_positions(self, rows: Records) -> None:
         """Give rows computed anew the positions that were really held at their times."""
         was = self.rows.view()
+        moves = np.array(self._moves, np.int64).reshape(-1, 2)
+        at = np.searchsorted(moves[:, 0], rows["time_ns"], side="right") - 1
+        rows["position"] = np.where(at >= 0, moves[at, 1], 0) if len(moves) else 0
         both = min(len(was), len(rows))
         if both and np.array_equal(was["time_ns"][-both:], rows["time_ns"][-both:]):
             rows["position"][-both:] = was["position"][-both:]
-        elif both:
-            at = np.searchsorted(was["time_ns"], rows["time_ns"], side="right") - 1
-            rows["position"] = np.where(at >= 0, was["position"][at], 0)
 
     def _flag_gaps(self, rows: Records) -> None:
-        """Mark gaps again on rows that were computed anew."""
-        gaps = np.array(self._gap_times, np.int64)
-        at = np.searchsorted(rows["time_ns"], gaps, side="right")
-        rows["flags"][at[at < len(rows)]] |= RowFlag.GAP_BEFORE
+        """Mark gaps again on rows that were computed anew from the ticks held."""
+        ticks = self.ticks.view()
+        first = self.ticks.total - len(ticks)
+        for number in self._gaps:
+            if not first < number < self.ticks.total:
+                continue
+            if self.settings.timeframe == "tick":
+                at = len(rows) - (self.ticks.total - number)  # one row a tick, to the last one
+            else:
+                at = np.searchsorted(rows["time_ns"], ticks["time_ns"][number - first], "right")
+            if 0 <= at < len(rows):
+                rows["flags"][at] |= RowFlag.GAP_BEFORE
 
     # -- one batch, one setting -----------------------------------------------------------------
 
@@ -196,6 +210,10 @@ class Pipeline:
             self.rows.append(rows)
             self.made += len(rows)
             if len(engine.events):
+                changes = rows[engine.events["row"]]
+                self._moves.extend(
+                    zip(changes["time_ns"].tolist(), changes["position"].tolist(), strict=True)
+                )
                 self.alert_log.add(engine.events, rows, engine.values)
         self.latency_ms.add((time.time_ns() - ticks["received_ns"]) / 1e6)
 

@@ -44,7 +44,7 @@ class Knob:
         """Return the value in its proper type, or raise a `SettingError`."""
         try:
             return self._clean(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise SettingError(name, value, f"allowed: {self.allowed}") from None
 
 
@@ -223,7 +223,7 @@ class Settings(HasTraits):
         self._checked = False
         full = {name: knob.default for name, knob in SETTINGS.items()}
         full.update(self._clean(values))
-        self._check_together(full)
+        self._check_together(full, *values)
         super().__init__(**full)
         self._checked = True
 
@@ -243,7 +243,7 @@ class Settings(HasTraits):
         given = self._ratio_given
         self._ratio_given = given or "hedge_ratio" in changes
         try:
-            self._check_together({**self.values(), **clean})
+            self._check_together({**self.values(), **clean}, *changes)
         except SettingError:
             self._ratio_given = given
             raise
@@ -279,7 +279,7 @@ class Settings(HasTraits):
             given = self._ratio_given
             self._ratio_given = given or name == "hedge_ratio"
             try:
-                self._check_together({**self.values(), name: value}, changed=name)
+                self._check_together({**self.values(), name: value}, name)
             except SettingError:
                 self._ratio_given = given
                 raise
@@ -294,14 +294,15 @@ class Settings(HasTraits):
             clean[name] = SETTINGS[name].clean(name, value)
         return clean
 
-    def _check_together(self, v: Mapping[str, Any], changed: str = "entry_z") -> None:
+    def _check_together(self, v: Mapping[str, Any], *changed: str) -> None:
+        """Raise for values that contradict each other, and blame one that was asked for."""
         entry, exit_, stop = v["entry_z"], v["exit_z"], v["stop_z"]
         if exit_ >= entry:
-            if changed == "exit_z":
+            if "exit_z" in changed and "entry_z" not in changed:
                 raise SettingError("exit_z", exit_, f"it must be below entry_z ({entry:g})")
             raise SettingError("entry_z", entry, f"it must be above exit_z ({exit_:g})")
         if stop is not None and stop <= entry:
-            if changed == "entry_z":
+            if "entry_z" in changed and "stop_z" not in changed:
                 raise SettingError("entry_z", entry, f"it must be below stop_z ({stop:g})")
             raise SettingError("stop_z", stop, f"it must be above entry_z ({entry:g})")
         if v["history_rows"] < v["window"]:

@@ -25,6 +25,12 @@ Source = Any
 DEFAULT_STREAM: Final = "aggTrade"
 
 
+_FEEDS: Final = (
+    "'binance', 'demo', a ws:// or wss:// URL, a recording's path that exists, a market of "
+    "pairlab.exchange, or a Feed"
+)
+
+
 def source_name(source: Source) -> tuple[str, bool]:
     """Return the name for the screen and whether it is the live market, before it is open."""
     if isinstance(source, Feed):
@@ -36,15 +42,17 @@ def source_name(source: Source) -> tuple[str, bool]:
     if isinstance(source, str) and source.startswith(("ws://", "wss://")):
         feed = BinanceFeed(Pair("", " "), url=source)
         return feed.name, feed.real_money
-    # A market of pairlab.exchange, or the path of a recording.
+    market = hasattr(source, "symbols") and hasattr(source, "take")
+    if not (market or isinstance(source, str | os.PathLike | list | tuple)):
+        raise SettingError("feed", source, _FEEDS)
     return ("SIMULATED" if hasattr(source, "seed") else "RECORDING"), False
 
 
 def source_key(source: Source) -> str:
     """Return what tells two sources apart, for replacing a lab when its cell is run again."""
-    if isinstance(source, str):
+    if isinstance(source, str) and (source in ("binance", "demo") or "://" in source):
         return source
-    if isinstance(source, os.PathLike | list | tuple):
+    if isinstance(source, str | os.PathLike | list | tuple):
         return str([os.fspath(path) for path in _paths(source)])
     return f"object {id(source)}"
 
@@ -98,8 +106,7 @@ def _recording(source: Source) -> Recording:
             raise SettingError(
                 "feed",
                 os.fspath(path),
-                "'binance', 'demo', a ws:// or wss:// URL, a recording's path that exists, "
-                "a market of pairlab.exchange, or a Feed",
+                _FEEDS,
             )
     return Recording(paths, speed=1.0)
 

@@ -54,6 +54,22 @@ def test_unknown_name_offers_the_closest() -> None:
         Settings().windw = 20  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("value", [float("inf"), 10**400, -(10**400)])
+@pytest.mark.parametrize("name", ["window", "entry_z", "hedge_ratio", "max_leg_age_s"])
+def test_numbers_beyond_all_bounds_are_refused_too(name: str, value: Any) -> None:
+    with pytest.raises(SettingError, match=name):
+        Settings(**{name: value})
+
+
+def test_the_setting_that_was_asked_for_is_the_one_that_is_blamed() -> None:
+    with pytest.raises(SettingError, match=r"^stop_z = 1\.5"):
+        Settings(stop_z=1.5)
+    with pytest.raises(SettingError, match=r"^exit_z = 3\.0"):
+        Settings(exit_z=3)
+    with pytest.raises(SettingError, match=r"^entry_z = 5\.0"):
+        Settings(stop_z=4).entry_z = 5
+
+
 def test_update_is_all_or_nothing_and_may_cross_through_a_contradiction() -> None:
     settings = Settings()
     settings.update(entry_z=0.4, exit_z=0.1)  # one by one, entry_z would contradict exit_z

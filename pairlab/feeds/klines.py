@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pairlab.errors import FeedError
 from pairlab.feeds.rest import RestClient
-from pairlab.ticks import Pair
+from pairlab.ticks import TIMEFRAMES_NS, Pair
 
 __all__ = ["KLINE_TIMEFRAMES", "Closes", "fetch_closes"]
 
@@ -55,6 +55,7 @@ async def fetch_closes(rest: RestClient, pair: Pair, timeframe: str, count: int)
     """
     offset = await rest.clock_offset(samples=1)
     now_ns = time.time_ns() - offset.offset_ns
+    length_ns = TIMEFRAMES_NS[timeframe]
     legs = []
     for symbol in pair:
         raw = await rest.get(
@@ -67,9 +68,9 @@ async def fetch_closes(rest: RestClient, pair: Pair, timeframe: str, count: int)
             # Binance ends a candle at its last millisecond; the bar's close is the one after.
             times = np.array([(int(c[_CLOSE_TIME]) + 1) * _NS_PER_MS for c in candles], np.int64)
             closes = np.array([float(c[_CLOSE]) for c in candles], np.float64)
-        except (msgspec.MsgspecError, ValueError, IndexError) as error:
+        except (msgspec.MsgspecError, ValueError, IndexError, OverflowError) as error:
             raise FeedError(f"{rest.base_url} sent unreadable klines: {error}.") from error
-        good = (times <= now_ns) & np.isfinite(closes) & (closes > 0)
+        good = (times <= now_ns) & (times % length_ns == 0) & np.isfinite(closes) & (closes > 0)
         legs.append((times[good], closes[good]))
     (y_times, y), (x_times, x) = legs
     times, in_y, in_x = np.intersect1d(y_times, x_times, return_indices=True)

@@ -18,6 +18,7 @@ from pairlab.alerts import Alert
 from pairlab.ticks import NS_PER_S, Records
 from pairlab.widgets.formats import clock
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.heal import Healer
 from pairlab.widgets.plotting import Axis, LinearScale
 from pairlab.widgets.style import stylesheet
 from pairlab.widgets.theme import SIZES, var
@@ -162,6 +163,7 @@ class Screen:
             for extra in (style, {**style, "--pairlab-minor": "1"})
         ]
         self._parts: list[Part] = []
+        self._healer = Healer()
         self._frozen: Records | None = None
         self._ticks: tuple[tuple[int, ...], frozenset[int]] = ((), frozenset())
         self._timer: asyncio.TimerHandle | None = None
@@ -277,6 +279,8 @@ class Screen:
         due = self._frames % 2 == 0 or self.frames_per_s < 8
         try:
             self.paint(due=due)
+            if due:
+                self._healer.heal([self._parts, self.shared()])
         except Exception as error:
             # The screen is where errors are shown: one that breaks a part must not end the rest.
             problem = f"the dashboard could not paint: {type(error).__name__}: {error}"

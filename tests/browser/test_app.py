@@ -87,7 +87,7 @@ def test_a_slider_moves_the_setting_and_the_setting_moves_the_slider(
         log = "[a.at.zscore for a in lab.alert_log.alerts() if a.kind == 1"
         log += " and a.thresholds['entry_z'] == 1.1]"
         kernel.run("lab.settings.entry_z = 1.1")
-        kernel.run(f"lab.wait(lab.health().rows + 1200, 60); assert {log}, 'no entry'")
+        kernel.run(f"lab.wait(lab.health().rows + 400, 60); assert {log}, 'no entry'")
         assert "True" in kernel.run(f"print(all(abs(z) >= 1.1 for z in {log}))")
         kernel.run("lab.settings.entry_z = 2.0")
 

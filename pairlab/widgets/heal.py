@@ -1,0 +1,65 @@
+"""What a page missed while it loaded is sent again, a few widgets at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+from ipywidgets import HTML, Box, Button
+
+from pairlab.widgets.plotting import Axis, Label, LinearScale, Lines, Scatter
+from pairlab.widgets.trees import tree
+
+__all__ = ["Healer"]
+
+_AT_ONCE: Final = 4
+"""Widgets sent again per turn: some 150 of a dashboard take about eight seconds."""
+
+_CURVE_POINTS: Final = 64
+"""A line of more points is a curve: every new row sends it anyway."""
+
+# Only what the kernel alone decides: a slider's value may be under somebody's finger.
+_SHOWN: Final[tuple[tuple[Any, tuple[str, ...]], ...]] = (
+    (HTML, ("value", "_dom_classes")),
+    (Axis, ("visible", "tick_labels", "tick_values")),
+    (LinearScale, ("min", "max")),
+    (Scatter, ("visible", "x", "y")),
+    (Lines, ("visible", "x", "y")),
+    (Label, ("visible", "x", "y", "text")),
+    (Button, ("description", "disabled", "tooltip", "_dom_classes")),
+    (Box, ("_dom_classes",)),
+)
+
+
+class Healer:
+    """Sends the state of every widget again, in turn, for pages that did not get it.
+
+    A page asks for the state of all widgets once, makes its models, and only then listens: what
+    the kernel changed in between is lost, and a value that changes once, such as an axis that
+    becomes visible, stays lost. A page cannot be asked what it has, so each value is said again
+    now and then; one that a page has already changes nothing there.
+    """
+
+    def __init__(self) -> None:
+        self._turn: Iterator[tuple[Any, list[str]]] = iter(())
+
+    def heal(self, roots: list[Any]) -> None:
+        """Send the next few widgets below `roots` again."""
+        few = list(islice(self._turn, _AT_ONCE))
+        if not few:
+            self._turn = iter(list(_shown(roots)))
+        for widget, names in few:
+            if widget.comm is not None:
+                widget.send_state(names)
+
+
+def _shown(roots: list[Any]) -> Iterator[tuple[Any, list[str]]]:
+    for widget in tree(roots):
+        for kind, names in _SHOWN:
+            if isinstance(widget, Lines) and np.size(widget.x) > _CURVE_POINTS:
+                break
+            if isinstance(widget, kind):
+                yield widget, [name for name in names if name in widget.keys]
+                break

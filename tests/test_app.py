@@ -1,0 +1,49 @@
+"""A page's address asks; nothing in it may break the page or cost memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from pairlab.app import AppOptions, lab_for_page
+
+
+def lab_for(query: str, **options: object) -> object:
+    environ = AppOptions(**options).to_environment()  # type: ignore[arg-type]
+    return lab_for_page({**environ, "QUERY_STRING": query})
+
+
+def test_pair_and_settings_come_from_the_address() -> None:
+    lab = lab_for("y=SOLUSDT&x=ETHUSDT&window=100&hedge=kalman&require_stationary=true&stop_z=off")
+    assert lab.pair == ("SOLUSDT", "ETHUSDT")
+    assert lab.settings.window == 100
+    assert lab.settings.hedge == "kalman"
+    assert lab.settings.require_stationary is True
+    assert lab.settings.stop_z is None
+    assert not lab.event_log
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "window=inf", "window=1e999", "window=-1", "window=%3Cscript%3E", "exit_z=3",
+        "price_scale=log", "stop_z=1", "stop_z=1.5&entry_z=1.6", "entry_z=3&exit_z=2.5&stop_z=2.7",
+        "y=BTCUSDT&x=BTCUSDT", "hedge=rm&timeframe=2m", "&&&=&=1", "y=" + "A" * 10_000,
+        "&".join(f"a{i}=1" for i in range(100)), "history_rows=49999999&ticks_held=99999999",
+        "y=%00&x=%ff%fe",
+    ],
+)  # fmt: skip
+def test_no_address_breaks_the_page(query: str) -> None:
+    lab = lab_for(query)
+    values = lab.settings.values()
+    assert values["history_rows"] == 100_000
+    assert values["ticks_held"] == 1_000_000
+    assert values["exit_z"] < values["entry_z"]
+    assert all(len(symbol) <= 40 for symbol in lab.pair)
+
+
+def test_what_was_refused_is_told() -> None:
+    lab = lab_for("window=5&entry_z=2.5")
+    assert lab.settings.values()["entry_z"] == 2.5
+    assert [entry.message for entry in lab.event_log] == [
+        "from the address: window = 5.0 is not possible: allowed: a whole number from 10 to 50,000"
+    ]
