@@ -25,6 +25,7 @@ __all__ = ["LabLife", "View"]
 
 _DEFAULT_PAIR: Final = Pair("BTCUSDT", "ETHUSDT")
 _PULSE_S: Final = 0.25
+_WARN_AGAIN_S: Final = 60.0
 
 
 class View(Protocol):
@@ -81,6 +82,7 @@ class LabLife:
         self.event_log_total = 0
         self._rates: deque[tuple[float, int]] = deque(maxlen=int(2 / _PULSE_S) + 1)
         self._loop_lag_s = 0.0
+        self._warned_s = float("-inf")
         self.loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None  # while the feed runs
@@ -251,6 +253,16 @@ class LabLife:
             now = time.monotonic()
             self._loop_lag_s = now - before - _PULSE_S
             self._rates.append((now, self._pipeline.ticks.total))
+            self._tell_warnings(now)
+
+    def _tell_warnings(self, now_s: float) -> None:
+        """Put a warning about the numbers on the screen, again only after a quiet minute."""
+        warnings = self._pipeline.warnings()
+        if warnings:
+            if now_s - self._warned_s > _WARN_AGAIN_S:
+                for warning in warnings:
+                    self.note("warning", warning)
+            self._warned_s = now_s
 
     # -- ticks to rows --------------------------------------------------------------------------
 

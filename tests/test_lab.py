@@ -18,7 +18,7 @@ import pytest
 
 from pairlab import PairLab, PairlabError, SettingError, WaitTimeoutError
 from pairlab.exchange import LocalExchange, Recording, SyntheticMarket
-from pairlab.ticks import HISTORY_COLUMNS, AlertKind
+from pairlab.ticks import HISTORY_COLUMNS, AlertKind, RowFlag
 from tests.oracles import python_signals, two_pass
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -252,3 +252,30 @@ async def test_history_is_a_picture_of_its_moment() -> None:
         assert len(frame) == 100
         await lab.wait_async(lab.health().rows + 500, 60)
         pd.testing.assert_frame_equal(frame, kept)
+
+
+async def test_long_bars_are_warm_from_the_first_row() -> None:
+    async with (
+        LocalExchange(SyntheticMarket(seed=3, rate_per_s=200)) as exchange,
+        PairLab(feed=exchange.url, timeframe="5m") as lab,
+    ):
+        await lab.wait_async(50, 60)
+        seeded = lab.rows.view()
+        assert (seeded["flags"] & RowFlag.SEEDED).all()
+        assert np.isfinite(seeded["zscore"][-1])
+        assert np.isfinite(seeded["p_value"][-1])
+        assert not lab.alert_log.alerts()
+        lab.settings.timeframe = "1h"
+        assert lab._rebuilding is not None
+        await lab._rebuilding
+        assert lab.history().index.to_series().diff().iloc[1:].unique() == [pd.Timedelta("1h")]
+        assert lab.rows.view()["filled"][-1] == 50
+        ticks = lab.health().ticks
+        while lab.health().ticks <= ticks + 20:  # the forming bar needs a tick of each leg
+            await lab.wait_async(1, 10)
+            await asyncio.sleep(0)
+        forming = lab.latest()
+        assert forming is not None
+        assert forming.provisional
+        assert forming.time_ns % (3_600 * 10**9) == 0
+        assert min(forming.y_age_s, forming.x_age_s) == 0.0

@@ -11,6 +11,7 @@ import pytest
 from pairlab import DataError, FeedError, PairLab, PairlabError, SettingError
 from pairlab.feeds.base import FeedHealth, Log, Sink
 from pairlab.ticks import NS_PER_S, TICK, RowFlag
+from tests.engine.test_kalman import moving_ratio
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -196,6 +197,23 @@ async def test_a_tick_of_no_leg_breaks_nothing() -> None:
         await lab.wait_async(150, 60)
         assert lab.ticks()["symbol"].isna().sum() == 1
         assert lab.health().dropped == {"unknown leg": 1}
+
+
+async def test_a_kalman_hedge_that_eats_the_spread_is_told_once() -> None:
+    feed = ScriptedFeed()
+    y, x, _, _ = moving_ratio(5, 12_000)
+    ticks = some_ticks(24_000, step_ns=NS_PER_S // 2)
+    ticks["price"] = np.ravel([y, x], order="F")
+    options = {"timeframe": "1s", "hedge": "kalman", "window": 300, "kalman_half_life": 15}
+    async with PairLab(feed=feed, **options) as lab:
+        await feed.give(ticks)
+        await lab.wait_async(11_990, 60)
+        assert any("kalman_half_life" in warning for warning in lab.health().warnings)
+        for now_s in (1_000.0, 1_000.25, 1_030.0, 1_085.0):
+            lab._tell_warnings(now_s)
+        told = [e for e in lab.event_log if "kalman_half_life" in e.message]
+        assert len(told) == 1
+        assert told[0].level == "warning"
 
 
 def test_what_is_no_feed_is_refused_at_once() -> None:
