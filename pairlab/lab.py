@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import os
 import time
+from collections.abc import Coroutine
 from typing import IO, TYPE_CHECKING, Any
 
 import pandas as pd
@@ -176,11 +178,7 @@ class PairLab(LabLife):
         """
         if self.loop is None or self._main is None:
             raise PairlabError("wait() needs a started lab: call start() first")
-        # The one place that lets a loop run inside itself: the cell waits, and the tasks go on.
-        import nest_asyncio2
-
-        nest_asyncio2.apply(self.loop)
-        self.loop.run_until_complete(self.wait_async(rows, timeout_s))
+        _run_inside(self.loop, self.wait_async(rows, timeout_s))
 
     # -- the screen -----------------------------------------------------------------------------
 
@@ -195,3 +193,23 @@ class PairLab(LabLife):
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Show the dashboard where a notebook displays the lab."""
         return self.dashboard()._repr_mimebundle_(**kwargs)
+
+
+def _run_inside(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` inside the running loop: the one place that does. The cell waits, tasks go on."""
+    import nest_asyncio2
+
+    nest_asyncio2.apply(loop)
+    # The pass of the loop that runs this cell counted its handles beforehand. It may be asyncio's
+    # own, begun before nest_asyncio2 came: it takes that many from the queue, found empty or not,
+    # and the loop (in a notebook: the kernel) would die of an IndexError. Leave it as many.
+    counted = len(loop._ready)  # type: ignore[attr-defined]
+    try:
+        loop.run_until_complete(work)
+    finally:
+        for _ in range(counted - len(loop._ready)):  # type: ignore[attr-defined]
+            loop.call_soon(_nothing)
+
+
+def _nothing() -> None:
+    pass
