@@ -7,13 +7,14 @@ import contextlib
 import io
 import os
 import time
-from collections.abc import Coroutine
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Coroutine, Iterator
+from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
-from pairlab.alerts import AlertLog, Snapshot
-from pairlab.errors import PairlabError
+from pairlab.alerts import Alert, AlertLog, Snapshot
+from pairlab.csvs import frame_csv, ticks_csv
+from pairlab.errors import PairlabError, SettingError
 from pairlab.health import Health
 from pairlab.history import Ring, bars_frame, csv_pieces, rows_frame, ticks_frame
 from pairlab.life import LabLife
@@ -54,7 +55,7 @@ class PairLab(LabLife):
         lab
     """
 
-    _dashboard: Dashboard | None = None
+    _selected_ns: tuple[int, int] | None = None
 
     # -- what is known --------------------------------------------------------------------------
 
@@ -88,6 +89,76 @@ class PairLab(LabLife):
         Nothing is copied: the frame is a picture of its moment that later rows do not change.
         """
         return rows_frame(self.rows.view(last))
+
+    def between(self, start: Any = None, end: Any = None) -> pd.DataFrame:
+        """Return the rows of `history` from `start` to `end`, both included.
+
+        Parameters
+        ----------
+        start, end : str, datetime, numpy.datetime64, pandas.Timestamp, int or None
+            UTC where no zone is named; an int is in ns; None is open.
+
+        Raises
+        ------
+        DataError
+            If one is no moment in time, or `end` is before `start`.
+        """
+        return rows_frame(between_ns(self.rows.view(), *span_ns(start, end)))
+
+    def at(self, when: Alert | Any) -> pd.Series[Any]:
+        """Return the row of `history` that an alert was decided on, or that stood at a moment.
+
+        Parameters
+        ----------
+        when : Alert or moment
+            An alert of `alert_log`; or a moment as `between` takes it, for the last row up to it.
+
+        Returns
+        -------
+        pandas.Series
+            The row, named by its time; the index holds the columns of `history`.
+
+        Raises
+        ------
+        DataError
+            If that row is no longer held, was computed anew under other settings since, or there
+            was none yet. An alert's own numbers stay in ``alert.at`` and ``alert.explain()``.
+        """
+        return rows_frame(row_at(self.rows, when)).iloc[0]
+
+    @property
+    def selection(self) -> pd.DataFrame:
+        """The rows selected with the mouse on a chart, or with `select`; none: an empty frame.
+
+        The columns are those of `history`; rows that have left the history are not in it.
+        """
+        rows = self.rows.view()
+        if self._selected_ns is None:
+            return rows_frame(rows[:0])
+        return rows_frame(between_ns(rows, *self._selected_ns))
+
+    @property
+    def selected_ns(self) -> tuple[int, int] | None:
+        """Both ends of the selected span, ns since 1970 UTC; None: nothing is selected."""
+        return self._selected_ns
+
+    def select(self, start: Any = None, end: Any = None) -> None:
+        """Select a span of time on the charts, as a drag with the mouse does; without, none.
+
+        Parameters
+        ----------
+        start, end : moments
+            As `between` takes them; one alone leaves the other end where the history has it now.
+        """
+        first, last = span_ns(start, end)
+        rows = self.rows.view()
+        if (first is None and last is None) or not len(rows):
+            self._selected_ns = None
+            return
+        self._selected_ns = (
+            int(rows[0]["time_ns"]) if first is None else first,
+            int(rows[-1]["time_ns"]) if last is None else last,
+        )
 
     def ticks(self) -> pd.DataFrame:
         """Return the ticks held: symbol, id, price, quantity, buyer_is_maker, received; UTC."""
@@ -144,27 +215,56 @@ class PairLab(LabLife):
 
     # -- files and waiting ----------------------------------------------------------------------
 
-    def to_csv(self, target: str | os.PathLike[str] | IO[str]) -> None:
+    def to_csv(
+        self,
+        target: str | os.PathLike[str] | IO[str],
+        what: What = "history",
+        start: Any = None,
+        end: Any = None,
+    ) -> None:
         """Write the history to a file, in pieces; the numbers read back are the same ones.
 
         Parameters
         ----------
         target : path or text file
             Where to. Times are ISO 8601 UTC, NaN is an empty field.
+        what : {"history", "ticks", "alerts"}
+            Which table: the columns of the method of that name.
+        start, end : moments, optional
+            Only what is between them, as in `between`.
         """
-        rows = self.rows.view()
+        pieces = self.csv_pieces(what, start, end)
         with contextlib.ExitStack() as stack:
             if isinstance(target, str | os.PathLike):
                 target = stack.enter_context(open(target, "w", encoding="utf-8", newline=""))
-            for text in csv_pieces(rows):
+            for text in pieces:
                 target.write(text)
 
-    def csv_bytes(self) -> bytes:
-        """Return what `to_csv` writes; any thread may call it."""
+    def csv_bytes(self, what: What = "history", start: Any = None, end: Any = None) -> bytes:
+        """Return what `to_csv` writes; any thread may call it for the history and the ticks."""
         out = io.BytesIO()
-        for text in csv_pieces(self.rows.view()):
+        for text in self.csv_pieces(what, start, end):
             out.write(text.encode())
         return out.getvalue()
+
+    def csv_pieces(
+        self, what: What = "history", start: Any = None, end: Any = None
+    ) -> Iterator[str]:
+        """Return what `to_csv` writes, piece by piece: a picture of this moment.
+
+        The pieces may be made on any thread.
+        """
+        if what not in get_args(What):
+            raise SettingError("what", what, f"one of {', '.join(map(repr, get_args(What)))}")
+        first, last = span_ns(start, end)
+        if what == "history":
+            return csv_pieces(between_ns(self.rows.view(), first, last))
+        if what == "ticks":
+            ticks = self._pipeline.ticks.view()
+            return ticks_csv(inside(ticks, ticks["time_ns"], first, last), self.pair)
+        alerts = self.alerts()
+        times = pd.DatetimeIndex(alerts.index).as_unit("ns").asi8
+        return iter([frame_csv(inside(alerts, times, first, last))])
 
     def wait(self, rows: int = 1, timeout_s: float = 30.0) -> None:
         """Block this cell, not the stream, until `rows` rows were made since the start.
