@@ -18,11 +18,15 @@ from pairlab.errors import PairlabError, SettingError
 from pairlab.health import Health
 from pairlab.history import Ring, bars_frame, csv_pieces, rows_frame, ticks_frame
 from pairlab.life import LabLife
+from pairlab.lookup import between_ns, inside, row_at, span_ns
 
 if TYPE_CHECKING:
     from pairlab.widgets.dashboard import Dashboard
 
-__all__ = ["PairLab"]
+__all__ = ["PairLab", "What"]
+
+What = Literal["history", "ticks", "alerts"]
+"""What can be written to a file."""
 
 
 class PairLab(LabLife):
