@@ -33,7 +33,7 @@ async def main():
 
 asyncio.run(main())
 """
-WAITS = 'lab.wait(rows=20, timeout_s=60)'
+WAITS = "lab.wait(rows=20, timeout_s=60)"
 GIVES_UP = """
         try:
             lab.wait(rows=10**9, timeout_s=0.01)
