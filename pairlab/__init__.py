@@ -11,6 +11,7 @@ The map of the house; data flows one way, ticks → rows → views::
     feeds/            where ticks come from: wire format (no I/O), Binance connection, REST
     engine/           what is computed: the compiled kernel and PairEngine
     history, alerts, health      rings and frames; what was decided and why; how it is doing
+    costs             what a deviation is worth, what trading it costs, what a position made
     settings          every knob once, validated together, observable
     ticks, errors     the words that everyone shares
     exchange/         a Binance on localhost, for the demo, recordings and tests

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.ticks import HISTORY_COLUMNS, AlertKind, Filter, Records
 
 __all__ = ["Alert", "AlertLog", "SettingChange", "Snapshot"]
@@ -106,7 +107,7 @@ class Alert:
         The row it was decided on.
     thresholds : dict
         entry_z, exit_z, stop_z, min_correlation, max_leg_age_s, max_p_value, require_stationary,
-        cooldown_s and window, as they were.
+        cooldown_s, min_edge_bps, fee_bps, price_scale and window, as they were.
     failed : Filter
         What held an entry back.
     withheld : int
@@ -130,6 +131,11 @@ class Alert:
     def side_name(self) -> str:
         """``long`` or ``short``."""
         return "long" if self.side > 0 else "short"
+
+    @property
+    def edge_bps(self) -> float:
+        """What the distance from the mean was worth, bps of y's notional; NaN if not known."""
+        return edge_bps(self.at, self.thresholds["price_scale"])
 
     @property
     def reason(self) -> str:
@@ -156,9 +162,12 @@ class Alert:
         legs = f"legs {plain(at.y_age_s)} / {plain(at.x_age_s)} s old"
         match self.kind:
             case AlertKind.ENTRY:
+                least = t["min_edge_bps"]
+                worth = "" if least is None else f", {plain(self.edge_bps)} ≥ {least:g} bps"
                 return (
                     f"{side} entry: {z} {entry} and every filter passed: ρ {plain(at.correlation)} "
-                    f"≥ {plain(t['min_correlation'])}, {legs}, {at.filled} of {t['window']} rows."
+                    f"≥ {plain(t['min_correlation'])}, {legs}, {at.filled} of {t['window']} rows"
+                    f"{worth}."
                 )
             case AlertKind.EXIT:
                 return f"{side} exit: {z}, the spread is back ({self.reason})."
@@ -183,6 +192,9 @@ class Alert:
         limits = f"entry {t['entry_z']:g}, exit {t['exit_z']:g}, stop {stop}"
         required = "required" if t["require_stationary"] else "not required"
         ages = f"{plain(at.y_age_s)} s, {plain(at.x_age_s)} s"
+        least = t["min_edge_bps"]
+        least = "off" if least is None else f"at least {least:g}"
+        cost = round_trip_bps(t["fee_bps"], at, t["price_scale"])
         numbers = {
             "time": pd.Timestamp(at.time_ns, tz="UTC").isoformat(timespec="milliseconds"),
             "y, x": f"{at.y:,.8g}, {at.x:,.8g}",
@@ -192,6 +204,7 @@ class Alert:
             "z": f"{signed(at.zscore, 4)} ({limits})",
             "ρ": f"{plain(at.correlation, 4)} (at least {t['min_correlation']:g})",
             "p-value": f"{plain(at.p_value, 4)} (at most {t['max_p_value']:g}, {required})",
+            "edge": f"{plain(self.edge_bps)} bps ({least}); a round trip costs {plain(cost)} bps",
             "window": f"{at.filled} of {t['window']} rows",
         }
         return "\n".join([self.sentence, *(f"  {name:8} {text}" for name, text in numbers.items())])
@@ -209,6 +222,8 @@ class Alert:
             words.append(f"p {plain(at.p_value, 3)} > {plain(t['max_p_value'], 3)}")
         if self.failed & Filter.COOLDOWN:
             words.append(f"within {t['cooldown_s']:g} s of the last exit")
+        if self.failed & Filter.EDGE:
+            words.append(f"{plain(self.edge_bps)} bps < {t['min_edge_bps']:g} bps")
         return words
 
 
@@ -243,7 +258,7 @@ def _shown(value: Any) -> str:
 
 _THRESHOLDS: Final = (
     "entry_z", "exit_z", "stop_z", "min_correlation", "max_leg_age_s", "max_p_value",
-    "require_stationary", "cooldown_s", "window",
+    "require_stationary", "cooldown_s", "min_edge_bps", "fee_bps", "price_scale", "window",
 )  # fmt: skip
 
 
@@ -260,6 +275,7 @@ class AlertLog:
         self._entries: deque[Alert | SettingChange] = deque(maxlen=capacity)
         self._alerts = 0
         self._total = 0
+        self._opened: Alert | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -267,10 +283,18 @@ class AlertLog:
     def __iter__(self) -> Iterator[Alert | SettingChange]:
         return iter(self._entries)
 
+    def __reversed__(self) -> Iterator[Alert | SettingChange]:
+        return reversed(self._entries)
+
     @property
     def total(self) -> int:
         """How many entries were ever added: changes when, and only when, the log does."""
         return self._total
+
+    @property
+    def opened(self) -> Alert | None:
+        """The ENTRY of the position that is held now, however much the log has forgotten since."""
+        return self._opened
 
     def alerts(self) -> list[Alert]:
         """Return the alerts alone, oldest first."""
@@ -292,17 +316,20 @@ class AlertLog:
         for event in events:
             self._alerts += 1
             self._total += 1
-            self._entries.append(
-                Alert(
-                    number=self._alerts,
-                    kind=AlertKind(int(event["kind"])),
-                    side=int(event["side"]),
-                    at=Snapshot.of(rows[event["row"]]),
-                    thresholds=thresholds,
-                    failed=Filter(int(event["failed"])),
-                    withheld=int(event["withheld"]),
-                )
+            alert = Alert(
+                number=self._alerts,
+                kind=AlertKind(int(event["kind"])),
+                side=int(event["side"]),
+                at=Snapshot.of(rows[event["row"]]),
+                thresholds=thresholds,
+                failed=Filter(int(event["failed"])),
+                withheld=int(event["withheld"]),
             )
+            self._entries.append(alert)
+            if alert.kind == AlertKind.ENTRY:
+                self._opened = alert
+            elif alert.kind in (AlertKind.EXIT, AlertKind.STOP):
+                self._opened = None
 
     def changed(self, change: SettingChange) -> None:
         """Add a setting's change."""

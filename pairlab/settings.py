@@ -30,14 +30,23 @@ METRIC_SETTINGS: Final = frozenset(
 
 
 class Knob:
-    """One setting: its default, the check of a value of its own, and the words for both."""
+    """One setting: its default, the check of a value of its own, and the words for both.
+
+    `schema` says the same as `allowed`, as JSON Schema: for a program that asks over REST.
+    """
 
     def __init__(
-        self, default: object, allowed: str, clean: Callable[[object], object], about: str
+        self,
+        default: object,
+        allowed: str,
+        clean: Callable[[object], object],
+        about: str,
+        schema: Mapping[str, object],
     ) -> None:
         self.default = default
         self.allowed = allowed
         self.about = about
+        self.schema = schema
         self._clean = clean
 
     def clean(self, name: str, value: object) -> object:
@@ -60,7 +69,9 @@ def _number(
         return number
 
     edge = "above" if above else "from"
-    return Knob(default, f"a number {edge} {low:g} to {high:g}{unit}", clean, about)
+    lowest = "exclusiveMinimum" if above else "minimum"
+    schema = {"type": "number", lowest: low, "maximum": high}
+    return Knob(default, f"a number {edge} {low:g} to {high:g}{unit}", clean, about, schema)
 
 
 def _whole(default: int, low: int, high: int, about: str, *, unit: str = "") -> Knob:
@@ -72,7 +83,8 @@ def _whole(default: int, low: int, high: int, about: str, *, unit: str = "") -> 
             raise ValueError
         return number
 
-    return Knob(default, f"a whole number from {low:,} to {high:,}{unit}", clean, about)
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return Knob(default, f"a whole number from {low:,} to {high:,}{unit}", clean, about, schema)
 
 
 def _choice(default: str, choices: tuple[str, ...], about: str) -> Knob:
@@ -81,7 +93,8 @@ def _choice(default: str, choices: tuple[str, ...], about: str) -> Knob:
             raise ValueError
         return value
 
-    return Knob(default, "one of " + ", ".join(repr(c) for c in choices), clean, about)
+    words = "one of " + ", ".join(repr(c) for c in choices)
+    return Knob(default, words, clean, about, {"type": "string", "enum": list(choices)})
 
 
 def _flag(default: bool, about: str) -> Knob:
@@ -91,7 +104,7 @@ def _flag(default: bool, about: str) -> Knob:
             return bool(value)
         raise TypeError
 
-    return Knob(default, "True or False", clean, about)
+    return Knob(default, "True or False", clean, about, {"type": "boolean"})
 
 
 def _ratio(default: float, about: str) -> Knob:
@@ -103,14 +116,16 @@ def _ratio(default: float, about: str) -> Knob:
             raise ValueError
         return number
 
-    return Knob(default, "a number other than 0, from -1e+09 to 1e+09", clean, about)
+    schema = {"type": "number", "minimum": -1e9, "maximum": 1e9, "not": {"const": 0}}
+    return Knob(default, "a number other than 0, from -1e+09 to 1e+09", clean, about, schema)
 
 
 def _optional(knob: Knob) -> Knob:
     def clean(value: object) -> object:
         return None if value is None else knob._clean(value)
 
-    return Knob(None, f"None (off), or {knob.allowed}", clean, knob.about)
+    words = f"None (off), or {knob.allowed}"
+    return Knob(None, words, clean, knob.about, {"anyOf": [knob.schema, {"type": "null"}]})
 
 
 SETTINGS: Final[Mapping[str, Knob]] = {
@@ -149,6 +164,23 @@ SETTINGS: Final[Mapping[str, Knob]] = {
         300.0, 10.0, 1e7, "Memory of the Kalman hedge.", unit=" observations"
     ),
     "cooldown_s": _number(0.0, 0.0, 1e9, "No entry for this long after an exit.", unit=" s"),
+    "fee_bps": _number(
+        4.0,
+        0.0,
+        1000.0,
+        "What one fill costs, per leg and side; a round trip is four.",
+        unit=" bps",
+    ),
+    "min_edge_bps": _optional(
+        _number(
+            16.0,
+            0.0,
+            10_000.0,
+            "No entry while the spread's distance from its mean is worth less of y's notional.",
+            above=True,
+            unit=" bps",
+        )
+    ),
     "history_rows": _whole(100_000, 100, 50_000_000, "Rows that history() keeps.", unit=" rows"),
     "ticks_held": _whole(
         1_000_000, 1_000, 100_000_000, "Ticks kept for ticks() and rebuilds.", unit=" ticks"
@@ -211,6 +243,8 @@ class Settings(HasTraits):
     adf_lags = _Setting(help=SETTINGS["adf_lags"].about)
     kalman_half_life = _Setting(help=SETTINGS["kalman_half_life"].about)
     cooldown_s = _Setting(help=SETTINGS["cooldown_s"].about)
+    fee_bps = _Setting(help=SETTINGS["fee_bps"].about)
+    min_edge_bps = _Setting(help=SETTINGS["min_edge_bps"].about)
     history_rows = _Setting(help=SETTINGS["history_rows"].about)
     ticks_held = _Setting(help=SETTINGS["ticks_held"].about)
 

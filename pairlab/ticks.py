@@ -162,6 +162,7 @@ class Filter(IntFlag):
     LEG_AGE = 2
     STATIONARY = 4
     COOLDOWN = 8
+    EDGE = 16
 
 
 class Pair(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pairlab import SettingError
@@ -19,8 +19,8 @@ def test_defaults_are_the_documented_ones() -> None:
         "price_scale": "linear", "correlation_of": "prices", "entry_z": 2.0, "exit_z": 0.5,
         "stop_z": None, "min_correlation": 0.7, "max_leg_age_s": 10.0,
         "require_stationary": False, "max_p_value": 0.05, "adf_lags": 1,
-        "kalman_half_life": 300.0, "cooldown_s": 0.0, "history_rows": 100_000,
-        "ticks_held": 1_000_000,
+        "kalman_half_life": 300.0, "cooldown_s": 0.0, "fee_bps": 4.0, "min_edge_bps": None,
+        "history_rows": 100_000, "ticks_held": 1_000_000,
     }  # fmt: skip
 
 
@@ -33,6 +33,9 @@ def test_defaults_are_the_documented_ones() -> None:
         ("stop_z", 1.0), ("min_correlation", 1.01), ("hedge", "OLS"), ("hedge_ratio", 0.0),
         ("hedge_ratio", float("nan")), ("timeframe", "2m"), ("adf_lags", 2),
         ("require_stationary", 1), ("max_p_value", 0.0), ("kalman_half_life", 0),
+        ("fee_bps", -0.1), ("fee_bps", 1001), ("fee_bps", None), ("fee_bps", float("nan")),
+        ("min_edge_bps", 0.0), ("min_edge_bps", -1), ("min_edge_bps", 10_001),
+        ("min_edge_bps", float("inf")), ("min_edge_bps", "16"), ("min_edge_bps", False),
         ("cooldown_s", -1), ("max_leg_age_s", 0), ("history_rows", 10), ("price_scale", "log"),
     ],
 )  # fmt: skip
@@ -114,6 +117,7 @@ def test_the_default_ratio_belongs_to_one_pair_in_linear_prices() -> None:
     assert other.hedge == "fixed"
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(sorted(SETTINGS)),

@@ -89,6 +89,7 @@ SETUP: Final = np.dtype(
         ("min_correlation", np.float64),
         ("max_leg_age_s", np.float64),
         ("max_p_value", np.float64),
+        ("min_edge_bps", np.float64),  # 0 when off
     ],
     align=True,
 )
@@ -200,3 +201,4 @@ def fill_setup(setup: Records, values: Mapping[str, Any]) -> None:
     s["min_correlation"] = values["min_correlation"]
     s["max_leg_age_s"] = values["max_leg_age_s"]
     s["max_p_value"] = values["max_p_value"]
+    s["min_edge_bps"] = values["min_edge_bps"] or 0.0

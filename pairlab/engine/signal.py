@@ -12,7 +12,7 @@ from typing import Any
 from pairlab.engine.compiled import piece
 from pairlab.ticks import AlertKind, Filter
 
-__all__ = ["decide", "failed_filters"]
+__all__ = ["decide", "edge_bps", "failed_filters"]
 
 _ENTRY = int(AlertKind.ENTRY)
 _EXIT = int(AlertKind.EXIT)
@@ -23,6 +23,14 @@ _CORRELATION = int(Filter.CORRELATION)
 _LEG_AGE = int(Filter.LEG_AGE)
 _STATIONARY = int(Filter.STATIONARY)
 _COOLDOWN = int(Filter.COOLDOWN)
+_EDGE = int(Filter.EDGE)
+
+
+@piece
+def edge_bps(p: Any, row: Any) -> float:
+    """Return what the row's distance from the mean is worth, as `pairlab.costs.edge_bps` does."""
+    distance: float = abs(row.zscore) * row.spread_std
+    return distance * 1e4 if p.log_prices != 0 else distance / row.y * 1e4
 
 
 @piece
@@ -37,6 +45,8 @@ def failed_filters(s: Any, p: Any, row: Any) -> int:
         failed |= _STATIONARY
     if s.left != 0 and row.time_ns - s.left_ns < p.cooldown_ns:
         failed |= _COOLDOWN
+    if p.min_edge_bps > 0.0 and not p.min_edge_bps <= edge_bps(p, row) < math.inf:
+        failed |= _EDGE
     return failed
 
 

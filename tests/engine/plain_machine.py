@@ -32,6 +32,11 @@ class PlainMachine:
             since_s = (int(row["time_ns"]) - self.left_ns) / 1e9
             if since_s < s["cooldown_s"]:
                 failed |= Filter.COOLDOWN
+        if s["min_edge_bps"] is not None:
+            away = abs(float(row["spread"]) - float(row["spread_mean"]))
+            share = away if s["price_scale"] == "log" else away / float(row["y"])
+            if math.isnan(share) or share * 10_000 < s["min_edge_bps"]:
+                failed |= Filter.EDGE
         return failed
 
     def step(self, row):

@@ -42,8 +42,8 @@ np.save(where + "/events.npy", np.asarray(events[:happened], EVENT))
     [
         {"hedge": "fixed", "hedge_ratio": 25.0, "window": 20},
         {"hedge": "ols", "window": 20, "adf_lags": 0, "correlation_of": "returns"},
-        {"hedge": "ols", "window": 30, "price_scale": "log", "stop_z": 2.5},
-        {"hedge": "kalman", "window": 20, "kalman_half_life": 30.0},
+        {"hedge": "ols", "window": 30, "price_scale": "log", "stop_z": 2.5, "min_edge_bps": 1.0},
+        {"hedge": "kalman", "window": 20, "kalman_half_life": 30.0, "min_edge_bps": 1.0},
         {"hedge": "ols", "window": 10, "timeframe": "1s"},
     ],
 )

@@ -169,6 +169,7 @@ SETTINGS = [
     {"max_leg_age_s": 0.5, "stop_z": 3.0},
     {"require_stationary": True, "max_p_value": 0.2, "entry_z": 1.0, "exit_z": 0.9},
     {"min_correlation": -1.0, "entry_z": 0.5, "exit_z": 0.1, "stop_z": 0.6},
+    {"min_edge_bps": 1.1, "entry_z": 1.0},
 ]
 
 
