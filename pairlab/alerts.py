@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -273,6 +273,7 @@ class AlertLog:
 
     def __init__(self, capacity: int = 10_000) -> None:
         self._entries: deque[Alert | SettingChange] = deque(maxlen=capacity)
+        self._counts: Counter[AlertKind] = Counter()
         self._alerts = 0
         self._total = 0
         self._opened: Alert | None = None
@@ -300,6 +301,14 @@ class AlertLog:
         """Return the alerts alone, oldest first."""
         return [entry for entry in self._entries if isinstance(entry, Alert)]
 
+    def newest_first(self) -> Iterator[Alert]:
+        """Go through the alerts alone from the newest on: who needs a few does not pay for all."""
+        return (entry for entry in reversed(self._entries) if isinstance(entry, Alert))
+
+    def count(self, kind: AlertKind) -> int:
+        """How many alerts of a kind are kept."""
+        return self._counts[kind]
+
     def add(self, events: Records, rows: Records, values: dict[str, Any]) -> None:
         """Add the events of one engine update.
 
@@ -325,7 +334,8 @@ class AlertLog:
                 failed=Filter(int(event["failed"])),
                 withheld=int(event["withheld"]),
             )
-            self._entries.append(alert)
+            self._append(alert)
+            self._counts[alert.kind] += 1
             if alert.kind == AlertKind.ENTRY:
                 self._opened = alert
             elif alert.kind in (AlertKind.EXIT, AlertKind.STOP):
@@ -334,7 +344,13 @@ class AlertLog:
     def changed(self, change: SettingChange) -> None:
         """Add a setting's change."""
         self._total += 1
-        self._entries.append(change)
+        self._append(change)
+
+    def _append(self, entry: Alert | SettingChange) -> None:
+        entries = self._entries
+        if len(entries) == entries.maxlen and isinstance(leaving := entries[0], Alert):
+            self._counts[leaving.kind] -= 1
+        entries.append(entry)
 
     def frame(self) -> pd.DataFrame:
         """Return the log as a DataFrame indexed by time (UTC), oldest first."""

@@ -274,10 +274,9 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
     def _last_alert(self, kind: AlertKind | None = None) -> Alert | None:
         log = self.screen.lab.alert_log
         if self.changed("alerts", log.total):
-            alerts = log.alerts()
-            self._newest = alerts[-1] if alerts else None
-            entries = [a for a in alerts if a.kind == AlertKind.ENTRY]
-            self._entry = entries[-1] if entries else None
+            self._newest = next(log.newest_first(), None)
+            entries = (a for a in log.newest_first() if a.kind == AlertKind.ENTRY)
+            self._entry = next(entries, None)
         return self._newest if kind is None else self._entry
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import HTML, Button, HBox, ToggleButton, VBox
@@ -215,7 +216,7 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
         if place < len(self._on_page):
             chosen = self._on_page[place]
             again = screen.selected is not None and screen.selected.number == chosen.number
-            screen.selected = None if again else chosen
+            screen.choose(None if again else chosen)  # pans to it, or back to the newest rows
             self._refresh()
 
     def paint(self, frame: Frame) -> None:
@@ -227,17 +228,18 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
             self._seen.pop("paused", None)
         if not frame.text_due or not self.changed("alerts", log.total):
             return
-        alerts = log.alerts()
         for kind, button in self._filters.items():
-            put(button, description=count(sum(a.kind == kind for a in alerts)))
-        shown = [a for a in reversed(alerts) if self._filters[a.kind].value]
-        pages = max(math.ceil(len(shown) / _ALERTS_SHOWN), 1)
+            put(button, description=count(log.count(kind)))
+        kinds = {kind for kind, button in self._filters.items() if button.value}
+        shown = sum(map(log.count, kinds))
+        pages = max(math.ceil(shown / _ALERTS_SHOWN), 1)
         self._page = min(self._page, pages - 1)
         first = self._page * _ALERTS_SHOWN
-        self._on_page = shown[first : first + _ALERTS_SHOWN]
+        wanted = (a for a in log.newest_first() if a.kind in kinds)
+        self._on_page = list(islice(wanted, first, first + _ALERTS_SHOWN))
         last = first + len(self._on_page)
         self._where.value = (
-            f"<small>{first + 1}–{last} of {count(len(shown))}</small>" if shown
+            f"<small>{first + 1}–{last} of {count(shown)}</small>" if shown
             else "<small>none</small>"
         )  # fmt: skip
         put(self._newer, disabled=self._page == 0)
@@ -249,7 +251,7 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
                 cover, disabled=not known,
                 tooltip=self._on_page[place].explain() if known else "",
             )  # fmt: skip
-        self._explain(alerts)
+        self._explain(next(log.newest_first(), None))
 
     def _table(self, frame: Frame) -> str:
         selected = self.screen.selected
@@ -269,8 +271,8 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
             lines.append(line.replace("<tr>", '<tr class="pairlab-chosen">') if mark else line)
         return f"<table>{''.join(lines)}</table>"
 
-    def _explain(self, alerts: list[Alert]) -> None:
-        alert = self.screen.selected or (alerts[-1] if alerts else None)
+    def _explain(self, newest: Alert | None) -> None:
+        alert = self.screen.selected or newest
         if alert is None:
             self._why.value = "<div><p>No alerts yet: each will be explained here.</p></div>"
             return
