@@ -6,15 +6,18 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from pairlab.errors import PairlabError
+from pairlab.errors import PairlabError, SettingError
 from pairlab.lab import PairLab
 from pairlab.settings import SETTINGS
 from pairlab.sources import Source
 
-__all__ = ["AppOptions", "lab_for_page"]
+if TYPE_CHECKING:
+    from pairlab.widgets import Dashboard
+
+__all__ = ["AppOptions", "PageQuery", "dashboard_for_page", "lab_for_page"]
 
 _VARIABLE: Final = "PAIRLAB_APP"
 _LONGEST_VALUE: Final = 40
@@ -71,21 +74,54 @@ class AppOptions:
         return Recording(self.recording, speed=self.speed)
 
 
-def lab_for_page(environ: Mapping[str, str] = os.environ) -> PairLab:
-    """Return the lab of one page: the command's options, then the page's ``?y=…&window=…``.
+@dataclass(frozen=True)
+class PageQuery:
+    """What a page's address asks for: ``?y=…&x=…&window=…&layout=…&theme=…``.
 
-    What the query asks for comes from a stranger: only a pair's symbols and known settings are
-    read, each through the same checks as everywhere; what is refused is told in the event log,
-    and the lab runs without it.
+    It comes from a stranger: short, and nothing in it is believed before it was checked.
+
+    Attributes
+    ----------
+    y, x : str
+        The pair, the command's own where the address names none.
+    layout, theme : str
+        Of the dashboard.
+    settings : dict
+        Those of them that a page may set.
+    """
+
+    y: str
+    x: str
+    layout: str
+    theme: str
+    settings: dict[str, Any]
+
+    @classmethod
+    def read(cls, query: str, options: AppOptions) -> PageQuery:
+        """Return what `query` asks for; what cannot be read is left out."""
+        try:
+            asked = dict(parse_qsl(query, max_num_fields=_MOST_FIELDS))
+        except ValueError:
+            asked = {}
+        asked = {name: text[:_LONGEST_VALUE] for name, text in asked.items()}
+        return cls(
+            y=asked.pop("y", options.y),
+            x=asked.pop("x", options.x),
+            layout=asked.pop("layout", "auto"),
+            theme=asked.pop("theme", "dark"),
+            settings={name: _parsed(text) for name, text in asked.items() if name in _ASKABLE},
+        )
+
+
+def lab_for_page(environ: Mapping[str, str] = os.environ) -> PairLab:
+    """Return the lab of one page: the command's options, then what the page's address asks for.
+
+    Each value goes through the same checks as everywhere; what is refused is told in the event
+    log, and the lab runs without it.
     """
     options = AppOptions.from_environment(environ)
-    try:
-        query = dict(parse_qsl(environ.get("QUERY_STRING", ""), max_num_fields=_MOST_FIELDS))
-    except ValueError:
-        query = {}
-    query = {name: text[:_LONGEST_VALUE] for name, text in query.items()}
-    pair = (query.pop("y", options.y), query.pop("x", options.x))
-    asked = {name: _parsed(text) for name, text in query.items() if name in _ASKABLE}
+    query = PageQuery.read(environ.get("QUERY_STRING", ""), options)
+    pair, asked = (query.y, query.x), dict(query.settings)
     refused: list[str] = []
     while True:
         try:
@@ -109,6 +145,18 @@ def lab_for_page(environ: Mapping[str, str] = os.environ) -> PairLab:
     for message in refused:
         lab.note("warning", f"from the address: {message}")
     return lab
+
+
+def dashboard_for_page(lab: PairLab, environ: Mapping[str, str] = os.environ) -> Dashboard:
+    """Return the dashboard in the layout and theme that the page's address asks for."""
+    query = PageQuery.read(environ.get("QUERY_STRING", ""), AppOptions.from_environment(environ))
+    asked: dict[str, Any] = {"layout": query.layout, "theme": query.theme}
+    while True:
+        try:
+            return lab.dashboard(**asked)
+        except SettingError as error:
+            asked.pop("theme" if error.name == "theme" else "layout")
+            lab.note("warning", f"from the address: {error}")
 
 
 def _parsed(text: str) -> Any:

@@ -106,9 +106,12 @@ def _live(options: argparse.Namespace) -> None:
 def _serve_page(app: AppOptions, options: argparse.Namespace) -> None:
     """Serve the dashboard's notebook until Ctrl-C; each page has a kernel and a lab of its own."""
     try:
+        from traitlets.config import Config
         from voila.app import Voila
     except ImportError:
         raise MissingExtraError("voila", "app") from None
+    from pairlab.page import voila_settings  # the widgets' toolkits, which other commands spare
+
     # Compiled here once, so that every kernel finds it on disk and no page waits for it.
     compile_kernel(lambda text: print(f"pairlab: {text}", flush=True))
     os.environ.update(app.to_environment())
@@ -119,9 +122,10 @@ def _serve_page(app: AppOptions, options: argparse.Namespace) -> None:
         f"--port={options.port}",
         "--Voila.port_retries=0",
         "--Voila.ip=127.0.0.1",
-        "--theme=dark",
     ]
-    Voila.launch_instance(argv=arguments + ["--no-browser"] * options.no_browser)
+    Voila.launch_instance(
+        argv=arguments + ["--no-browser"] * options.no_browser, config=Config(voila_settings())
+    )
 
 
 def _notebook() -> Path:

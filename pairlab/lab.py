@@ -21,7 +21,7 @@ from pairlab.life import LabLife
 from pairlab.lookup import between_ns, inside, row_at, span_ns
 
 if TYPE_CHECKING:
-    from pairlab.widgets.dashboard import Dashboard
+    from pairlab.widgets.dashboard import Dashboard, LayoutSpec, ThemeName
 
 __all__ = ["PairLab", "What"]
 
@@ -286,13 +286,15 @@ class PairLab(LabLife):
 
     # -- the screen -----------------------------------------------------------------------------
 
-    def dashboard(self) -> Dashboard:
-        """Return the dashboard; every call gives the same one, so every view shares its cost."""
+    def dashboard(self, layout: LayoutSpec = "auto", theme: ThemeName = "dark") -> Dashboard:
+        """Return the dashboard of a layout and theme; every call with the same gives the same one.
+
+        All dashboards of a lab share their parts: each is painted and sent once, however many
+        views show it. For `layout` and `theme` see `pairlab.widgets.Dashboard`.
+        """
         from pairlab.widgets.dashboard import Dashboard
 
-        if self._dashboard is None or self._dashboard.comm is None:  # none yet, or closed
-            self._dashboard = Dashboard(self)
-        return self._dashboard
+        return Dashboard.of(self, layout, theme)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Show the dashboard where a notebook displays the lab."""

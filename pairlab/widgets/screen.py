@@ -172,6 +172,7 @@ class Screen:
         self._since_s = time.monotonic()
         self._spent_s: list[float] = []
         self._problem = ""
+        self.shelf: Any = None  # what dashboards of this screen share; theirs to keep
         self._health: Health | None = None
         lab.settings.observe(self._on_timeframe, "timeframe")
 

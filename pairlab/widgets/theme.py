@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal, get_args
 from urllib.parse import quote
 
-__all__ = ["DARK", "LIGHT", "SIZES", "ThemeName", "Tokens", "glyph", "mask", "var"]
+from pairlab.errors import SettingError
 
-ThemeName = Literal["dark", "light"]
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "SIZES",
+    "THEMES",
+    "TYPE",
+    "ThemeName",
+    "Tokens",
+    "dress",
+    "glyph",
+    "mask",
+    "theme_css",
+    "var",
+]
+
+ThemeName = Literal["dark", "light", "jupyterlab"]
+"""``"jupyterlab"`` follows the theme of JupyterLab or Notebook, also when it changes."""
+
+THEMES: Final[tuple[ThemeName, ...]] = get_args(ThemeName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +78,9 @@ class Tokens:
     ink: str
 
     def css(self) -> str:
-        """Return the tokens as custom properties."""
-        return "".join(f"--pairlab-{name}:{value};" for name, value in asdict(self).items())
+        """Return the tokens as custom properties, and the one shape that is drawn in a colour."""
+        tokens = "".join(f"--pairlab-{name}:{value};" for name, value in asdict(self).items())
+        return f"{tokens}--pairlab-shape-caret:{mask('caret', self.muted)};"
 
 
 DARK: Final = Tokens(
@@ -107,6 +126,52 @@ class _Sizes:
 
 
 SIZES: Final = _Sizes()
+
+
+@dataclass(frozen=True, slots=True)
+class _Type:
+    """Pixels: captions, axes and table heads; most text; the signal; the strip; the pair."""
+
+    caption: int = 10
+    body: int = 11
+    chip: int = 12
+    number: int = 13
+    pair: int = 14
+
+
+TYPE: Final = _Type()
+
+
+def theme_css() -> str:
+    """Return every token as a custom property: of the theme that a view is dressed in.
+
+    A view with no theme of its own is dark; what lies in a view wears what the view wears.
+    """
+    sizes = "".join(f"--pairlab-{name}-px:{size}px;" for name, size in asdict(SIZES).items())
+    types = "".join(f"--pairlab-type-{name}:{size}px;" for name, size in asdict(TYPE).items())
+    day = '[data-jp-theme-light="true"]'  # JupyterLab, Notebook and Voila say so on the body
+    light = (
+        ".pairlab-light", ".pairlab-light .pairlab",
+        f"{day} .pairlab-follow", f"{day} .pairlab-follow .pairlab",
+    )  # fmt: skip
+    return (
+        f":root{{--pairlab-page-dark:{DARK.page};--pairlab-page-light:{LIGHT.page};}}"
+        f".pairlab{{{DARK.css()}{sizes}{types}}}{','.join(light)}{{{LIGHT.css()}}}"
+    )
+
+
+def dress(widget: Any, theme: ThemeName) -> None:
+    """Give a view, and every part in it, a theme; any part shown by itself can be dressed too.
+
+    Raises
+    ------
+    SettingError
+        If there is no such theme.
+    """
+    if theme not in THEMES:
+        raise SettingError("theme", theme, f"allowed: {', '.join(map(repr, THEMES))}")
+    for name, style in (("light", "pairlab-light"), ("jupyterlab", "pairlab-follow")):
+        (widget.add_class if theme == name else widget.remove_class)(style)
 
 
 def var(token: str) -> str:
