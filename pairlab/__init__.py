@@ -4,6 +4,7 @@ The map of the house; data flows one way, ticks → rows → views::
 
     cli, app          the commands, and what the Voila app runs
     widgets/          what is seen: charts, controls, status, alert table, export, dashboard
+    services/         who else is served: the REST API, on the lab's own loop
     research/         what is asked of the past: analyze
     lab, life         PairLab: what a user asks of it; its tasks from start to stop
     sources           which feed `feed=` means

@@ -1,17 +1,22 @@
-"""The `pairlab` command: demo and live serve the dashboard as an app, by Voila."""
+"""The `pairlab` command: demo and live serve the dashboard by Voila, serve the REST API."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from pairlab.app import AppOptions
 from pairlab.engine import compile_kernel
 from pairlab.errors import MissingExtraError, PairlabError
+from pairlab.lab import PairLab
 
 __all__ = ["main"]
 
@@ -67,12 +72,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     live.set_defaults(run=_live)
 
-    for command in (demo, live):
+    serve = commands.add_parser(
+        "serve",
+        help="the analytics over REST, for other programs, without a dashboard",
+        description="Run one lab and serve its analytics over REST until Ctrl-C. Changing settings "
+        "needs a token: PAIRLAB_TOKEN, or one that is made and shown at the start.",
+    )
+    serve.add_argument(
+        "pair", nargs="*", metavar="Y X", help="two symbols, y first (default: BTCUSDT ETHUSDT)"
+    )
+    serve.add_argument(
+        "--feed",
+        default="binance",
+        metavar="F",
+        help="binance (default), demo, a recording's path, or a ws:// or wss:// URL",
+    )
+    serve.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="H",
+        help="what to listen on (default: 127.0.0.1; beyond it reading needs the token, too)",
+    )
+    serve.add_argument(
+        "--port", type=int, default=8000, metavar="P", help="port (default: 8000; 0: a free one)"
+    )
+    serve.set_defaults(run=_serve)
+
+    for command in (demo, live, serve):
         command.add_argument(
             "--stream",
             choices=("aggTrade", "trade", "bookTicker"),
             help="what a tick is (default: aggTrade, or what a recording holds)",
         )
+    for command in (demo, live):
         command.add_argument(
             "--port",
             type=int,
@@ -95,12 +127,46 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _live(options: argparse.Namespace) -> None:
+    y, x, settings = _pair(options)
+    _serve_page(AppOptions("binance", y, x, options.stream, settings=settings), options)
+
+
+def _pair(options: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
+    """Return the symbols, and the settings that they need."""
     if len(options.pair) not in (0, 2):
         raise PairlabError(f"a pair is two symbols, y and x; got {len(options.pair)}")
     y, x = options.pair or ("BTCUSDT", "ETHUSDT")
     # Only BTC/ETH has a ratio of its own; any other pair starts with an estimated one.
-    settings = {} if (y, x) == ("BTCUSDT", "ETHUSDT") else {"hedge": "ols"}
-    _serve_page(AppOptions("binance", y, x, options.stream, settings=settings), options)
+    return y, x, {} if (y, x) == ("BTCUSDT", "ETHUSDT") else {"hedge": "ols"}
+
+
+def _serve(options: argparse.Namespace) -> None:
+    y, x, settings = _pair(options)
+    lab = PairLab(y, x, feed=options.feed, stream=options.stream, **settings)
+    compile_kernel(lambda text: print(f"pairlab: {text}", flush=True))
+    with contextlib.suppress(KeyboardInterrupt):  # where the loop takes no signals
+        asyncio.run(_serve_rest(lab, options.host, options.port))
+
+
+async def _serve_rest(lab: PairLab, host: str, port: int) -> None:
+    """Serve until a signal, or until the feed fails for good; a recording's end is no failure."""
+    loop, signalled = asyncio.get_running_loop(), asyncio.Event()
+    with contextlib.suppress(NotImplementedError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, signalled.set)
+    async with lab:
+        await lab.serve(host, port)
+        stop = loop.create_task(signalled.wait())
+        over = loop.create_task(lab.over())
+        await asyncio.wait((stop, over), return_when=asyncio.FIRST_COMPLETED)
+        health = lab.health()
+        if health.state == "failed":
+            raise PairlabError(health.detail)
+        if not stop.done():
+            print(f"pairlab: {health.detail}; what came is still served (Ctrl-C ends it)",
+                  flush=True)  # fmt: skip
+        await stop
+        over.cancel()
 
 
 def _serve_page(app: AppOptions, options: argparse.Namespace) -> None:

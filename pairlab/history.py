@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from typing import Final, Literal
 
@@ -11,7 +13,23 @@ from numpy.typing import NDArray
 
 from pairlab.ticks import HISTORY_COLUMNS, Pair, Records
 
-__all__ = ["Ring", "bars_frame", "csv_pieces", "rows_frame", "ticks_frame"]
+__all__ = [
+    "CSV_HEADER",
+    "Ring",
+    "TimeUnit",
+    "bars_frame",
+    "csv_name",
+    "csv_pieces",
+    "csv_text",
+    "iso_times",
+    "rows_frame",
+    "ticks_frame",
+    "time_unit",
+]
+
+TimeUnit = Literal["ns", "ms"]
+
+CSV_HEADER: Final = ",".join(("time", *HISTORY_COLUMNS)) + "\n"
 
 _CSV_ROWS: Final = 20_000
 """Rows turned to text at a time, so that a long history never becomes one long string."""
@@ -147,15 +165,40 @@ def csv_pieces(rows: Records) -> Iterator[str]:
 
     Numbers are written so that they read back to the same bits.
     """
+    unit = time_unit(rows)
+    yield CSV_HEADER
+    for at in range(0, len(rows), _CSV_ROWS):
+        yield csv_text(rows[at : at + _CSV_ROWS], unit)
+
+
+def csv_text(rows: Records, unit: TimeUnit) -> str:
+    """Return `rows` as lines under `CSV_HEADER`; any thread may call it."""
+    # A third of the time that DataFrame.to_csv takes for the same bytes.
+    columns: list[list[str]] = [iso_times(rows["time_ns"], unit)]
+    for name in HISTORY_COLUMNS:
+        values = rows[name].tolist()
+        real = rows.dtype[name].kind == "f"
+        columns.append([repr(v) if v == v else "" for v in values] if real else [*map(str, values)])
+    return "".join(f"{line}\n" for line in map(",".join, zip(*columns, strict=True)))
+
+
+def csv_name(pair: Pair) -> str:
+    """Return the name of a file of `pair`'s history now: safe on every system, UTC time."""
+    legs = "-".join(re.sub(r"[^A-Za-z0-9_.]", "_", leg) for leg in pair)
+    return f"pairlab-{legs}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.csv"
+
+
+def time_unit(rows: Records) -> TimeUnit:
+    """Return how finely the times of `rows` must be written to be read back as they are."""
     # Exchange times are whole milliseconds; another feed's may be finer.
-    unit: Literal["ns", "ms"] = "ns" if (rows["time_ns"] % 1_000_000).any() else "ms"
-    for at in range(0, max(len(rows), 1), _CSV_ROWS):
-        part = rows[at : at + _CSV_ROWS]
-        frame = rows_frame(part)
-        times: NDArray[np.datetime64] = part["time_ns"].view("M8[ns]")
-        texts = np.datetime_as_string(times, unit=unit, timezone="UTC")
-        frame.index = pd.Index(texts, name="time")
-        yield frame.to_csv(header=at == 0, lineterminator="\n")
+    return "ns" if (rows["time_ns"] % 1_000_000).any() else "ms"
+
+
+def iso_times(time_ns: NDArray[np.int64], unit: TimeUnit) -> list[str]:
+    """Return times as ISO 8601, UTC."""
+    times: NDArray[np.datetime64] = time_ns.view("M8[ns]")
+    texts: list[str] = np.datetime_as_string(times, unit=unit, timezone="UTC").tolist()
+    return texts
 
 
 def _utc(time_ns: NDArray[np.int64]) -> pd.DatetimeIndex:

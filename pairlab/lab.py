@@ -7,20 +7,21 @@ import contextlib
 import io
 import os
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
 from pairlab.alerts import Alert, AlertLog, Snapshot
 from pairlab.csvs import frame_csv, ticks_csv
-from pairlab.errors import PairlabError, SettingError
+from pairlab.errors import MissingExtraError, PairlabError, SettingError
 from pairlab.health import Health
 from pairlab.history import Ring, bars_frame, csv_pieces, rows_frame, ticks_frame
 from pairlab.life import LabLife
 from pairlab.lookup import between_ns, inside, row_at, span_ns
 
 if TYPE_CHECKING:
+    from pairlab.services.server import RestServer
     from pairlab.widgets.dashboard import Dashboard, LayoutSpec, ThemeName
 
 __all__ = ["PairLab", "What"]
@@ -284,6 +285,57 @@ class PairLab(LabLife):
             raise PairlabError("wait() needs a started lab: call start() first")
         _run_inside(self.loop, self.wait_async(rows, timeout_s))
 
+    # -- other programs -------------------------------------------------------------------------
+
+    async def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        *,
+        token: str | None = None,
+        allowed_hosts: Iterable[str] = (),
+        requests_per_s: float = 500.0,
+        changes_per_s: float = 5.0,
+    ) -> RestServer:
+        """Serve the analytics over REST, on this loop, until the lab ends.
+
+        Parameters
+        ----------
+        host : str
+            What to listen on. Beyond this machine, reading needs the token, too.
+        port : int
+            0 finds a free one.
+        token : str, optional
+            What changes need; by default from ``PAIRLAB_TOKEN``, or made and printed once.
+        allowed_hosts : iterable of str
+            Names by which clients may call this machine, beside ``localhost`` and addresses.
+        requests_per_s, changes_per_s : float
+            Most that one client may ask and try to change, in the long run.
+
+        Raises
+        ------
+        MissingExtraError
+            Without ``pip install "pairlab[api]"``.
+        PairlabError
+            If the lab is not started, or the port is in use.
+        """
+        import asyncio
+
+        if self._main is None or self.loop is not asyncio.get_running_loop():
+            raise PairlabError("serve() needs a started lab, on its own loop: call start() first")
+        # The imports read files: not on the loop that ticks come on.
+        server = (await asyncio.to_thread(_rest_server))(self, host, port)
+        if self._before:  # the lab that this one replaces may still hold the port
+            await asyncio.wait(self._before)
+        if self._main is None:
+            raise PairlabError("the lab was stopped before it could be served")
+        await server.start(
+            token=token, allowed_hosts=allowed_hosts,
+            requests_per_s=requests_per_s, changes_per_s=changes_per_s,
+        )  # fmt: skip
+        self._services.append(server)
+        return server
+
     # -- the screen -----------------------------------------------------------------------------
 
     def dashboard(self, layout: LayoutSpec = "auto", theme: ThemeName = "dark") -> Dashboard:
@@ -319,3 +371,11 @@ def _run_inside(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]
 
 def _nothing() -> None:
     pass
+
+
+def _rest_server() -> type[RestServer]:
+    try:
+        from pairlab.services.server import RestServer
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "fastapi", "api") from None
+    return RestServer

@@ -21,7 +21,7 @@ from pairlab.settings import SETTINGS, Settings, unknown_setting
 from pairlab.sources import DEFAULT_STREAM, Source, open_feed, source_key, source_name
 from pairlab.ticks import LogEntry, LogLevel, Pair
 
-__all__ = ["LabLife", "View"]
+__all__ = ["LabLife", "Service", "View"]
 
 _DEFAULT_PAIR: Final = Pair("BTCUSDT", "ETHUSDT")
 _PULSE_S: Final = 0.25
@@ -39,6 +39,13 @@ class View(Protocol):
 
     def close(self) -> None:
         """Leave nothing behind: the lab was replaced."""
+
+
+class Service(Protocol):
+    """Something that serves a lab to others, and ends with it."""
+
+    async def stop(self) -> None:
+        """Serve no longer, and leave nothing on the loop."""
 
 
 class LabLife:
@@ -91,6 +98,8 @@ class LabLife:
         self._ending: set[asyncio.Task[None]] = set()
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._views: list[View] = []
+        self._services: list[Service] = []
+        self._listeners: list[Callable[[], None]] = []
         self._state: FeedHealth = FeedHealth("stopped", "not started")
         self._started_s = float("nan")
 
@@ -147,18 +156,22 @@ class LabLife:
         main, self._main = self._main, None
         if main is not None and not main.get_loop().is_closed():
             main.cancel()
-            task = asyncio.get_running_loop().create_task(self._end(main), name="pairlab stop")
+            services, self._services = self._services, []
+            end = self._end(main, services)
+            task = asyncio.get_running_loop().create_task(end, name="pairlab stop")
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
         if self._ending:
             await asyncio.wait(set(self._ending))
 
-    async def _end(self, main: asyncio.Task[None]) -> None:
+    async def _end(self, main: asyncio.Task[None], services: list[Service]) -> None:
         await asyncio.wait({main})
         if self._main is None and self._state.state != "failed":  # not started again meanwhile
             self._settle("stopped", "stopped")
         for view in self._views:
             view.finish()
+        for service in services:
+            await service.stop()
 
     async def _retire(self) -> None:
         """Make room for another lab on the same pair, feed and stream."""
@@ -280,6 +293,7 @@ class LabLife:
             await klines  # warm from the first row
         self._pipeline.engage()
         self._wake()
+        self._tell()
 
     async def _fetch_klines(self, feed: Feed) -> None:
         """Get the bars before the first tick, for whatever timeframe will be asked for."""
@@ -297,6 +311,11 @@ class LabLife:
         self._pipeline.take(ticks)
         if self._waiters:
             self._wake()
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def _wake(self) -> None:
         for waiter in [w for w in self._waiters if self._pipeline.made >= w[0]]:
@@ -317,6 +336,7 @@ class LabLife:
         pipeline = self._pipeline
         if not pipeline.fits_settings():
             pipeline.rebuild_finish(*pipeline.rebuild_compute(pipeline.rebuild_start()))
+            self._tell()
 
     async def _rebuild(self) -> None:
         """Compute the metrics anew, off the loop, until they fit the settings."""
@@ -324,6 +344,12 @@ class LabLife:
         while not pipeline.fits_settings():
             work = pipeline.rebuild_start()
             pipeline.rebuild_finish(*await asyncio.to_thread(pipeline.rebuild_compute, work))
+        self._tell()
+
+    async def over(self) -> None:
+        """Wait until the feed has ended, by itself or by `stop`."""
+        if self._main is not None:
+            await asyncio.wait({self._main})
 
     async def wait_async(self, rows: int = 1, timeout_s: float = 30.0) -> None:
         """Do as `wait`, for code that awaits."""
@@ -367,6 +393,14 @@ class LabLife:
     def attach(self, view: View) -> None:
         """Tell `view` when this lab stops or is replaced."""
         self._views.append(view)
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after every batch of ticks and every rebuild; return what ends that.
+
+        It is called on the lab's loop, between two ticks: it must return at once, and not raise.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def price_decimals(self) -> tuple[int, int] | None:
         """Return the decimals of both symbols' tick sizes, None while unknown."""

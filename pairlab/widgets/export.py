@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import re
-import time
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import Button, HBox, Output
 
+from pairlab.history import csv_name
 from pairlab.widgets.formats import count
 from pairlab.widgets.trees import close_tree, put
 
@@ -108,8 +107,7 @@ class ExportButton(HBox):  # type: ignore[misc]
 
     def file_name(self) -> str:
         """Return the name of the file: pair and UTC time, safe on every system."""
-        pair = "-".join(re.sub(r"[^A-Za-z0-9_.]", "_", leg) for leg in self._lab.pair)
-        return f"pairlab-{pair}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.csv"
+        return csv_name(self._lab.pair)
 
     def _clear(self) -> None:
         if self._forget is not None:

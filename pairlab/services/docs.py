@@ -1,0 +1,78 @@
+"""The documentation: the OpenAPI schema, and two pages that open without the internet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import resources
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+
+from pairlab import __version__
+from pairlab.services import models
+
+__all__ = ["ABOUT", "describe_stream", "serve_docs"]
+
+ABOUT: Final = """The analytics of a running lab, for other programs.
+
+* **Reading** needs no token on this machine; beyond it, as for every change, send
+  `Authorization: Bearer <token>`.
+* NaN is `null`; times are ISO 8601, UTC.
+* **Live**: the WebSocket `/stream` sends what the webhook *stream* below shows, as it comes, at
+  most a hundred times a second. A slow reader gets the newest, and is told how many it missed;
+  `/stream?cursor=…` goes on after a page of `/analytics/stats`. It takes no messages.
+"""
+_SAFETY: Final = {
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src 'self' blob:; "
+    "frame-ancestors 'none'"
+}
+
+
+def describe_stream(app: FastAPI) -> None:
+    """Put what OpenAPI has no words for where a reader of the schema looks."""
+
+    def stream(message: models.StreamMessage) -> None:
+        """Send over the WebSocket `/stream`, to every reader."""
+
+    app.webhooks.add_api_route("stream", stream, methods=["POST"], summary="WebSocket /stream")
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = made()
+        token = {"type": "http", "scheme": "bearer", "description": "Shown when the server starts."}
+        schema.setdefault("components", {})["securitySchemes"] = {"token": token}
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def serve_docs(app: FastAPI) -> None:
+    """Serve both documentations from this machine: FastAPI's own load their script from a CDN."""
+    files = resources.files("fastapi_offline") / "static"
+    app.mount("/docs/files", StaticFiles(directory=str(files)))
+    title = f"pairlab {__version__}"
+    swagger = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title=title,
+        swagger_js_url="/docs/files/swagger-ui-bundle.js",
+        swagger_css_url="/docs/files/swagger-ui.css",
+        swagger_favicon_url="/docs/files/favicon.png",
+    )
+    redoc = get_redoc_html(
+        openapi_url="/openapi.json",
+        title=title,
+        redoc_js_url="/docs/files/redoc.standalone.js",
+        redoc_favicon_url="/docs/files/favicon.png",
+        with_google_fonts=False,
+    )
+    for url, page in (("/docs", swagger), ("/redoc", redoc)):
+        page.headers.update(_SAFETY)
+        app.add_route(url, _show(page), methods=["GET"])
+
+
+def _show(page: HTMLResponse) -> Callable[[Request], Response]:
+    return lambda request: page
