@@ -16,8 +16,10 @@ __all__ = ["prepare_page", "voila_settings"]
 _ROOT: Final = Path(str(files("pairlab.widgets"))) / "page"
 """A folder of Jupyter data: Voila finds ``voila/templates/pairlab`` below it."""
 
-_EXTENSIONS: Final = ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager",
-                      "bqplot"]  # fmt: skip
+_EXTENSIONS: Final = (
+    "@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "bqplot",
+    "bqscales",
+)  # fmt: skip
 """The front end's plugins that the page needs; whatever else is installed is not loaded."""
 
 _ICON: Final = (
@@ -45,7 +47,7 @@ def voila_settings() -> dict[str, Any]:
             "theme": "dark",
             "allow_template_override": "NO",
             "allow_theme_override": "NOTEBOOK",
-            "extension_allowlist": _EXTENSIONS,
+            "extension_allowlist": list(_EXTENSIONS),
             "prelaunch_hook": prepare_page,
             "resources": {"pairlab": {"css": theme_css(), "icon": icon}},
         },
