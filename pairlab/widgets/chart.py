@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,10 +13,10 @@ from ipywidgets import HTML, HBox, Layout, VBox
 
 from pairlab.alerts import Alert
 from pairlab.ticks import AlertKind
+from pairlab.widgets.formats import MISSING, safe
 from pairlab.widgets.formats import clock as clock_text
-from pairlab.widgets.formats import safe
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.plotting import Axis, Figure, IndexSelector, Label, LinearScale, Lines, Scatter
+from pairlab.widgets.plotting import Axis, Figure, Label, LinearScale, Lines, Scatter
 from pairlab.widgets.screen import Part, Screen, close_part
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.thin import trim
@@ -100,6 +101,12 @@ class Chart(Part, VBox):  # type: ignore[misc]
         Label the time axis (in the dashboard only the lowest chart does).
     """
 
+    column = ""
+    """The column of the history that the chart is about: markers and pointer stand on it."""
+
+    tools: Any = None
+    """Buttons in the header, if any: made before the chart is."""
+
     marked: tuple[Marker, ...] = MARKERS
     marker_scale = 0.8
     ring_area = 314
@@ -112,7 +119,6 @@ class Chart(Part, VBox):  # type: ignore[misc]
         self.offsets, self.times = screen.offset_scale, screen.time_scale
         self.scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
         self.head = HTML().add_class("pairlab-head-text")
-        self.tools = HBox().add_class("pairlab-tools")
         self._markers = [
             Scatter(
                 x=[], y=[], scales={"x": self.times, "y": self.scale}, marker=m.shape,
@@ -134,11 +140,16 @@ class Chart(Part, VBox):  # type: ignore[misc]
             x=[], y=[], text=[], scales={"x": self.times, "y": self.scale}, colors=[var("text")],
             default_size=10, font_weight="bold", align="middle", y_offset=12, apply_clip=False,
         )  # fmt: skip
-        self._selector = IndexSelector(scale=self.times, line_width=1, color=var("muted"), marks=[])
+        self._selector = screen.pointer_selector
+        self._selected = Lines(
+            x=[], y=[], scales={"x": self.times, "y": screen.unit_scale}, colors=[var("focus")],
+            fill="inside", fill_colors=[var("focus")], fill_opacities=[0.12], stroke_width=1,
+        )  # fmt: skip
         bottom = _CLOCK_HEIGHT if clock else bottom
         self.figure = Figure(
             marks=[
-                *self.draw(), *self._markers, self._ring, self._pointer_dots, self._pointer_time,
+                self._selected, *self.draw(), *self._markers, self._ring, self._pointer_dots,
+                self._pointer_time,
             ],
             axes=[*screen.time_axes, *self.axes()],
             fig_margin={
@@ -148,13 +159,13 @@ class Chart(Part, VBox):  # type: ignore[misc]
             animation_duration=0, display_toolbar=False, interaction=self._selector,
             layout=Layout(width="auto", height=f"{height + top + bottom}px", min_width="0"),
         )  # fmt: skip
-        header = HBox([self.head, self.tools]).add_class("pairlab-head")
+        tools = [] if self.tools is None else [self.tools]
+        header = HBox([self.head, *tools]).add_class("pairlab-head")
         super().__init__([header, self.figure])
         for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{name}"):
             self.add_class(style)
         if clock:
             self.add_class("pairlab-clock")
-        self._selector.observe(self.hand_over(self._on_pointer), "selected")
         self.join(lab)
 
     # -- for subclasses -------------------------------------------------------------------------
@@ -176,12 +187,12 @@ class Chart(Part, VBox):  # type: ignore[misc]
         raise NotImplementedError
 
     def marked_value(self, alert: Alert) -> float:
-        """Return where on the y axis an alert is drawn."""
-        raise NotImplementedError
+        """Return where on the y axis an alert is drawn: the number that it was decided on."""
+        return float(getattr(alert.at, self.column))
 
     def dots_at(self, frame: Frame) -> list[float]:
         """Return the values on which the pointer puts a dot."""
-        raise NotImplementedError
+        return [] if frame.pointed is None else [float(getattr(frame.pointed, self.column))]
 
     def line(self, colour: str, width: float = 1.25, scale: Any = None, **extra: Any) -> Lines:
         """Return a line of rows."""
@@ -189,6 +200,18 @@ class Chart(Part, VBox):  # type: ignore[misc]
             x=[], y=[], scales={"x": self.offsets, "y": scale or self.scale},
             colors=[var(colour)], stroke_width=width, **extra,
         )  # fmt: skip
+
+    def zone(self, colour: str, opacity: float) -> Lines:
+        """Return a filled area between two lines that are not drawn."""
+        zone = self.line(colour, fill="between", fill_colors=[var(colour)],
+                         fill_opacities=[opacity])  # fmt: skip
+        zone.colors = ["transparent", "transparent"]
+        return zone
+
+    def across(self, frame: Frame, *at: float) -> dict[str, Any]:
+        """Return x and y of level lines from edge to edge of the view."""
+        x = np.array([-frame.span_ns / 1e6, frame.pad_ms])
+        return {"x": x, "y": np.array([[a, a] for a in at]) if len(at) > 1 else np.full(2, at[0])}
 
     def axis(
         self, colour: str = "muted", side: str = "left", scale: Any = None, **extra: Any
@@ -218,12 +241,13 @@ class Chart(Part, VBox):  # type: ignore[misc]
         """Show `frame`; send nothing that is already on the screen."""
         values = tuple(frame.values.values())
         self.show_staleness(frame)
-        if self.changed("lines", (frame.version, values)):
+        if self.changed("lines", (frame.picture, values)):
             self.paint_lines(frame)
             self._paint_markers(frame)
+            self._paint_selection(frame)
         if self.changed("pointer", frame.pointer_ns):
             self._paint_pointer(frame)
-        if frame.text_due and self.changed("head", (frame.version, values)):
+        if frame.text_due and self.changed("head", (frame.picture, values)):
             self.paint_head(frame)
 
     def show_line(self, mark: Lines, x: Any, y: Any) -> tuple[float, float]:
@@ -233,6 +257,14 @@ class Chart(Part, VBox):  # type: ignore[misc]
         if not len(x) or y.ndim == 2:
             return math.nan, math.nan
         return float(x[-1]), float(y[-1])
+
+    def show_curve(
+        self, frame: Frame, mark: Lines, end: tuple[Scatter, Label], text: Callable[[float], str]
+    ) -> None:
+        """Send the chart's own column as a line, and the value at its end."""
+        last = self.show_line(mark, *frame.thinned.extremes(frame.column(self.column)))
+        row = frame.end
+        self.show_end(end, last, MISSING if row is None else text(getattr(row, self.column)))
 
     def show_end(self, marks: tuple[Scatter, Label], end: tuple[float, float], text: str) -> None:
         """Put the dot and the value at a line's last point."""
@@ -253,10 +285,11 @@ class Chart(Part, VBox):  # type: ignore[misc]
         # Beyond the view by one span, so that markers are sent when an alert comes, not as the
         # view moves; they stand on the absolute time scale and are clipped at its edges.
         page = frame.edge_ns // max(frame.span_ns, 1)
-        selected = self.screen.selected
-        if self.changed("markers", (log.total, page, frame.span_ns, self.screen.cleared_ns)):
-            since_ns = max((page - 1) * frame.span_ns, self.screen.cleared_ns)
-            recent = [a for a in log.alerts()[-_MARKERS_KEPT:] if a.time_ns >= since_ns]
+        selected, cleared_ns = self.screen.selected, 0 if frame.held else self.screen.cleared_ns
+        if self.changed("markers", (log.total, page, frame.span_ns, cleared_ns)):
+            since_ns = max((page - 1) * frame.span_ns, cleared_ns)
+            until_ns = (page + 1) * frame.span_ns
+            recent = [a for a in log.alerts() if since_ns <= a.time_ns <= until_ns][-_MARKERS_KEPT:]
             for marker, mark in zip(self.marked, self._markers, strict=True):
                 mine = [a for a in recent if a.kind == marker.kind and marker.side in (0, a.side)]
                 self._put_points(mark, mine)
@@ -272,20 +305,9 @@ class Chart(Part, VBox):  # type: ignore[misc]
             y=np.array([p[1] for p in points], dtype=np.float64),
         )
 
-    # -- pointer --------------------------------------------------------------------------------
-
-    def _on_pointer(self, change: Any) -> None:
-        chosen = change["new"]
-        self.screen.point(float(chosen[0]) if chosen is not None and len(chosen) else None)
+    # -- pointer and selection ------------------------------------------------------------------
 
     def _paint_pointer(self, frame: Frame) -> None:
-        at = frame.pointer_ns
-        wanted = None if at is None else np.array([at / 1e6])
-        have = self._selector.selected
-        if (wanted is None) != (have is None or not len(have)) or (
-            wanted is not None and round(float(have[0]) * 1e6) != at
-        ):
-            self._selector.selected = wanted
         row = frame.pointed
         dots = [] if row is None else [v for v in self.dots_at(frame) if math.isfinite(v)]
         time_ms = 0.0 if row is None else row.time_ns / 1e6
@@ -296,6 +318,18 @@ class Chart(Part, VBox):  # type: ignore[misc]
                 text=[text] if row else [],
             )  # fmt: skip
         put(self._pointer_dots, x=np.full(len(dots), time_ms), y=np.array(dots, dtype=np.float64))
+
+    def _paint_selection(self, frame: Frame) -> None:
+        screen = self.screen
+        wanted = screen.brush_selector if screen.selecting else screen.pointer_selector
+        if self.figure.interaction is not wanted:
+            self.figure.interaction = wanted
+        # While the mouse drags, the browser itself shows the span, in all charts.
+        chosen = None if screen.brushing else frame.selected_ns
+        if self.changed("selection", chosen):
+            ends = [] if chosen is None else [ns / 1e6 for ns in chosen]
+            corners = np.array([0.0, 1.0, 1.0, 0.0][: 2 * len(ends)])
+            put(self._selected, x=np.repeat(ends, 2), y=corners)
 
     def close(self) -> None:
         """Leave the screen, and no widget in the front end or the kernel."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairlab.alerts import Alert, Snapshot
+from pairlab.alerts import Snapshot
 from pairlab.ticks import AlertKind
 from pairlab.widgets.chart import MARKERS, Chart, legend, nice_ticks
 from pairlab.widgets.formats import (
@@ -20,13 +20,12 @@ from pairlab.widgets.formats import (
 )  # fmt: skip
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.plotting import Axis, LinearScale
-from pairlab.widgets.theme import var
 from pairlab.widgets.trees import put
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
 
-__all__ = ["CorrelationChart", "PriceChart", "SpreadChart", "price_decimals"]
+__all__ = ["AutoChart", "CorrelationChart", "PriceChart", "SpreadChart", "price_decimals"]
 
 
 def inside(low: float, high: float) -> tuple[float, float]:
@@ -35,7 +34,7 @@ def inside(low: float, high: float) -> tuple[float, float]:
     return low + edge, high - edge
 
 
-class _AutoChart(Chart):
+class AutoChart(Chart):
     """A chart whose y axis fits its data, in round steps."""
 
     _most_ticks = 4
@@ -56,7 +55,7 @@ class _AutoChart(Chart):
             self.show_ticks(axis, {t: number(t, max(decimals, need)) for t in ticks})
 
 
-class SpreadChart(_AutoChart):
+class SpreadChart(AutoChart):
     """The spread with its mean and the band whose edge is the entry.
 
     Parameters
@@ -67,15 +66,14 @@ class SpreadChart(_AutoChart):
         Label the time axis.
     """
 
+    column = "spread"
+
     def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
         super().__init__(lab, "spread", 118, clock=clock, top=2, bottom=6)
 
     def draw(self) -> list[Any]:
         """Return band, mean, spread and end value."""
-        self._band = self.line(
-            "spread", fill="between", fill_colors=[var("spread")], fill_opacities=[0.16]
-        )
-        self._band.colors = ["transparent", "transparent"]
+        self._band = self.zone("spread", 0.16)
         self._mean = self.line("muted", 1, line_style="dashed")
         self._curve = self.line("spread")
         self._end = self.end_marks("spread")
@@ -97,9 +95,7 @@ class SpreadChart(_AutoChart):
         x, lines = frame.thinned.last(centre - reach, centre + reach, centre)
         self.show_line(self._band, x, lines[:2])
         self.show_line(self._mean, x, lines[2])
-        end = self.show_line(self._curve, *frame.thinned.extremes(spread))
-        row = frame.latest
-        self.show_end(self._end, end, MISSING if row is None else fitted(row.spread))
+        self.show_curve(frame, self._curve, self._end, fitted)
         seen = np.concatenate([spread, (centre - reach), (centre + reach)])
         seen = seen[np.isfinite(seen)]
         if len(seen):
@@ -129,16 +125,8 @@ class SpreadChart(_AutoChart):
             f"{legend(sigmas, 'spread', band, style='band')}"
         )
 
-    def marked_value(self, alert: Alert) -> float:
-        """Return the spread it was decided on."""
-        return alert.at.spread
 
-    def dots_at(self, frame: Frame) -> list[float]:
-        """Return the spread under the pointer."""
-        return [] if frame.pointed is None else [frame.pointed.spread]
-
-
-class CorrelationChart(_AutoChart):
+class CorrelationChart(AutoChart):
     """The rolling correlation and the least that allows an entry.
 
     Parameters
@@ -149,6 +137,7 @@ class CorrelationChart(_AutoChart):
         Label the time axis.
     """
 
+    column = "correlation"
     marked = tuple(m for m in MARKERS if m.kind in (AlertKind.SUPPRESSED, AlertKind.DECOUPLED))
 
     def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
@@ -156,10 +145,7 @@ class CorrelationChart(_AutoChart):
 
     def draw(self) -> list[Any]:
         """Return the zone below the minimum, the minimum, ρ and its end value."""
-        self._zone = self.line(
-            "muted", fill="between", fill_colors=[var("muted")], fill_opacities=[0.13]
-        )
-        self._zone.colors = ["transparent", "transparent"]
+        self._zone = self.zone("muted", 0.13)
         self._least = self.line("text2", 1, line_style="dashed")
         self._curve = self.line("corr", 1.5)
         self._end = self.end_marks("corr")
@@ -180,17 +166,14 @@ class CorrelationChart(_AutoChart):
         high = 1.06
         if self.changed("levels", (least, low, frame.span_ns)):
             put(self.scale, min=low, max=high)
-            across = np.array([-frame.span_ns / 1e6, frame.pad_ms])
-            put(self._zone, x=across, y=np.array([[low, low], [least, least]]))
-            put(self._least, x=across, y=np.array([least, least]))
+            put(self._zone, **self.across(frame, low, least))
+            put(self._least, **self.across(frame, least))
             self.show_ticks(self._least_axis, {least: f"{number(least)} min"})
             ticks, _ = nice_ticks(low + 0.04, 1.0, 3)
             near = 11 / 68 * (high - low)
             shown = [1.0, *(t for t in ticks if t != 1.0 and abs(t - 1) > near)]
             self.show_ticks(self._axis, {t: number(t) for t in shown if abs(t - least) > near})
-        end = self.show_line(self._curve, *frame.thinned.extremes(rho))
-        row = frame.latest
-        self.show_end(self._end, end, MISSING if row is None else number(row.correlation))
+        self.show_curve(frame, self._curve, self._end, number)
 
     def paint_head(self, frame: Frame) -> None:
         """Set ρ and its minimum."""
@@ -201,16 +184,8 @@ class CorrelationChart(_AutoChart):
             f"{legend('min', 'text2', number(v['min_correlation']), style='dashed')}"
         )
 
-    def marked_value(self, alert: Alert) -> float:
-        """Return the correlation it was decided on."""
-        return alert.at.correlation
 
-    def dots_at(self, frame: Frame) -> list[float]:
-        """Return ρ under the pointer."""
-        return [] if frame.pointed is None else [frame.pointed.correlation]
-
-
-class PriceChart(_AutoChart):
+class PriceChart(AutoChart):
     """Both prices; the right axis is tied to the left by β, so that the gap is the spread.
 
     Parameters
@@ -221,6 +196,7 @@ class PriceChart(_AutoChart):
         Label the time axis.
     """
 
+    column = "y"
     marked = ()
 
     def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
@@ -248,7 +224,7 @@ class PriceChart(_AutoChart):
         y, x = frame.column("y"), frame.column("x")
         self.show_line(self._lines[0], *frame.thinned.extremes(x))
         self.show_line(self._lines[1], *frame.thinned.extremes(y))
-        row = frame.latest
+        row = frame.end
         if row is None or not len(y):
             return
         decimals = price_decimals(self.screen.lab, row, frame.values)
@@ -296,14 +272,6 @@ class PriceChart(_AutoChart):
             f'<small class="pairlab-far">{note if row is not None else ""}</small>'
             f'<small class="pairlab-day">{safe(day)}</small>'
         )
-
-    def marked_value(self, alert: Alert) -> float:
-        """Nothing is marked on prices."""
-        return math.nan
-
-    def dots_at(self, frame: Frame) -> list[float]:
-        """Return y under the pointer."""
-        return [] if frame.pointed is None else [frame.pointed.y]
 
 
 def _unit(symbol: str) -> str:

@@ -38,31 +38,49 @@ class Frame:
     live : Snapshot or None
         The newest row whether paused or not.
     version : tuple
-        Differs from the last frame's if, and only if, charts may look different.
+        Differs from the last frame's if, and only if, anything may look different.
+    picture : tuple
+        The same for the charts alone: while the view is held, new rows do not change them.
+    held : bool
+        The view stands on a part of the history; else it follows the newest rows.
     text_due : bool
         False in frames that only move charts: nobody reads numbers at the frame rate.
     """
 
-    def __init__(self, screen: Screen, rows: Records, version: tuple[Any, ...], due: bool) -> None:
+    def __init__(self, screen: Screen, rows: Records, looks: tuple[Any, ...], due: bool) -> None:
         lab = screen.lab
         self.health: Health = screen.health(due)
         self.values: dict[str, Any] = lab.settings.values()
         self.live: Snapshot | None = lab.latest()
         self.rows = rows
-        self.version = version
+        self.held = screen.window_ns is not None
         self.text_due = due
         self.now_ns = time.time_ns()
         self.pointer_ns = screen.pointer_ns
-        self.span_ns = round(screen.span_s * NS_PER_S)
-        self.edge_ns = int(rows[-1]["time_ns"]) if len(rows) else 0
         if screen.paused and len(rows):
             self.latest: Snapshot | None = Snapshot.of(rows[-1])
         else:
             self.latest = self.live
+        self.selected_ns = lab.selected_ns
         times = rows["time_ns"]
-        self.start_ns = max(self.edge_ns - self.span_ns, screen.cleared_ns)
+        if screen.window_ns is not None:
+            self.start_ns, self.edge_ns = screen.window_ns
+            self.span_ns = max(self.edge_ns - self.start_ns, 1)
+        else:
+            self.span_ns = round(screen.span_s * NS_PER_S)
+            self.edge_ns = int(rows[-1]["time_ns"]) if len(rows) else 0
+            self.start_ns = max(self.edge_ns - self.span_ns, screen.cleared_ns)
         # Bisecting looks at a few rows; searchsorted would first copy the whole strided column.
-        self.shown = rows[max(bisect.bisect_left(times, self.start_ns) - 1, 0) :]
+        first = max(bisect.bisect_left(times, self.start_ns) - 1, 0)
+        last = bisect.bisect_right(times, self.edge_ns) if self.held else len(rows)
+        self.shown = rows[first:last]
+        total = 0 if screen.paused else lab.rows.total
+        self.version = (len(rows), total, *looks)
+        if self.held:
+            oldest = int(self.shown[0]["time_ns"]) if len(self.shown) else 0
+            self.picture: tuple[Any, ...] = (oldest, len(self.shown), *looks)
+        else:
+            self.picture = self.version
 
     @cached_property
     def thinned(self) -> Thinned:
@@ -87,7 +105,14 @@ class Frame:
         at = bisect.bisect_right(self.shown["time_ns"], self.pointer_ns) - 1
         return Snapshot.of(self.shown[max(at, 0)])
 
+    @cached_property
+    def end(self) -> Snapshot | None:
+        """The row at the right edge of the view: the latest, unless the view is held."""
+        if not self.held:
+            return self.latest
+        return Snapshot.of(self.shown[-1]) if len(self.shown) else None
+
     @property
     def read(self) -> Snapshot | None:
-        """The row whose numbers the headers show: under the pointer, else the latest."""
-        return self.pointed or self.latest
+        """The row whose numbers the headers show: under the pointer, else at the right edge."""
+        return self.pointed or self.end

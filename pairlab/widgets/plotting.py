@@ -10,7 +10,17 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "metadata .* was set from the constructor")
-    from bqplot import Axis, Figure, Label, LinearScale, Lines, Scatter
-    from bqplot.interacts import IndexSelector
+    from bqplot import Axis, Bars, Figure, Label, LinearScale, Lines, Scatter
+    from bqplot.interacts import BrushIntervalSelector, IndexSelector
 
-__all__ = ["Axis", "Figure", "IndexSelector", "Label", "LinearScale", "Lines", "Scatter"]
+__all__ = [
+    "Axis",
+    "Bars",
+    "BrushIntervalSelector",
+    "Figure",
+    "IndexSelector",
+    "Label",
+    "LinearScale",
+    "Lines",
+    "Scatter",
+]

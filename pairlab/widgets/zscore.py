@@ -7,16 +7,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from ipywidgets import Button, Dropdown
 
-from pairlab.alerts import Alert, Snapshot
+from pairlab.alerts import Snapshot
 from pairlab.widgets.chart import Chart, legend, value
-from pairlab.widgets.formats import MISSING, clock, number, signed, span_label
+from pairlab.widgets.formats import MISSING, clock, number, signed
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.plotting import Axis
-from pairlab.widgets.screen import SPANS
 from pairlab.widgets.theme import SIZES, glyph, var
 from pairlab.widgets.thin import trim
+from pairlab.widgets.tools import ViewTools
 from pairlab.widgets.trees import put
 
 if TYPE_CHECKING:
@@ -48,20 +47,16 @@ class ZScoreChart(Chart):
         Label the time axis.
     """
 
+    column = "zscore"
     marker_scale = 1.0
 
     def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
+        self.tools = ViewTools(lab)
         super().__init__(lab, "zscore", SIZES.zscore_plot, clock=clock, top=3, bottom=7)
 
     def draw(self) -> list[Any]:
         """Return zones, thresholds, ribbon, line and end value, from back to front."""
-        none = ["transparent", "transparent"]
-        self._zones = [
-            self.line(colour, fill="between", fill_colors=[var(colour)], fill_opacities=[0.09])
-            for colour in ("x", "y")
-        ]
-        for zone in self._zones:
-            zone.colors = none
+        self._zones = [self.zone(colour, 0.09) for colour in ("x", "y")]
         self._zero = self.line("axis", 1)
         self._exits = self.line("muted", 1, line_style="dotted")
         self._entries = self.line("x", 1, line_style="dashed")
@@ -76,7 +71,7 @@ class ZScoreChart(Chart):
         ]  # fmt: skip
 
     def axes(self) -> list[Axis]:
-        """Return one axis per colour of the threshold labels, and the span's selector."""
+        """Return one axis per colour of the threshold labels."""
         self._labels = {c: self.axis(c) for c in ("muted", "text2", "stop")}
         # A low chart has no room for three labels around zero: style.css shows one or the other.
         self._exit_labels = {
@@ -85,29 +80,14 @@ class ZScoreChart(Chart):
             )
             for layout in ("wide", "narrow")
         }
-        self._span = Dropdown(
-            options=[(span_label(s), float(s)) for s in SPANS], description="Span",
-            tooltip="How much time the charts show",
-        )  # fmt: skip
-        self._span.observe(self.hand_over(self._on_span), "value")
-        clear = Button(description="Clear", tooltip="Let the charts begin anew; history stays")
-        clear.on_click(self.hand_over(lambda _: self.screen.clear()))
-        self.tools.children = (self._span, clear)
         return [*self._labels.values(), *self._exit_labels.values()]
-
-    def _on_span(self, change: Any) -> None:
-        self.screen.span_s = change["new"]
 
     def paint_lines(self, frame: Frame) -> None:
         """Send the curve, its end, the ribbon and, when they moved, the thresholds."""
-        if self.changed("span", self.screen.span_s):
-            self._span.value = self.screen.span_s
         z = frame.column("zscore")
         low, high = self._range(z, frame.values)
         self._place_thresholds(frame, low, high)
-        end = self.show_line(self._curve, *frame.thinned.extremes(z))
-        text = MISSING if frame.latest is None else signed(frame.latest.zscore)
-        self.show_end(self._end, end, text)
+        self.show_curve(frame, self._curve, self._end, signed)
         self._paint_ribbon(frame, low + (high - low) * 2.5 / SIZES.zscore_plot)
 
     @staticmethod
@@ -125,20 +105,15 @@ class ZScoreChart(Chart):
         if not self.changed("levels", (entry, exit_, stop, low, high, frame.span_ns)):
             return
         put(self.scale, min=low, max=high)
-        across = np.array([-frame.span_ns / 1e6, frame.pad_ms])
-
-        def level(*at: float) -> dict[str, Any]:
-            return {"x": across, "y": np.array([[a, a] for a in at])}
-
-        put(self._zones[0], **level(entry, high))
-        put(self._zones[1], **level(-entry, low))
-        put(self._zero, x=across, y=np.zeros(2))
-        put(self._exits, **level(exit_, -exit_))
-        put(self._entries, **level(entry, -entry))
+        put(self._zones[0], **self.across(frame, entry, high))
+        put(self._zones[1], **self.across(frame, -entry, low))
+        put(self._zero, **self.across(frame, 0.0))
+        put(self._exits, **self.across(frame, exit_, -exit_))
+        put(self._entries, **self.across(frame, entry, -entry))
         if stop is None:
             put(self._stops, x=[], y=[])
         else:
-            put(self._stops, **level(stop, -stop))
+            put(self._stops, **self.across(frame, stop, -stop))
         px = SIZES.zscore_plot / (high - low)
         zero = {0.0: f"±{number(exit_)} exit"}
         apart = {0.0: "0", exit_: f"{signed(exit_)} exit", -exit_: f"{signed(-exit_)} exit"}
@@ -177,15 +152,14 @@ class ZScoreChart(Chart):
         row = frame.read
         shown = MISSING if row is None else signed(row.zscore)
         side = MISSING if row is None else _POSITIONS[row.position]
+        held = '<span class="pairlab-held">view held</span>' if frame.held else ""
+        when = _time_text(frame, row)
         self.head.value = (
-            f"<h3>Z-score</h3><small>σ</small>{_time_text(frame, row)}{legend('z', 'z', shown)}"
+            f"<h3>Z-score</h3><small>σ</small>{when}{held}{legend('z', 'z', shown)}"
             f'<span class="pairlab-key">position{value(side)}</span>'
         )
 
-    def marked_value(self, alert: Alert) -> float:
-        """Return the z-score it was decided on."""
-        return alert.at.zscore
-
-    def dots_at(self, frame: Frame) -> list[float]:
-        """Return z under the pointer."""
-        return [] if frame.pointed is None else [frame.pointed.zscore]
+    def close(self) -> None:
+        """Leave the screen, with the tools, and no widget in the front end or the kernel."""
+        self.tools.close()
+        super().close()

@@ -129,9 +129,9 @@ async def test_the_pointer_reads_the_same_row_in_all_charts(running_lab: MakeLab
 async def test_clear_and_span_change_what_is_in_view(running_lab: MakeLab) -> None:
     async with running_lab(rows=500) as lab:
         parts, screen = lab.dashboard().parts, lab.dashboard().screen
-        parts["zscore"]._span.value = 10.0
+        parts["zscore"].tools.span.value = 10.0
         await settled(lambda: screen.offset_scale.min == -10_000, lab)
-        parts["zscore"].tools.children[1].click()
+        parts["zscore"].tools.clear.click()
         await settled(lambda: screen.cleared_ns > 0, lab)
         screen.paint(due=True)
         assert screen._frame(due=True).shown["time_ns"][1] >= screen.cleared_ns
