@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import bisect
 import math
 import threading
 import time
@@ -12,30 +11,25 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
+import numpy as np
 from ipywidgets import HTML, VBox
 
-from pairlab.alerts import Alert
-from pairlab.ticks import NS_PER_S, Records
+from pairlab.ticks import NS_PER_S
 from pairlab.widgets.formats import clock
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.heal import Healer
-from pairlab.widgets.plotting import Axis, LinearScale
+from pairlab.widgets.plotting import Axis, BrushIntervalSelector, IndexSelector, LinearScale
 from pairlab.widgets.style import stylesheet
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.trees import close_tree, put, put_ticks, tree
+from pairlab.widgets.view import View
 
 if TYPE_CHECKING:
     from pairlab.health import Health
     from pairlab.lab import PairLab
 
-__all__ = ["SPANS", "Frame", "Part", "Screen", "close_part", "showing", "style_widget"]
+__all__ = ["Frame", "Part", "Screen", "close_part", "showing", "style_widget"]
 
-SPANS: Final = (10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800)
-"""Visible spans to choose from, seconds."""
-
-_DEFAULT_SPANS: Final = {
-    "tick": 30, "1s": 300, "5s": 900, "1m": 3600, "5m": 21_600, "15m": 86_400, "1h": 604_800,
-}  # fmt: skip
 _STEPS_S: Final = (
     0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600,
     43_200, 86_400, 172_800, 604_800,
@@ -97,15 +91,10 @@ class Part:
             getattr(self, change)("pairlab-stale")
 
     def hand_over(self, work: Callable[..., Any]) -> Callable[[Any], None]:
-        """Return a callback for the front end's messages that does `work` on the lab's loop.
-
-        ipykernel runs them on threads of its own. What the kernel shows by itself is not handed
-        over: it would come back late, as if somebody had asked for the old value.
-        """
+        """Do as `Screen.hand_over`; also before the part has joined."""
 
         def received(change: Any) -> None:
-            if not getattr(_SHOWING, "on", False):
-                self.screen.lab.call(work, change)
+            self.screen.hand_over(work)(change)
 
         return received
 
@@ -124,8 +113,8 @@ def style_widget() -> Any:
     return HTML(f"<style>{stylesheet()}</style>").add_class("pairlab-style")
 
 
-class Screen:
-    """The parts of one lab, what they share (span, pause, pointer) and the painting.
+class Screen(View):
+    """The parts of one lab, what they share (the view, its scales and selectors), the painting.
 
     Attributes
     ----------
@@ -139,18 +128,23 @@ class Screen:
     _screens: ClassVar[WeakValueDictionary[int, Screen]] = WeakValueDictionary()
 
     def __init__(self, lab: PairLab) -> None:
-        self.lab = lab
+        super().__init__(lab)
         self.frames_per_s = 10.0
         self.measured_frames_per_s = float("nan")
         self.frame_p50_ms = float("nan")
-        self.span_s: float = _DEFAULT_SPANS[lab.settings.timeframe]
-        self.paused = False
-        self.paused_ns = 0
-        self.pointer_ns: int | None = None
-        self.cleared_ns = 0
-        self.selected: Alert | None = None
+        self.shows_signal = False  # in a narrow dashboard, instead of the latest row
         self.offset_scale = LinearScale(min=-1.0, max=0.0, allow_padding=False)
         self.time_scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
+        self.unit_scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
+        # One of each for all charts: the browser moves them together, before the kernel hears.
+        self.pointer_selector = IndexSelector(
+            scale=self.time_scale, line_width=1, color=var("muted"), marks=[]
+        )
+        self.brush_selector = BrushIntervalSelector(
+            scale=self.time_scale, color=var("focus"), marks=[]
+        )
+        self.pointer_selector.observe(self.hand_over(self._on_pointer), "selected")
+        self.brush_selector.observe(self.hand_over(self._on_brush), ["selected", "brushing"])
         style = {"fill": var("muted")}
         self.time_axes = [
             Axis(
@@ -164,7 +158,6 @@ class Screen:
         ]
         self._parts: list[Part] = []
         self._healer = Healer()
-        self._frozen: Records | None = None
         self._ticks: tuple[tuple[int, ...], frozenset[int]] = ((), frozenset())
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -232,7 +225,10 @@ class Screen:
 
     def shared(self) -> list[Any]:
         """Return the widgets that belong to no part alone."""
-        return [self.offset_scale, self.time_scale, *self.time_axes]
+        return [
+            self.offset_scale, self.time_scale, self.unit_scale, *self.time_axes,
+            self.pointer_selector, self.brush_selector,
+        ]  # fmt: skip
 
     def _rest(self) -> None:
         if self._timer is not None:
@@ -241,36 +237,39 @@ class Screen:
 
     # -- what the person does -------------------------------------------------------------------
 
-    def pause(self, paused: bool) -> None:
-        """Stand still, or go on; the feed, the signals and the strip are not touched."""
-        self.paused = paused
-        self.paused_ns = time.time_ns()
-        self._frozen = self.lab.rows.view() if paused else None
-
-    def waiting_rows(self) -> int:
-        """Rows that came while the view was paused."""
-        if self._frozen is None or not len(self._frozen):
-            return len(self.lab.rows) if self.paused else 0
-        rows = self.lab.rows.view()
-        return len(rows) - bisect.bisect_right(rows["time_ns"], int(self._frozen[-1]["time_ns"]))
-
     def health(self, due: bool) -> Health:
         """Return the lab's health: taken anew for frames whose text is painted."""
         if due or self._health is None:
             self._health = self.lab.health()
         return self._health
 
-    def clear(self) -> None:
-        """Let the charts begin anew at the newest row; the history keeps everything."""
-        last = self.lab.rows.view(1)
-        self.cleared_ns = int(last[0]["time_ns"]) if len(last) else 0
+    def hand_over(self, work: Callable[..., Any]) -> Callable[[Any], None]:
+        """Return a callback for the front end's messages that does `work` on the lab's loop.
 
-    def point(self, time_ms: float | None) -> None:
-        """Put the pointer at a time, in all charts, or take it away."""
-        self.pointer_ns = None if time_ms is None else round(time_ms * 1e6)
+        ipykernel runs them on threads of its own. What the kernel shows by itself is not handed
+        over: it would come back late, as if somebody had asked for the old value.
+        """
 
-    def _on_timeframe(self, change: Any) -> None:
-        self.span_s = _DEFAULT_SPANS[change.new]
+        def received(change: Any) -> None:
+            if not getattr(_SHOWING, "on", False):
+                self.lab.call(work, change)
+
+        return received
+
+    def _on_pointer(self, change: Any) -> None:
+        chosen = change["new"]
+        self.point(float(chosen[0]) if chosen is not None and len(chosen) else None)
+
+    def _on_brush(self, _: Any) -> None:
+        chosen = self.brush_selector.selected
+        known = chosen is not None and len(chosen) == 2
+        self.brush(
+            self.brush_selector.brushing, (float(chosen[0]), float(chosen[1])) if known else None
+        )
+        if not self.brush_selector.brushing:
+            # From now on a mark shows the span: it is clipped at the edges of the view.
+            with showing():
+                self.brush_selector.selected = None
 
     # -- painting -------------------------------------------------------------------------------
 
@@ -308,21 +307,34 @@ class Screen:
         frame = self._frame(due=due)
         with showing():
             self._place_time(frame)
+            self._place_pointer(frame)
             for part in list(self._parts):
                 part.paint(frame)
 
     def _frame(self, *, due: bool) -> Frame:
         lab = self.lab
-        rows = lab.rows.view() if self._frozen is None else self._frozen
-        pinned = self.pointer_ns
-        version = (
-            len(rows), lab.rows.total if self._frozen is None else 0, lab.generation, self.span_s,
-            self.cleared_ns, pinned, self.paused, self.selected and self.selected.number,
+        rows = self.rows()
+        looks = (
+            lab.generation, self.span_s, self.window_ns, self.cleared_ns, self.pointer_ns,
+            self.paused, self.selected and self.selected.number, lab.selected_ns, self.brushing,
+            self.selecting,
         )  # fmt: skip
-        frame = Frame(self, rows, version, due)
-        if pinned is not None and pinned < frame.start_ns:
+        frame = Frame(self, rows, looks, due)
+        pinned = self.pointer_ns
+        if (
+            pinned is not None
+            and not frame.start_ns <= pinned <= frame.edge_ns + 1e6 * frame.pad_ms
+        ):
             self.pointer_ns = None  # it has left the view with its row
         return frame
+
+    def _place_pointer(self, frame: Frame) -> None:
+        at, have = frame.pointer_ns, self.pointer_selector.selected
+        if at is None:
+            if have is not None and len(have):
+                self.pointer_selector.selected = None
+        elif have is None or not len(have) or round(float(have[0]) * 1e6) != at:
+            self.pointer_selector.selected = np.array([at / 1e6])
 
     def _ticks_changed(self, ticks: tuple[int, ...], hidden: set[int]) -> bool:
         before, self._ticks = self._ticks, (ticks, frozenset(hidden))
