@@ -293,10 +293,11 @@ def _number(name: str, value: object) -> object:
     return float(value) if real and type(value) is int and abs(value) < 2**53 else value
 
 
-def create_app(lab: PairLab) -> tuple[FastAPI, Callable[[], None]]:
-    """Return the app that serves `lab`, and what ends its ties to the lab.
+def create_app(lab: PairLab) -> tuple[FastAPI, Stream]:
+    """Return the app that serves `lab`, and its stream, to be opened and closed with the server.
 
-    It asks for no token and checks no host: `pairlab.services.security.Gate` stands before it.
+    It reads files: not for the loop that ticks come on. The app asks for no token and checks no
+    host: `pairlab.services.security.Gate` stands before it.
     """
     api = _Api(lab)
     app = FastAPI(
@@ -359,7 +360,7 @@ def create_app(lab: PairLab) -> tuple[FastAPI, Callable[[], None]]:
     app.add_exception_handler(AnyHTTPException, refused)
     app.add_exception_handler(RequestValidationError, misread)
     app.add_exception_handler(Exception, failed)
-    return app, api.stream.close
+    return app, api.stream
 
 
 def _words(error: RequestValidationError) -> str:

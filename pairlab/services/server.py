@@ -7,7 +7,7 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from typing import Final
 
 import uvicorn
@@ -16,6 +16,7 @@ from pairlab.errors import PairlabError
 from pairlab.lab import PairLab
 from pairlab.services.rest_api import create_app
 from pairlab.services.security import TOKEN_VARIABLE, Gate, is_loopback, token_from
+from pairlab.services.stream import Stream
 
 __all__ = ["RestServer"]
 
@@ -87,9 +88,8 @@ class RestServer:
         self._check(requests_per_s=requests_per_s, changes_per_s=changes_per_s)
         given = token if token is not None else os.environ.get(TOKEN_VARIABLE)
         secret, made = token_from(given)
-        listener = await _listen(self.host, self.port)
-        self.port = listener.getsockname()[1]
-        app, close_app = create_app(self._lab)
+        # The app and uvicorn read files to begin with.
+        app, stream = await asyncio.to_thread(create_app, self._lab)
         gate = Gate(
             app,
             token=secret,
@@ -112,9 +112,11 @@ class RestServer:
             headers=_HEADERS,
             limit_concurrency=_MOST_CONNECTIONS,
         )
-        config.load()
+        await asyncio.to_thread(config.load)
+        listener = await _listen(self.host, self.port)
+        self.port = listener.getsockname()[1]
         self._uvicorn = _Uvicorn(config)
-        work = self._serve(self._uvicorn, listener, close_app)
+        work = self._serve(self._uvicorn, listener, stream)
         self._task = asyncio.create_task(work, name=f"pairlab rest {self.port}")
         print(self._words(secret if made else None), flush=True)
 
@@ -136,16 +138,15 @@ class RestServer:
             )
         return words
 
-    async def _serve(
-        self, server: _Uvicorn, listener: socket.socket, close_app: Callable[[], None]
-    ) -> None:
+    async def _serve(self, server: _Uvicorn, listener: socket.socket, stream: Stream) -> None:
+        stream.open()
         try:
             await server.serve(sockets=[listener])
         except Exception as error:
             # Nobody awaits this task while it serves: the lab's log is where it is seen.
             self._lab.note("error", f"the REST server ended: {type(error).__name__}: {error}")
         finally:
-            close_app()
+            stream.close()
             server.abort()
             for listening in getattr(server, "servers", []):
                 listening.close()

@@ -68,8 +68,11 @@ class Stream:
         self._last_s = float("-inf")
         self._made: tuple[Any, str] = ((), "")
         self.readers = 0
-        self._unlisten = lab.listen(self._notify)
-        lab.settings.observe(self._setting_changed)
+
+    def open(self) -> None:
+        """Listen to the lab, from its loop."""
+        self._unlisten = self._lab.listen(self._notify)
+        self._lab.settings.observe(self._setting_changed)
 
     def close(self) -> None:
         """Stop listening to the lab."""
