@@ -14,7 +14,7 @@ from pairlab.widgets.layouts import Layout, LayoutSpec, read_layout
 from pairlab.widgets.screen import Part, Screen, style_widget
 from pairlab.widgets.status import EventLog, StatusBar
 from pairlab.widgets.tables import AlertTable, LatestTable, RowTable
-from pairlab.widgets.theme import ThemeName, dress
+from pairlab.widgets.theme import ThemeName, dress, read_theme
 from pairlab.widgets.trees import close_tree, tree
 from pairlab.widgets.zscore import ZScoreChart
 
@@ -118,6 +118,7 @@ class Dashboard(Part, VBox):  # type: ignore[misc]
         frames_per_s: float | None = None,
     ) -> None:
         chosen = read_layout(layout)
+        read_theme(theme)
         if frames_per_s is not None and not 0 < frames_per_s <= 60:
             raise ValueError(f"frames_per_s = {frames_per_s!r}: allowed: above 0, up to 60")
         super().__init__()
@@ -148,10 +149,10 @@ class Dashboard(Part, VBox):  # type: ignore[misc]
         if self.composition.name != "own":
             return Box(list(self.parts.values())).add_class("pairlab-grid")
         rows = [
-            HBox([self.parts[name] for name in row]).add_class("pairlab-line")
+            HBox([self.parts[name] for name in row]).add_class("pairlab-beside")
             for row in self.composition.rows
         ]
-        return VBox(rows).add_class("pairlab-lines")
+        return VBox(rows).add_class("pairlab-stack")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         self.screen.start()  # it rests after a stop; shown again, the lab may run again

@@ -19,6 +19,7 @@ __all__ = [
     "dress",
     "glyph",
     "mask",
+    "read_theme",
     "theme_css",
     "var",
 ]
@@ -160,8 +161,8 @@ def theme_css() -> str:
     )
 
 
-def dress(widget: Any, theme: ThemeName) -> None:
-    """Give a view, and every part in it, a theme; any part shown by itself can be dressed too.
+def read_theme(theme: ThemeName) -> ThemeName:
+    """Return the theme's name.
 
     Raises
     ------
@@ -170,6 +171,18 @@ def dress(widget: Any, theme: ThemeName) -> None:
     """
     if theme not in THEMES:
         raise SettingError("theme", theme, f"allowed: {', '.join(map(repr, THEMES))}")
+    return theme
+
+
+def dress(widget: Any, theme: ThemeName) -> None:
+    """Give a view, and every part in it, a theme; any part shown by itself can be dressed too.
+
+    Raises
+    ------
+    SettingError
+        If there is no such theme.
+    """
+    read_theme(theme)
     for name, style in (("light", "pairlab-light"), ("jupyterlab", "pairlab-follow")):
         (widget.add_class if theme == name else widget.remove_class)(style)
 
