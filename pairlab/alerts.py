@@ -22,7 +22,8 @@ def signed(value: float, decimals: int = 2) -> str:
     """Return a number with its sign, a true minus, and – for NaN: as the screen shows z."""
     if not np.isfinite(value):
         return "–"
-    return f"{value:+.{decimals}f}".replace("-", MINUS)
+    text = f"{value:+.{decimals}f}"
+    return text.replace("-", MINUS if float(text) else "+")
 
 
 def plain(value: float, decimals: int = 2) -> str:

@@ -5,7 +5,9 @@
     dashboard   Dashboard: all parts on one screen
     zscore      ZScoreChart
     charts      SpreadChart, CorrelationChart, PriceChart (chart: what all four share)
-    status      StatusBar, EventLog
+    status      StatusBar (reasons: why the signal waits)
+    events      EventLog (lags: how long rows wait for the screen)
+    signal      SignalPanel: the position held and its profit after costs
     controls    Controls: settings as sliders, both ways
     tables      LatestTable, RowTable, AlertTable
     export      ExportButton: the browser downloads a CSV
@@ -18,8 +20,10 @@
 from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart
 from pairlab.widgets.controls import Controls
 from pairlab.widgets.dashboard import Dashboard
+from pairlab.widgets.events import EventLog
 from pairlab.widgets.export import ExportButton
-from pairlab.widgets.status import EventLog, StatusBar
+from pairlab.widgets.signal import SignalPanel
+from pairlab.widgets.status import StatusBar
 from pairlab.widgets.tables import AlertTable, LatestTable, RowTable
 from pairlab.widgets.zscore import ZScoreChart
 
@@ -33,6 +37,7 @@ __all__ = [
     "LatestTable",
     "PriceChart",
     "RowTable",
+    "SignalPanel",
     "SpreadChart",
     "StatusBar",
     "ZScoreChart",

@@ -9,10 +9,12 @@ from ipywidgets import Box, HBox, VBox
 
 from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart
 from pairlab.widgets.controls import Controls
+from pairlab.widgets.events import EventLog
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.layouts import Layout, LayoutSpec, read_layout
 from pairlab.widgets.screen import Part, Screen, style_widget
-from pairlab.widgets.status import EventLog, StatusBar
+from pairlab.widgets.signal import SignalPanel
+from pairlab.widgets.status import StatusBar
 from pairlab.widgets.tables import AlertTable, LatestTable, RowTable
 from pairlab.widgets.theme import ThemeName, dress, read_theme
 from pairlab.widgets.trees import close_tree, tree
@@ -33,6 +35,7 @@ _PANELS: Final[dict[str, Callable[..., Any]]] = {
     "strip": StatusBar,
     "settings": Controls,
     "latest": LatestTable,
+    "signal": SignalPanel,
     "alerts": AlertTable,
     "rows": RowTable,
     "event": EventLog,

@@ -12,7 +12,7 @@ from decimal import Decimal
 from html import escape
 from typing import Final
 
-from pairlab.ticks import NS_PER_S
+from pairlab.ticks import NS_PER_S, Pair
 
 __all__ = [
     "MISSING",
@@ -21,12 +21,14 @@ __all__ = [
     "count",
     "date_label",
     "duration",
+    "extent",
     "fitted",
     "guess_decimals",
     "js_number",
     "number",
     "p_value",
     "quantity_ms",
+    "quote",
     "safe",
     "signed",
     "span_label",
@@ -34,6 +36,7 @@ __all__ = [
 
 MISSING: Final = "–"
 _MINUS: Final = "−"
+_QUOTES: Final = ("USDT", "USDC", "FDUSD", "BUSD", "BTC", "ETH", "EUR", "TRY")
 
 
 def safe(text: object) -> str:
@@ -130,12 +133,35 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}"
 
 
+def extent(seconds: float) -> str:
+    """Return how much time something covers, from milliseconds to days.
+
+    >>> extent(0.21), extent(6.25), extent(754), extent(2.6e5), extent(float("nan"))
+    ('210 ms', '6.2 s', '0:12:34', '3.0 d', '–')
+    """
+    if not math.isfinite(seconds):
+        return MISSING
+    if seconds < 0.9995:
+        return f"{max(seconds, 0) * 1e3:.0f} ms"
+    return f"{seconds / 86400:,.1f} d" if seconds >= 86400 else duration(seconds)
+
+
 def span_label(seconds: float) -> str:
     """Return a length of time in its largest whole unit: ``30 s``, ``5 min``, ``2 h``, ``7 d``."""
     for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= unit and seconds % unit == 0:
             return f"{seconds / unit:.0f} {name}"
     return f"{seconds:g} s"
+
+
+def quote(pair: Pair) -> str | None:
+    """Return the currency that both prices are in: "" where it is not known, None for two.
+
+    >>> quote(Pair("BTCUSDT", "ETHUSDT")), quote(Pair("BTCUSDT", "ETHBTC")), quote(Pair("A", "B"))
+    ('USDT', None, '')
+    """
+    y, x = (next((q for q in _QUOTES if leg.endswith(q)), "") for leg in pair)
+    return None if y and x and y != x else y or x
 
 
 def guess_decimals(value: float) -> int:

@@ -18,8 +18,8 @@ TIMED: Final = ("zscore", "spread", "correlation", "prices")
 """Charts on the shared time axis; the lowest one of a layout labels it."""
 
 PARTS: Final = (
-    "strip", "zscore", "spread", "correlation", "prices", "settings", "latest", "alerts", "rows",
-    "event",
+    "strip", "zscore", "spread", "correlation", "prices", "settings", "latest", "signal", "alerts",
+    "rows", "event",
 )  # fmt: skip
 """Every part that a layout can have."""
 

@@ -18,6 +18,7 @@ from pairlab.ticks import NS_PER_S
 from pairlab.widgets.formats import clock
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.heal import Healer
+from pairlab.widgets.lags import ScreenLag
 from pairlab.widgets.plotting import Axis, BrushIntervalSelector, IndexSelector, LinearScale
 from pairlab.widgets.style import stylesheet
 from pairlab.widgets.theme import SIZES, var
@@ -35,6 +36,7 @@ _STEPS_S: Final = (
     43_200, 86_400, 172_800, 604_800,
 )  # fmt: skip
 _LABEL_PX: Final = 110  # room that one clock label wants
+_TELL_AGAIN_S: Final = 60.0
 _BUSY: Final = 5
 """Painting may take one part in this many of the loop's time; a slow kernel paints less often."""
 
@@ -132,6 +134,7 @@ class Screen(View):
         self.frames_per_s = 10.0
         self.measured_frames_per_s = float("nan")
         self.frame_p50_ms = float("nan")
+        self.lag = ScreenLag()
         self.shows_signal = False  # in a narrow dashboard, instead of the latest row
         self.offset_scale = LinearScale(min=-1.0, max=0.0, allow_padding=False)
         self.time_scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
@@ -164,7 +167,7 @@ class Screen(View):
         self._frames = 0
         self._since_s = time.monotonic()
         self._spent_s: list[float] = []
-        self._problem = ""
+        self._told_s: dict[tuple[str, type[Exception]], float] = {}
         self.shelf: Any = None  # what dashboards of this screen share; theirs to keep
         self._health: Health | None = None
         lab.settings.observe(self._on_timeframe, "timeframe")
@@ -252,9 +255,19 @@ class Screen(View):
 
         def received(change: Any) -> None:
             if not getattr(_SHOWING, "on", False):
-                self.lab.call(work, change)
+                self.lab.call(self._attempt, work, change)
 
         return received
+
+    def _attempt(self, work: Callable[..., Any], change: Any) -> None:
+        try:
+            work(change)
+        except Exception as error:
+            # On the loop nobody would see it.
+            self._tell(
+                "what you asked for on the screen failed", error,
+                "Nothing else was touched; try again, or set it in code",
+            )  # fmt: skip
 
     def _on_pointer(self, change: Any) -> None:
         chosen = change["new"]
@@ -279,14 +292,14 @@ class Screen(View):
         due = self._frames % 2 == 0 or self.frames_per_s < 8
         try:
             self.paint(due=due)
+            self.lag.painted(self.lab, time.time_ns())
             if due:
                 self._healer.heal([self._parts, self.shared()])
         except Exception as error:
-            # The screen is where errors are shown: one that breaks a part must not end the rest.
-            problem = f"the dashboard could not paint: {type(error).__name__}: {error}"
-            if problem != self._problem:
-                self._problem = problem
-                self.lab.note("error", problem)
+            self._tell(
+                "the dashboard could not paint", error,
+                "Feed, signals and history go on; run the cell again",
+            )  # fmt: skip
         spent_s = time.perf_counter() - started_s
         self._measure(spent_s)
         if self._timer is not None and self._loop is not None and not self._loop.is_closed():
@@ -309,7 +322,26 @@ class Screen(View):
             self._place_time(frame)
             self._place_pointer(frame)
             for part in list(self._parts):
-                part.paint(frame)
+                self._paint_part(part, frame)
+
+    def _paint_part(self, part: Part, frame: Frame) -> None:
+        try:
+            part.paint(frame)
+        except Exception as error:
+            # The screen is where errors are shown: a part that breaks must not end the others.
+            name = type(part).__name__
+            self._tell(
+                f"{name} could not paint", error,
+                "The feed and the other parts go on; to get it back run the cell again",
+            )  # fmt: skip
+
+    def _tell(self, what: str, error: Exception, advice: str) -> None:
+        """Say what broke and what to do: a frame breaks like the one before, so once a minute."""
+        now_s = time.monotonic()
+        known = (what, type(error))
+        if now_s - self._told_s.get(known, -math.inf) > _TELL_AGAIN_S:
+            self._told_s[known] = now_s
+            self.lab.note("error", f"{what}: {type(error).__name__}: {error}. {advice}")
 
     def _frame(self, *, due: bool) -> Frame:
         lab = self.lab

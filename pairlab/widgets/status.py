@@ -1,4 +1,4 @@
-"""The strip above everything and the line below: how the feed, the engine and the signal are."""
+"""The strip above everything: how the feed, the engine and the signal are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pairlab.widgets.export import ExportButton
 from pairlab.widgets.formats import (
     MISSING,
     age,
-    clock,
     count,
     duration,
     number,
@@ -23,6 +22,7 @@ from pairlab.widgets.formats import (
     signed,
 )  # fmt: skip
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.reasons import entry_filters
 from pairlab.widgets.screen import Part, close_part
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pairlab.health import Health
     from pairlab.lab import PairLab
 
-__all__ = ["EventLog", "StatusBar"]
+__all__ = ["StatusBar"]
 
 _ALIVE: Final = ("live", "stalled", "reconnecting")
 _OLD_LEG_SHARE: Final = 0.5
@@ -83,7 +83,8 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
         self._pause.on_click(self.hand_over(self._on_pause))
         self.export = ExportButton(lab)
         buttons = HBox([self._pause, self.export]).add_class("pairlab-buttons")
-        self._entry: Alert | None = None
+        self._newest: Alert | None = None
+        self._left_ns: int | None = None
         super().__init__([*self._cells.values(), buttons])
         for style in ("pairlab", "pairlab-panel", "pairlab-strip"):
             self.add_class(style)
@@ -162,7 +163,7 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
         self._set(
             "lag",
             _caption("lag p50 / p99", lag, "" if lag == MISSING else "ms"),
-            "From the exchange's event to its receipt here, corrected by the clocks' offset",
+            self._way_words(h),
         )
         ages, old = (math.nan, math.nan), False
         if row is not None:
@@ -174,7 +175,8 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
         self._set(
             "ages",
             _caption("age y / x", text, "" if row is None else "s", warn=old),
-            f"Seconds since each leg's last trade; no entry from {v['max_leg_age_s']:g} s on",
+            f"Since the last trade: {self.screen.lab.pair.y} {age(ages[0])} s, "
+            f"{self.screen.lab.pair.x} {age(ages[1])} s; no entry from {v['max_leg_age_s']:g} s on",
         )
         gaps = MISSING if h.state == "failed" and not h.ticks else count(h.gaps)
         self._set(
@@ -182,6 +184,17 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
             _caption("gaps", gaps, warn=h.gaps > 0),
             f"Holes in the trade ids that could not be filled: {count(h.missing)} trades missing",
         )
+
+    def _way_words(self, h: Health) -> str:
+        """Return how long every stretch of the way to the screen takes."""
+        ways = [
+            ("From the exchange's event to its receipt here, corrected by the clocks' offset",
+             h.lag_p50_ms, h.lag_p99_ms),
+            ("Receipt to row", h.row_p50_ms, h.row_p99_ms),
+            ("Receipt to the frame that showed the row first", *self.screen.lag.p50_p99_ms()),
+        ]  # fmt: skip
+        lines = [f"{name}: {quantity_ms(p50)} / {quantity_ms(p99)} ms" for name, p50, p99 in ways]
+        return "Median / 99 %.\n" + "\n".join(lines) + "\nThe browser's own drawing comes on top."
 
     def _silence_s(self, frame: Frame, row: Snapshot) -> float:
         """Seconds since the newest row changed, beyond what two ordinary frames need."""
@@ -214,11 +227,17 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
             text += (
                 f'<div class="pairlab-bar"><i style="width:{100 * filled / window:.0f}%"></i></div>'
             )
+        verdict = ""
+        if words == "FLAT SPREAD":
+            verdict = "Every spread of the window is the same: no z, no test, no alerts. "
+        elif row is not None and row.stationary >= 0:
+            sign = "≤" if row.stationary else ">"
+            verdict = f"p {p_value(row.p_value)} {sign} {number(v['max_p_value'], 3)}. "
         what = "ADF on the spread" if v["hedge"] == "fixed" else "Engle-Granger on the residual"
         self._set(
             "test",
             f'{text}<div class="pairlab-two">{safe(details)}</div>',
-            f"{what} over the window, {v['adf_lags']} lag: stationary when p ≤ "
+            f"{verdict}{what} over the window, {v['adf_lags']} lag: stationary when p ≤ "
             f"{number(v['max_p_value'], 3)}. Half-life in rows; over {window:,} rows about "
             f"{window // 7:,} is the most that it can resolve.",
         )
@@ -233,25 +252,26 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
             )
         else:
             name, sign, kind = "FLAT", "dash", "flat"
+        self._look_at_alerts()
         lines = self._reasons(frame, position)
         outline = " pairlab-outline" if quiet or not position else ""
-        latest = self._last_alert()
         self._set(
             "signal",
             f'<div class="pairlab-chip pairlab-chip-{kind}{outline}">{glyph(sign)}{name}</div>'
             f'<div class="pairlab-why">{"<br>".join(safe(line) for line in lines if line)}</div>',
-            "No alert yet" if latest is None else f"Last alert: {latest.sentence}",
+            self._signal_words(frame, position),
         )
 
     def _reasons(self, frame: Frame, position: int) -> list[str]:
+        """Return the two lines beside the signal."""
         row, h, v = frame.live, frame.health, frame.values
         if row is None:
             return ["no data"]
         if position:
-            entry = self._last_alert(AlertKind.ENTRY)
+            entry = self.screen.lab.alert_log.opened
             out = f"out at z {'≥' if position > 0 else '≤'} {signed(-position * v['exit_z'])}"
             since = ""
-            if entry is not None:
+            if entry is not None and entry.side == position:
                 held_s = (row.time_ns - entry.time_ns) / NS_PER_S + self._silence_s(frame, row)
                 since = f"in at z {signed(entry.at.zscore)} · {duration(held_s)}"
             return [since, out if h.state == "live" else "no new rows"]
@@ -263,21 +283,40 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
         lines = [
             f"|z| {number(reach)} {'<' if reach < v['entry_z'] else '≥'} {number(v['entry_z'])}"
         ]
-        if not row.correlation >= v["min_correlation"]:
-            lines.append(f"ρ {number(row.correlation)} < {number(v['min_correlation'])}")
-        elif v["require_stationary"] and not row.p_value <= v["max_p_value"]:
-            lines.append(f"p {p_value(row.p_value)} > {number(v['max_p_value'], 3)}")
+        held_back = [words for passed, words in entry_filters(row, v, self._left_ns) if not passed]
+        if held_back:
+            lines.append(held_back[0])
         else:
             lines.append("filters pass" if h.state == "live" else "no new rows")
         return lines
 
-    def _last_alert(self, kind: AlertKind | None = None) -> Alert | None:
+    def _signal_words(self, frame: Frame, position: int) -> str:
+        """Return the whole of the signal's reasons: what it waits for, and what came last."""
+        row, v = frame.live, frame.values
+        latest = self._newest
+        last = "No alert yet." if latest is None else f"Last alert: {latest.sentence}"
+        if row is None:
+            return last
+        if position:
+            side = "≥" if position > 0 else "≤"
+            words = f"Out when z {side} {signed(-position * v['exit_z'])}"
+            if v["stop_z"] is not None:
+                against = "≤" if position > 0 else "≥"
+                words += f", stopped when z {against} {signed(-position * v['stop_z'])}"
+            return f"{words}; z is {signed(row.zscore)}.\n{last}"
+        filters = entry_filters(row, v, self._left_ns)
+        listed = "; ".join(f"{'✓' if passed else '✕'} {words}" for passed, words in filters)
+        return (
+            f"In when |z| ≥ {number(v['entry_z'])} and every filter passes; z is "
+            f"{signed(row.zscore)}.\n{listed}\n{last}"
+        )
+
+    def _look_at_alerts(self) -> None:
         log = self.screen.lab.alert_log
         if self.changed("alerts", log.total):
             self._newest = next(log.newest_first(), None)
-            entries = (a for a in log.newest_first() if a.kind == AlertKind.ENTRY)
-            self._entry = next(entries, None)
-        return self._newest if kind is None else self._entry
+            left = (a for a in log.newest_first() if a.kind in (AlertKind.EXIT, AlertKind.STOP))
+            self._left_ns = next((a.time_ns for a in left), None)
 
     def close(self) -> None:
         """Leave the screen, and no widget in the front end or the kernel."""
@@ -295,83 +334,3 @@ def _drops(health: Health) -> str:
     if not dropped:
         return "none dropped"
     return "dropped: " + ", ".join(f"{n:,} {reason}" for reason, n in dropped.items())
-
-
-class EventLog(Part, HBox):  # type: ignore[misc]
-    """The newest event, and at the right how long the way to the screen takes.
-
-    Parameters
-    ----------
-    lab : PairLab
-        Whose events.
-    """
-
-    _SIGNS: Final = {
-        "info": ("info", "text2"),
-        "warning": ("warning", "warn"),
-        "error": ("dot", "stop"),
-    }
-
-    def __init__(self, lab: PairLab) -> None:
-        self._event = HTML(description="events").add_class("pairlab-event-text")
-        self._way = HTML(
-            description="lags",
-            tooltip="Exchange to receipt, receipt to row, and painting a frame in the kernel",
-        ).add_class("pairlab-event-way")
-        for text in (self._event, self._way):
-            text.add_class("pairlab-tip")
-        super().__init__([self._event, self._way])
-        for style in ("pairlab", "pairlab-panel", "pairlab-event"):
-            self.add_class(style)
-        self.join(lab)
-
-    def paint(self, frame: Frame) -> None:
-        """Show the newest event and the way's lags."""
-        if not frame.text_due:
-            return
-        screen, log = self.screen, self.screen.lab.event_log
-        if screen.paused:
-            waiting = count(screen.waiting_rows())
-            self._show(
-                screen.paused_ns, "info",
-                f"view paused at {clock(screen.paused_ns)}: the feed and signals go on; "
-                f"{waiting} rows wait",
-            )  # fmt: skip
-        elif log:
-            failed = frame.health.state == "failed"
-            errors = [e for e in log if e.level == "error"] if failed else []
-            entry = (errors or log)[-1]
-            self._show(entry.time_ns, entry.level, entry.message)
-        else:
-            self._event.value = ""
-        h = frame.health
-        parts = []
-        if h.state == "live" and math.isfinite(h.lag_p50_ms):
-            parts.append(
-                f"lag p50 / p99 ms: exchange→receive {quantity_ms(h.lag_p50_ms)} / "
-                f"{quantity_ms(h.lag_p99_ms)}, →row {quantity_ms(h.row_p50_ms)} / "
-                f"{quantity_ms(h.row_p99_ms)}"
-            )
-        if math.isfinite(screen.measured_frames_per_s) and h.state != "stopped":
-            parts.append(f"{number(screen.measured_frames_per_s, 0)} frames/s")
-        spans = "".join(f"<span>{safe(p)}</span>" for p in parts)
-        when = f"<b>{clock(frame.live.time_ns)} UTC</b>" if frame.live is not None else ""
-        self._way.value = spans + when
-
-    def _show(self, time_ns: int, level: str, message: str) -> None:
-        sign, colour = self._SIGNS[level]
-        text_colour = var("stop" if level == "error" else "text2")
-        put(
-            self._event,
-            value=f"<small>{clock(time_ns)}</small>{glyph(sign, var(colour))}"
-            f'<span style="color:{text_colour}">{safe(message)}</span>',
-            tooltip=self._recent(),
-        )
-
-    def _recent(self) -> str:
-        entries = list(self.screen.lab.event_log)[-12:]
-        return "\n".join(f"{clock(e.time_ns)} {e.level}: {e.message}" for e in reversed(entries))
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)

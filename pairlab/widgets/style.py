@@ -13,7 +13,7 @@ __all__ = ["stylesheet"]
 _MASKS: Final = (
     "pause", "play", "download", "check", "up", "down", "circle", "square", "diamond", "cross",
 )  # fmt: skip
-_SHEETS: Final = ("style.css", "layout.css", "view.css")
+_SHEETS: Final = ("style.css", "layout.css", "view.css", "signal.css")
 
 # Read when the module is imported, not when a view is made: that may happen on a running loop.
 _RULES: Final = "".join(

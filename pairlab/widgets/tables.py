@@ -10,10 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 from ipywidgets import HTML, Button, HBox, ToggleButton, VBox
 
 from pairlab.alerts import Alert, Snapshot
-from pairlab.ticks import AlertKind
+from pairlab.costs import edge_bps, round_trip_bps
+from pairlab.ticks import NS_PER_S, AlertKind
 from pairlab.widgets.chart import MARKERS, Marker
 from pairlab.widgets.charts import price_decimals
-from pairlab.widgets.formats import MISSING, clock, count, number, p_value, safe, signed
+from pairlab.widgets.formats import (
+    MISSING,
+    clock,
+    count,
+    extent,
+    fitted,
+    number,
+    p_value,
+    safe,
+    signed,
+)
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.screen import Part, close_part
 from pairlab.widgets.theme import glyph, var
@@ -22,9 +33,17 @@ from pairlab.widgets.trees import put
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
 
-__all__ = ["AlertTable", "LatestTable", "RowTable"]
+__all__ = [
+    "AlertTable",
+    "LatestTable",
+    "RowTable",
+    "show_swapped",
+    "swap_button",
+    "window_s",
+]
 
 _ALERTS_SHOWN: Final = 8
+_ALERTS_STEP: Final = 4  # a page moves by what a low panel shows; a high one shows two of these
 _ROWS_SHOWN: Final = 5
 _SIDELESS: Final = (AlertKind.SUPPRESSED, AlertKind.DECOUPLED)  # their words are long enough
 
@@ -59,7 +78,8 @@ class LatestTable(Part, VBox):  # type: ignore[misc]
     def __init__(self, lab: PairLab) -> None:
         self._head = HTML().add_class("pairlab-head-text")
         self._body = HTML().add_class("pairlab-body")
-        super().__init__([HBox([self._head]).add_class("pairlab-head"), self._body])
+        self._swap = swap_button(self, to_signal=True)
+        super().__init__([HBox([self._head, self._swap]).add_class("pairlab-head"), self._body])
         for style in ("pairlab", "pairlab-panel", "pairlab-latest"):
             self.add_class(style)
         self.join(lab)
@@ -67,6 +87,7 @@ class LatestTable(Part, VBox):  # type: ignore[misc]
     def paint(self, frame: Frame) -> None:
         """Set the numbers."""
         self.show_staleness(frame)
+        show_swapped(self, behind=self.screen.shows_signal)
         if not frame.text_due or not self.changed("row", (frame.version, frame.latest)):
             return
         row, lab, v = frame.latest, self.screen.lab, frame.values
@@ -81,17 +102,23 @@ class LatestTable(Part, VBox):  # type: ignore[misc]
                 "spread": number(row.spread), "mean": number(row.spread_mean),
                 "σ": number(row.spread_std), "z": signed(row.zscore), "ρ": number(row.correlation),
                 "p-value": p_value(row.p_value), "half-life": number(row.half_life, 1),
-                "rows": f"{row.filled:,}/{v['window']:,}",
+                "rows": f"{row.filled:,}/{v['window']:,}", "span": extent(window_s(frame, row)),
+                "edge": _bps(edge_bps(row, v["price_scale"])),
+                "cost": _bps(round_trip_bps(v["fee_bps"], row, v["price_scale"])),
             }  # fmt: skip
         self._head.value = f'<h3>Latest</h3><small class="pairlab-far">{when}</small>'
         self._body.value = "<dl>" + "".join(
-            f'<div title="{safe(tip)}"><dt>{name}</dt>'
+            f'<div title="{safe(tip)}" class="pairlab-field-{name}"><dt>{name}</dt>'
             f'<dd style="color:{var(colour)}">{safe(shown.get(name, MISSING))}</dd></div>'
-            for name, colour, tip in self._fields(lab)
+            for name, colour, tip in self._fields(lab, v)
         ) + "</dl>"  # fmt: skip
 
     @staticmethod
-    def _fields(lab: PairLab) -> list[tuple[str, str, str]]:
+    def _fields(lab: PairLab, values: dict[str, Any]) -> list[tuple[str, str, str]]:
+        least = values["min_edge_bps"]
+        wanted = "min_edge_bps is off" if least is None else f"an entry wants {least:g}"
+        edge = f"What the spread's distance from its mean is worth, gross, of y's price; {wanted}"
+        cost = f"Of a round trip, both legs in and out, at {values['fee_bps']:g} bps a fill"
         return [
             ("y", "y", f"{lab.pair.y}, last price"),
             ("spread", "spread", "y − βx (− α under OLS and Kalman), in units of y"),
@@ -105,11 +132,60 @@ class LatestTable(Part, VBox):  # type: ignore[misc]
             ("α", "text", "Intercept of the hedge"),
             ("z", "z", "The spread's distance from its mean, in standard deviations"),
             ("rows", "text", "Observations in the window"),
+            ("span", "text", "Time from the window's first observation to its last"),
+            ("edge", "text", edge),
+            ("cost", "text", f"{cost}: basis points of y's price"),
         ]
 
     def close(self) -> None:
         """Leave the screen, and no widget in the front end or the kernel."""
         close_part(self)
+
+
+def swap_button(part: Part, *, to_signal: bool) -> Button:
+    """Return a button that puts the open signal in place of the latest row, or back.
+
+    Only a narrow dashboard shows it: there both share one place.
+    """
+    face, tip = ("Signal", "Show the open signal") if to_signal else ("Latest", "Show all numbers")
+    button = Button(description=face, tooltip=tip).add_class("pairlab-swap")
+
+    def swap(_: Any) -> None:
+        part.screen.shows_signal = to_signal
+
+    button.on_click(part.hand_over(swap))
+    return button
+
+
+def show_swapped(part: Any, *, behind: bool) -> None:
+    """Mark which of the two is behind the other where they share one place."""
+    if part.changed("behind", behind):
+        (part.add_class if behind else part.remove_class)("pairlab-behind")
+
+
+def window_s(frame: Frame, row: Snapshot) -> float:
+    """Return the time between the first and the last observation of a row's window.
+
+    Parameters
+    ----------
+    frame : Frame
+        Whose rows hold the window: `row` is the newest of them, or the forming bar after them.
+    row : Snapshot
+        The window's last observation.
+
+    Returns
+    -------
+    float
+        Seconds; NaN while there are fewer than two observations, or rows are no longer held.
+    """
+    before = row.filled - (1 if row.provisional else 0)  # how many of them are rows
+    if row.filled < 2 or not 0 < before <= len(frame.rows):
+        return math.nan
+    return (row.time_ns - int(frame.rows[-before]["time_ns"])) / NS_PER_S
+
+
+def _bps(value: float) -> str:
+    return f"{fitted(value, 2, 4)} bps" if math.isfinite(value) else MISSING
 
 
 class RowTable(Part, VBox):  # type: ignore[misc]
@@ -232,16 +308,12 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
             put(button, description=count(log.count(kind)))
         kinds = {kind for kind, button in self._filters.items() if button.value}
         shown = sum(map(log.count, kinds))
-        pages = max(math.ceil(shown / _ALERTS_SHOWN), 1)
+        pages = max(math.ceil(shown / _ALERTS_STEP), 1)
         self._page = min(self._page, pages - 1)
-        first = self._page * _ALERTS_SHOWN
+        first = self._page * _ALERTS_STEP
         wanted = (a for a in log.newest_first() if a.kind in kinds)
         self._on_page = list(islice(wanted, first, first + _ALERTS_SHOWN))
-        last = first + len(self._on_page)
-        self._where.value = (
-            f"<small>{first + 1}–{last} of {count(shown)}</small>" if shown
-            else "<small>none</small>"
-        )  # fmt: skip
+        self._where.value = self._place(first, shown)
         put(self._newer, disabled=self._page == 0)
         put(self._older, disabled=self._page == pages - 1)
         self._body.value = self._table(frame)
@@ -252,6 +324,17 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
                 tooltip=self._on_page[place].explain() if known else "",
             )  # fmt: skip
         self._explain(next(log.newest_first(), None))
+
+    def _place(self, first: int, shown: int) -> str:
+        """Return which of the alerts are on the page: in a high panel and in a low one."""
+        if not shown:
+            return "<small>none</small>"
+        heights = (("tall", _ALERTS_SHOWN), ("low", _ALERTS_STEP))
+        return "".join(
+            f'<small class="pairlab-{height}">{first + 1}–{min(first + rows, shown)} of '
+            f"{count(shown)}</small>"
+            for height, rows in heights
+        )
 
     def _table(self, frame: Frame) -> str:
         selected = self.screen.selected

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 
+from pairlab.alerts import Snapshot
 from pairlab.ticks import AlertKind
-from pairlab.widgets.formats import clock, number, signed
+from pairlab.widgets.formats import clock, extent, number, signed
+from pairlab.widgets.tables import window_s
 from tests.widgets.conftest import MakeLab, settled
 
 
@@ -40,7 +43,70 @@ async def test_latest_shows_every_number_of_the_row(running_lab: MakeLab) -> Non
         assert shown["β"] == "25.000"
         assert shown["σ"] == number(row.spread_std)
         assert shown["rows"] == "60/60"
-        assert len(shown) == 12
+        rows = lab.rows.view()
+        span_s = (rows["time_ns"][-1] - rows["time_ns"][-60]) / 1e9
+        assert shown["span"] == extent(span_s)
+        edge_bps = abs(row.spread - row.spread_mean) / row.y * 1e4
+        assert shown["edge"] == f"{edge_bps:.2f} bps"
+        assert shown["cost"] == f"{4 * 2 * (1 + 25 * row.x / row.y):.1f} bps"
+        assert len(shown) == 15
+
+
+async def test_the_window_spans_its_first_to_its_last_observation(running_lab: MakeLab) -> None:
+    async with running_lab(rows=700, window=200) as lab:
+        await lab.stop()
+        frame = lab.dashboard().screen._frame(due=True)
+        row, rows = frame.latest, frame.rows
+        assert row is not None
+        times = rows["time_ns"]
+        assert window_s(frame, row) == (times[-1] - times[-200]) / 1e9 > 0
+        # while it fills, what there is of it
+        early = Snapshot.of(rows[20])
+        frame.rows = rows[:21]
+        assert window_s(frame, early) == (times[20] - times[0]) / 1e9
+        # one observation spans nothing; no rows, or fewer than the window has, are unknown
+        frame.rows = rows[:1]
+        assert math.isnan(window_s(frame, Snapshot.of(rows[0])))
+        assert math.isnan(window_s(frame, row))
+        frame.rows = rows[:0]
+        assert math.isnan(window_s(frame, row))
+
+
+async def test_the_forming_bar_is_the_last_of_its_window(running_lab: MakeLab) -> None:
+    async with running_lab(rows=15, window=10, timeframe="1s", speed=100.0) as lab:
+        await lab.stop()
+        frame = lab.dashboard().screen._frame(due=True)
+        row = frame.latest
+        assert row is not None
+        assert row.provisional
+        assert row.filled == 10
+        assert window_s(frame, row) == 9.0
+        assert "9.0 s" in lab.dashboard().parts["latest"]._body.value
+        assert "forming" in lab.dashboard().parts["latest"]._head.value
+
+
+async def test_unknown_edges_are_dashes(running_lab: MakeLab) -> None:
+    async with running_lab(rows=40, window=4000) as lab:
+        await lab.stop()
+        text = lab.dashboard().parts["latest"]._body.value
+        shown = dict(re.findall(r"<dt>(.*?)</dt><dd[^>]*>(.*?)</dd>", text))
+        assert shown["edge"] == "–"
+        assert shown["cost"].endswith(" bps")  # prices and β are known from the first row
+        assert "nan" not in text
+
+
+async def test_a_narrow_dashboard_swaps_latest_and_signal(running_lab: MakeLab) -> None:
+    async with running_lab(rows=80) as lab:
+        parts, screen = lab.dashboard().parts, lab.dashboard().screen
+        latest, signal = parts["latest"], parts["signal"]
+        assert "pairlab-behind" in signal._dom_classes
+        assert "pairlab-behind" not in latest._dom_classes
+        latest._swap.click()
+        await settled(lambda: "pairlab-behind" in latest._dom_classes, lab)
+        assert "pairlab-behind" not in signal._dom_classes
+        signal._swap.click()
+        await settled(lambda: "pairlab-behind" in signal._dom_classes, lab)
+        assert not screen.shows_signal
 
 
 async def test_alerts_are_listed_counted_filtered_and_paged(running_lab: MakeLab) -> None:
@@ -53,13 +119,15 @@ async def test_alerts_are_listed_counted_filtered_and_paged(running_lab: MakeLab
         assert counts == {k: f"{sum(a.kind == k for a in alerts):,}" for k in AlertKind}
         shown = cells(table._body.value)
         assert [line[0] for line in shown[1:]] == [clock(a.time_ns) for a in alerts[:-9:-1]]
-        assert f"1–8 of {len(alerts):,}" in table._where.value
+        assert f"1–8 of {len(alerts):,}" in table._where.value  # in a high panel
+        assert f"1–4 of {len(alerts):,}" in table._where.value  # in a low one
         assert table._newer.disabled
 
         table._older.click()
         await settled(lambda: table._page == 1, lab)
         screen.paint(due=True)
-        assert cells(table._body.value)[1][0] == clock(alerts[-9].time_ns)
+        assert cells(table._body.value)[1][0] == clock(alerts[-5].time_ns)
+        assert f"5–12 of {len(alerts):,}" in table._where.value
 
         table._filters[AlertKind.ENTRY].value = False
         await settled(lambda: "ENTRY" not in table._body.value, lab)

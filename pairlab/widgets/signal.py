@@ -1,0 +1,225 @@
+"""The open signal: what is held, since when, and what it has made after costs."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from ipywidgets import HTML, HBox, Text, VBox
+
+from pairlab.alerts import Alert, Snapshot
+from pairlab.costs import Profit, profit
+from pairlab.errors import SettingError
+from pairlab.settings import SETTINGS
+from pairlab.ticks import NS_PER_S
+from pairlab.widgets.charts import price_decimals
+from pairlab.widgets.formats import (
+    MISSING,
+    duration,
+    fitted,
+    guess_decimals,
+    number,
+    quote,
+    safe,
+    signed,
+)  # fmt: skip
+from pairlab.widgets.frame import Frame
+from pairlab.widgets.screen import Part, close_part, showing
+from pairlab.widgets.tables import show_swapped, swap_button
+from pairlab.widgets.theme import glyph, var
+from pairlab.widgets.trees import put
+
+if TYPE_CHECKING:
+    from pairlab.lab import PairLab
+
+__all__ = ["SignalPanel"]
+
+_OFF: Final = ("", "off", "none", "0", MISSING)
+_SIDES: Final = {1: ("up", "y", "LONG"), -1: ("down", "x", "SHORT"), 0: ("dash", "text2", "FLAT")}
+_UNKNOWN: Final = Profit(math.nan, math.nan, math.nan, math.nan, math.nan)
+_REFUSED: Final = "pairlab-refused"
+
+
+class SignalPanel(Part, VBox):  # type: ignore[misc]
+    """The position that the signal holds, for one unit of y.
+
+    Quantities and β are those of the entry and stay as they were; the profit marks them at the
+    last prices, less two fills at the entry and the two that closing now would take
+    (`pairlab.costs.profit`). What is not known, or nothing while flat, is –.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose signal. The fields in the header are its settings ``fee_bps`` and ``min_edge_bps``.
+    """
+
+    def __init__(self, lab: PairLab) -> None:
+        self.settings = lab.settings
+        self._lab = lab
+        self._head = HTML().add_class("pairlab-head-text")
+        self._fields = {
+            name: self._field(name, label)
+            for name, label in (("fee_bps", "fee"), ("min_edge_bps", "min edge"))
+        }
+        self._body = HTML(description="open signal").add_class("pairlab-body")
+        self._body.add_class("pairlab-tip")
+        self._swap = swap_button(self, to_signal=False)
+        unit = HTML("<small>bps</small>").add_class("pairlab-unit")
+        super().__init__(
+            [
+                HBox([self._head, *self._fields.values(), unit, self._swap]).add_class(
+                    "pairlab-head"
+                ),
+                self._body,
+            ]
+        )
+        for style in ("pairlab", "pairlab-panel", "pairlab-signal"):
+            self.add_class(style)
+        self.join(lab)
+
+    def _field(self, name: str, label: str) -> Text:
+        knob = SETTINGS[name]
+        field = Text(
+            description=label,
+            tooltip=f"{knob.about} Allowed: {knob.allowed}.",
+            continuous_update=False,
+        ).add_class("pairlab-cost")
+        field.observe(self.hand_over(lambda change: self._on_field(name, change)), "value")
+        return field
+
+    # -- costs ----------------------------------------------------------------------------------
+
+    def _on_field(self, name: str, change: Any) -> None:
+        text = str(change["new"]).strip()
+        if text == self._shown(name):
+            return
+        value: object = text
+        if name == "min_edge_bps" and text.lower() in _OFF:
+            value = None
+        else:
+            try:
+                value = float(text.replace("−", "-").replace(",", ""))
+            except ValueError:
+                value = text
+        try:
+            setattr(self.settings, name, value)
+        except SettingError as error:
+            log = self._lab.event_log
+            if not log or log[-1].message != str(error):
+                self._lab.note("warning", str(error))
+            self._show_fields()
+            self._fields[name].add_class(_REFUSED)
+        else:
+            self._show_fields()
+
+    def _shown(self, name: str) -> str:
+        value = getattr(self.settings, name)
+        return "off" if value is None else f"{value:g}"
+
+    def _show_fields(self) -> None:
+        with showing():
+            for name, field in self._fields.items():
+                field.remove_class(_REFUSED)
+                put(field, value=self._shown(name))
+
+    # -- painting -------------------------------------------------------------------------------
+
+    def paint(self, frame: Frame) -> None:
+        """Set the numbers; they stand still with the charts while the view is paused."""
+        self.show_staleness(frame)
+        show_swapped(self, behind=not self.screen.shows_signal)
+        if self.changed("costs", (frame.values["fee_bps"], frame.values["min_edge_bps"])):
+            self._show_fields()
+        if not frame.text_due:
+            return
+        if self.screen.paused and "signal" in self._seen:
+            return
+        row, entry = frame.live, self.screen.lab.alert_log.opened
+        side = 0 if row is None else row.position
+        if entry is not None and entry.side != side:
+            entry = None  # its row is not the newest one yet
+        if not self.changed("signal", (row, entry, tuple(frame.values.values()))):
+            return
+        sign, colour, word = _SIDES[side]
+        self._head.value = (
+            f'<h3>Signal</h3><span class="pairlab-side" style="color:{var(colour)}">'
+            f"{glyph(sign, size=11)}<b>{word}</b></span>"
+        )
+        put(self._body, value=self._table(frame, row, entry), tooltip=self._words(frame, entry))
+
+    def _table(self, frame: Frame, row: Snapshot | None, entry: Alert | None) -> str:
+        pair = self.screen.lab.pair
+        made = _UNKNOWN
+        prices, units, beta, z, age = [MISSING] * 2, [MISSING] * 2, MISSING, MISSING, MISSING
+        decimals = 2
+        if row is not None and entry is not None:
+            at, scale = entry.at, entry.thresholds["price_scale"]
+            made = profit(entry.side, at, scale, row.y, row.x, frame.values["fee_bps"])
+            places = price_decimals(self.screen.lab, row, {**frame.values, "price_scale": "linear"})
+            decimals = max(2, places[0])
+            prices = [number(at.y, places[0]), number(at.x, places[1])]
+            units = [signed(made.y_quantity, 0), _quantity(made.x_quantity)]
+            beta, z = fitted(at.hedge_ratio, 3, 8), signed(at.zscore)
+            age = duration((row.time_ns - entry.time_ns) / NS_PER_S)
+        currency = quote(pair)
+        if currency is None:  # legs in two currencies cannot be added up
+            made = _UNKNOWN
+
+        def amounts(name: str, bps: float, money: float, tone: str = "text") -> list[str]:
+            return [
+                f"<td>{name}</td>",
+                _number(signed(bps), tone),
+                _number(_signed_fitted(money, decimals), tone),
+            ]
+
+        tone = "text"
+        if math.isfinite(made.net):
+            tone = "corr" if made.net >= 0 else "warn"
+        lines = [
+            [f"<th>{h}</th>" for h in ("", "quantity", "in at", "profit", "bps",
+                                       safe(currency or "quote"))],
+            [_leg(pair.y, "y"), _number(units[0]), _number(prices[0]),
+             *amounts("gross", made.gross_bps, made.gross)],
+            [_leg(pair.x, "x"), _number(units[1]), _number(prices[1]),
+             *amounts("costs", -made.cost_bps, -made.cost)],
+            [_labelled("β", beta), _labelled("z", z), _labelled("", age),
+             *amounts("net", made.net_bps, made.net, tone)],
+        ]  # fmt: skip
+        return "<table>" + "".join(f"<tr>{''.join(line)}</tr>" for line in lines) + "</table>"
+
+    def _words(self, frame: Frame, entry: Alert | None) -> str:
+        fee = f"{frame.values['fee_bps']:g} bps a fill"
+        if entry is None:
+            return f"No position is open. Costs: {fee}, four fills for a round trip."
+        return (
+            f"{entry.sentence}\nFor one unit of y; quantities and β are those of the entry. Profit "
+            f"at the last prices, not the book's, after {fee}: two at the entry, two to close now."
+        )
+
+    def close(self) -> None:
+        """Leave the screen, and no widget in the front end or the kernel."""
+        close_part(self)
+
+
+def _leg(symbol: str, colour: str) -> str:
+    return f'<td title="{safe(symbol)}" style="color:{var(colour)}">{safe(symbol)}</td>'
+
+
+def _number(text: str, colour: str = "text") -> str:
+    return f'<td style="color:{var(colour)}"><b>{safe(text)}</b></td>'
+
+
+def _labelled(name: str, text: str) -> str:
+    return f"<td><i>{safe(name)}</i> <b>{safe(text)}</b></td>"
+
+
+def _quantity(value: float) -> str:
+    """Return units with their sign, three decimals or as many digits as a small number needs."""
+    small = math.isfinite(value) and 0 < abs(value) < 0.1
+    return _signed_fitted(value, guess_decimals(value) if small else 3)
+
+
+def _signed_fitted(value: float, decimals: int, width: int = 8) -> str:
+    while decimals and len(signed(value, decimals)) > width:
+        decimals -= 1
+    return signed(value, decimals)

@@ -1,0 +1,195 @@
+"""The open signal: what is held, at the entry's own terms, and what it made after costs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pairlab import PairLab
+from pairlab.costs import profit
+from pairlab.ticks import AlertKind
+from pairlab.widgets import SignalPanel
+from pairlab.widgets.formats import number, signed
+from pairlab.widgets.frame import Frame
+from tests.widgets.conftest import MakeLab, settled
+from tests.widgets.test_status import text
+
+
+def table(panel: SignalPanel) -> list[list[str]]:
+    rows = re.findall(r"<tr>(.*?)</tr>", panel._body.value)
+    return [[text(cell) for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", r)] for r in rows]
+
+
+def painted(lab: PairLab, panel: SignalPanel, **live: Any) -> list[list[str]]:
+    frame: Frame = lab.dashboard().screen._frame(due=True)
+    if live:
+        assert frame.live is not None
+        frame.live = replace(frame.live, **live)
+    panel.paint(frame)
+    return table(panel)
+
+
+async def held_lab(lab: PairLab) -> SignalPanel:
+    """Stop a lab while a position is open; it may be left in the very moment of the stop."""
+    log = lab.alert_log
+    for _ in range(20):
+        await settled(lambda: log.opened is not None, lab, 30)
+        await lab.stop()
+        if log.opened is not None:
+            break
+        lab.start()
+    lab.dashboard().screen.paint(due=True)
+    panel: SignalPanel = lab.dashboard().parts["signal"]
+    return panel
+
+
+HEAD = ["", "quantity", "in at", "profit", "bps", "USDT"]
+
+
+async def test_it_shows_the_entry_and_the_profit_after_costs(running_lab: MakeLab) -> None:
+    # Entered at once, and never back at the mean: whatever the market does, a position is open.
+    async with running_lab(entry_z=0.05, exit_z=0.0, min_correlation=-1.0, fee_bps=3.0) as lab:
+        panel = await held_lab(lab)
+        entry = lab.alert_log.opened
+        assert entry is not None
+        y, x = entry.at.y + 12.0, entry.at.x - 0.5
+        now = entry.time_ns + 2_500_000_000
+        shown = painted(lab, panel, y=y, x=x, time_ns=now, position=entry.side)
+        decimals = lab.price_decimals()
+        assert decimals is not None
+        side = entry.side
+        made = profit(side, entry.at, "linear", y, x, 3.0)
+        assert made.gross == pytest.approx(side * (12.0 + 25.0 * 0.5))
+        assert shown == [
+            HEAD,
+            ["BTCUSDT", signed(side, 0), number(entry.at.y, decimals[0]), "gross",
+             signed(made.gross_bps), signed(made.gross)],
+            ["ETHUSDT", signed(-25.0 * side, 3), number(entry.at.x, decimals[1]), "costs",
+             signed(-made.cost_bps), signed(-made.cost)],
+            ["β 25.000", f"z {signed(entry.at.zscore)}", "2.5 s", "net", signed(made.net_bps),
+             signed(made.net)],
+        ]  # fmt: skip
+        assert made.cost_bps == pytest.approx(12.0, abs=0.1)
+        assert ("LONG" if side > 0 else "SHORT") in panel._head.value
+        assert entry.sentence in panel._body.tooltip
+        assert "3 bps a fill" in panel._body.tooltip
+
+
+async def test_flat_is_dashes_and_never_a_number(running_lab: MakeLab) -> None:
+    async with running_lab(rows=80, window=4000) as lab:
+        panel = lab.dashboard().parts["signal"]
+        shown = painted(lab, panel)
+        assert shown == [
+            HEAD,
+            ["BTCUSDT", "–", "–", "gross", "–", "–"],
+            ["ETHUSDT", "–", "–", "costs", "–", "–"],
+            ["β –", "z –", "–", "net", "–", "–"],
+        ]
+        assert "FLAT" in panel._head.value
+        assert "No position is open" in panel._body.tooltip
+
+
+async def test_unknown_values_are_dashes(running_lab: MakeLab) -> None:
+    async with running_lab(entry_z=0.05, exit_z=0.0, min_correlation=-1.0) as lab:
+        panel = await held_lab(lab)
+        entry = lab.alert_log.opened
+        assert entry is not None
+        shown = painted(lab, panel, y=float("nan"), position=entry.side)
+        assert [line[4:] for line in shown[1:]] == [["–", "–"]] * 3
+        assert "nan" not in panel._body.value
+        shown = painted(lab, panel, y=float("inf"), position=entry.side)
+        assert [line[4:] for line in shown[1:]] == [["–", "–"]] * 3
+        # the newest row is not the entry's yet, or no longer
+        shown = painted(lab, panel, position=-entry.side)
+        assert shown[3][:2] == ["β –", "z –"]
+
+
+async def test_the_entry_stays_through_a_rebuild_and_goes_with_the_exit(
+    running_lab: MakeLab,
+) -> None:
+    async with running_lab(entry_z=0.05, exit_z=0.0, min_correlation=-1.0) as lab:
+        panel = await held_lab(lab)
+        entry, generation = lab.alert_log.opened, lab.generation
+        assert entry is not None
+        before = painted(lab, panel)
+        lab.settings.update(window=40, hedge="ols")
+        assert lab.generation > generation
+        assert lab.alert_log.opened is entry
+        after = painted(lab, panel)
+        assert after[1:] == before[1:]  # β is the entry's, whatever the hedge is now
+        assert lab.latest().position == entry.side
+
+
+async def test_exits_and_stops_close_it_live(running_lab: MakeLab) -> None:
+    async with running_lab(
+        rows=3000, speed=100.0, window=30, stop_z=2.6, min_correlation=-1.0
+    ) as lab:
+        await lab.stop()
+        kinds = {alert.kind for alert in lab.alert_log.alerts()}
+        assert {AlertKind.ENTRY, AlertKind.EXIT, AlertKind.STOP} <= kinds
+        moves = [a for a in lab.alert_log.alerts() if a.kind <= AlertKind.STOP]
+        opened = lab.alert_log.opened
+        assert opened is (moves[-1] if moves[-1].kind == AlertKind.ENTRY else None)
+        assert lab.latest().position == (0 if opened is None else opened.side)
+
+
+async def test_the_costs_are_settings_and_both_follow(running_lab: MakeLab) -> None:
+    async with running_lab(rows=80) as lab:
+        panel, screen = lab.dashboard().parts["signal"], lab.dashboard().screen
+        fee, edge = panel._fields["fee_bps"], panel._fields["min_edge_bps"]
+        assert (fee.value, edge.value) == ("4", "off")
+        fee.value = "2.5"
+        edge.value = "16"
+        await settled(lambda: lab.settings.min_edge_bps == 16.0, lab)
+        assert lab.settings.fee_bps == 2.5
+        for word in ("off", "0", ""):
+            lab.settings.min_edge_bps = 9.25
+            screen.paint(due=True)
+            assert edge.value == "9.25"
+            edge.value = word
+            await settled(lambda: lab.settings.min_edge_bps is None, lab)
+            assert edge.value == "off"
+        lab.settings.fee_bps = 0.0
+        screen.paint(due=True)
+        assert fee.value == "0"
+
+
+@pytest.mark.parametrize("asked", ["-1", "nan", "1e9", "many", "<b>"])
+async def test_a_refused_cost_says_why_and_the_old_one_comes_back(
+    running_lab: MakeLab, asked: str
+) -> None:
+    async with running_lab(rows=80) as lab:
+        panel = lab.dashboard().parts["signal"]
+        fee = panel._fields["fee_bps"]
+        fee.value = asked
+        await settled(lambda: fee.value == "4", lab)
+        assert lab.settings.fee_bps == 4.0
+        assert "pairlab-refused" in fee._dom_classes
+        assert "fee_bps" in lab.event_log[-1].message
+        assert "0 to 1000 bps" in lab.event_log[-1].message
+
+
+async def test_it_stands_still_while_the_view_is_paused(running_lab: MakeLab) -> None:
+    async with running_lab(rows=80) as lab:
+        panel, screen = lab.dashboard().parts["signal"], lab.dashboard().screen
+        screen.paint(due=True)
+        screen.pause(True)
+        before = panel._body.value
+        painted(lab, panel, position=1, y=1.0)
+        assert panel._body.value == before
+        screen.pause(False)
+        lab.settings.fee_bps = 5.0
+        painted(lab, panel)
+        assert "5 bps a fill" in panel._body.tooltip
+
+
+async def test_alone_in_a_cell_it_brings_its_style(running_lab: MakeLab) -> None:
+    async with running_lab(rows=80) as lab:
+        panel = SignalPanel(lab)
+        shown = panel._repr_mimebundle_()
+        assert "application/vnd.jupyter.widget-view+json" in str(shown)
+        assert "pairlab-style" in str(panel._alone.children[0]._dom_classes)
+        panel.close()
