@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -262,7 +262,7 @@ class Chart(Part, VBox):  # type: ignore[misc]
         self, frame: Frame, mark: Lines, end: tuple[Scatter, Label], text: Callable[[float], str]
     ) -> None:
         """Send the chart's own column as a line, and the value at its end."""
-        last = self.show_line(mark, *frame.thinned.extremes(frame.column(self.column)))
+        last = self.show_line(mark, *frame.thinned.extremes(self.column))
         row = frame.end
         self.show_end(end, last, MISSING if row is None else text(getattr(row, self.column)))
 
@@ -289,7 +289,9 @@ class Chart(Part, VBox):  # type: ignore[misc]
         if self.changed("markers", (log.total, page, frame.span_ns, cleared_ns)):
             since_ns = max((page - 1) * frame.span_ns, cleared_ns)
             until_ns = (page + 1) * frame.span_ns
-            recent = [a for a in log.alerts() if since_ns <= a.time_ns <= until_ns][-_MARKERS_KEPT:]
+            newest = takewhile(lambda a: a.time_ns >= since_ns, log.newest_first())
+            shown = (a for a in newest if a.time_ns <= until_ns)
+            recent = list(islice(shown, _MARKERS_KEPT))[::-1]
             for marker, mark in zip(self.marked, self._markers, strict=True):
                 mine = [a for a in recent if a.kind == marker.kind and marker.side in (0, a.side)]
                 self._put_points(mark, mine)

@@ -86,17 +86,18 @@ class SpreadChart(AutoChart):
 
     def paint_lines(self, frame: Frame) -> None:
         """Send spread, mean and band."""
-        spread, mean = frame.column("spread"), frame.column("spread_mean")
+        drawn = frame.thinned
+        mean, std = drawn.last("spread_mean", "spread_std")
         if frame.values["hedge"] == "fixed":
             centre = mean
         else:
             centre = np.where(np.isfinite(mean), 0.0, np.nan)
-        reach = frame.values["entry_z"] * frame.column("spread_std")
-        x, lines = frame.thinned.last(centre - reach, centre + reach, centre)
+        reach = frame.values["entry_z"] * std
+        x, lines = drawn.slow(centre - reach, centre + reach, centre)
         self.show_line(self._band, x, lines[:2])
         self.show_line(self._mean, x, lines[2])
         self.show_curve(frame, self._curve, self._end, fitted)
-        seen = np.concatenate([spread, (centre - reach), (centre + reach)])
+        seen = np.concatenate([drawn.bounds("spread"), centre - reach, centre + reach])
         seen = seen[np.isfinite(seen)]
         if len(seen):
             self.fit(self._axis, float(seen.min()), float(seen.max()), 0)
@@ -158,10 +159,9 @@ class CorrelationChart(AutoChart):
 
     def paint_lines(self, frame: Frame) -> None:
         """Send ρ and, when it moved, the minimum."""
-        rho = frame.column("correlation")
         least = frame.values["min_correlation"]
-        known = rho[np.isfinite(rho)]
-        low = min(least, float(known.min())) if len(known) else least
+        lowest = frame.thinned.bounds("correlation")[0]
+        low = min(least, lowest) if math.isfinite(lowest) else least
         low = max(math.floor((low - 0.08) * 10) / 10, -1.06)
         high = 1.06
         if self.changed("levels", (least, low, frame.span_ns)):
@@ -221,28 +221,28 @@ class PriceChart(AutoChart):
 
     def paint_lines(self, frame: Frame) -> None:
         """Send both prices and fit both axes."""
-        y, x = frame.column("y"), frame.column("x")
-        self.show_line(self._lines[0], *frame.thinned.extremes(x))
-        self.show_line(self._lines[1], *frame.thinned.extremes(y))
+        drawn = frame.thinned
+        self.show_line(self._lines[0], *drawn.extremes("x"))
+        self.show_line(self._lines[1], *drawn.extremes("y"))
         row = frame.end
-        if row is None or not len(y):
+        if row is None or not len(frame.shown):
             return
+        (low, high), x = drawn.bounds("y"), drawn.bounds("x")
         decimals = price_decimals(self.screen.lab, row, frame.values)
         beta, alpha = row.hedge_ratio, row.intercept
-        mean = self._steady(float(np.mean(y - beta * x)) - alpha, (beta, alpha))
+        spread_mean = drawn.mean("y") - beta * drawn.mean("x")
+        mean = self._steady(spread_mean - alpha, (beta, alpha))
         tied = math.isfinite(mean) and beta > 0
         if tied:
-            as_y = alpha + mean + beta * x
-            low, high = float(min(y.min(), as_y.min())), float(max(y.max(), as_y.max()))
-        else:
-            low, high = float(y.min()), float(y.max())
+            as_y = [alpha + mean + beta * end for end in x]
+            low, high = min(low, as_y[0]), max(high, as_y[1])
         self.fit(self._left_axis, low, high, decimals[0])
         if tied:
             ends = [(e - alpha - mean) / beta for e in (self.scale.min, self.scale.max)]
         else:
             # Nothing ties the axes: each price fills its own.
-            reach = max(float(x.max() - x.min()), 1e-9 * abs(row.x))
-            ends = [float(x.min()) - 0.1 * reach, float(x.max()) + 0.1 * reach]
+            reach = max(x[1] - x[0], 1e-9 * abs(row.x))
+            ends = [x[0] - 0.1 * reach, x[1] + 0.1 * reach]
         put(self._right, min=ends[0], max=ends[1])
         ticks, need = nice_ticks(*inside(*ends), self._most_ticks)
         self.show_ticks(self._right_axis, {t: number(t, max(need, decimals[1])) for t in ticks})

@@ -7,13 +7,10 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pairlab.alerts import Snapshot
-from pairlab.ticks import NS_PER_S, Records, RowFlag
+from pairlab.ticks import NS_PER_S, Records
 from pairlab.widgets.theme import SIZES
-from pairlab.widgets.thin import Thinned
+from pairlab.widgets.thin import COLUMNS, Thinned
 
 if TYPE_CHECKING:
     from pairlab.health import Health
@@ -48,6 +45,7 @@ class Frame:
     """
 
     def __init__(self, screen: Screen, rows: Records, looks: tuple[Any, ...], due: bool) -> None:
+        self._screen = screen
         lab = screen.lab
         self.health: Health = screen.health(due)
         self.values: dict[str, Any] = lab.settings.values()
@@ -74,8 +72,9 @@ class Frame:
         first = max(bisect.bisect_left(times, self.start_ns) - 1, 0)
         last = bisect.bisect_right(times, self.edge_ns) if self.held else len(rows)
         self.shown = rows[first:last]
-        total = 0 if screen.paused else lab.rows.total
-        self.version = (len(rows), total, *looks)
+        self._first = first
+        self._total = 0 if screen.paused else lab.rows.total
+        self.version = (len(rows), self._total, *looks)
         if self.held:
             oldest = int(self.shown[0]["time_ns"]) if len(self.shown) else 0
             self.picture: tuple[Any, ...] = (oldest, len(self.shown), *looks)
@@ -85,17 +84,17 @@ class Frame:
     @cached_property
     def thinned(self) -> Thinned:
         """The rows in view, grouped for drawing."""
-        gap = (self.shown["flags"] & RowFlag.GAP_BEFORE) != 0
-        return Thinned(np.ascontiguousarray(self.shown["time_ns"]), gap, self.edge_ns, self.span_ns)
+        if self.held or self._screen.paused or len(self.shown) <= 2 * COLUMNS:
+            return Thinned.of(self.shown, self.edge_ns, self.span_ns)
+        lab = self._screen.lab
+        return self._screen.follower.thinned(
+            self.rows, self._first, self._total, lab.generation, self.edge_ns, self.span_ns
+        )
 
     @property
     def pad_ms(self) -> float:
         """Room for the dot at a line's end, beyond the edge."""
         return self.span_ns / 1e6 * 4 / SIZES.plot_width
-
-    def column(self, name: str) -> NDArray[np.float64]:
-        """Return one column of the rows in view, contiguous."""
-        return np.ascontiguousarray(self.shown[name], dtype=np.float64)
 
     @cached_property
     def pointed(self) -> Snapshot | None:

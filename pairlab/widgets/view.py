@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pairlab.alerts import Alert
 from pairlab.ticks import NS_PER_S, Records
 from pairlab.widgets.formats import clock, count
+from pairlab.widgets.thin import Follower
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
@@ -59,6 +60,7 @@ class View:
         self.brushing = False
         self._held_to_brush = False
         self._frozen: Records | None = None
+        self.follower = Follower()
 
     def rows(self) -> Records:
         """Return the rows to show: all that are held, or those of the moment of the pause."""
@@ -204,7 +206,8 @@ class View:
         if brushing:
             return
         if ends_ms is None:
-            self.lab.select()
+            if ended:  # a click
+                self.lab.select()
             return
         start_ns, end_ns = (round(ms * 1e6) for ms in ends_ms)
         self.lab.select(start_ns, end_ns)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -84,18 +83,16 @@ class ZScoreChart(Chart):
 
     def paint_lines(self, frame: Frame) -> None:
         """Send the curve, its end, the ribbon and, when they moved, the thresholds."""
-        z = frame.column("zscore")
-        low, high = self._range(z, frame.values)
+        low, high = self._range(frame.thinned.bounds("zscore"), frame.values)
         self._place_thresholds(frame, low, high)
         self.show_curve(frame, self._curve, self._end, signed)
         self._paint_ribbon(frame, low + (high - low) * 2.5 / SIZES.zscore_plot)
 
     @staticmethod
-    def _range(z: Any, values: dict[str, Any]) -> tuple[float, float]:
+    def _range(z: tuple[float, float], values: dict[str, Any]) -> tuple[float, float]:
         reach = values["stop_z"] or values["entry_z"] + 1
-        known = z[np.isfinite(z)]
-        low = min(-reach, float(known.min())) if len(known) else -reach
-        high = max(reach, float(known.max())) if len(known) else reach
+        low = float(np.fmin(-reach, z[0]))
+        high = float(np.fmax(reach, z[1]))
         # Half steps, so that the scale stands still while the line wanders; room for the ribbon.
         return math.floor(low * 2 - 1.1) / 2, math.ceil(high * 2 + 0.5) / 2
 
@@ -130,18 +127,10 @@ class ZScoreChart(Chart):
         self.show_ticks(self._exit_labels["narrow"], zero)
 
     def _paint_ribbon(self, frame: Frame, at: float) -> None:
-        position = np.ascontiguousarray(frame.shown["position"])
-        bounds = np.flatnonzero(np.diff(position, prepend=0, append=0))
-        last_row = len(position) - 1
-        times = (frame.shown["time_ns"][np.minimum(bounds, last_row)] - frame.edge_ns) / 1e6
-        x: dict[int, list[float]] = {1: [], -1: []}
-        for k, (start, end) in enumerate(pairwise(times.tolist())):
-            side = int(position[bounds[k]])
-            if side:
-                # A segment, and a point without a value, which breaks the line.
-                x[side] += [start, end, end]
         for side, mark in self._ribbons.items():
-            xs = np.array(x[side], dtype=np.float32)
+            # A segment, and a point without a value, which breaks the line.
+            spans = [(start, end, end) for start, end in frame.thinned.held(side)]
+            xs = np.array(spans, dtype=np.float32).ravel()
             ys = np.full(len(xs), at)
             ys[2::3] = np.nan
             xs, ys = trim(xs, ys)

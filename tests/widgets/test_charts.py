@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from pairlab.ticks import AlertKind
+from pairlab.ticks import AlertKind, Records
 from pairlab.widgets.chart import nice_ticks
+from pairlab.widgets.screen import Screen
 from tests.widgets.conftest import MakeLab, settled
+
+
+def show_from(screen: Screen, row: int) -> Records:
+    """Clear what is before a row; return the rows in view, with the one that leads into it."""
+    rows = screen.lab.rows.view()
+    screen.cleared_ns = int(rows["time_ns"][row])
+    screen.span_s = 604_800
+    screen.paint(due=True)
+    return rows[max(np.searchsorted(rows["time_ns"], screen.cleared_ns) - 1, 0) :]
 
 
 async def test_lines_are_the_rows_in_view(running_lab: MakeLab) -> None:
     async with running_lab(rows=500) as lab:
         parts, screen = lab.dashboard().parts, lab.dashboard().screen
-        screen.span_s = 3600
-        screen.paint(due=True)
-        rows = lab.rows.view()
+        rows = show_from(screen, max(len(lab.rows) - 1500, 0))
         assert len(rows) < 1600  # not decimated: each row a point
         z = rows["zscore"]
         first = int(np.isfinite(z).argmax())
@@ -79,9 +87,9 @@ async def test_alerts_are_marked_where_they_were_decided(running_lab: MakeLab) -
 async def test_the_ribbon_is_the_position(running_lab: MakeLab) -> None:
     async with running_lab(rows=2000, speed=100.0, window=30) as lab:
         screen = lab.dashboard().screen
-        screen.span_s = 604_800
-        screen.paint(due=True)
-        rows = lab.rows.view()
+        # Few enough rows to be drawn one by one, from one on that holds nothing.
+        flat = np.flatnonzero(lab.rows.view()["position"] == 0)
+        rows = show_from(screen, flat[np.searchsorted(flat, len(lab.rows) - 1500)])
         for side, ribbon in lab.dashboard().parts["zscore"]._ribbons.items():
             held = np.diff((rows["position"] == side).astype(int), prepend=0) == 1
             assert held.sum() > 3

@@ -7,55 +7,92 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairlab.widgets.thin import Thinned, trim
+from pairlab.ticks import ROW, Records, RowFlag
+from pairlab.widgets.thin import PixelColumns, Thinned, trim
 
 SPAN_NS = 30_000_000_000
 START_NS = 1_732_285_900_000_000_000
+WIDTH_NS = SPAN_NS // 50
+FLOATS = [name for name in ROW.names if ROW[name] == np.float64]
 
 
-def rows(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def some_rows(n: int, seed: int) -> Records:
+    """Rows whose every float column wanders by itself; z begins without numbers."""
     rng = np.random.default_rng(seed)
-    time_ns = START_NS + np.sort(rng.integers(0, SPAN_NS, n))
-    return time_ns, rng.standard_normal(n).cumsum()
+    rows = np.zeros(n, ROW)
+    rows["time_ns"] = START_NS + np.sort(rng.integers(0, SPAN_NS, n))
+    for name in FLOATS:
+        rows[name] = rng.standard_normal(n).cumsum()
+    rows["zscore"][: n // 5] = np.nan
+    rows["position"] = rng.integers(-1, 2, n).repeat(7)[:n]
+    return rows
 
 
-def thinned(time_ns: np.ndarray, gap: np.ndarray | None = None, columns: int = 50) -> Thinned:
-    gap = np.zeros(len(time_ns), bool) if gap is None else gap
-    return Thinned(time_ns, gap, int(time_ns[-1]), SPAN_NS, columns)
+def thinned(rows: Records, columns: int = 50) -> Thinned:
+    return Thinned.of(rows, int(rows["time_ns"][-1]), SPAN_NS, columns)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 3000), st.integers(0, 1000))
 def test_every_extreme_of_every_column_is_drawn_where_it_happened(n: int, seed: int) -> None:
-    time_ns, values = rows(n, seed)
-    x, y = thinned(time_ns).extremes(values)
+    rows = some_rows(n, seed)
+    time_ns, values = rows["time_ns"], rows["spread"]
+    x, y = thinned(rows).extremes("spread")
     assert len(x) == len(y) <= max(2 * 52, 100)
     assert (np.diff(x) >= 0).all()
-    assert y.min() == values.min()
-    assert y.max() == values.max()
+    assert (y.min(), y.max()) == (values.min(), values.max())
+    assert thinned(rows).bounds("spread") == (values.min(), values.max())
+    assert thinned(rows).mean("spread") == pytest.approx(values.mean(), rel=1e-12, abs=1e-12)
     if n > 100:
-        column = time_ns // (SPAN_NS // 50)
-        drawn = (x.astype(np.float64) * 1e6 + time_ns[-1]) // (SPAN_NS // 50)
+        column = time_ns // WIDTH_NS
+        drawn = (x.astype(np.float64) * 1e6 + time_ns[-1]) // WIDTH_NS
         for which in np.unique(column):
             of_column = y[np.abs(drawn - which) <= 1]
             assert values[column == which].min() in of_column
             assert values[column == which].max() in of_column
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(0, 1000))
+def test_rows_taken_in_bit_by_bit_are_drawn_as_rows_taken_in_at_once(data, seed: int) -> None:
+    rows = some_rows(3000, seed)
+    rows["flags"][data.draw(st.lists(st.integers(0, 2999), max_size=5))] |= RowFlag.GAP_BEFORE
+    cuts = sorted(data.draw(st.lists(st.integers(0, 3000), max_size=20)))
+    forgotten = data.draw(st.integers(0, 2000))
+    before_ns = int(rows["time_ns"][forgotten])
+    kept, fresh = PixelColumns(SPAN_NS, 50), PixelColumns(SPAN_NS, 50)
+    for part in np.split(rows, cuts):
+        kept.add(part)
+        if len(part):
+            kept.forget(min(before_ns, int(part["time_ns"][-1])))
+    fresh.add(rows)
+    fresh.forget(before_ns)
+    edge_ns = int(rows["time_ns"][-1])
+    a, b = kept.seen_from(edge_ns), fresh.seen_from(edge_ns)
+    for name in FLOATS:
+        for mine, its in zip(a.extremes(name), b.extremes(name), strict=True):
+            np.testing.assert_array_equal(mine, its)
+        np.testing.assert_array_equal(a.last(name), b.last(name))
+        np.testing.assert_array_equal(a.bounds(name), b.bounds(name))
+        np.testing.assert_allclose(a.mean(name), b.mean(name), rtol=1e-12, atol=1e-12)
+    for side in (1, -1):
+        assert a.held(side) == b.held(side)
+
+
 def test_few_rows_are_drawn_as_they_are() -> None:
-    time_ns, values = rows(80, 1)
-    x, y = thinned(time_ns).extremes(values)
-    assert np.array_equal(y, values)
-    assert np.allclose(x, (time_ns - time_ns[-1]) / 1e6, atol=2e-3)
+    rows = some_rows(80, 1)
+    x, y = thinned(rows).extremes("spread")
+    assert np.array_equal(y, rows["spread"])
+    assert np.allclose(x, (rows["time_ns"] - rows["time_ns"][-1]) / 1e6, atol=2e-3)
     assert x.dtype == np.float32
 
 
 @pytest.mark.parametrize("n", [80, 2000])
 def test_a_gap_breaks_the_line_and_hides_no_value(n: int) -> None:
-    time_ns, values = rows(n, 2)
-    gap = np.zeros(n, bool)
-    gap[[0, n // 3, n // 2]] = True
-    x, y = thinned(time_ns, gap).extremes(values)
+    rows = some_rows(n, 2)
+    values = rows["spread"]
+    rows["flags"][[0, n // 3, n // 2]] |= RowFlag.GAP_BEFORE
+    x, y = thinned(rows).extremes("spread")
     assert np.isnan(y).sum() == 2  # the first row has nothing before it to be cut from
     known = y[np.isfinite(y)]
     assert known.min() == values.min()
@@ -67,29 +104,56 @@ def test_a_gap_breaks_the_line_and_hides_no_value(n: int) -> None:
 
 
 def test_columns_without_a_number_stay_empty_and_the_rest_is_whole() -> None:
-    time_ns, values = rows(2000, 3)
-    values[:700] = np.nan
-    x, y = trim(*thinned(time_ns).extremes(values))
+    rows = some_rows(2000, 3)
+    x, y = trim(*thinned(rows).extremes("zscore"))
     assert np.isfinite(y).all()
     assert len(x) == len(y) > 50
-    assert y.min() == np.nanmin(values)
-    assert y.max() == np.nanmax(values)
+    known = (np.nanmin(rows["zscore"]), np.nanmax(rows["zscore"]))
+    assert (y.min(), y.max()) == known == thinned(rows).bounds("zscore")
+
+
+def test_where_no_row_has_a_number_nothing_has_one() -> None:
+    rows = some_rows(2000, 3)
+    rows["zscore"] = np.nan
+    for drawn in (thinned(rows), thinned(rows[:50]), Thinned.of(rows[:0], 0, SPAN_NS)):
+        assert np.isnan(drawn.bounds("zscore")).all()
+        assert np.isnan(drawn.mean("zscore"))
+        assert not len(trim(*drawn.extremes("zscore"))[0])
 
 
 def test_columns_stand_still_while_the_view_moves_on() -> None:
-    time_ns, values = rows(4000, 4)
-    _, before = thinned(time_ns[:3900]).extremes(values[:3900])
-    _, after = thinned(time_ns).extremes(values)
+    rows = some_rows(4000, 4)
+    _, before = thinned(rows[:3900]).extremes("spread")
+    _, after = thinned(rows).extremes("spread")
     # All but the last column of the shorter view: it was still filling.
     assert np.array_equal(before[:-2], after[: len(before) - 2])
 
 
 def test_slow_lines_keep_each_columns_last_value() -> None:
-    time_ns, values = rows(2000, 5)
-    x, y = thinned(time_ns).last(values, -values)
+    rows = some_rows(2000, 5)
+    drawn = thinned(rows)
+    mean, std = drawn.last("spread_mean", "spread_std")
+    x, y = drawn.slow(mean - std, mean + std)
     assert y.shape == (2, len(x))
-    assert y[0, -1] == values[-1]
-    assert np.array_equal(y[0], -y[1])
+    assert y[0, -1] == rows["spread_mean"][-1] - rows["spread_std"][-1]
+
+
+@pytest.mark.parametrize("n", [90, 2000])
+def test_a_position_is_drawn_from_its_first_row_to_the_first_without_it(n: int) -> None:
+    rows = some_rows(n, 6)
+    rows["position"] = 0
+    rows["position"][n // 3 : n // 2] = 1
+    rows["position"][-n // 9 :] = -1
+    drawn = thinned(rows)
+    ms = (rows["time_ns"] - rows["time_ns"][-1]) / 1e6
+    near = 2 * WIDTH_NS / 1e6 if n > 100 else 0
+    ((start, end),) = drawn.held(1)
+    assert start == pytest.approx(ms[n // 3], abs=near)
+    assert end == pytest.approx(ms[n // 2], abs=near)
+    ((start, end),) = drawn.held(-1)
+    assert start == pytest.approx(ms[-n // 9], abs=near)
+    assert end == 0
+    assert Thinned.of(rows[:0], 0, SPAN_NS).held(1) == []
 
 
 def test_trim_cuts_both_ends_and_nothing_between() -> None:
