@@ -68,7 +68,7 @@ async def test_a_frame_stays_small_however_many_rows_are_in_view(
     async with running_lab(rows=6000, speed=200.0) as lab:
         dashboard = lab.dashboard()
         dashboard.screen.span_s = 604_800
-        dashboard.screen.paint(due=True)
+        dashboard.screen.finish()  # painted from here on when this test says so
         await lab.wait_async(lab.health().rows + 50, 30)
         wire.take()
         dashboard.screen.paint(due=False)
