@@ -8,8 +8,6 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from fastapi.responses import HTMLResponse
-from fastapi.staticfiles import StaticFiles
 
 from pairlab import __version__
 from pairlab.services import models
@@ -25,6 +23,12 @@ ABOUT: Final = """The analytics of a running lab, for other programs.
   most a hundred times a second. A slow reader gets the newest, and is told how many it missed;
   `/stream?cursor=…` goes on after a page of `/analytics/stats`. It takes no messages.
 """
+_FILES: Final = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "redoc.standalone.js": "text/javascript",
+    "favicon.png": "image/png",
+}
 _SAFETY: Final = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src 'self' blob:; "
@@ -52,8 +56,13 @@ def describe_stream(app: FastAPI) -> None:
 
 def serve_docs(app: FastAPI) -> None:
     """Serve both documentations from this machine: FastAPI's own load their script from a CDN."""
-    files = resources.files("fastapi_offline") / "static"
-    app.mount("/docs/files", StaticFiles(directory=str(files)))
+    # Read once, here: no request needs the disk.
+    files = {
+        name: Response(
+            (resources.files("fastapi_offline") / "static" / name).read_bytes(), media_type=kind
+        )
+        for name, kind in _FILES.items()
+    }
     title = f"pairlab {__version__}"
     swagger = get_swagger_ui_html(
         openapi_url="/openapi.json",
@@ -69,10 +78,12 @@ def serve_docs(app: FastAPI) -> None:
         redoc_favicon_url="/docs/files/favicon.png",
         with_google_fonts=False,
     )
+    for name, file in files.items():
+        app.add_route(f"/docs/files/{name}", _show(file), methods=["GET"])
     for url, page in (("/docs", swagger), ("/redoc", redoc)):
         page.headers.update(_SAFETY)
         app.add_route(url, _show(page), methods=["GET"])
 
 
-def _show(page: HTMLResponse) -> Callable[[Request], Response]:
+def _show(page: Response) -> Callable[[Request], Response]:
     return lambda request: page

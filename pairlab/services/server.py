@@ -24,6 +24,7 @@ _GRACE_S: Final = 2.0
 """How long answers that are under way may take when the server ends."""
 
 _MOST_CONNECTIONS: Final = 500
+_SEND_BUFFER: Final = 256 * 1024  # bytes
 _HEADERS: Final = [
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
@@ -178,6 +179,8 @@ async def _listen(host: str, port: int) -> socket.socket:
     try:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by every connection: what the system holds for a reader that has stopped.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         listener.bind(address)
         listener.listen(2048)
         listener.setblocking(False)

@@ -22,8 +22,11 @@ _PACE_S: Final = 0.01
 
 _MOST_ROWS: Final = 250
 _MOST_ALERTS: Final = 50
-"""Newest entries that one message holds; a reader that is further behind is told how many it
-missed. A message is then at most some 150 KB, and about a millisecond of the loop's time."""
+"""What one message holds: at most some 150 KB, and about a millisecond of the loop's time."""
+
+_FAR: Final = 10_000
+"""Rows, or entries, that a reader may be behind; beyond that it gets the newest and is told how
+many it missed. A burst after a blocked loop is not a slow reader."""
 
 _MOST_READERS: Final = 100
 
@@ -133,36 +136,47 @@ class Stream:
         with contextlib.suppress(WebSocketDisconnect):  # `serve` hears of it, too
             while True:
                 seen, news = self._round, self._news
-                text, place = self._since(place)
-                if text:
+                now = Place(self._lab.generation, self._lab.rows.total, self._lab.alert_log.total)
+                if place != now:
+                    text, place = self._since(place, now)
                     await ws.send({"type": "websocket.send", "text": text})
-                if seen == self._round:
+                if place != now:
+                    await asyncio.sleep(0)
+                elif seen == self._round:
                     await news.wait()
 
-    def _since(self, place: Place) -> tuple[str, Place]:
-        """Return the message for a reader at `place`, and its place after that."""
-        rows, log = self._lab.rows, self._lab.alert_log
-        now = Place(self._lab.generation, rows.total, log.total)
-        if now == place:
-            return "", now
-        if self._made[0] != (place, now):  # readers who keep up share their messages
-            self._made = ((place, now), self._message(place, now))
-        return self._made[1], now
-
-    def _message(self, place: Place, now: Place) -> str:
-        rows, log = self._lab.rows, self._lab.alert_log
+    def _since(self, place: Place, now: Place) -> tuple[str, Place]:
+        """Return the next message for a reader at `place`, and its place after that."""
         restated = place.generation != now.generation
-        new_rows = 1 if restated else now.row - place.row
-        new_entries = now.entry - place.entry
-        newest = rows.view(min(new_rows, _MOST_ROWS))
-        entries = list(islice(reversed(log), min(new_entries, _MOST_ALERTS)))[::-1]
+        row = max(now.row - 1, 0) if restated else place.row
+        if now.row - row > min(_FAR, len(self._lab.rows)):
+            row = now.row - min(_MOST_ROWS, len(self._lab.rows))
+        entry = place.entry
+        if now.entry - entry > min(_FAR, len(self._lab.alert_log)):
+            entry = now.entry - min(_MOST_ALERTS, len(self._lab.alert_log))
+        after = Place(
+            now.generation, min(row + _MOST_ROWS, now.row), min(entry + _MOST_ALERTS, now.entry)
+        )
+        if self._made[0] != (place, after):  # readers who keep up share their messages
+            skipped = (0 if restated else row - place.row, entry - place.entry)
+            self._made = (
+                (place, after),
+                self._message(place._replace(row=row, entry=entry), after, skipped),
+            )
+        return self._made[1], after
+
+    def _message(self, first: Place, after: Place, skipped: tuple[int, int]) -> str:
+        rows, log = self._lab.rows, self._lab.alert_log
+        new = rows.view(rows.total - first.row)[: after.row - first.row]
+        oldest = log.total - len(log)
+        entries = islice(log, first.entry - oldest, after.entry - oldest)
         return msgspec.json.encode(
             {
-                "rows": rows_json(newest),
-                "skipped_rows": 0 if restated else new_rows - len(newest),
+                "rows": rows_json(new),
+                "skipped_rows": skipped[0],
                 "alerts": alerts_json(entries),
-                "skipped_alerts": new_entries - len(entries),
-                "restated": restated,
-                "cursor": self._cursor(now),
+                "skipped_alerts": skipped[1],
+                "restated": first.generation != after.generation,
+                "cursor": self._cursor(after),
             }
         ).decode()
