@@ -46,7 +46,8 @@ class AutoChart(Chart):
         if high - low < 1e-12 * max(abs(low), abs(high), 1e-6):
             low, high = low - 1, high + 1
         have_low, have_high = self.scale.min, self.scale.max
-        fits = have_low <= low and high <= have_high
+        moved = self.changed("view", (self.screen.window_ns, self.screen.span_s))
+        fits = not moved and have_low <= low and high <= have_high
         if not fits or (high - low) < 0.55 * (have_high - have_low):
             margin = 0.1 * (high - low)
             put(self.scale, min=low - margin, max=high + margin)

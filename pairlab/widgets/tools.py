@@ -61,17 +61,19 @@ class ViewTools(Part, HBox):  # type: ignore[misc]
         for turn in (self.earlier, self.later, self.nearer, self.wider):
             turn.add_class("pairlab-icon")
         self.to_selection = self._button(
-            "Zoom to it", "Show the selected span alone", lambda view: view.zoom_to_selection()
+            "Zoom",
+            "Zoom to the selection: show that span alone",
+            lambda view: view.zoom_to_selection(),
         )
         self.unselect = self._button(
             "×", "Select nothing: lab.selection becomes empty", lambda view: view.lab.select()
         ).add_class("pairlab-icon")
         self.reset = self._button(
-            "Reset", "Reset zoom: back to the newest rows", lambda view: view.reset()
-        )
+            "Reset zoom", "Back to the newest rows", lambda view: view.reset()
+        ).add_class("pairlab-reset")
         self.clear = self._button(
             "Clear", "Let the charts begin anew; history stays", lambda view: view.clear()
-        )
+        ).add_class("pairlab-clear")
         super().__init__(
             [
                 self.span, self.earlier, self.later, self.wider, self.nearer, self.select,

@@ -120,7 +120,9 @@ class View:
     def hold(self, start_ns: int, end_ns: int) -> None:
         """Show a part of the history and stay there; the strip and the tables go on."""
         if self.window_ns is None:
-            self.lab.note("info", "the view is held, everything else goes on; Reset follows again")
+            self.lab.note(
+                "info", "the view is held, everything else goes on; Reset zoom follows again"
+            )
         self.window_ns = (start_ns, end_ns)
         self._held_to_brush = False
         self.pointer_ns = None

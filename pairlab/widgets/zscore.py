@@ -141,7 +141,7 @@ class ZScoreChart(Chart):
         row = frame.read
         shown = MISSING if row is None else signed(row.zscore)
         side = MISSING if row is None else _POSITIONS[row.position]
-        held = '<span class="pairlab-held">view held</span>' if frame.held else ""
+        held = '<span class="pairlab-held">held</span>' if frame.held else ""
         when = _time_text(frame, row)
         self.head.value = (
             f"<h3>Z-score</h3><small>σ</small>{when}{held}{legend('z', 'z', shown)}"
