@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import FastAPI, HTTPException, Query, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import Field
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import Send
@@ -87,8 +89,12 @@ class _AlertQuery(_Query):
     cursor: _Cursor
 
 
-class _Json(Response):
-    media_type = "application/json"
+class _Json(JSONResponse):
+    """JSON that is encoded already."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the content as it is."""
+        return bytes(content)
 
 
 class _Api:
@@ -275,14 +281,20 @@ class _Csv(StreamingResponse):
 
 def _span(asked: _Span) -> tuple[int | None, int | None]:
     try:
-        return span_ns(_clamped(asked.start), _clamped(asked.end))
+        return span_ns(_clamped("start", asked.start), _clamped("end", asked.end))
     except DataError as error:
         raise HTTPException(422, str(error)) from None
 
 
-def _clamped(moment: str | None) -> str | None:
+def _clamped(name: str, moment: str | None) -> str | None:
     """Return a moment within what 64 bits of nanoseconds can say."""
-    if moment is None or "1678" <= moment[:4] <= "2261":
+    if moment is None:
+        return None
+    try:
+        datetime.fromisoformat(moment.upper())
+    except ValueError as error:
+        raise DataError(f"{name} = {moment!r} is no moment in time: {error}") from None
+    if "1678" <= moment[:4] <= "2261":
         return moment
     return "1678-01-01T00:00:00Z" if moment[:4] < "1678" else "2261-12-31T23:59:59Z"
 
@@ -300,6 +312,7 @@ def create_app(lab: PairLab) -> tuple[FastAPI, Stream]:
     host: `pairlab.services.security.Gate` stands before it.
     """
     api = _Api(lab)
+    methods: defaultdict[str, set[str]] = defaultdict(set)
     app = FastAPI(
         title="pairlab",
         version=__version__,
@@ -320,6 +333,7 @@ def create_app(lab: PairLab) -> tuple[FastAPI, Stream]:
         responses = {**_problems(*problems), **more.pop("responses", {})}
         if model is not None:
             responses[200] = {"model": model}
+        methods[url].add(method)
         app.add_api_route(
             url, do, methods=[method], responses=responses, response_class=_Json,
             response_model=None, name=do.__name__, summary=(do.__doc__ or "").split(".")[0], **more,
@@ -346,8 +360,10 @@ def create_app(lab: PairLab) -> tuple[FastAPI, Stream]:
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, AnyHTTPException)  # noqa: S101  registered for nothing else
-        body = msgspec.json.encode({"detail": error.detail})
-        return _Json(body, error.status_code, headers=error.headers)
+        body, headers = msgspec.json.encode({"detail": error.detail}), error.headers
+        if error.status_code == 405:  # a path's methods are separate routes: Starlette tells one's
+            headers = {"Allow": ", ".join(sorted(methods[request.url.path]))}
+        return _Json(body, error.status_code, headers=headers)
 
     async def misread(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101  registered for nothing else
