@@ -44,6 +44,11 @@ def _known(value: float) -> float:
     return value if math.isfinite(value) else math.nan
 
 
+def _over(value: float, price: float) -> float:
+    """Divide by a price; one that is none (0, NaN) leaves the answer unknown."""
+    return _known(value / price) if price > 0.0 else math.nan
+
+
 def edge_bps(row: _Row, price_scale: str) -> float:
     """Return what the spread's distance from its mean is worth, gross.
 
@@ -73,13 +78,13 @@ def edge_bps(row: _Row, price_scale: str) -> float:
     0.5
     """
     distance = abs(row.zscore) * row.spread_std
-    return _known(distance * _BPS if price_scale == "log" else distance / row.y * _BPS)
+    return _known(distance * _BPS) if price_scale == "log" else _over(distance, row.y) * _BPS
 
 
 def x_quantity(row: _Row, price_scale: str) -> float:
     """Return how many units of x stand against one unit of y; below 0 for a β below 0."""
     if price_scale == "log":
-        return _known(row.hedge_ratio * row.y / row.x)
+        return _over(row.hedge_ratio * row.y, row.x)
     return _known(row.hedge_ratio)
 
 
@@ -107,7 +112,7 @@ def round_trip_bps(fee_bps: float, row: _Row, price_scale: str) -> float:
     >>> round_trip_bps(4.0, row, "linear")
     16.0
     """
-    return _known(fee_bps * 2.0 * (1.0 + abs(x_quantity(row, price_scale)) * row.x / row.y))
+    return fee_bps * 2.0 * (1.0 + _over(abs(x_quantity(row, price_scale)) * row.x, row.y))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +145,17 @@ class Profit:
     @property
     def gross_bps(self) -> float:
         """Before costs, bps of y's notional at the entry."""
-        return self.gross / self.notional * _BPS
+        return _over(self.gross, self.notional) * _BPS
 
     @property
     def cost_bps(self) -> float:
         """All four fills, bps of y's notional at the entry."""
-        return self.cost / self.notional * _BPS
+        return _over(self.cost, self.notional) * _BPS
 
     @property
     def net_bps(self) -> float:
         """After costs, bps of y's notional at the entry."""
-        return self.net / self.notional * _BPS
+        return _over(self.net, self.notional) * _BPS
 
 
 def profit(side: int, entry: _Row, price_scale: str, y: float, x: float, fee_bps: float) -> Profit:

@@ -214,7 +214,14 @@ class LabLife:
             self._settle("failed", str(leaf) if isinstance(leaf, PairlabError) else words)
             self.note("error", self._state.detail)
         finally:
-            self._rebuild_now()
+            try:
+                self._rebuild_now()
+            except Exception as error:
+                self.note(
+                    "error",
+                    f"the metrics could not be computed anew: {type(error).__name__}: {error}. "
+                    "The old rows stay; start the lab to try again",
+                )
             for _, waiter in self._waiters:
                 if not waiter.done():
                     waiter.set_exception(self._ended())
@@ -282,6 +289,8 @@ class LabLife:
     async def _engage(self, klines: asyncio.Task[None]) -> None:
         """Compile off the loop; the pipeline then catches up with the ticks that came meanwhile."""
         if self._pipeline.engine is not None:
+            if not self._pipeline.fits_settings():
+                self._rebuild_wanted()  # what broke off the last run left its rebuild undone
             return
         loop = asyncio.get_running_loop()
 

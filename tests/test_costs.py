@@ -92,6 +92,9 @@ def test_the_edge_is_what_a_return_to_the_mean_earns() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_unknown_is_unknown(name: str, value: float) -> None:
     assert math.isnan(edge_bps(row(**{name: value}), "linear"))
+    assert math.isnan(edge_bps(row(y=0.0), "linear"))
+    assert math.isnan(round_trip_bps(4.0, row(y=0.0), "linear"))
+    assert math.isnan(x_quantity(row(x=0.0), "log"))
     unknown = row(hedge_ratio=value)
     assert math.isnan(round_trip_bps(4.0, unknown, "linear"))
     made = profit(1, unknown, "linear", 60_000.0, 2_400.0, 4.0)

@@ -93,6 +93,7 @@ class Outbox:
                 self.refused += len(ticks)
                 self._journal.say(
                     "error",
-                    f"{len(ticks):,} ticks could not be processed: {error!r}",
+                    f"{len(ticks):,} ticks could not be processed: {error!r}. The stream goes on; "
+                    "if this repeats, stop and start the lab",
                     kind="sink",
                 )

@@ -1,0 +1,145 @@
+"""Why the signal waits, against the filters that the kernel takes; lags; hover texts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pairlab.alerts import Snapshot
+from pairlab.engine import PairEngine
+from pairlab.health import RecentQuantiles
+from pairlab.history import Ring
+from pairlab.settings import Settings
+from pairlab.ticks import ROW, AlertKind, RowFlag
+from pairlab.widgets.lags import ScreenLag
+from pairlab.widgets.reasons import entry_filters
+from tests.engine import worlds
+from tests.widgets.conftest import MakeLab, settled
+from tests.widgets.test_status import painted
+
+GIVEN: dict[str, Any] = {
+    "min_correlation": 0.9, "max_leg_age_s": 0.4, "require_stationary": True, "max_p_value": 0.2,
+    "cooldown_s": 3.0, "min_edge_bps": 1.2, "entry_z": 1.0,
+}  # fmt: skip
+
+
+def test_they_are_the_ones_that_the_kernel_takes() -> None:
+    engine = PairEngine(hedge_ratio=25.0, window=40, **GIVEN)
+    rows = engine.update(worlds.trades(81, 40_000)).copy()
+    left_ns, told = None, 0
+    for event in engine.events:
+        row, kind = Snapshot.of(rows[event["row"]]), AlertKind(int(event["kind"]))
+        if kind in (AlertKind.EXIT, AlertKind.STOP):
+            left_ns = row.time_ns
+        if kind not in (AlertKind.ENTRY, AlertKind.SUPPRESSED):
+            continue
+        found = entry_filters(row, engine.values, left_ns)
+        assert len(found) == 4 + (left_ns is not None)
+        names = ["ρ", "leg", "p", *(["out"] if left_ns is not None else []), "edge"]
+        assert [words.split()[0] for _, words in found] == names
+        passed = [name for (ok, _), name in zip(found, names, strict=True) if not ok]
+        bits = {"ρ": 1, "leg": 2, "p": 4, "out": 8, "edge": 16}
+        assert sum(bits[name] for name in passed) == event["failed"]
+        told += 1
+    assert told > 20
+    seen = set(engine.events["failed"].tolist())
+    assert all(any(failed & bit for failed in seen) for bit in (1, 2, 4, 8, 16))
+
+
+def test_what_is_no_number_does_not_pass() -> None:
+    row = Snapshot.of(np.full(1, 0, ROW)[0])
+    unknown = replace(row, correlation=math.nan, p_value=math.nan, zscore=math.nan, y_age_s=0.1)
+    found = entry_filters(unknown, Settings(**GIVEN).values(), None)
+    assert [ok for ok, _ in found] == [False, True, False, False]
+    assert [words for _, words in found] == [
+        "ρ – < 0.90", "leg 0.10 s < 0.4 s", "p – > 0.200", "edge – < 1.2 bps",
+    ]  # fmt: skip
+
+
+async def test_the_strip_says_what_holds_an_entry_back_and_the_rest_on_hover(
+    running_lab: MakeLab,
+) -> None:
+    async with running_lab(rows=100, min_edge_bps=30.0, stop_z=4.0) as lab:
+        cell = lab.dashboard().parts["strip"]._cells["signal"]
+        flat = {"position": 0, "zscore": -2.5, "spread_std": 60.0, "y": 60_000.0,
+                "correlation": 0.9, "y_age_s": 0.1, "x_age_s": 0.2}  # fmt: skip
+        shown = painted(lab, flat, state="live")["signal"]
+        assert "edge 25.00 &lt; 30 bps" in shown
+        assert "In when |z| ≥ 2.00 and every filter passes; z is −2.50" in cell.tooltip
+        assert "✓ ρ 0.90 ≥ 0.70; ✓ leg 0.20 s < 10 s; ✕ edge 25.00 < 30 bps" in cell.tooltip
+        old = {**flat, "y_age_s": 12.0}
+        assert "leg 12 s ≥ 10 s" in painted(lab, old, state="live")["signal"]
+        painted(lab, {**flat, "position": 1}, state="live")
+        assert "Out when z ≥ −0.50, stopped when z ≤ −4.00; z is −2.50" in cell.tooltip
+
+
+async def test_stationarity_and_ages_give_their_reasons_on_hover(running_lab: MakeLab) -> None:
+    async with running_lab(rows=100) as lab:
+        cells = lab.dashboard().parts["strip"]._cells
+        painted(lab, {"stationary": 0, "p_value": 0.214})
+        assert cells["test"].tooltip.startswith("p 0.214 > 0.050. ADF on the spread")
+        painted(lab, {"stationary": 1, "p_value": 0.0001})
+        assert cells["test"].tooltip.startswith("p <0.001 ≤ 0.050.")
+        painted(lab, {"stationary": -1, "flags": int(RowFlag.FLAT_SPREAD)})
+        assert "no z, no test, no alerts" in cells["test"].tooltip
+        painted(lab, {"y_age_s": 0.25, "x_age_s": 7.5}, state="connecting", detail="…")
+        assert "BTCUSDT 0.25 s, ETHUSDT 7.50 s; no entry from 10 s on" in cells["ages"].tooltip
+
+
+class _Rows:
+    """What `ScreenLag` reads of a lab."""
+
+    generation = 0
+
+    def __init__(self) -> None:
+        self.rows = Ring(ROW, 10_000)
+
+    def add(self, received_ns: list[int], flags: int = 0) -> None:
+        rows = np.zeros(len(received_ns), ROW)
+        rows["received_ns"], rows["flags"] = received_ns, flags
+        self.rows.append(rows)
+
+
+def test_each_row_waits_until_the_frame_that_showed_it_first() -> None:
+    lab: Any = _Rows()
+    lag = ScreenLag()
+    assert all(math.isnan(v) for v in lag.p50_p99_ms())
+    lab.add([1])
+    lag.painted(lab, 10)  # what was there before the screen waited for other things
+    assert all(math.isnan(v) for v in lag.p50_p99_ms())
+    lab.add([1_000_000, 2_000_000, 5_000_000])
+    lag.painted(lab, 11_000_000)
+    assert lag.p50_p99_ms()[0] == 9.0
+    lag.painted(lab, 10**12)  # nothing new
+    assert lag.p50_p99_ms()[0] == 9.0
+    lab.add([0], flags=int(RowFlag.SEEDED))
+    lag.painted(lab, 10**12)
+    lab.generation += 1
+    lab.add([0])
+    lag.painted(lab, 10**12)  # made anew
+    want = RecentQuantiles()
+    want.add(np.array([10.0, 9.0, 6.0]))
+    assert lag.p50_p99_ms() == want.p50_p99()
+    lab.add([10**12] * 5_000)
+    lag.painted(lab, 10**12 + 2_000_000)
+    assert lag.p50_p99_ms() == pytest.approx((2.0, 2.0))
+
+
+async def test_the_whole_way_is_on_the_strip_and_on_the_event_line(running_lab: MakeLab) -> None:
+    async with running_lab(rows=300) as lab:
+        screen, strip = lab.dashboard().screen, lab.dashboard().parts["strip"]
+        # painted by the screen's own clock while rows come
+        await settled(lambda: math.isfinite(screen.lag.p50_p99_ms()[0]), lab, 30)
+        p50, p99 = screen.lag.p50_p99_ms()
+        assert 0 < p50 <= p99
+        way = lab.dashboard().parts["event"]._way.value
+        assert "exchange→receive" in way
+        assert "→screen" in way
+        assert "nan" not in way
+        words = strip._cells["lag"].tooltip
+        assert "Receipt to row" in words
+        assert "Receipt to the frame" in words
