@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pairlab.health import Health
     from pairlab.lab import PairLab
 
-__all__ = ["Frame", "Part", "Screen", "close_part", "showing", "style_widget"]
+__all__ = ["Frame", "Part", "Screen", "close_part", "picture_class", "showing", "style_widget"]
 
 _STEPS_S: Final = (
     0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600,
@@ -59,6 +59,9 @@ class Part:
     """Something of a lab on the screen: painted with the others, from the same frame."""
 
     screen: Screen
+    caption = ""
+    """What an exported picture of it is called; none: it is no chart."""
+
     _alone: Any = None
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -99,6 +102,11 @@ class Part:
             self.screen.hand_over(work)(change)
 
         return received
+
+
+def picture_class(part: Any) -> str:
+    """Return the CSS class by which the browser finds one part of one lab."""
+    return f"pairlab-{part.model_id}"
 
 
 def close_part(part: Any) -> None:
@@ -198,6 +206,14 @@ class Screen(View):
             self._parts.remove(part)
         if not self._parts:
             self._rest()
+
+    def pictures(self) -> dict[str, list[str]]:
+        """Return the charts by their captions: the CSS classes of those that show the same."""
+        found: dict[str, list[str]] = {}
+        for part in self._parts:
+            if part.caption:
+                found.setdefault(part.caption, []).append(picture_class(part))
+        return found
 
     def start(self) -> None:
         """Paint from now on, on the lab's loop. A second call does nothing."""
