@@ -17,7 +17,7 @@ from pairlab.widgets.formats import MISSING, safe
 from pairlab.widgets.formats import clock as clock_text
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.plotting import Axis, Figure, Label, LinearScale, Lines, Scatter
-from pairlab.widgets.screen import Part, Screen, close_part
+from pairlab.widgets.screen import Part, Screen, close_part, picture_class
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.thin import trim
 from pairlab.widgets.trees import put, put_ticks
@@ -164,6 +164,8 @@ class Chart(Part, VBox):  # type: ignore[misc]
         super().__init__([header, self.figure])
         for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{name}"):
             self.add_class(style)
+        self.caption = name
+        self.add_class(picture_class(self))
         if clock:
             self.add_class("pairlab-clock")
         self.join(lab)

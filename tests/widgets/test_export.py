@@ -7,6 +7,8 @@ import io
 import json
 import re
 import zlib
+from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -15,12 +17,17 @@ from pairlab.widgets import ExportButton
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 
-def unpacked(button: ExportButton) -> tuple[str, str]:
+def job_of(button: ExportButton) -> dict[str, Any]:
     (output,) = button._output.outputs
     script = output["data"]["application/javascript"]
-    data = json.loads(re.search(r"atob\((\".*?\")\)", script)[1])
-    name = json.loads(re.search(r"link\.download = (\".*?\");", script)[1])
-    return name, zlib.decompress(base64.b64decode(data)).decode()
+    job: dict[str, Any] = json.loads(script[script.rindex("})(") + 3 : script.rindex(");")])
+    return job
+
+
+def unpacked(button: ExportButton) -> tuple[str, str]:
+    job = job_of(button)
+    assert job["kind"] == "csv"
+    return job["name"], zlib.decompress(base64.b64decode(job["data"])).decode()
 
 
 async def test_the_file_has_the_numbers_of_the_history(running_lab: MakeLab, wire: Wire) -> None:
@@ -48,10 +55,11 @@ async def test_an_export_that_fails_says_so(running_lab: MakeLab) -> None:
     async with running_lab(rows=50) as lab:
         button = lab.dashboard().parts["strip"].export
 
-        def broken() -> bytes:
+        def broken(*_: object) -> Iterator[str]:
+            yield "time"
             raise OSError("no room")
 
-        lab.csv_bytes = broken
+        lab.csv_pieces = broken
         button._button.click()
         await settled(lambda: "the export failed" in lab.event_log[-1].message, lab)
         await settled(lambda: not button._button.disabled, lab)
@@ -70,3 +78,57 @@ async def test_stopping_the_lab_ends_an_export(running_lab: MakeLab) -> None:
 def test_a_file_name_is_safe_whatever_the_symbols() -> None:
     button = ExportButton(PairLab("../../etc", 'a"b;<c>', feed="demo", hedge="ols"))
     assert re.fullmatch(r"pairlab-\.\._\.\._etc-a_b__c_-\d{8}T\d{6}Z\.csv", button.file_name())
+
+
+async def test_tables_and_rows_are_chosen(running_lab: MakeLab) -> None:
+    async with running_lab(rows=800, window=30) as lab:
+        button = ExportButton(lab)
+        screen = lab.dashboard().screen
+        await lab.stop()
+        rows = lab.rows.view()
+        first, last = int(rows[200]["time_ns"]), int(rows[400]["time_ns"])
+        lab.select(first, last)
+        screen.hold(int(rows[100]["time_ns"]), int(rows[150]["time_ns"]))
+        spans = {"all": (None, None), "view": screen.ends_ns(), "selection": (first, last)}
+        sizes = set()
+        for what in ("history", "ticks", "alerts"):
+            for shown, ends in spans.items():
+                button._what.value, button._rows.value = what, shown
+                button._csv.click()
+                await settled(lambda: bool(button._output.outputs), lab)
+                name, text = unpacked(button)
+                assert name.endswith(".csv" if what == "history" else f"-{what}.csv")
+                assert text == lab.csv_bytes(what, *ends).decode()
+                sizes.add((what, text.count("\n")))
+                await settled(lambda: button._work.done(), lab)
+                button._clear()
+        assert len(sizes) == 9, "each choice gives other rows"
+        assert what in button._csv.tooltip
+        lab.select()
+        button._rows.value = "selection"
+        button._csv.click()
+        await settled(lambda: "nothing is selected to export" in lab.event_log[-1].message, lab)
+        assert button._output.outputs == ()
+
+
+async def test_pictures_are_asked_of_the_charts_that_there_are(running_lab: MakeLab) -> None:
+    async with running_lab(rows=50) as lab:
+        parts = lab.dashboard().parts
+        button = parts["strip"].export
+        button._more.click()
+        await settled(lambda: "zscore" in button._chart.options, lab)
+        button._chart.value = "zscore"
+        button._svg.click()
+        await settled(lambda: bool(button._output.outputs), lab)
+        job = job_of(button)
+        assert job["name"].endswith("-zscore.svg")
+        assert job["charts"] == [[f"pairlab-{parts['zscore'].model_id}"]]
+        assert job["charts"][0][0] in parts["zscore"]._dom_classes
+        token = job["token"]
+        button._chart.value = "all charts"
+        button._png.click()
+        await settled(lambda: job_of(button)["kind"] == "png", lab)
+        job = job_of(button)
+        assert len(job["charts"]) >= 4
+        assert job["token"] != token
+        button._clear()
