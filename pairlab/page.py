@@ -17,8 +17,8 @@ _ROOT: Final = Path(str(files("pairlab.widgets"))) / "page"
 """A folder of Jupyter data: Voila finds ``voila/templates/pairlab`` below it."""
 
 _EXTENSIONS: Final = (
-    "@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "bqplot",
-    "bqscales",
+    "@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget",
+    "bqplot", "bqscales",
 )  # fmt: skip
 """The front end's plugins that the page needs; whatever else is installed is not loaded."""
 

@@ -133,7 +133,7 @@ class Dashboard(Part, VBox):  # type: ignore[misc]
         self.parts: dict[str, Any] = {}
         for key in self._keys:
             self.parts[key[0]] = self._shelf.take(lab, key)
-        self.children = [style_widget(), self._body()]
+        self.children = [style_widget(), screen.pulse, self._body()]
         self.add_class("pairlab").add_class("pairlab-dash")
         self.add_class(f"pairlab-layout-{chosen.name}")
         self.join(lab, frames_per_s)
@@ -169,6 +169,7 @@ class Dashboard(Part, VBox):  # type: ignore[misc]
         if getattr(self, "parts", None) is None or self.comm is None:
             return  # never made whole, or closed before
         self.screen.leave(self)
-        close_tree(self, frozenset(id(widget) for widget in tree(list(self.parts.values()))))
+        stays = tree([*self.parts.values(), self.screen.pulse])
+        close_tree(self, frozenset(id(widget) for widget in stays))
         for key in self._keys:
             self._shelf.give_back(key, self.parts[key[0]])

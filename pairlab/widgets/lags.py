@@ -36,6 +36,10 @@ class ScreenLag:
         if len(new):
             self._lags_ms.add((now_ns - new["received_ns"]) / 1e6)
 
+    def rest(self) -> None:
+        """Forget since when rows wait: nobody looks."""
+        self._seen = None
+
     def p50_p99_ms(self) -> tuple[float, float]:
         """Return median and 99th percentile over the newest 4,096 rows; NaN before the first."""
         return self._lags_ms.p50_p99()

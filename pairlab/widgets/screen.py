@@ -15,11 +15,13 @@ import numpy as np
 from ipywidgets import HTML, VBox
 
 from pairlab.ticks import NS_PER_S
+from pairlab.widgets.cells import CellWatch
 from pairlab.widgets.formats import clock
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.heal import Healer
 from pairlab.widgets.lags import ScreenLag
 from pairlab.widgets.plotting import Axis, BrushIntervalSelector, IndexSelector, LinearScale
+from pairlab.widgets.pulse import Pace, Pulse
 from pairlab.widgets.style import stylesheet
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.trees import close_tree, put, put_ticks, tree
@@ -67,7 +69,7 @@ class Part:
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Show the part by itself in a cell: with the style that the dashboard else brings."""
         if self._alone is None:
-            self._alone = VBox([style_widget(), self]).add_class("pairlab")
+            self._alone = VBox([style_widget(), self.screen.pulse, self]).add_class("pairlab")
         self.screen.start()
         return self._alone._repr_mimebundle_(**kwargs)
 
@@ -169,6 +171,9 @@ class Screen(View):
         ]
         self._parts: list[Part] = []
         self._healer = Healer()
+        self.pace = Pace()
+        self.pulse = Pulse(self.hand_over(self._on_pulse))
+        self._cells = CellWatch(self.pace.deafen, self._on_cell_end)
         self._ticks: tuple[tuple[int, ...], frozenset[int]] = ((), frozenset())
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -224,6 +229,7 @@ class Screen(View):
         except RuntimeError:
             return  # a plain script: nobody looks
         if not self._loop.is_closed():
+            self._cells.start()
             self._timer = self._loop.call_later(1 / self.frames_per_s, self._tick)
 
     def finish(self) -> None:
@@ -246,13 +252,14 @@ class Screen(View):
         """Return the widgets that belong to no part alone."""
         return [
             self.offset_scale, self.time_scale, self.unit_scale, *self.time_axes,
-            self.pointer_selector, self.brush_selector,
+            self.pointer_selector, self.brush_selector, self.pulse,
         ]  # fmt: skip
 
     def _rest(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._cells.stop()
 
     # -- what the person does -------------------------------------------------------------------
 
@@ -303,7 +310,21 @@ class Screen(View):
     # -- painting -------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        started_s = time.perf_counter()
+        started_s, now_s = time.perf_counter(), time.monotonic()
+        to_do = self.pace.decide(now_s)
+        if to_do == "paint":
+            self._paint_frame()
+        elif not self.pace.looking(now_s):
+            self.lag.rest()
+        if to_do != "wait":
+            self.pulse.send({"frame": self.pace.sent(now_s)})
+        spent_s = time.perf_counter() - started_s
+        self._measure(spent_s if to_do == "paint" else None)
+        if self._timer is not None and self._loop is not None and not self._loop.is_closed():
+            wait_s = max(1 / self.frames_per_s - spent_s, _BUSY * spent_s)
+            self._timer = self._loop.call_later(wait_s, self._tick)
+
+    def _paint_frame(self) -> None:
         self._frames += 1
         due = self._frames % 2 == 0 or self.frames_per_s < 8
         try:
@@ -316,18 +337,22 @@ class Screen(View):
                 "the dashboard could not paint", error,
                 "Feed, signals and history go on; run the cell again",
             )  # fmt: skip
-        spent_s = time.perf_counter() - started_s
-        self._measure(spent_s)
-        if self._timer is not None and self._loop is not None and not self._loop.is_closed():
-            wait_s = max(1 / self.frames_per_s - spent_s, _BUSY * spent_s)
-            self._timer = self._loop.call_later(wait_s, self._tick)
 
-    def _measure(self, spent_s: float) -> None:
-        self._spent_s.append(spent_s)
+    def _on_pulse(self, content: Any) -> None:
+        if self.pace.heard(content, time.monotonic()):
+            self._healer.begin()
+
+    def _on_cell_end(self) -> None:
+        self.pace.listen(time.monotonic())
+
+    def _measure(self, spent_s: float | None) -> None:
+        if spent_s is not None:
+            self._spent_s.append(spent_s)
         elapsed_s = time.monotonic() - self._since_s
         if elapsed_s >= 1:
             self.measured_frames_per_s = len(self._spent_s) / elapsed_s
-            self.frame_p50_ms = 1e3 * sorted(self._spent_s)[len(self._spent_s) // 2]
+            if self._spent_s:
+                self.frame_p50_ms = 1e3 * sorted(self._spent_s)[len(self._spent_s) // 2]
             self._spent_s.clear()
             self._since_s = time.monotonic()
 

@@ -30,7 +30,7 @@ async def test_widgets_are_made_once_and_only_updated(running_lab: MakeLab, wire
         assert wire.open == opened
         assert messages
         assert {m["type"] for m in messages} == {"comm_msg"}
-        assert {m["data"]["method"] for m in messages} <= {"update", "echo_update"}
+        assert {m["data"]["method"] for m in messages} <= {"update", "echo_update", "custom"}
 
 
 async def test_what_a_page_missed_while_it_loaded_is_sent_again(
@@ -150,9 +150,9 @@ def test_a_part_shown_by_itself_brings_its_style_and_takes_it_away(wire: Wire) -
     model = bundle["application/vnd.jupyter.widget-view+json"]["model_id"]
     assert model in wire.open
     assert model != part.model_id
-    style, shown = part._alone.children
+    style, pulse, shown = part._alone.children
     assert style.value.startswith("<style>")
-    assert shown is part
+    assert (pulse, shown) == (part.screen.pulse, part)
     part.close()
     part.screen.close()
     assert wire.open == set()

@@ -1,0 +1,42 @@
+"""When a cell runs: what front ends say then may wait in the kernel's queue behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from IPython import get_ipython
+
+__all__ = ["CellWatch"]
+
+
+class CellWatch:
+    """Tells when a cell begins and ends, in a kernel; elsewhere there are none.
+
+    Parameters
+    ----------
+    begins, ends : callable
+        Called on the main thread.
+    """
+
+    def __init__(self, begins: Callable[[], None], ends: Callable[[], None]) -> None:
+        self._begins = begins
+        self._ends = ends
+        self._watching = False
+
+    def start(self) -> None:
+        """Begin to watch. Called by a cell as a rule, which ends later."""
+        shell = get_ipython()
+        if shell is None or self._watching:
+            return
+        shell.events.register("pre_execute", self._begins)
+        shell.events.register("post_execute", self._ends)
+        self._watching = True
+        self._begins()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        shell = get_ipython()
+        if shell is not None and self._watching:
+            shell.events.unregister("pre_execute", self._begins)
+            shell.events.unregister("post_execute", self._ends)
+        self._watching = False

@@ -1,0 +1,121 @@
+"""When the screen is painted, by what its views say of themselves."""
+
+from __future__ import annotations
+
+from pairlab.widgets.pulse import AHEAD, ASK_S, FORGET_S, SILENT_S, Pace
+from tests.widgets.conftest import MakeLab, Wire, settled
+
+
+def opened(*views: str) -> Pace:
+    pace = Pace()
+    for view in views:
+        assert pace.heard({"view": view, "opened": True}, 0.0)
+    return pace
+
+
+def answer(pace: Pace, view: str, frame: int, now_s: float) -> None:
+    assert not pace.heard({"view": view, "drawn": frame}, now_s)
+
+
+def test_where_no_view_ever_spoke_painting_goes_on() -> None:
+    pace = Pace()
+    for n in range(100):
+        assert pace.decide(n) == "paint"
+        pace.sent(n)
+    assert pace.looking(100) is None
+
+
+def test_the_slowest_view_that_is_looked_at_sets_the_pace() -> None:
+    pace = opened("fast", "slow")
+    for n in range(1, AHEAD + 1):
+        assert pace.decide(0.1 * n) == "paint"
+        assert pace.sent(0.1 * n) == n
+        answer(pace, "fast", n, 0.1 * n)
+    assert pace.decide(0.4) == "wait"
+    answer(pace, "slow", 1, 0.5)
+    assert pace.decide(0.5) == "paint"
+    assert pace.looking(0.5) == 2
+
+
+def test_a_hidden_view_is_asked_and_painted_again_when_it_answers() -> None:
+    pace = opened("page")
+    pace.sent(1.0)
+    assert pace.decide(1.0 + SILENT_S - 0.1) == "paint"  # one frame may be on its way
+    pace.sent(2.0)
+    assert pace.decide(2.1) == "wait"
+    assert pace.decide(1.0 + SILENT_S) == "ask"
+    assert pace.looking(1.0 + SILENT_S) == 0
+    asked = pace.sent(7.0)
+    assert pace.decide(7.0 + ASK_S / 2) == "wait"
+    assert pace.decide(7.0 + ASK_S) == "ask"
+    answer(pace, "page", asked, 9.0)
+    assert pace.decide(9.0) == "paint"
+
+
+def test_a_hidden_view_does_not_slow_one_that_is_looked_at() -> None:
+    pace = opened("hidden", "seen")
+    for n in range(1, 200):
+        now_s = 0.1 * n
+        if pace.decide(now_s) == "paint":
+            answer(pace, "seen", pace.sent(now_s), now_s)
+        else:
+            assert now_s < 0.1 + SILENT_S
+    assert pace.looking(20.0) == 1
+    assert pace.decide(20.0) == "paint"
+
+
+def test_a_closed_view_and_a_forgotten_one_cost_nothing() -> None:
+    pace = opened("closed", "killed")
+    pace.heard({"view": "closed", "closed": True}, 1.0)
+    assert pace.looking(1.0) == 1
+    pace.sent(2.0)
+    pace.sent(3.0 + FORGET_S)
+    assert pace.looking(3.0 + FORGET_S) == 0
+    assert pace.heard({"view": "killed", "drawn": 1}, 4.0 + FORGET_S)  # it was only asleep
+    assert pace.decide(4.0 + FORGET_S) == "paint"
+
+
+def test_while_a_cell_runs_silence_means_nothing() -> None:
+    pace = opened("page")
+    pace.deafen()
+    for n in range(100):
+        assert pace.decide(n) == "paint"
+        pace.sent(n)
+    pace.listen(100.0)
+    assert pace.decide(100.1) == "wait"  # a hundred frames are on their way
+    answer(pace, "page", 100, 100.2)
+    assert pace.decide(100.2) == "paint"
+
+
+def test_nonsense_from_a_page_does_no_harm() -> None:
+    pace = opened("page")
+    for content in (
+        {},
+        {"view": None},
+        {"view": "page", "drawn": "x"},
+        {"view": "page", "drawn": 99},
+    ):
+        pace.heard(content, 1.0)
+    assert pace.decide(1.0) == "paint"
+    assert pace.sent(1.0) == 1
+
+
+async def test_a_lab_that_nobody_looks_at_is_not_painted(running_lab: MakeLab, wire: Wire) -> None:
+    async with running_lab() as lab:
+        screen = lab.dashboard().screen
+        say = screen.pulse._handle_custom_msg
+
+        def sent() -> list[str]:
+            return [m["id"] for m in wire.take() if m["id"] != screen.pulse.comm.comm_id]
+
+        say({"view": "page", "opened": True}, [])
+        await settled(lambda: screen.pace.looking(0.0) == 1, lab)
+        say({"view": "page", "closed": True}, [])
+        await settled(lambda: screen.pace.looking(0.0) == 0, lab)
+        wire.take()
+        rows = lab.health().rows
+        await lab.wait_async(rows + 200, 30)
+        assert sent() == []
+        say({"view": "another", "opened": True}, [])
+        while not sent():  # or the test's timeout ends it
+            await lab.wait_async(lab.health().rows + 20, 30)
