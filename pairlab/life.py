@@ -14,8 +14,8 @@ from weakref import WeakValueDictionary
 from pairlab.engine import compile_kernel
 from pairlab.errors import FeedError, PairlabError, SettingError, WaitTimeoutError
 from pairlab.feeds.base import Feed, FeedHealth
-from pairlab.feeds.binance import BinanceFeed
 from pairlab.feeds.klines import KLINE_TIMEFRAMES
+from pairlab.feeds.pair import PairFeed
 from pairlab.pipeline import Pipeline
 from pairlab.settings import SETTINGS, Settings, unknown_setting
 from pairlab.sources import DEFAULT_STREAM, Source, open_feed, source_key, source_name
@@ -306,7 +306,7 @@ class LabLife:
 
     async def _fetch_klines(self, feed: Feed) -> None:
         """Get the bars before the first tick, for whatever timeframe will be asked for."""
-        if not isinstance(feed, BinanceFeed):
+        if not isinstance(feed, PairFeed):
             return
         wanted = sorted(KLINE_TIMEFRAMES, key=lambda name: name != self.settings.timeframe)
         try:

@@ -44,6 +44,8 @@ class ExchangeStats:
     ----------
     connections : int
         Open now.
+    streams : int
+        Subscribed now, one on two connections counted twice.
     handshakes : int
         WebSocket connections opened, ever.
     requests : int
@@ -55,6 +57,7 @@ class ExchangeStats:
     """
 
     connections: int
+    streams: int
     handshakes: int
     requests: int
     frames: int
@@ -167,7 +170,12 @@ class LocalExchange:
 
     def stats(self) -> ExchangeStats:
         """Return the counters now."""
-        return ExchangeStats(connections=len(self._hub.clients), **self._counts, **self._hub.counts)
+        return ExchangeStats(
+            connections=len(self._hub.clients),
+            streams=sum(len(client.control.streams) for client in self._hub.clients),
+            **self._counts,
+            **self._hub.counts,
+        )
 
     def inject(self, fault: Fault) -> asyncio.Event:
         """Let a fault happen at the next occasion; the event is set when it has."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from typing import Protocol
 
 import numpy as np
 
@@ -12,9 +13,23 @@ from pairlab.feeds.base import Log, Sink
 from pairlab.feeds.sequence import Sequencer
 from pairlab.ticks import TICK, LogEntry, LogLevel
 
-__all__ = ["Journal", "Outbox"]
+__all__ = ["Bulletin", "Journal", "Outbox", "Says"]
 
 _REPEAT_S = 10.0  # the same kind of line at most so often
+
+
+class Says(Protocol):
+    """Where what happens to a connection is told."""
+
+    def say(
+        self,
+        level: LogLevel,
+        message: str,
+        *,
+        kind: str = "",
+        slots: Collection[int] | None = None,
+    ) -> None:
+        """Write a line; with `slots`, only to those whom these streams concern."""
 
 
 class Journal:
@@ -42,6 +57,31 @@ class Journal:
             if more := self._withheld.pop(kind, 0):
                 message = f"{message} ({more:,} more like this since the last line)"
         self._log(LogEntry(time.time_ns(), level, message))
+
+
+class Bulletin:
+    """Tells everyone whom it concerns.
+
+    Parameters
+    ----------
+    listeners : callable
+        Takes slots of streams, or None for all, and returns the journals of those who want them.
+    """
+
+    def __init__(self, listeners: Callable[[Collection[int] | None], Iterable[Journal]]) -> None:
+        self._listeners = listeners
+
+    def say(
+        self,
+        level: LogLevel,
+        message: str,
+        *,
+        kind: str = "",
+        slots: Collection[int] | None = None,
+    ) -> None:
+        """Write a line into each journal, once."""
+        for journal in self._listeners(slots):
+            journal.say(level, message, kind=kind)
 
 
 class Outbox:

@@ -62,6 +62,7 @@ async def fetch_closes(rest: RestClient, pair: Pair, timeframe: str, count: int)
             "/fapi/v1/klines",
             {"symbol": symbol, "interval": timeframe, "limit": min(count + 1, _MOST)},
             weight=5 if count < 500 else 10,
+            can_wait=True,
         )
         try:
             candles = _DECODER.decode(raw)

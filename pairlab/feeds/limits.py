@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 from pairlab.errors import DataError, FeedError, GeoBlockedError, UnknownSymbolError
 
-__all__ = ["Limits", "RateBudget", "Retry", "Timeouts", "full_jitter", "is_final"]
+__all__ = ["Admission", "Limits", "RateBudget", "Retry", "Timeouts", "full_jitter", "is_final"]
 
 
 def _check_positive(group: object, *, zero_is_fine: tuple[str, ...] = ()) -> None:
@@ -40,13 +40,15 @@ class Timeouts:
     ping_after_s, pong_s : float
         Silence of a whole connection before it is pinged, and how long the answer may take.
     healthy_after_s : float
-        Data must have flowed on every stream for so long before the back-off starts anew.
+        A connection with data must have lived for so long before the back-off starts anew.
     rest_s : float
         For one REST answer.
     repair_grace_s : float
         A hole in the ids may fill by itself (two connections overlap, say) before REST is asked.
     repair_s : float
-        How long a hole may hold back what follows it, before it is marked and passed over.
+        How long a hole may hold back what follows it, before it is marked and passed over. The
+        time in which the REST budget allows one page of every stream is added: one second for a
+        pair, about two minutes for 200 streams.
     rotate_after_s : float
         Age at which a connection is replaced; Binance ends it at 24 h.
     clock_refresh_s : float
@@ -100,6 +102,9 @@ class Limits:
         Connection attempts, where Binance allows 300.
     firewall_attempts : int
         HTTP 403 answers in a row before the feed gives up.
+    max_streams : int
+        Streams on one connection, where Binance allows 1,024: fewer have less to fetch when it
+        breaks.
     """
 
     max_frame_bytes: int = 4 * 2**20
@@ -110,6 +115,7 @@ class Limits:
     max_bad_frames: int = 8
     attempts_per_5_min: int = 290
     firewall_attempts: int = 3
+    max_streams: int = 200
 
     def __post_init__(self) -> None:
         _check_positive(self)
@@ -192,12 +198,12 @@ class RateBudget:
         self._spent: deque[tuple[float, int]] = deque()
         self._sum = 0
 
-    def wait_s(self, weight: int) -> float:
-        """Return the seconds until `weight` may be spent; 0 if now."""
+    def wait_s(self, weight: int, spare: int = 0) -> float:
+        """Return the seconds until `weight` may be spent and leave `spare`; 0 if now."""
         now = self._clock()
         while self._spent and self._spent[0][0] <= now - self.window_s:
             self._sum -= self._spent.popleft()[1]
-        excess = self._sum + weight - self.limit
+        excess = self._sum + weight + spare - self.limit
         if excess <= 0 or not self._spent:
             return 0.0
         for when, spent in self._spent:
@@ -206,9 +212,9 @@ class RateBudget:
                 return max(0.0, when + self.window_s - now)
         return max(0.0, self._spent[-1][0] + self.window_s - now)
 
-    def take(self, weight: int) -> bool:
+    def take(self, weight: int, spare: int = 0) -> bool:
         """Spend `weight` if it is there, and return whether it was."""
-        if self.wait_s(weight) > 0:
+        if self.wait_s(weight, spare) > 0:
             return False
         self._spent.append((self._clock(), weight))
         self._sum += weight
@@ -220,7 +226,32 @@ class RateBudget:
             self._spent.append((self._clock(), spent - self._sum))
             self._sum = spent
 
-    async def spend(self, weight: int) -> None:
-        """Wait until `weight` may be spent, then spend it."""
-        while not self.take(weight):  # noqa: ASYNC110 - it sleeps exactly as long as it must
-            await asyncio.sleep(self.wait_s(weight))
+    async def spend(self, weight: int, spare: int = 0) -> None:
+        """Wait until `weight` may be spent and `spare` is left to others, then spend it."""
+        while not self.take(weight, spare):  # noqa: ASYNC110 - it sleeps exactly as long as it must
+            await asyncio.sleep(self.wait_s(weight, spare))
+
+
+class Admission:
+    """When the next connection may be tried, whichever of several it is: they share an address.
+
+    Parameters
+    ----------
+    attempts_per_5_min : int
+        Of all connections together.
+
+    Attributes
+    ----------
+    budget : RateBudget
+        Of attempts.
+    not_before_s : float
+        What the exchange asked for with its last refusal, monotonic seconds.
+    """
+
+    def __init__(self, attempts_per_5_min: int) -> None:
+        self.budget = RateBudget(attempts_per_5_min, 300.0)
+        self.not_before_s = 0.0
+
+    def wait_s(self) -> float:
+        """Return the seconds until a connection may be tried; 0 if now."""
+        return max(self.budget.wait_s(1), self.not_before_s - time.monotonic(), 0.0)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import operator
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -19,15 +22,15 @@ from websockets.exceptions import (
 )
 
 from pairlab.errors import FeedError
-from pairlab.feeds.delivery import Outbox
-from pairlab.feeds.limits import Limits, Timeouts
+from pairlab.feeds.limits import Limits, RateBudget, Timeouts
 from pairlab.feeds.rest import is_loopback, refusal
-from pairlab.feeds.sequence import Sequencer
-from pairlab.feeds.wire import Notice, WireDecoder
+from pairlab.feeds.wire import Notice, Skip, TickTuple, WireDecoder
 
 __all__ = ["RECORDING_ENDED", "Link"]
 
-_LEG = operator.itemgetter(3)
+_SLOT = operator.itemgetter(3)
+_REQUESTS_PER_S: Final = 5  # Binance closes a connection at the eleventh, pongs included
+_STREAMS_A_REQUEST: Final = 100
 
 RECORDING_ENDED = "recording ended"
 """The reason with which a local exchange closes (code 1000) when its recording is over."""
@@ -40,10 +43,14 @@ class Link:
     ----------
     route : str
         The category it was opened on.
-    counts : list of int
-        Frames of each leg, used-up ids included.
-    opened_s, opened_ns : float, int
-        When it opened: monotonic seconds, and wall clock.
+    slots : set of int
+        The streams it was asked for.
+    counts : Counter of int
+        Frames by slot, used-up ids included.
+    opened_s : float
+        When it opened, monotonic seconds.
+    since_ns : dict of int to int
+        When each stream was asked for, wall clock.
     ended : str
         Why it ended, in plain words; empty while it is open.
     orderly : bool
@@ -52,27 +59,43 @@ class Link:
         The server announced its restart.
     """
 
-    def __init__(self, ws: ClientConnection, route: str) -> None:
+    def __init__(
+        self, ws: ClientConnection, route: str, names: Mapping[int, str], slots: Collection[int]
+    ) -> None:
         self.route = route
-        self.counts = [0, 0]
+        self.slots = set(slots)
+        self.counts: Counter[int] = Counter()
         self.opened_s = time.monotonic()
-        self.opened_ns = time.time_ns()
+        self.since_ns = dict.fromkeys(self.slots, time.time_ns())
         self.ended = ""
         self.orderly = False
         self.oversize = False
         self.shutdown = False
         self.age_s = 0.0  # awake time since it opened
-        self.idle_s = [0.0, 0.0]  # awake time since each leg's last frame
-        self.looked = [0, 0]  # the counts when the watch last looked
+        # Awake time since each stream's last frame, or since it was asked for.
+        self.idle_s = dict.fromkeys(self.slots, 0.0)
+        self.looked: Counter[int] = Counter()  # the counts when the watch last looked
         self._ws = ws
         self._burst: list[bytes] = []  # frames read together, not yet decoded
         self._burst_ns = 0
         self._pong: asyncio.Future[float] | None = None
         self._pong_s = 0.0
+        self._names = names
+        self._wanted = self.slots
+        self._changed = asyncio.Event()
+        self._requests = 0
 
     @classmethod
-    async def open(cls, url: str, route: str, timeouts: Timeouts, limits: Limits) -> Link:
-        """Connect.
+    async def open(
+        cls,
+        url: str,
+        route: str,
+        names: Mapping[int, str],
+        slots: Collection[int],
+        timeouts: Timeouts,
+        limits: Limits,
+    ) -> Link:
+        """Connect; `url` asks for the streams of `slots`, `names` knows these and all others.
 
         Raises
         ------
@@ -106,13 +129,12 @@ class Link:
         except (OSError, InvalidHandshake, InvalidURI, EOFError) as error:
             why = str(error) or type(error).__name__
             raise FeedError(f"the stream at {host} cannot be reached: {why}.") from error
-        return cls(ws, route)
+        return cls(ws, route, names, slots)
 
     async def read(
         self,
         decoder: WireDecoder,
-        sequencer: Sequencer,
-        outbox: Outbox,
+        deliver: Callable[[list[TickTuple | Skip]], None],
         max_batch: int,
         on_notice: Callable[[Notice], None],
     ) -> None:
@@ -120,7 +142,7 @@ class Link:
         recv, loop = self._ws.recv, asyncio.get_running_loop()
 
         def take_burst() -> None:
-            self._take_burst(decoder, sequencer, outbox, max_batch, on_notice)
+            self._take_burst(decoder, deliver, max_batch, on_notice)
 
         # `recv` does not suspend while frames are queued: what is scheduled with the first frame
         # of a burst runs when all of it has been read.
@@ -147,8 +169,7 @@ class Link:
     def _take_burst(
         self,
         decoder: WireDecoder,
-        sequencer: Sequencer,
-        outbox: Outbox,
+        deliver: Callable[[list[TickTuple | Skip]], None],
         max_batch: int,
         on_notice: Callable[[Notice], None],
     ) -> None:
@@ -158,15 +179,47 @@ class Link:
             for start in range(0, len(frames), max_batch):
                 part = frames[start : start + max_batch]
                 items = decoder.decode_many(part, self._burst_ns, notices)
-                x_count = sum(map(_LEG, items))
-                self.counts[0] += len(items) - x_count
-                self.counts[1] += x_count
-                sequencer.accept_many(items)
-                outbox.flush()
+                self.counts.update(map(_SLOT, items))
+                deliver(items)
         except Exception as error:
             self.fail(f"reading failed: {error!r}")
         for notice in notices:
             on_notice(notice)
+
+    def want(self, slots: Collection[int]) -> None:
+        """Ask for these streams and for no others; `keep_asking` sends it."""
+        self._wanted = set(slots)
+        self._changed.set()
+
+    async def keep_asking(self) -> None:
+        """Subscribe and unsubscribe as `want` says, within the exchange's limit, until it ends."""
+        budget = RateBudget(_REQUESTS_PER_S, 1.0)
+        try:
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                gone = sorted(self.slots - self._wanted)
+                new = sorted(self._wanted - self.slots)
+                for method, slots in (("UNSUBSCRIBE", gone), ("SUBSCRIBE", new)):
+                    for start in range(0, len(slots), _STREAMS_A_REQUEST):
+                        await budget.spend(1)
+                        await self._ask(method, slots[start : start + _STREAMS_A_REQUEST])
+        except ConnectionClosed:
+            return  # the reader knows
+
+    async def _ask(self, method: str, slots: list[int]) -> None:
+        for slot in slots:
+            if method == "SUBSCRIBE":
+                self.slots.add(slot)
+                self.since_ns[slot] = time.time_ns()
+                self.idle_s[slot] = 0.0
+                self.counts[slot] = self.looked[slot] = 0
+            else:
+                self.slots.discard(slot)
+                self.idle_s.pop(slot, None)
+        self._requests += 1
+        params = [self._names[slot] for slot in slots]
+        await self._ws.send(json.dumps({"method": method, "params": params, "id": self._requests}))
 
     def _note_end(self, closed: ConnectionClosed) -> None:
         if self.ended:
@@ -196,7 +249,7 @@ class Link:
 
     async def check_pulse(self, awake_s: float, timeouts: Timeouts) -> bool:
         """Ping a silent connection; return False once it has not answered for too long."""
-        if min(self.idle_s) < timeouts.ping_after_s:
+        if min(self.idle_s.values(), default=self.age_s) < timeouts.ping_after_s:
             self._pong = None
             return True
         if self._pong is None:
@@ -213,7 +266,6 @@ class Link:
             self._pong = None  # answered a while ago: ask again at the next look
         return True
 
-    @property
-    def live(self) -> bool:
-        """Whether every stream has shown data."""
-        return self.counts[0] > 0 and self.counts[1] > 0
+    def live(self, slots: Collection[int]) -> bool:
+        """Whether every one of these streams has shown data."""
+        return all(self.counts[slot] for slot in slots)

@@ -5,15 +5,51 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
 
 from pairlab.feeds.limits import Timeouts
 
-__all__ = ["LoopGauge", "StreamRate"]
+__all__ = ["LagGauge", "LoopGauge", "StreamRate"]
 
 _MEMORY_S = 60.0  # over which a stream's rate is taken
 _PATIENCE = 20.0  # mean intervals of silence that are still normal
 _WINDOW_S = 10.0  # over which the loop's worst lag is shown
+
+
+_NS_PER_MS: Final = 1e6
+_ASKED_S: Final = 0.5  # the screen asks ten times a second
+
+
+class LagGauge:
+    """Quantiles of how late ticks arrive, worked out twice a second at the most."""
+
+    def __init__(self) -> None:
+        self._when_s = -1.0
+        self._p50 = self._p99 = float("nan")
+
+    def read(self, delays_ns: Sequence[deque[int]], offset_ns: int) -> tuple[float, float, float]:
+        """Return the last lag, the median and the 99 % quantile, ms; NaN before the first tick.
+
+        Parameters
+        ----------
+        delays_ns : sequence of deque of int
+            Receive time minus event time of the last ticks, by connection.
+        offset_ns : int
+            This machine's clock minus the exchange's.
+        """
+        windows = [window for window in delays_ns if window]
+        if not windows:
+            return float("nan"), float("nan"), float("nan")
+        now = time.monotonic()
+        if now - self._when_s > _ASKED_S:
+            arrays = [np.fromiter(w, dtype=np.int64, count=len(w)) for w in windows]
+            p50, p99 = np.quantile(np.concatenate(arrays) - offset_ns, (0.5, 0.99)) / _NS_PER_MS
+            self._when_s, self._p50, self._p99 = now, float(p50), float(p99)
+        last = max(window[-1] for window in windows)
+        return (last - offset_ns) / _NS_PER_MS, self._p50, self._p99
 
 
 class LoopGauge:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pairlab.errors import FeedError
 from pairlab.feeds.delivery import Journal, Outbox
 from pairlab.feeds.limits import Timeouts
-from pairlab.feeds.rest import PAGE_TRADES, RestClient, RestTrade
+from pairlab.feeds.pages import Pages
+from pairlab.feeds.rest import PAGE_TRADES, RestTrade
 from pairlab.feeds.sequence import Sequencer
 from pairlab.feeds.series import Hole
 from pairlab.feeds.wire import TickTuple
@@ -38,16 +39,18 @@ class Repairer:
         Whose holes are filled.
     outbox : Outbox
         Flushed when a hole has closed.
-    rest : RestClient
+    pages : Pages
         What is asked.
     journal : Journal
         Told of every hole that stays.
     timeouts : Timeouts
-        Grace and deadline.
+        Grace.
+    patience_s : callable
+        Returns how long a hole may hold back what follows it, seconds.
     repairable : bool
         False for streams whose ids REST does not know.
     links : callable
-        Returns the ages of the open connections, seconds.
+        Takes a leg, and returns the ages of the open connections that bring it, seconds.
     """
 
     def __init__(
@@ -55,19 +58,21 @@ class Repairer:
         pair: Pair,
         sequencer: Sequencer,
         outbox: Outbox,
-        rest: RestClient,
+        pages: Pages,
         journal: Journal,
         timeouts: Timeouts,
         *,
+        patience_s: Callable[[], float],
         repairable: bool,
-        links: Callable[[], list[float]],
+        links: Callable[[int], list[float]],
     ) -> None:
         self._pair = pair
         self._sequencer = sequencer
         self._outbox = outbox
-        self._rest = rest
+        self._pages = pages
         self._journal = journal
         self._timeouts = timeouts
+        self._patience_s = patience_s
         self._repairable = repairable
         self._links = links
         self._wake = (asyncio.Event(), asyncio.Event())
@@ -108,7 +113,7 @@ class Repairer:
     async def _work_on(self, hole: Hole, tries: int) -> float:
         """Try once; return the seconds to wait before the next try, negative if none was made."""
         age_s = time.monotonic() - hole.since_s
-        overlap = len(self._links()) > 1
+        overlap = len(self._links(hole.leg)) > 1
         grace_s = _OVERLAP_GRACE_S if overlap else self._timeouts.repair_grace_s
         if age_s < grace_s:
             await asyncio.sleep(min(grace_s - age_s, self._timeouts.repair_grace_s or grace_s))
@@ -116,16 +121,17 @@ class Repairer:
         if not self._repairable:
             self._give_up(hole, "raw trades cannot be fetched without an API key")
             return -1.0
-        if age_s > self._timeouts.repair_s and tries >= _LEAST_TRIES:
-            self._give_up(hole, f"REST did not bring them within {self._timeouts.repair_s:g} s")
+        limit_s = self._patience_s()
+        if age_s > limit_s and tries >= _LEAST_TRIES:
+            self._give_up(hole, f"REST did not bring them within {limit_s:,.1f} s")
             return -1.0
         # A page costs the same whatever its length: let it reach into the holes that follow.
         limit = min(max(hole.span_last, hole.last) - hole.first + 1, PAGE_TRADES)
-        patience_s = max(self._timeouts.repair_s - age_s, self._timeouts.rest_s)
+        patience_s = max(limit_s - age_s, self._timeouts.rest_s)
         try:
             # Waiting for the budget, or out a Retry-After, must not hold ticks for ever either.
             async with asyncio.timeout(patience_s):
-                page = await self._rest.agg_trades(self._pair[hole.leg], hole.first, limit)
+                page = await self._pages.get(self._pair[hole.leg], hole.first, limit)
         except (FeedError, TimeoutError) as error:
             why = str(error) or "REST is rationed"
             self._journal.say("warning", f"missing trades wait: {why}", kind="repair")
@@ -144,13 +150,15 @@ class Repairer:
 
     async def _confirm(self, leg: int, next_id: int) -> None:
         """Ask REST whether a leg that is silent since a reconnect has traded meanwhile."""
-        if min(self._links(), default=0.0) < _CONFIRM_S:
-            await asyncio.sleep(_FIRST_WAIT_S)
+        ages = self._links(leg)
+        if not ages or min(ages) < _CONFIRM_S:
+            # Everyone who waits for the same leg wakes at the same moment, and asks once.
+            await asyncio.sleep(_CONFIRM_S - min(ages) if ages else _FIRST_WAIT_S)
             return
         try:
             async with asyncio.timeout(self._timeouts.repair_s):
                 while True:
-                    page = await self._rest.agg_trades(self._pair[leg], next_id)
+                    page = await self._pages.get(self._pair[leg], next_id, can_wait=True)
                     news = self._sequencer.fill(leg, self._ticks(page, leg))
                     if not news or len(page) < PAGE_TRADES:
                         break

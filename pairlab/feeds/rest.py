@@ -24,13 +24,23 @@ from pairlab.errors import (
 )
 from pairlab.feeds.limits import RateBudget
 
-__all__ = ["PAGE_TRADES", "ClockOffset", "ExchangeInfo", "RestClient", "is_loopback", "refusal"]
+__all__ = [
+    "PAGE_TRADES",
+    "PAGE_WEIGHT",
+    "ClockOffset",
+    "ExchangeInfo",
+    "RestClient",
+    "RestTrade",
+    "is_loopback",
+    "refusal",
+]
 
 PAGE_TRADES: Final = 1000
-_PAGE_WEIGHT: Final = 20
+PAGE_WEIGHT: Final = 20
 _DEFAULT_WEIGHT_PER_MIN: Final = 2400
 _OUR_SHARE: Final = 0.9  # of the weight: other programs may share the address
 _DEFAULT_WAIT_S: Final = {429: 60.0, 418: 120.0}  # where the answer has no Retry-After
+_MOST_AT_ONCE: Final = 4
 _LONGEST_WAIT_S: Final = 3 * 24 * 3600.0  # Binance bans for three days at most
 _NS_PER_MS: Final = 1_000_000
 
@@ -85,6 +95,10 @@ class ExchangeInfo:
     tick_sizes: Mapping[str, str]
     weight_per_min: int
 
+    def lists(self, symbols: tuple[str, ...]) -> bool:
+        """Return whether all of these are listed."""
+        return all(symbol in self.tick_sizes for symbol in symbols)
+
     def check(self, symbols: tuple[str, ...]) -> None:
         """Raise `UnknownSymbolError` for the first symbol that is not listed.
 
@@ -94,7 +108,7 @@ class ExchangeInfo:
             It names the symbol and the closest ones that are listed.
         """
         for symbol in symbols:
-            if symbol in self.tick_sizes:
+            if self.lists((symbol,)):
                 continue
             close = difflib.get_close_matches(symbol.upper(), self.tick_sizes, n=3, cutoff=0.6)
             hint = f"did you mean {' or '.join(close)}?" if close else "check its spelling"
@@ -194,6 +208,7 @@ class RestClient:
         self.budget = RateBudget(int(_DEFAULT_WEIGHT_PER_MIN * _OUR_SHARE), 60.0)
         self._timeout_s = timeout_s
         self._blocked_until = 0.0  # monotonic: Retry-After holds for every request
+        self._at_once = asyncio.Semaphore(_MOST_AT_ONCE)
         self._client: httpx.AsyncClient | None = None
         self._info = msgspec.json.Decoder(_ExchangeInfo)
         self._time = msgspec.json.Decoder(_Time)
@@ -218,7 +233,7 @@ class RestClient:
         return httpx.AsyncClient(
             base_url=self.base_url,
             timeout=self._timeout_s,
-            limits=httpx.Limits(max_connections=4, max_keepalive_connections=2),
+            limits=httpx.Limits(max_connections=_MOST_AT_ONCE, max_keepalive_connections=2),
             trust_env=not is_loopback(self.base_url),
         )
 
@@ -239,7 +254,7 @@ class RestClient:
         for limit in answer.rate_limits:
             if limit.rate_limit_type == "REQUEST_WEIGHT" and limit.interval == "MINUTE":
                 weight = max(1, limit.limit // max(1, limit.interval_num))
-        self.budget.limit = max(_PAGE_WEIGHT, int(weight * _OUR_SHARE))
+        self.budget.limit = max(PAGE_WEIGHT, int(weight * _OUR_SHARE))
         sizes = {}
         for symbol in answer.symbols:
             steps = [
@@ -276,9 +291,16 @@ class RestClient:
         return best
 
     async def agg_trades(
-        self, symbol: str, from_id: int | None = None, limit: int = PAGE_TRADES
+        self,
+        symbol: str,
+        from_id: int | None = None,
+        limit: int = PAGE_TRADES,
+        *,
+        can_wait: bool = False,
     ) -> list[RestTrade]:
         """Return aggregate trades from `from_id` on (the newest ones without it), oldest first.
+
+        What `can_wait` leaves half of the weight budget to what cannot.
 
         Raises
         ------
@@ -288,14 +310,23 @@ class RestClient:
         query: dict[str, str | int] = {"symbol": symbol, "limit": limit}
         if from_id is not None:
             query["fromId"] = from_id
-        raw = await self.get("/fapi/v1/aggTrades", query, weight=_PAGE_WEIGHT)
+        raw = await self.get("/fapi/v1/aggTrades", query, weight=PAGE_WEIGHT, can_wait=can_wait)
         try:
             return sorted(self._trades.decode(raw), key=lambda trade: trade.a)
         except (msgspec.MsgspecError, ValueError) as error:
             raise self._unreadable("aggTrades", error) from error
 
-    async def get(self, path: str, query: Mapping[str, str | int], *, weight: int) -> bytes:
+    async def get(
+        self,
+        path: str,
+        query: Mapping[str, str | int],
+        *,
+        weight: int,
+        can_wait: bool = False,
+    ) -> bytes:
         """Return the body of one answer, within the weight budget.
+
+        What `can_wait` leaves half of that budget to what cannot.
 
         Raises
         ------
@@ -307,11 +338,12 @@ class RestClient:
         wait_s = self._blocked_until - time.monotonic()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
-        await self.budget.spend(weight)
+        await self.budget.spend(weight, self.budget.limit // 2 if can_wait else 0)
         where = f"{urlsplit(self.base_url).netloc}{path}"
         try:
             # httpx limits each step; an answer that trickles in would outlast them all.
-            async with asyncio.timeout(self._timeout_s):
+            # To queue for a socket is no part of it: others' answers are.
+            async with self._at_once, asyncio.timeout(self._timeout_s):
                 answer = await self._client.get(path, params=dict(query))
         except (TimeoutError, httpx.TimeoutException) as error:
             raise FeedError(f"{where} did not answer within {self._timeout_s:g} s.") from error

@@ -149,11 +149,12 @@ class Sequencer:
         self._release()
         return news
 
-    def interrupted(self) -> None:
-        """Note that trades may have been lost on either leg: wait for the next id of both."""
+    def interrupted(self, legs: Iterable[int] = (0, 1)) -> None:
+        """Note that trades may have been lost on these legs: wait for the next id of each."""
         if not (self._repairable and self._contiguous):
             return
-        for leg, state in enumerate(self._legs):
+        for leg in legs:
+            state = self._legs[leg]
             if self._next[leg] >= 0 and not state.unsure:
                 state.unsure = True
                 self._slow = True

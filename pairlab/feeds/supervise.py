@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from pairlab.errors import FeedError, FirewallError, RateLimitedError
-from pairlab.feeds.delivery import Journal
-from pairlab.feeds.limits import Limits, RateBudget, Retry, Timeouts
+from pairlab.feeds.delivery import Says
+from pairlab.feeds.limits import Admission, Limits, Retry, Timeouts
 from pairlab.feeds.link import Link
 from pairlab.feeds.watch import Concern, Watch
 
-__all__ = ["Supervisor"]
+__all__ = ["Address", "Supervisor"]
+
+Address = tuple[str, str, Collection[int]]
+"""A route, its URL, and the streams that the URL asks for, by slot."""
 
 _LOOK_S: Final = 0.05  # between two looks at whether a new connection has taken over
 
@@ -23,8 +26,12 @@ class Supervisor:
 
     Parameters
     ----------
-    urls : tuple of (str, str)
-        (route, URL): the usual one first, then the one to try when that stays silent.
+    routes : tuple of str
+        The usual one first, then the one to try when that stays silent.
+    address : callable
+        Takes a route, and returns where to connect for the streams that are wanted now.
+    names : mapping of int to str
+        The streams' names by slot; grows meanwhile.
     links : list of Link
         The open connections, the one that counts first. Kept up to date here.
     start : callable
@@ -33,10 +40,8 @@ class Supervisor:
         Called when a connection has ended with none to take over.
     seamless : callable
         Returns whether nothing waits for an older connection any more.
-    is_quiet : callable
-        Asks elsewhere whether a silent leg's market is silent itself.
-    attempts : RateBudget
-        Of connection attempts; outlives one run.
+    admission : Admission
+        Of connection attempts, shared with other connections; outlives one run.
     journal, timeouts, limits, retry
         As for the feed.
 
@@ -47,20 +52,21 @@ class Supervisor:
     tries, opened, oversize : int
         Connections tried, opened, and lost to a frame too long to take.
     was_live : bool
-        Whether every stream has had data at some time.
+        Whether there was data at some time.
     """
 
     def __init__(
         self,
-        urls: tuple[tuple[str, str], ...],
         links: list[Link],
         *,
+        routes: tuple[str, ...],
+        address: Callable[[str], Address],
+        names: Mapping[int, str],
         start: Callable[[Link], None],
         interrupted: Callable[[], None],
         seamless: Callable[[], bool],
-        is_quiet: Callable[[Link, int], Awaitable[bool]],
-        attempts: RateBudget,
-        journal: Journal,
+        admission: Admission,
+        journal: Says,
         timeouts: Timeouts,
         limits: Limits,
         retry: Retry,
@@ -71,14 +77,15 @@ class Supervisor:
         self.oversize = 0
         self.was_live = False
         self.watch: Watch | None = None
-        self._urls = urls
+        self._routes = routes
+        self._address = address
+        self._names = names
         self._which = 0
         self._links = links
         self._start = start
         self._interrupted = interrupted
         self._seamless = seamless
-        self._is_quiet = is_quiet
-        self._attempts = attempts
+        self._admission = admission
         self._journal = journal
         self._timeouts = timeouts
         self._limits = limits
@@ -86,7 +93,6 @@ class Supervisor:
         self._delays = retry.delays()
         self._wake = asyncio.Event()
         self._concern: Concern | None = None
-        self._not_before_s = 0.0
         self._firewalled = 0
         self._silences = 0
 
@@ -125,10 +131,11 @@ class Supervisor:
 
     def _conclude(self, link: Link) -> None:
         """Take leave of a connection that has ended."""
-        self.was_live = self.was_live or link.live
+        healthy = link.counts.total() > 0
+        self.was_live = self.was_live or healthy
         self.oversize += link.oversize
         self.detail = link.ended
-        if link.live and time.monotonic() - link.opened_s >= self._timeouts.healthy_after_s:
+        if healthy and time.monotonic() - link.opened_s >= self._timeouts.healthy_after_s:
             self._delays = self._retry.delays()
         if not link.orderly:
             self._journal.say("warning", f"{link.ended}; connecting again", kind="ended")
@@ -137,18 +144,19 @@ class Supervisor:
     async def _open_persistently(self) -> Link:
         wait_s = 0.0 if self.tries == 0 else self._next_delay_s()
         while True:
-            rationed_s = self._attempts.wait_s(1)
-            if rationed_s > wait_s:
+            detail = self.detail
+            budget = self._admission.budget
+            if (rationed_s := budget.wait_s(1)) > wait_s:
                 self._journal.say(
                     "warning",
-                    f"{self._attempts.limit} connections were tried in five minutes; the next in "
+                    f"{budget.limit} connections were tried in five minutes; the next in "
                     f"{rationed_s:.0f} s",
                     kind="rationed",
                 )
-            wait_s = max(wait_s, rationed_s, self._not_before_s - time.monotonic())
-            if wait_s > 0:
-                self.detail = f"{self.detail}; trying again in {wait_s:.1f} s"
+            while (wait_s := max(wait_s, self._admission.wait_s())) > 0:
+                self.detail = f"{detail}; trying again in {wait_s:.1f} s"
                 await asyncio.sleep(wait_s)
+                wait_s = 0.0  # unless another connection was refused meanwhile
             try:
                 return await self._open(self._which)
             except FeedError as error:
@@ -173,15 +181,15 @@ class Supervisor:
         now = time.monotonic()
         if isinstance(error, FirewallError):
             self._firewalled += 1
-            self._not_before_s = now + self._timeouts.firewall_s
+            self._admission.not_before_s = now + self._timeouts.firewall_s
         elif isinstance(error, RateLimitedError):
-            self._not_before_s = now + error.retry_after_s
+            self._admission.not_before_s = now + error.retry_after_s
 
     async def _open(self, which: int) -> Link:
-        await self._attempts.spend(1)
+        await self._admission.budget.spend(1)
         self.tries += 1
-        route, url = self._urls[which]
-        link = await Link.open(url, route, self._timeouts, self._limits)
+        route, url, slots = self._address(self._routes[which])
+        link = await Link.open(url, route, self._names, slots, self._timeouts, self._limits)
         self.opened += 1
         self._firewalled = 0
         self._start(link)
@@ -191,21 +199,12 @@ class Supervisor:
         """Replace a connection, if that helps, and return the one that counts now."""
         which = self._which
         if concern.kind == "silent":
-            for leg in concern.legs:
-                if not await self._is_quiet(link, leg):
-                    break
-            else:
-                if self.watch is not None:
-                    self.watch.excuse(concern)
-                return link
-            if self.watch is not None:
-                self.watch.confirm(concern)
             # The other route first; if that is silent too, this one may only need a new connection.
             self._silences += 1
-            which = (self._which + self._silences) % len(self._urls)
+            which = (self._which + self._silences) % len(self._routes)
         self._journal.say("info", f"{concern.why}: opening another connection", kind="replace")
         try:
-            if self._not_before_s > time.monotonic() or self._attempts.wait_s(1) > 0:
+            if self._admission.wait_s() > 0:
                 raise FeedError("another connection has to wait: too many were tried")
             fresh = await self._open(which)
         except FeedError as error:
@@ -223,22 +222,23 @@ class Supervisor:
             await old.close("replaced")
         if took_over:
             self._which, self._silences = which, 0
-            self.was_live = self.was_live or link.live
+            self.was_live = self.was_live or link.counts.total() > 0
         return new
 
     async def _overlap(self, link: Link, fresh: Link, concern: Concern) -> bool:
         """Wait for the new connection to deliver what the old one did; return whether it does."""
-        needed = concern.legs or tuple(leg for leg in (0, 1) if link.counts[leg])
+        needed = concern.slots or tuple(slot for slot in link.slots if link.counts[slot])
         planned = concern.kind in ("age", "shutdown")
         while True:
             if fresh.ended:
                 return False
-            delivers = all(fresh.counts[leg] for leg in needed)
+            delivers = fresh.live(needed)
             if delivers and (self._seamless() or link.ended):
                 return True
             if fresh.age_s > self._timeouts.first_data_s:
-                # A quiet market shows nothing on any connection: a planned change goes ahead.
-                return planned or delivers
+                # A quiet market shows nothing on any connection: a planned change goes ahead, and
+                # of several streams that are silent some may be for good.
+                return planned or any(fresh.counts[slot] for slot in needed)
             if link.ended:
                 if link.orderly or fresh.route != link.route:
                     return False  # a route that has shown nothing is no place to stay

@@ -6,10 +6,9 @@ import asyncio
 from typing import Final
 
 from pairlab.errors import FeedError
-from pairlab.feeds.delivery import Journal
+from pairlab.feeds.delivery import Says
 from pairlab.feeds.limits import Retry, Timeouts
-from pairlab.feeds.rest import ClockOffset, RestClient
-from pairlab.ticks import Pair
+from pairlab.feeds.rest import ClockOffset, ExchangeInfo, RestClient
 
 __all__ = ["Survey"]
 
@@ -18,15 +17,13 @@ _QUIET_MARGIN_MS: Final = 1000.0
 
 
 class Survey:
-    """Checks the symbols once, and looks at the clock again and again.
+    """Reads the listed symbols once, and looks at the clock again and again.
 
     Parameters
     ----------
-    pair : Pair
-        The symbols.
     rest : RestClient
         What is asked.
-    journal : Journal
+    journal : Says
         Told when REST does not answer; the stream goes on without.
     timeouts : Timeouts
         How often the clock is looked at.
@@ -35,23 +32,22 @@ class Survey:
 
     Attributes
     ----------
-    decimals : tuple of (int, int) or None
-        Of y's and x's tick sizes; None while unknown.
+    info : ExchangeInfo or None
+        The listed symbols; None while unknown.
+    informed : asyncio.Event
+        Set once they are known.
     clock : ClockOffset or None
         None while unknown.
     """
 
-    def __init__(
-        self, pair: Pair, rest: RestClient, journal: Journal, timeouts: Timeouts, retry: Retry
-    ) -> None:
-        self.decimals: tuple[int, int] | None = None
+    def __init__(self, rest: RestClient, journal: Says, timeouts: Timeouts, retry: Retry) -> None:
+        self.info: ExchangeInfo | None = None
+        self.informed = asyncio.Event()
         self.clock: ClockOffset | None = None
-        self._pair = pair
         self._rest = rest
         self._journal = journal
         self._timeouts = timeouts
         self._retry = retry
-        self._checked = False
         self._done = False
         self._again = asyncio.Event()
 
@@ -60,27 +56,42 @@ class Survey:
         self._again.set()
 
     async def look(self) -> None:
-        """Check the symbols, unless that is done, and read the clock.
+        """Read the listed symbols, unless that is done, and the clock.
 
         Raises
         ------
         FeedError
-            One that is final, such as `UnknownSymbolError`.
+            One that is final, such as `GeoBlockedError`.
         """
         self._done = False
         try:
-            if not self._checked:
-                info = await self._rest.exchange_info()
-                info.check(self._pair)
-                y, x = (info.decimals(symbol) for symbol in self._pair)
-                self.decimals = None if y is None or x is None else (y, x)
-                self._checked = True
+            if self.info is None:
+                self.info = await self._rest.exchange_info()
+                self.informed.set()
             self.clock = await self._rest.clock_offset()
             self._done = True
         except FeedError as error:
             if self._retry.is_final(error):
                 raise
             self._journal.say("warning", f"{error} The stream goes on without.", kind="survey")
+
+    async def check(self, symbols: tuple[str, ...]) -> ExchangeInfo:
+        """Wait until the listed symbols are known, and return them if these are among them.
+
+        Raises
+        ------
+        UnknownSymbolError
+            For the first that is not.
+        FeedError
+            If it is not, and REST does not say whether it is new.
+        """
+        await self.informed.wait()
+        info = self.info
+        if info is None or not info.lists(symbols):
+            # It may have been listed since.
+            info = self.info = await self._rest.exchange_info()
+            info.check(symbols)
+        return info
 
     async def run(self) -> None:
         """Look again when it is time, until cancelled."""
@@ -99,12 +110,12 @@ class Survey:
             self._again.clear()
             await self.look()
 
-    async def is_quiet(self, leg: int, since_ns: int) -> bool:
-        """Return whether REST knows of no trade of a leg since a moment of this machine's clock."""
+    async def is_quiet(self, symbol: str, since_ns: int) -> bool:
+        """Return whether REST knows of no trade since a moment of this machine's clock."""
         if self.clock is None:
             return False
         try:
-            newest = await self._rest.agg_trades(self._pair[leg], limit=1)
+            newest = await self._rest.agg_trades(symbol, limit=1, can_wait=True)
         except FeedError:
             return False  # the other route will tell
         since_ms = (since_ns - self.clock.offset_ns) / _NS_PER_MS

@@ -1,26 +1,34 @@
-"""Looks at the connections five times a second: who speaks, who is silent, who is in the way."""
+"""Looks at a connection five times a second: who speaks, who is silent, who is in the way."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from pairlab.feeds.delivery import Journal, Outbox
+from pairlab.feeds.delivery import Says
 from pairlab.feeds.limits import Timeouts
 from pairlab.feeds.link import Link
 from pairlab.feeds.liveness import LoopGauge, StreamRate
-from pairlab.feeds.sequence import Sequencer
-from pairlab.ticks import Pair
 
-__all__ = ["Concern", "Watch"]
+__all__ = ["Concern", "Watch", "in_words"]
 
 PERIOD_S: Final = 0.2
 _MOST_PATIENCE: Final = 16.0  # times the limit, after replacements that changed nothing
 _BUSY_SHOWN_S: Final = 10.0
 _ROTATE_AGAIN_S: Final = 60.0
+_ASKED_AT_ONCE: Final = 10  # silent streams that REST is asked about, before the next ones
+_NAMED: Final = 3  # streams that a line of the log names, before it counts the others
+
+
+def in_words(names: Iterable[str]) -> str:
+    """Return "a", "a and b", or the first few and how many more."""
+    names = list(names)
+    if len(names) > _NAMED:
+        names = [", ".join(names[:_NAMED]), f"{len(names) - _NAMED} more"]
+    return " and ".join(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +41,26 @@ class Concern:
         ``silent`` never had data, ``stalled`` had some.
     why : str
         In plain words.
-    legs : tuple of int
-        The legs a new connection has to show data of.
+    slots : tuple of int
+        The streams a new connection has to show data of.
     """
 
     kind: Literal["age", "shutdown", "silent", "stalled"]
     why: str
-    legs: tuple[int, ...] = ()
+    slots: tuple[int, ...] = ()
+
+
+class _Stream:
+    """What the watch knows of one stream, whichever connection brings it."""
+
+    __slots__ = ("confirmed", "excused_s", "name", "patience", "rate")
+
+    def __init__(self, name: str, timeouts: Timeouts) -> None:
+        self.name = name
+        self.rate = StreamRate(timeouts)
+        self.patience = 1.0
+        self.excused_s = 0.0  # silence up to which REST has said that the market is silent too
+        self.confirmed = False  # REST has trades that the silent stream did not bring
 
 
 class Watch:
@@ -47,66 +68,60 @@ class Watch:
 
     Parameters
     ----------
-    pair : Pair
-        For its symbols' names.
-    stream : str
-        For the streams' names.
     links : list of Link
         The open connections, the one that counts first; shared with whoever opens them.
-    journal : Journal
+    journal : Says
         Told of a blocked loop and of every new alarm.
     timeouts : Timeouts
         The limits of silence.
     on_concern : callable
         Takes a `Concern`; called again as long as it stands.
+    is_quiet : callable
+        Asks elsewhere whether a silent stream's market is silent itself.
 
     Attributes
     ----------
-    alarm : str
-        What is wrong now, in plain words; empty if nothing is.
+    alarms : dict of int to str
+        What is wrong now with a stream, in plain words, by slot.
     gauge : LoopGauge
         How late the loop is.
-    rates : tuple of StreamRate
-        How often each leg speaks.
     """
 
     def __init__(
         self,
-        pair: Pair,
-        stream: str,
         links: list[Link],
-        journal: Journal,
+        journal: Says,
         timeouts: Timeouts,
         on_concern: Callable[[Concern], None],
+        is_quiet: Callable[[Link, int], Awaitable[bool]],
     ) -> None:
-        self.alarm = ""
+        self.alarms: dict[int, str] = {}
         self.gauge = LoopGauge(PERIOD_S, timeouts.blocked_s)
-        self.rates = (StreamRate(timeouts), StreamRate(timeouts))
-        self._names = tuple(f"{symbol}@{stream}" for symbol in pair)
+        self._streams: dict[int, _Stream] = {}
         self._links = links
         self._journal = journal
         self._timeouts = timeouts
         self._on_concern = on_concern
-        self._patience = [1.0, 1.0]
+        self._is_quiet = is_quiet
+        self._asking: tuple[int, ...] = ()  # silent streams that REST is asked about
+        self._ask = asyncio.Event()
         self._judged: Link | None = None
-        self._excused_s = [0.0, 0.0]  # a connection's age up to which a leg may be silent
-        self._confirmed = [False, False]  # REST has trades that a silent leg did not bring
         self._rotate_s = timeouts.rotate_after_s
         self._blocked: tuple[float, float] | None = None  # (when, how long)
 
-    async def run(self, sequencer: Sequencer, outbox: Outbox, align_ns: int) -> None:
+    def add(self, slot: int, name: str) -> None:
+        """Watch one more stream."""
+        self._streams[slot] = _Stream(name, self._timeouts)
+
+    def drop(self, slot: int) -> None:
+        """Watch a stream no longer."""
+        self._streams.pop(slot, None)
+        self.alarms.pop(slot, None)
+
+    async def run(self) -> None:
         """Look, until cancelled."""
-        period_s = min(PERIOD_S, align_ns / 2e9) if align_ns else PERIOD_S
-        waited_s = 0.0
         while True:
-            await asyncio.sleep(period_s)
-            if align_ns:
-                sequencer.release_older(time.time_ns() - align_ns)
-                outbox.flush()
-                waited_s += period_s
-                if waited_s < PERIOD_S:
-                    continue
-                waited_s = 0.0
+            await asyncio.sleep(PERIOD_S)
             await self.look()
 
     async def look(self) -> None:
@@ -124,15 +139,17 @@ class Watch:
             if link.ended:
                 continue
             link.age_s += awake_s
-            for leg in (0, 1):
-                news = link.counts[leg] - link.looked[leg]
-                link.looked[leg] = link.counts[leg]
-                link.idle_s[leg] = 0.0 if news else link.idle_s[leg] + awake_s
-                if link is self._links[0]:
-                    self.rates[leg].learn(news, awake_s)
+            first = link is self._links[0]
+            for slot in link.slots:
+                news = link.counts[slot] - link.looked[slot]
+                link.looked[slot] = link.counts[slot]
+                link.idle_s[slot] = 0.0 if news else link.idle_s[slot] + awake_s
+                stream = self._streams.get(slot)
+                if first and stream is not None:
+                    stream.rate.learn(news, awake_s)
                     if news:
-                        self._patience[leg] = 1.0
-                        self._excused_s[leg], self._confirmed[leg] = 0.0, False
+                        stream.patience, stream.excused_s = 1.0, 0.0
+                        stream.confirmed = False
             if not await link.check_pulse(awake_s, self._timeouts):
                 link.fail("the connection is half-open: a ping was not answered")
         self._judge()
@@ -140,89 +157,114 @@ class Watch:
     def _judge(self) -> None:
         link = self._links[0] if self._links else None
         if link is None or link.ended:
-            self.alarm = ""
+            self.alarms.clear()
             return
         if link is not self._judged:
             self._judged = link
-            self._excused_s = [0.0, 0.0]
-        concern = self._find_silence(link)
-        # A leg that never spoke may have nothing to say: REST is asked before anyone is alarmed.
-        stands = concern is not None and (
-            concern.kind == "stalled" or all(self._confirmed[leg] for leg in concern.legs)
-        )
-        self._sound(concern.why if concern and stands else "")
-        if concern is None and link.shutdown:
-            concern = Concern("shutdown", "the server announced a restart")
-        elif concern is None and link.age_s > self._rotate_s:
-            concern = Concern("age", "the connection is near its age limit")
-        if concern is not None and self._is_due(concern, link):
-            self._on_concern(concern)
+            for stream in self._streams.values():
+                stream.excused_s = 0.0
+        silent, stalled = self._find_silence(link)
+        # A stream that never spoke may have nothing to say: REST is asked before anyone is alarmed.
+        if not self._asking:
+            self._asking = tuple(s for s in silent if not self._streams[s].confirmed)
+            self._asking = self._asking[:_ASKED_AT_ONCE]
+            if self._asking:
+                self._ask.set()
+        mute = tuple(slot for slot in silent if self._streams[slot].confirmed)
+        concerns = []
+        if mute:
+            concerns.append(Concern("silent", self._silent_words(link, mute), mute))
+        if stalled:
+            concerns.append(Concern("stalled", self._stalled_words(stalled), stalled))
+        self._sound(concerns)
+        if not concerns and link.shutdown:
+            concerns.append(Concern("shutdown", "the server announced a restart"))
+        elif not concerns and link.age_s > self._rotate_s:
+            concerns.append(Concern("age", "the connection is near its age limit"))
+        for concern in concerns:
+            slots = tuple(slot for slot in concern.slots if self._is_due(concern, slot, link))
+            if slots or not concern.slots:
+                self._on_concern(replace(concern, slots=slots))
+                return
 
-    def _sound(self, alarm: str) -> None:
-        if alarm and not self.alarm:
-            self._journal.say("warning", alarm)
-        elif self.alarm and not alarm:
-            self._journal.say("info", "the silence has ended")
-        self.alarm = alarm
+    def _find_silence(self, link: Link) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the streams that never spoke in time, and those that speak no longer."""
+        silent, stalled = [], []
+        for slot, idle_s in link.idle_s.items():
+            stream = self._streams.get(slot)
+            if stream is None:
+                continue
+            if not link.counts[slot]:
+                if idle_s > max(self._timeouts.first_data_s, stream.excused_s):
+                    silent.append(slot)
+            elif idle_s > stream.rate.idle_limit_s:
+                stalled.append(slot)
+        return tuple(silent), tuple(stalled)
 
-    def _find_silence(self, link: Link) -> Concern | None:
-        limits = self._timeouts
-        silent = tuple(
-            leg
-            for leg in (0, 1)
-            if link.counts[leg] == 0 and link.age_s > max(limits.first_data_s, self._excused_s[leg])
-        )
-        if silent:
-            names = " and ".join(self._names[leg] for leg in silent)
-            return Concern(
-                "silent",
-                f"subscribed but silent: {names} on /{link.route}, nothing for "
-                f"more than {limits.first_data_s:g} s",
-                silent,
-            )
-        stalled = tuple(
-            leg
-            for leg in (0, 1)
-            if link.counts[leg] > 0 and link.idle_s[leg] > self.rates[leg].idle_limit_s
-        )
-        if not stalled:
-            return None
-        leg = stalled[0]
-        return Concern(
-            "stalled",
-            f"{' and '.join(self._names[leg] for leg in stalled)} stalled: nothing for more than "
-            f"{self.rates[leg].idle_limit_s:.0f} s, where {self.rates[leg].per_s:.2g} messages/s "
-            "are usual",
-            stalled,
+    def _silent_words(self, link: Link, slots: Collection[int]) -> str:
+        return (
+            f"subscribed but silent: {self._names(slots)} on /{link.route}, nothing for "
+            f"more than {self._timeouts.first_data_s:g} s"
         )
 
-    def _is_due(self, concern: Concern, link: Link) -> bool:
-        if not concern.legs:
-            return True
-        leg = concern.legs[0]
+    def _stalled_words(self, slots: Collection[int]) -> str:
+        rate = self._streams[next(iter(slots))].rate
+        return (
+            f"{self._names(slots)} stalled: nothing for more than {rate.idle_limit_s:.0f} s, "
+            f"where {rate.per_s:.2g} messages/s are usual"
+        )
+
+    def _names(self, slots: Collection[int]) -> str:
+        return in_words(self._streams[slot].name for slot in slots)
+
+    def _sound(self, concerns: list[Concern]) -> None:
+        """Tell whom it concerns what is new, and what has passed."""
+        alarms = {slot: concern.why for concern in concerns for slot in concern.slots}
+        before, self.alarms = self.alarms, alarms
+        for concern in concerns:
+            if new := [slot for slot in concern.slots if slot not in before]:
+                self._journal.say("warning", concern.why, slots=new)
+        if over := [slot for slot in before if slot not in alarms]:
+            self._journal.say("info", "the silence has ended", slots=over)
+
+    def _is_due(self, concern: Concern, slot: int, link: Link) -> bool:
+        stream = self._streams[slot]
+        limit_s = stream.rate.idle_limit_s
         if concern.kind == "silent":
-            return link.age_s > self._timeouts.first_data_s * self._patience[leg]
-        return link.idle_s[leg] > self.rates[leg].idle_limit_s * self._patience[leg]
+            limit_s = self._timeouts.first_data_s
+        return link.idle_s[slot] > limit_s * stream.patience
 
-    def excuse(self, concern: Concern) -> None:
-        """Note that the market itself is silent; look into it again, but ever more rarely."""
-        age_s = self._links[0].age_s if self._links else 0.0
-        for leg in concern.legs:
-            self._excused_s[leg] = age_s + self._timeouts.first_data_s * self._patience[leg]
-            self._patience[leg] = min(self._patience[leg] * 2.0, _MOST_PATIENCE)
+    async def inquire(self) -> None:
+        """Ask, whenever streams are silent, whether their markets are, until cancelled."""
+        while True:
+            await self._ask.wait()
+            self._ask.clear()
+            link = self._judged
+            if link is not None:
+                quiet = await asyncio.gather(*(self._is_quiet(link, s) for s in self._asking))
+                if link is self._judged:
+                    for slot, is_quiet in zip(self._asking, quiet, strict=True):
+                        self._note_answer(link, slot, is_quiet)
+            self._asking = ()
+            self._judge()
 
-    def confirm(self, concern: Concern) -> None:
-        """Note that a silent leg's market does trade: an alarm."""
-        for leg in concern.legs:
-            self._confirmed[leg] = True
-        self._sound(concern.why)
+    def _note_answer(self, link: Link, slot: int, is_quiet: bool) -> None:
+        stream = self._streams.get(slot)
+        if stream is None:
+            return
+        if is_quiet:
+            # Look into it again, but ever more rarely.
+            idle_s = link.idle_s.get(slot, 0.0)
+            stream.excused_s = idle_s + self._timeouts.first_data_s * stream.patience
+            stream.patience = min(stream.patience * 2.0, _MOST_PATIENCE)
+        else:
+            stream.confirmed = True
 
     def tried(self, concern: Concern, *, replaced: bool) -> None:
         """Note what came of a concern, so that a hopeless replacement is tried less often."""
-        for leg in concern.legs:
-            self._patience[leg] = (
-                1.0 if replaced else min(self._patience[leg] * 2.0, _MOST_PATIENCE)
-            )
+        for slot in concern.slots:
+            if (stream := self._streams.get(slot)) is not None:
+                stream.patience = 1.0 if replaced else min(stream.patience * 2.0, _MOST_PATIENCE)
         if concern.kind == "age" and not replaced:
             self._rotate_s += _ROTATE_AGAIN_S
         elif replaced:

@@ -7,16 +7,15 @@ new ones appear, so everything is decoded by name and what is unknown is ignored
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from pairlab.errors import DataError
-from pairlab.ticks import Pair
 
-__all__ = ["STREAMS", "Notice", "Skip", "TickTuple", "WireDecoder"]
+__all__ = ["STREAMS", "Notice", "Skip", "TickTuple", "WireDecoder", "on_leg"]
 
 STREAMS: Final = ("aggTrade", "trade", "bookTicker")
 
@@ -102,6 +101,14 @@ class Skip(NamedTuple):
     leg: int
 
 
+def on_leg(item: TickTuple | Skip, leg: int) -> TickTuple | Skip:
+    """Return the same as another leg's."""
+    if isinstance(item, Skip):
+        return item._replace(leg=leg)
+    time_ns, received_ns, id_, _, price, quantity, buyer_is_maker = item
+    return (time_ns, received_ns, id_, leg, price, quantity, buyer_is_maker)
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """What the server says about the connection itself.
@@ -119,15 +126,15 @@ class Notice:
 
 
 class WireDecoder:
-    """Turns frames of one kind of stream into ticks of one pair.
+    """Turns frames of one kind of stream into ticks of some symbols.
 
     Bad frames never raise: they are counted by reason, and the last few are kept.
 
     Parameters
     ----------
-    pair : Pair
-        Its symbols decide the leg, letter by letter: a frame of any other symbol is counted and
-        dropped.
+    symbols : sequence of str
+        A tick's `leg` is the place of its symbol here, letter by letter: y and x of a `Pair`. A
+        frame of any other symbol is counted and dropped.
     stream : {"aggTrade", "trade", "bookTicker"}
         ``bookTicker`` makes a tick of each quote: the mid price, the update id ``u`` as its id,
         the smaller of both sides as its quantity (what can be traded on either side),
@@ -149,7 +156,7 @@ class WireDecoder:
 
     Examples
     --------
-    >>> decoder = WireDecoder(Pair("BTCUSDT", "ETHUSDT"), "aggTrade")
+    >>> decoder = WireDecoder(["BTCUSDT", "ETHUSDT"], "aggTrade")
     >>> decoder.decode(
     ...     b'{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1001,"s":"BTCUSDT",'
     ...     b'"a":7,"p":"61800.3","q":"0.5","f":1,"l":1,"T":1000,"m":true}}',
@@ -160,16 +167,18 @@ class WireDecoder:
     (None, {'not JSON': 1})
     """
 
-    def __init__(self, pair: Pair, stream: str, *, bad_frames: int = 8) -> None:
+    def __init__(self, symbols: Sequence[str], stream: str, *, bad_frames: int = 8) -> None:
         if stream not in STREAMS:
             raise DataError(f"stream = {stream!r} is not possible: one of {', '.join(STREAMS)}")
-        if pair.y == pair.x:
-            raise DataError(f"a pair needs two symbols, not {pair.y!r} twice")
         self.stream = stream
         self.dropped: Counter[str] = Counter()
         self.bad: deque[str] = deque(maxlen=bad_frames)
         self.delays_ns: deque[int] = deque(maxlen=_LAG_WINDOW)
-        self._legs = {pair.y: 0, pair.x: 1}
+        self._legs: dict[str, int] = {}
+        for symbol in symbols:
+            if symbol in self._legs:
+                raise DataError(f"a pair needs two symbols, not {symbol!r} twice")
+            self.add(symbol)
         self._any = msgspec.json.Decoder()
         self._payload: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_PAYLOADS[stream])
         self._frame: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_FRAMES[stream])
@@ -179,6 +188,10 @@ class WireDecoder:
             "bookTicker": self._book_ticker,
         }
         self._read = readers[stream]
+
+    def add(self, symbol: str) -> int:
+        """Know one more symbol, if it is not known, and return its place."""
+        return self._legs.setdefault(symbol, len(self._legs))
 
     def decode(self, frame: bytes, received_ns: int) -> TickTuple | Skip | Notice | None:
         """Decode one frame.

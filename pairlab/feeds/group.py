@@ -1,0 +1,211 @@
+"""Many pairs on a few connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import Final, Self
+
+from pairlab.errors import DataError, FeedError
+from pairlab.feeds.base import FeedHealth, FeedState
+from pairlab.feeds.limits import Admission, Limits, Retry, Timeouts
+from pairlab.feeds.liveness import LagGauge
+from pairlab.feeds.pair import PairFeed
+from pairlab.feeds.session import Place, Session
+from pairlab.feeds.shard import ConnectionHealth
+from pairlab.feeds.venue import LIVE_URL, Venue
+from pairlab.ticks import Pair
+
+__all__ = ["FeedGroup"]
+
+_WORST_FIRST: Final[tuple[FeedState, ...]] = (
+    "failed",
+    "stalled",
+    "reconnecting",
+    "connecting",
+    "live",
+    "stopped",
+)
+
+
+class FeedGroup:
+    """Feeds of many pairs that share connections, the REST budget and the exchange's clock.
+
+    Each symbol is subscribed once, however many pairs have it, and at most 200 streams share a
+    connection; further ones get connections of their own. What befalls a connection concerns only
+    the pairs with a leg on it: all others go on, and none of their connections is opened anew.
+
+    Every pair's feed is a `pairlab.feeds.base.Feed`: its ticks come in the same order and with the
+    same repair of holes as those of a `BinanceFeed`. Connections open when the first feed runs and
+    close when nobody needs them any more; pairs come and go meanwhile.
+
+    Parameters
+    ----------
+    stream : {"aggTrade", "trade", "bookTicker"}
+        As for `BinanceFeed`, of every pair.
+    url, rest_url, routes, name
+        As for `BinanceFeed`.
+    align_s : float
+        As for `BinanceFeed`.
+    timeouts, limits, retry : Timeouts, Limits, Retry
+        How long to wait, how much to hold, when to try again. `Limits.max_streams` is the number of
+        streams on a connection; `max_held_ticks` counts for each pair.
+
+    Attributes
+    ----------
+    venue : Venue
+        Whom it speaks to.
+
+    Raises
+    ------
+    DataError
+        For an unknown stream, or a URL that is no WebSocket's.
+
+    Examples
+    --------
+    Two labs that receive BTCUSDT once::
+
+        group = FeedGroup()
+        for y in ("ETHUSDT", "SOLUSDT"):
+            PairLab(y, "BTCUSDT", feed=group.pair(y, "BTCUSDT")).start()
+        …
+        await group.close()
+    """
+
+    def __init__(
+        self,
+        *,
+        stream: str = "aggTrade",
+        url: str = LIVE_URL,
+        rest_url: str | None = None,
+        routes: Mapping[str, str] | None = None,
+        name: str | None = None,
+        align_s: float = 0.0,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        retry: Retry | None = None,
+    ) -> None:
+        if not 0.0 <= align_s <= 60.0:
+            raise DataError(f"align_s = {align_s!r} is not possible: from 0 to 60")
+        self.venue = Venue(stream, url, rest_url, routes, name)
+        self.align_s = align_s
+        self.timeouts = timeouts or Timeouts()
+        self.limits = limits or Limits()
+        self._retry = retry or Retry()
+        self._admission = Admission(self.limits.attempts_per_5_min)
+        self._feeds: dict[Pair, PairFeed] = {}
+        self._session: Session | None = None
+        self._lags = LagGauge()
+
+    def pair(self, y: str, x: str) -> PairFeed:
+        """Return the feed of a pair, the same one each time.
+
+        Raises
+        ------
+        DataError
+            For one symbol twice.
+        """
+        pair = Pair(y, x)
+        if pair not in self._feeds:
+            self._feeds[pair] = PairFeed(self, pair)
+        return self._feeds[pair]
+
+    # -- how it is -----------------------------------------------------------------------------
+
+    def health(self) -> FeedHealth:
+        """Return the worst state of any pair that runs, and the counters of all together.
+
+        A connection's counters (bad frames, reconnects, attempts) are those since it is needed.
+        """
+        feeds = [feed for feed in self._feeds.values() if feed.running]
+        healths = [feed.health() for feed in feeds]
+        session = self._session
+        shards = list(session.shards) if session else []
+        counts = [*(feed.dropped for feed in feeds), *(shard.dropped for shard in shards)]
+        dropped: Counter[str] = sum(counts, Counter())
+        clock = session.survey.clock if session else None
+        offset_ns = clock.offset_ns if clock else 0
+        lag_ms, p50, p99 = self._lags.read([s.decoder.delays_ns for s in shards], offset_ns)
+        state, detail = self._state(dict(zip(feeds, healths, strict=True)))
+        return FeedHealth(
+            state=state,
+            detail=detail,
+            ticks=sum(health.ticks for health in healths),
+            dropped=MappingProxyType(dict(dropped)),
+            reconnects=sum(max(0, shard.supervisor.opened - 1) for shard in shards),
+            gaps=sum(health.gaps for health in healths),
+            missing=sum(health.missing for health in healths),
+            lag_ms=lag_ms,
+            bad_frames=tuple(bad for shard in shards for bad in shard.decoder.bad),
+            lag_p50_ms=p50,
+            lag_p99_ms=p99,
+            clock_offset_ms=offset_ns / 1e6 if clock else float("nan"),
+            loop_lag_ms=max((health.loop_lag_ms for health in healths), default=0.0),
+            held=sum(health.held for health in healths),
+            repaired=sum(health.repaired for health in healths),
+            attempts=sum(shard.supervisor.tries for shard in shards),
+        )
+
+    @staticmethod
+    def _state(healths: Mapping[PairFeed, FeedHealth]) -> tuple[FeedState, str]:
+        if not healths:
+            return "stopped", "no pair runs"
+        feed, worst = min(healths.items(), key=lambda item: _WORST_FIRST.index(item[1].state))
+        alike = sum(health.state == worst.state for health in healths.values())
+        if worst.state == "live":
+            return "live", f"{alike:,} pairs are live"
+        return worst.state, (
+            f"{alike:,} of {len(healths):,} pairs are {worst.state}; "
+            f"{feed.pair.y}/{feed.pair.x}: {worst.detail}"
+        )
+
+    def connections(self) -> tuple[ConnectionHealth, ...]:
+        """Return how each connection is."""
+        shards = self._session.shards if self._session else {}
+        return tuple(shard.health() for shard in shards)
+
+    # -- who runs ------------------------------------------------------------------------------
+
+    def enter(self, feed: PairFeed) -> Session:
+        """Let a feed take part, and begin if it is the first.
+
+        Raises
+        ------
+        FeedError
+            If the others run on another event loop.
+        """
+        if self._session is None:
+            self._session = Session(
+                self.venue, self._admission, self.timeouts, self.limits, self._retry
+            )
+        elif self._session.loop is not asyncio.get_running_loop():
+            raise FeedError("the feeds of a group must run on one event loop")
+        self._session.consumers.append(feed)
+        return self._session
+
+    async def leave(self, feed: PairFeed, session: Session, places: tuple[Place, ...]) -> None:
+        """Let a feed go, and end what nobody needs any more."""
+        session.consumers.remove(feed)
+        if session.consumers:
+            await session.release(feed, feed.pair, places)
+            return
+        if self._session is session:
+            self._session = None  # whoever comes from now on begins anew
+        await session.close()
+
+    async def close(self) -> None:
+        """Let the `run` of every feed return, and wait until the last connection is closed."""
+        await asyncio.gather(*(feed.close() for feed in self._feeds.values()))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()

@@ -1,0 +1,312 @@
+"""One pair's ticks, from connections that other pairs may share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from pairlab.errors import DataError, FeedError
+from pairlab.feeds.base import FeedHealth, FeedState, Log, Sink
+from pairlab.feeds.delivery import Journal, Outbox
+from pairlab.feeds.klines import Closes, fetch_closes
+from pairlab.feeds.liveness import LagGauge
+from pairlab.feeds.repair import Repairer
+from pairlab.feeds.rest import RestClient
+from pairlab.feeds.sequence import Sequencer
+from pairlab.feeds.session import Place, Session
+from pairlab.feeds.shard import Shard, first_leaf
+from pairlab.feeds.survey import Survey
+from pairlab.feeds.wire import Skip, TickTuple
+from pairlab.ticks import NS_PER_S, Pair
+
+if TYPE_CHECKING:
+    from pairlab.feeds.group import FeedGroup
+
+__all__ = ["PairFeed"]
+
+_NS_PER_MS: Final = 1e6
+_SETTLE_S: Final = 0.05
+_ALIGN_PERIOD_S: Final = 0.2
+
+
+class PairFeed:
+    """One pair's ticks: decoded, in the order of their ids, each once, with holes filled.
+
+    `FeedGroup.pair` makes it; `BinanceFeed` is one with a group of its own.
+
+    Parameters
+    ----------
+    group : FeedGroup
+        Whose connections bring the ticks.
+    pair : Pair
+        Symbols as the exchange writes them.
+
+    Attributes
+    ----------
+    on_gap : callable or None
+        Called with the number of missing trades, right before the first tick after a hole that
+        nobody could fill.
+
+    Raises
+    ------
+    DataError
+        For a pair of one symbol.
+    """
+
+    def __init__(self, group: FeedGroup, pair: Pair) -> None:
+        self.pair = Pair(*pair)
+        if self.pair.y == self.pair.x:
+            raise DataError(f"a pair needs two symbols, not {self.pair.y!r} twice")
+        venue = group.venue
+        self.name, self.real_money = venue.name, venue.real_money
+        self.stream, self.url, self.rest_url = venue.stream, venue.url, venue.rest_url
+        self.on_gap: Callable[[int], None] | None = None
+        self._group = group
+        self._align_ns = int(group.align_s * NS_PER_S)
+        self._closing: asyncio.Future[None] | None = None
+        self._over = asyncio.Event()
+        self._starting = "not started"
+        self._lags = LagGauge()
+        self._reset()
+
+    def _reset(self) -> None:
+        limits, venue = self._group.limits, self._group.venue
+        self._sequencer = Sequencer(
+            contiguous=venue.contiguous,
+            repairable=venue.repairable,
+            align_ns=self._align_ns,
+            max_held_ticks=limits.max_held_ticks,
+            max_gap_trades=limits.max_gap_trades,
+            on_hole=self._notice_hole,
+        )
+        self._outbox: Outbox | None = None
+        self._repairer: Repairer | None = None
+        self._survey: Survey | None = None
+        self._session: Session | None = None
+        self._places: tuple[Place, ...] = ()
+        self._decimals: tuple[int, int] | None = None
+        self._final: tuple[FeedState, str] | None = None
+
+    # -- what the lab asks ---------------------------------------------------------------------
+
+    def price_decimals(self) -> tuple[int, int] | None:
+        """Return the decimals of (y, x) at the symbols' tick sizes, None while unknown."""
+        return self._decimals
+
+    async def closes(self, timeframe: str, count: int) -> Closes:
+        """Return the last closed bars of both legs; see `pairlab.feeds.klines.fetch_closes`."""
+        rest = RestClient(self.rest_url, timeout_s=self._group.timeouts.rest_s)
+        if self._session is not None:
+            rest.budget = self._session.rest.budget
+        async with rest:
+            return await fetch_closes(rest, self.pair, timeframe, count)
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What was dropped of this pair alone, by reason."""
+        refused = self._outbox.refused if self._outbox else 0
+        return self._sequencer.dropped + Counter({"not processed": refused})
+
+    @property
+    def running(self) -> bool:
+        """Whether `run` is under way."""
+        return self._closing is not None
+
+    def health(self) -> FeedHealth:
+        """Return the state and the counters now.
+
+        What a connection counts (bad frames, reconnects, attempts, lag) is that of the connections
+        that bring this pair's legs, since they exist and whoever shares them.
+        """
+        sequencer, outbox = self._sequencer, self._outbox
+        shards = self._shards()
+        state, detail = self._state()
+        dropped = sum((shard.dropped for shard in shards), self.dropped)
+        clock = self._survey.clock if self._survey else None
+        offset_ns = clock.offset_ns if clock else 0
+        lag_ms, p50, p99 = self._lags.read([s.decoder.delays_ns for s in shards], offset_ns)
+        return FeedHealth(
+            state=state,
+            detail=detail,
+            ticks=outbox.ticks if outbox else 0,
+            dropped=MappingProxyType(dict(dropped)),
+            reconnects=sum(max(0, shard.supervisor.opened - 1) for shard in shards),
+            gaps=sequencer.gaps,
+            missing=sequencer.missing,
+            lag_ms=lag_ms,
+            bad_frames=tuple(bad for shard in shards for bad in shard.decoder.bad),
+            lag_p50_ms=p50,
+            lag_p99_ms=p99,
+            clock_offset_ms=offset_ns / _NS_PER_MS if clock else float("nan"),
+            loop_lag_ms=max((s.watch.gauge.lag_s() for s in shards), default=0.0) * 1e3,
+            held=sequencer.held,
+            repaired=sequencer.repaired,
+            attempts=sum(shard.supervisor.tries for shard in shards),
+        )
+
+    def _shards(self) -> list[Shard]:
+        """Return the connections that bring the legs: one, or two."""
+        return list(dict.fromkeys(shard for shard, _ in self._places))
+
+    def _state(self) -> tuple[FeedState, str]:
+        if self._final is not None:
+            return self._final
+        if not self._places:
+            return "connecting", self._starting
+        words = ""
+        for shard in self._shards():
+            state, detail = shard.state([slot for s, slot in self._places if s is shard])
+            if state != "live":
+                return state, detail
+            words = words or detail
+        if holes := self._sequencer.holes():
+            lost = sum(hole.last - hole.first + 1 for hole in holes)
+            return "live", f"{self._sequencer.held:,} ticks wait for {lost:,} that are missing"
+        return "live", words or "both streams deliver"
+
+    # -- the run -------------------------------------------------------------------------------
+
+    async def run(self, sink: Sink, log: Log) -> None:
+        """Hand every tick to `sink` until cancelled, closed or, on a recording, until it has ended.
+
+        Raises
+        ------
+        FeedError
+            One that is final: the location is blocked, a symbol is not listed, or the firewall
+            refused again and again.
+        """
+        if self.running:
+            raise FeedError("this feed is running already: a second run needs a feed of its own")
+        self._reset()
+        self._starting = f"asking {self.name} for its symbols and its clock"
+        self.journal = Journal(log)
+        self._outbox = Outbox(self._sequencer, sink, self._mark_gap, self.journal)
+        session = self._session = self._group.enter(self)
+        self._closing = session.loop.create_future()
+        self._over.clear()
+        body = asyncio.create_task(self._run(session, self._outbox), name=f"pairlab {self.pair}")
+        try:
+            await asyncio.wait({body, self._closing}, return_when=asyncio.FIRST_COMPLETED)
+            if body.done():
+                body.result()
+                self._final = "stopped", "the recording has ended"
+            else:
+                self._final = "stopped", "the group of feeds was closed"
+        except asyncio.CancelledError:
+            self._final = "stopped", "stopped"
+            raise
+        except BaseException as error:
+            self._final = "failed", str(error) or repr(error)
+            raise
+        finally:
+            body.cancel()
+            await asyncio.gather(body, return_exceptions=True)
+            try:
+                await self._group.leave(self, session, self._places)
+            finally:
+                self._session = self._closing = None
+                self._sequencer.finish()
+                self._outbox.flush()
+                self._over.set()
+
+    async def _run(self, session: Session, outbox: Outbox) -> None:
+        self._survey = session.survey
+        await session.opened()
+        if session.survey.informed.is_set():
+            await self._check(session.survey)
+        self._places = session.subscribe(self, self.pair)
+        timeouts = self._group.timeouts
+        self._repairer = Repairer(
+            self.pair,
+            self._sequencer,
+            outbox,
+            session.pages,
+            self.journal,
+            timeouts,
+            patience_s=session.patience_s,
+            repairable=self._group.venue.repairable,
+            links=lambda leg: self._places[leg][0].ages_s(),
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                helpers = [
+                    tasks.create_task(self._check(session.survey)),
+                    tasks.create_task(self._repairer.run(0)),
+                    tasks.create_task(self._repairer.run(1)),
+                    tasks.create_task(self._align(outbox)),
+                ]
+                await self._until_over(session)
+                await self._settle()
+                for helper in helpers:
+                    helper.cancel()
+        except BaseExceptionGroup as errors:
+            raise first_leaf(errors) from None
+
+    async def _check(self, survey: Survey) -> None:
+        """Check the symbols as soon as REST knows them."""
+        info = await survey.check(self.pair)
+        y, x = (info.decimals(symbol) for symbol in self.pair)
+        self._decimals = None if y is None or x is None else (y, x)
+
+    async def _until_over(self, session: Session) -> None:
+        """Wait until the recording has ended on every connection of ours; raise what is final."""
+        waiting = {session.shards[shard] for shard in self._shards()}
+        while waiting:
+            done, waiting = await asyncio.wait(
+                {*waiting, session.task}, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                task.result()
+            waiting.discard(session.task)
+
+    async def _settle(self) -> None:
+        """After a recording's end: let the holes be filled or given up."""
+        for leg in (0, 1):
+            self._sequencer.reassure(leg)
+        while self._sequencer.holes():  # noqa: ASYNC110 - once, at the end of a recording
+            await asyncio.sleep(_SETTLE_S)
+
+    async def _align(self, outbox: Outbox) -> None:
+        """Let go of what has waited for the other leg long enough, until cancelled."""
+        if not self._align_ns:
+            return
+        period_s = min(_ALIGN_PERIOD_S, self._align_ns / 2e9)
+        while True:
+            await asyncio.sleep(period_s)
+            self._sequencer.release_older(time.time_ns() - self._align_ns)
+            outbox.flush()
+
+    async def close(self) -> None:
+        """Let `run` return, and wait until it has."""
+        if self._closing is not None:
+            if not self._closing.done():
+                self._closing.set_result(None)
+            await self._over.wait()
+
+    # -- called from the connections -----------------------------------------------------------
+
+    def take(self, items: list[TickTuple | Skip]) -> None:
+        """Take ticks of both legs in the order in which they arrived."""
+        self._sequencer.accept_many(items)
+        if self._outbox is not None:
+            self._outbox.flush()
+
+    def interrupted(self, legs: Collection[int]) -> None:
+        """Note that trades of these legs may have been lost."""
+        self._sequencer.interrupted(legs)
+
+    def waits(self, legs: Collection[int]) -> bool:
+        """Return whether trades of these legs are missing."""
+        return any(hole.leg in legs for hole in self._sequencer.holes())
+
+    def _notice_hole(self) -> None:
+        if self._repairer is not None:
+            self._repairer.notice()
+
+    def _mark_gap(self, missing: int) -> None:
+        if self.on_gap is not None:
+            self.on_gap(missing)
