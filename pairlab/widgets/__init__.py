@@ -4,13 +4,16 @@
 
     dashboard   Dashboard: all parts on one screen
     zscore      ZScoreChart
-    charts      SpreadChart, CorrelationChart, PriceChart (chart: what all four share)
+    charts      SpreadChart, CorrelationChart, PriceChart (chart: what all on one time axis share)
+    hedge       HedgeChart: β and the intercept
+    histogram   ZHistogram: how often z was where
+    tools       ViewTools: span, pan, zoom, select, reset (view: what they change)
     status      StatusBar (reasons: why the signal waits)
     events      EventLog (lags: how long rows wait for the screen)
     signal      SignalPanel: the position held and its profit after costs
     controls    Controls: settings as sliders, both ways
     tables      LatestTable, RowTable, AlertTable
-    export      ExportButton: the browser downloads a CSV
+    export      ExportButton: the browser downloads tables as CSV, charts as PNG or SVG
     screen      Screen: one frame clock, span, pause and pointer per lab, shared by its parts
     frame       Frame: one picture, gathered once and read by every part
     theme, style, formats       colours and sizes; the style sheet; numbers as text
@@ -22,9 +25,12 @@ from pairlab.widgets.controls import Controls
 from pairlab.widgets.dashboard import Dashboard
 from pairlab.widgets.events import EventLog
 from pairlab.widgets.export import ExportButton
+from pairlab.widgets.hedge import HedgeChart
+from pairlab.widgets.histogram import ZHistogram
 from pairlab.widgets.signal import SignalPanel
 from pairlab.widgets.status import StatusBar
 from pairlab.widgets.tables import AlertTable, LatestTable, RowTable
+from pairlab.widgets.tools import ViewTools
 from pairlab.widgets.zscore import ZScoreChart
 
 __all__ = [
@@ -34,11 +40,14 @@ __all__ = [
     "Dashboard",
     "EventLog",
     "ExportButton",
+    "HedgeChart",
     "LatestTable",
     "PriceChart",
     "RowTable",
     "SignalPanel",
     "SpreadChart",
     "StatusBar",
+    "ViewTools",
+    "ZHistogram",
     "ZScoreChart",
 ]

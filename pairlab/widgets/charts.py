@@ -39,20 +39,21 @@ class AutoChart(Chart):
 
     _most_ticks = 4
 
-    def fit(self, axis: Axis, low: float, high: float, decimals: int) -> None:
-        """Fit scale and ticks, moving them only when the data leaves them or shrinks by far."""
+    def fit(self, axis: Axis, low: float, high: float, decimals: int, scale: Any = None) -> None:
+        """Fit a scale and its ticks, moving them only when data leaves them or shrinks by far."""
         if not (math.isfinite(low) and math.isfinite(high)):
             return
         if high - low < 1e-12 * max(abs(low), abs(high), 1e-6):
             low, high = low - 1, high + 1
-        have_low, have_high = self.scale.min, self.scale.max
-        moved = self.changed("view", (self.screen.window_ns, self.screen.span_s))
+        scale = self.scale if scale is None else scale
+        have_low, have_high = scale.min, scale.max
+        moved = self.changed(f"view {axis.side}", (self.screen.window_ns, self.screen.span_s))
         fits = not moved and have_low <= low and high <= have_high
         if not fits or (high - low) < 0.55 * (have_high - have_low):
             margin = 0.1 * (high - low)
-            put(self.scale, min=low - margin, max=high + margin)
-        if self.changed("fit", (self.scale.min, self.scale.max, decimals)):
-            ticks, need = nice_ticks(*inside(self.scale.min, self.scale.max), self._most_ticks)
+            put(scale, min=low - margin, max=high + margin)
+        if self.changed(f"fit {axis.side}", (scale.min, scale.max, decimals)):
+            ticks, need = nice_ticks(*inside(scale.min, scale.max), self._most_ticks)
             self.show_ticks(axis, {t: number(t, max(decimals, need)) for t in ticks})
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from ipywidgets import HTML, Box, Button
 
-from pairlab.widgets.plotting import Axis, Label, LinearScale, Lines, Scatter
+from pairlab.widgets.plotting import Axis, Bars, Label, LinearScale, Lines, Scatter
 from pairlab.widgets.trees import tree
 
 __all__ = ["Healer"]
@@ -31,6 +31,7 @@ _SHOWN: Final[tuple[tuple[Any, tuple[str, ...]], ...]] = (
     (LinearScale, ("min", "max")),
     (Scatter, ("visible", "x", "y")),
     (Lines, ("visible", "x", "y")),
+    (Bars, ("visible", "x", "y")),
     (Label, ("visible", "x", "y", "text")),
     (Button, ("description", "disabled", "tooltip", "_dom_classes")),
     (Box, ("_dom_classes",)),

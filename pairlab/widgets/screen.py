@@ -157,7 +157,7 @@ class Screen(View):
             scale=self.time_scale, color=var("focus"), marks=[]
         )
         self.pointer_selector.observe(self.hand_over(self._on_pointer), "selected")
-        self.brush_selector.observe(self.hand_over(self._on_brush), ["selected", "brushing"])
+        self.brush_selector.observe(self._on_brush, ["selected", "brushing"])
         style = {"fill": var("muted")}
         self.time_axes = [
             Axis(
@@ -177,7 +177,7 @@ class Screen(View):
         self._ticks: tuple[tuple[int, ...], frozenset[int]] = ((), frozenset())
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._frames = 0
+        self.frames_painted = 0
         self._since_s = time.monotonic()
         self._spent_s: list[float] = []
         self._told_s: dict[tuple[str, type[Exception]], float] = {}
@@ -297,11 +297,14 @@ class Screen(View):
         self.point(float(chosen[0]) if chosen is not None and len(chosen) else None)
 
     def _on_brush(self, _: Any) -> None:
-        chosen = self.brush_selector.selected
+        # Read here, when the message comes: by the time that the loop turns, another may have come.
+        brushing, chosen = self.brush_selector.brushing, self.brush_selector.selected
         known = chosen is not None and len(chosen) == 2
-        self.brush(
-            self.brush_selector.brushing, (float(chosen[0]), float(chosen[1])) if known else None
-        )
+        ends_ms = (float(chosen[0]), float(chosen[1])) if known else None
+        self.hand_over(lambda _: self._brushed(brushing, ends_ms))(None)
+
+    def _brushed(self, brushing: bool, ends_ms: tuple[float, float] | None) -> None:
+        self.brush(brushing, ends_ms)
         if not self.brush_selector.brushing:
             # From now on a mark shows the span: it is clipped at the edges of the view.
             with showing():
@@ -325,8 +328,8 @@ class Screen(View):
             self._timer = self._loop.call_later(wait_s, self._tick)
 
     def _paint_frame(self) -> None:
-        self._frames += 1
-        due = self._frames % 2 == 0 or self.frames_per_s < 8
+        self.frames_painted += 1
+        due = self.frames_painted % 2 == 0 or self.frames_per_s < 8
         try:
             self.paint(due=due)
             self.lag.painted(self.lab, time.time_ns())

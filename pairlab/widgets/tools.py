@@ -26,8 +26,8 @@ def _label(seconds: float) -> str:
         return span_label(seconds)
     for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= unit:
-            return f"{number(seconds / unit, 1)} {name}"
-    return f"{number(seconds, 1)} s"
+            return f"{number(seconds / unit, 1).removesuffix('.0')} {name}"
+    return f"{number(seconds, 1).removesuffix('.0')} s"
 
 
 class ViewTools(Part, HBox):  # type: ignore[misc]

@@ -211,7 +211,10 @@ class View:
             if ended:  # a click
                 self.lab.select()
             return
-        start_ns, end_ns = (round(ms * 1e6) for ms in ends_ms)
+        # In µs first: a float of ns since 1970 is only good to 256 of them.
+        start_ns, end_ns = (round(ms * 1e3) * 1000 for ms in ends_ms)
+        if not ended and self.lab.selected_ns == (start_ns, end_ns):
+            return  # both halves of one message were told
         self.lab.select(start_ns, end_ns)
         self.lab.note(
             "info",

@@ -1,0 +1,76 @@
+"""The hedge over time: β, and the intercept that goes with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pairlab.widgets.chart import legend
+from pairlab.widgets.charts import AutoChart
+from pairlab.widgets.formats import MISSING, fitted, number, safe
+from pairlab.widgets.frame import Frame
+from pairlab.widgets.plotting import Axis, LinearScale
+
+if TYPE_CHECKING:
+    from pairlab.lab import PairLab
+
+__all__ = ["HedgeChart"]
+
+_WAYS: Final = {
+    "fixed": "fixed: β is a setting, α is 0",
+    "ols": "least squares of y on x, {window:,} rows",
+    "kalman": "Kalman filter, row by row",
+}
+
+
+class HedgeChart(AutoChart):
+    """β at the left, the intercept α at the right, with the alerts on the β of their moment.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis.
+    """
+
+    column = "hedge_ratio"
+    _most_ticks = 3
+
+    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
+        super().__init__(lab, "hedge", 84, clock=clock, top=2, bottom=4)
+
+    def draw(self) -> list[Any]:
+        """Return both lines, α behind β."""
+        self._right = LinearScale(min=0.0, max=1.0, allow_padding=False)
+        self._intercept = self.line("muted", 1, scale=self._right)
+        self._ratio = self.line("z")
+        return [self._intercept, self._ratio]
+
+    def axes(self) -> list[Axis]:
+        """Return the axis of β at the left and of α at the right."""
+        self._left_axis = self.axis("text2")
+        self._right_axis = self.axis("muted", "right", self._right)
+        return [self._left_axis, self._right_axis]
+
+    def paint_lines(self, frame: Frame) -> None:
+        """Send both lines and fit both axes."""
+        for name, mark, axis, scale in (
+            ("hedge_ratio", self._ratio, self._left_axis, self.scale),
+            ("intercept", self._intercept, self._right_axis, self._right),
+        ):
+            self.show_line(mark, *frame.thinned.extremes(name))
+            low, high = frame.thinned.bounds(name)
+            self.fit(axis, low, high, 0, scale)
+
+    def paint_head(self, frame: Frame) -> None:
+        """Set β, α and where they come from."""
+        row, v = frame.read, frame.values
+        beta = MISSING if row is None else number(row.hedge_ratio, 3)
+        alpha = MISSING if row is None else fitted(row.intercept)
+        way = _WAYS[v["hedge"]].format(window=v["window"])
+        self.head.value = (
+            f"<h3>Hedge</h3><small>x against one y</small>"
+            f"{legend('β', 'z', beta, title='hedge ratio')}"
+            f"{legend('α', 'muted', alpha, title='intercept')}"
+            f'<small class="pairlab-far">{safe(way)}</small>'
+        )

@@ -1,0 +1,192 @@
+"""What the charts show can be moved; nothing else is touched by it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from pairlab import PairLab
+from pairlab.widgets.screen import Screen
+from tests.widgets.conftest import MakeLab, Wire, settled
+
+CHARTS = ("zscore", "spread", "correlation", "prices")
+
+
+def drag(screen: Screen, start_ms: float, end_ms: float) -> None:
+    """Set what the browser sends for a drag over a chart."""
+    brush = screen.brush_selector
+    brush.set_state({"brushing": True})
+    brush.set_state({"selected": None if start_ms == end_ms else [start_ms, end_ms]})
+    brush.set_state({"brushing": False})
+
+
+def bands(lab: PairLab) -> list[list[float]]:
+    return [np.asarray(lab.dashboard().parts[name]._selected.x).tolist() for name in CHARTS]
+
+
+async def test_a_drag_over_a_chart_is_the_selection(running_lab: MakeLab) -> None:
+    async with running_lab(rows=600) as lab:
+        screen, parts = lab.dashboard().screen, lab.dashboard().parts
+        assert len(lab.selection) == 0
+        parts["zscore"].tools.select.value = True
+        await settled(lambda: screen.selecting, lab)
+        assert all(parts[n].figure.interaction is screen.brush_selector for n in CHARTS)
+        rows = lab.rows.view()
+        start_ms, end_ms = rows[-200]["time_ns"] / 1e6, rows[-50]["time_ns"] / 1e6
+        drag(screen, start_ms, end_ms)
+        await settled(lambda: lab.selected_ns is not None and not screen.brushing, lab)
+        want = lab.between(int(rows[-200]["time_ns"]), int(rows[-50]["time_ns"]))
+        assert len(want) >= 151
+        pd.testing.assert_frame_equal(lab.selection, want)
+        assert screen.window_ns is None, "the view follows again"
+        await settled(lambda: bands(lab)[0] != [], lab)
+        assert bands(lab) == [[start_ms, start_ms, end_ms, end_ms]] * 4
+        assert "lab.selection" in lab.event_log[-1].message
+        # A click without a drag selects nothing.
+        drag(screen, end_ms, end_ms)
+        await settled(lambda: lab.selected_ns is None, lab)
+        await settled(lambda: bands(lab) == [[]] * 4, lab)
+        assert len(lab.selection) == 0
+        parts["zscore"].tools.select.value = False
+        await settled(lambda: not screen.selecting, lab)
+        assert all(parts[n].figure.interaction is screen.pointer_selector for n in CHARTS)
+
+
+async def test_nothing_slides_away_while_the_mouse_drags(running_lab: MakeLab) -> None:
+    async with running_lab(rows=300) as lab:
+        screen = lab.dashboard().screen
+        screen.brush_selector.set_state({"brushing": True})
+        await settled(lambda: screen.brushing, lab)
+        held = screen.window_ns
+        assert held is not None
+        await lab.wait_async(lab.health().rows + 100)
+        screen.paint(due=True)
+        assert screen.time_scale.max * 1e6 >= held[1]
+        assert screen.window_ns == held
+        screen.brush_selector.set_state({"brushing": False})
+        await settled(lambda: screen.window_ns is None, lab)
+
+
+async def test_a_selection_made_in_code_stands_on_the_charts(running_lab: MakeLab) -> None:
+    async with running_lab(rows=300) as lab:
+        tools = lab.dashboard().parts["zscore"].tools
+        assert tools.unselect.layout.display == "none"
+        rows = lab.rows.view()
+        lab.select(int(rows[-100]["time_ns"]), int(rows[-20]["time_ns"]))
+        await settled(lambda: len(bands(lab)[3]) == 4, lab)
+        assert tools.unselect.layout.display is None
+        tools.to_selection.click()
+        await settled(lambda: lab.dashboard().screen.window_ns == lab.selected_ns, lab)
+        tools.unselect.click()
+        await settled(lambda: lab.selected_ns is None, lab)
+
+
+async def test_a_click_on_an_alert_pans_to_it_and_holds(running_lab: MakeLab, wire: Wire) -> None:
+    async with running_lab(rows=3000, speed=100.0, window=30) as lab:
+        dashboard = lab.dashboard()
+        parts, screen = dashboard.parts, dashboard.screen
+        screen.span_s = 10
+        screen.paint(due=True)
+        oldest_first = lab.alert_log.alerts()
+        alert = next(a for a in oldest_first if a.time_ns > lab.rows.view(1000)[0]["time_ns"])
+        screen.lab.call(screen.choose, alert)
+        await settled(lambda: screen.window_ns is not None, lab)
+        start, end = screen.window_ns
+        assert start < alert.time_ns <= end
+        assert end - start == 10_000_000_000
+        screen.paint(due=True)
+        assert (screen.time_scale.min, screen.offset_scale.min) == (start / 1e6, -10_000)
+        for name in CHARTS:
+            assert parts[name]._ring.x.tolist() == [alert.time_ns / 1e6]
+        curve = parts["zscore"]._curve
+        shown = lab.between(start, end)["zscore"].to_numpy()
+        assert curve.y[-1] == shown[-1]
+        assert parts["zscore"]._end[0].y[0] == shown[-1]
+        assert "held" in parts["zscore"].head.value
+        # What is held costs the charts nothing; the strip goes on.
+        await lab.wait_async(lab.health().rows + 500)
+        wire.take()
+        screen.paint(due=True)
+        charts = {parts[n]._curve.comm.comm_id for n in CHARTS[:3]}
+        sent = {m["id"] for m in wire.take()}
+        assert not charts & sent
+        assert sent
+        parts["zscore"].tools.reset.click()
+        await settled(lambda: screen.window_ns is None and screen.selected is None, lab)
+        screen.paint(due=True)
+        assert parts["zscore"]._ring.x.tolist() == []
+        assert screen.time_scale.max * 1e6 >= lab.rows.view(1)["time_ns"][0]
+
+
+async def test_the_table_pans_and_a_second_click_goes_back(running_lab: MakeLab) -> None:
+    async with running_lab(rows=2000, speed=100.0, window=30) as lab:
+        table, screen = lab.dashboard().parts["alerts"], lab.dashboard().screen
+        await lab.stop()
+        screen.paint(due=True)
+        alert = table._on_page[1]
+        table._covers[1].click()
+        await settled(lambda: screen.window_ns is not None, lab)
+        assert screen.selected is alert
+        screen.paint(due=True)
+        assert alert.sentence.split(":")[0] in table._why.value
+        table._covers[1].click()
+        await settled(lambda: screen.window_ns is None and screen.selected is None, lab)
+
+
+async def test_an_alert_older_than_the_history_is_explained_in_words(running_lab: MakeLab) -> None:
+    async with running_lab(rows=3000, speed=100.0, window=30, history_rows=300) as lab:
+        screen = lab.dashboard().screen
+        alert = lab.alert_log.alerts()[0]
+        screen.choose(alert)
+        assert screen.window_ns is None
+        assert screen.selected is alert, "its explanation is still shown"
+        assert "no longer held" in lab.event_log[-1].message
+        assert "history_rows = 300" in lab.event_log[-1].message
+
+
+async def test_zoom_and_pan_move_the_view_and_reset_brings_it_back(running_lab: MakeLab) -> None:
+    async with running_lab(rows=2000, speed=100.0) as lab:
+        screen, tools = lab.dashboard().screen, lab.dashboard().parts["zscore"].tools
+        await lab.stop()
+        screen.paint(due=True)
+        assert (screen.span_s, tools.span.value) == (30, 30)
+        tools.nearer.click()
+        await settled(lambda: screen.span_s == 10, lab)
+        assert screen.window_ns is None, "it follows: only the span changes"
+        tools.earlier.click()
+        await settled(lambda: screen.window_ns is not None, lab)
+        start, end = screen.window_ns
+        newest = int(lab.rows.view(1)["time_ns"][0])
+        assert (end, start) == (newest - 5_000_000_000, newest - 15_000_000_000)
+        tools.nearer.click()
+        await settled(lambda: screen.window_ns == (start + 2_500_000_000, end - 2_500_000_000), lab)
+        screen.paint(due=True)
+        assert tools.span.value == 5
+        assert "5 s" in [label for label, _ in tools.span.options]
+        tools.wider.click()
+        await settled(lambda: screen.window_ns == (start, end), lab)
+        tools.span.value = 60.0
+        await settled(lambda: screen.window_ns[1] - screen.window_ns[0] == 60_000_000_000, lab)
+        assert screen.window_ns[1] == newest, "never beyond the newest row"
+        screen.hold(start, end)
+        tools.later.click()
+        await settled(lambda: screen.window_ns is None, lab)
+        screen.hold(start, end)
+        for _ in range(200):
+            screen.pan(-0.5)
+        oldest = int(lab.rows.view()[0]["time_ns"])
+        assert screen.window_ns[1] >= oldest, "there is always something to see"
+        tools.reset.click()
+        await settled(lambda: screen.window_ns is None, lab)
+        tools.reset.click()
+        await settled(lambda: screen.span_s == 30, lab)
+
+
+async def test_resume_follows_again(running_lab: MakeLab) -> None:
+    async with running_lab(rows=300) as lab:
+        screen = lab.dashboard().screen
+        screen.pause(True)
+        screen.pan(-0.5)
+        assert screen.window_ns is not None
+        screen.pause(False)
+        assert screen.window_ns is None
