@@ -56,7 +56,9 @@ class _Row:
         slider.description, slider.tooltip = label, _about(name)
         slider.readout = False
         self.field = Text(
-            continuous_update=False, tooltip=f"{label}: {SETTINGS[name].allowed}"
+            description=label,
+            continuous_update=False,
+            tooltip=f"{label}: {SETTINGS[name].allowed}",
         ).add_class("pairlab-field")
         self.box = HBox([slider, *([slot] if slot else []), self.field]).add_class("pairlab-row")
         self.box.add_class(f"pairlab-row-{name}")
@@ -175,9 +177,9 @@ class Controls(Part, VBox):  # type: ignore[misc]
                     0.7, min=0.0, max=1.0, step=0.01), 2),
             )
         }  # fmt: skip
-        self._p_field = Text(continuous_update=False, tooltip=_about("max_p_value")).add_class(
-            "pairlab-field"
-        )
+        self._p_field = Text(
+            description="Max p-value", continuous_update=False, tooltip=_about("max_p_value")
+        ).add_class("pairlab-field")
         self._p_note = HTML().add_class("pairlab-p-note")
         self._p_field.observe(self.hand_over(self._on_p), "value")
         self._stop_on.observe(self.hand_over(self._on_stop), "value")
@@ -208,7 +210,11 @@ class Controls(Part, VBox):  # type: ignore[misc]
         value = getattr(self.settings, name)
         tip = _about(name)
         segments = ToggleButtons(
-            options=options, value=value, description=label, tooltips=[tip] * len(options)
+            options=options,
+            value=value,
+            description=label,
+            tooltip=tip,
+            tooltips=[tip] * len(options),
         ).add_class("pairlab-segments")
         menu = Dropdown(options=options, value=value, description=label, tooltip=tip)
         menu.add_class("pairlab-menu")

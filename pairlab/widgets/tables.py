@@ -321,6 +321,7 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
             known = place < len(self._on_page)
             put(
                 cover, disabled=not known,
+                description=self._on_page[place].sentence if known else "no alert",
                 tooltip=self._on_page[place].explain() if known else "",
             )  # fmt: skip
         self._explain(next(log.newest_first(), None))

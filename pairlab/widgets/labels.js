@@ -1,0 +1,87 @@
+// Names what ipywidgets leaves without one, for screen readers: slider handles, buttons with a
+// sign for a face, pressed states, panels, charts. Names come from what the page shows already.
+const WORD = /\p{L}{2}/u;
+const LOOK_MS = 1000;
+
+const textOf = (node) => (node?.textContent ?? "").replace(/[\u200b\s]+/g, " ").trim();
+
+// Text of every piece by itself: "z" and "−0.90" stand in two elements without a space between.
+const wordsOf = (node) => {
+  const words = [];
+  if (node) {
+    const walker = document.createTreeWalker(node, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) words.push(walker.currentNode.data.trim());
+  }
+  return words.filter(Boolean).join(" ");
+};
+
+const put = (node, name, value) => {
+  if (node && value && node.getAttribute(name) !== value) node.setAttribute(name, value);
+};
+
+function nameButton(button) {
+  if (button.matches(".widget-toggle-button")) {
+    put(button, "aria-pressed", String(button.classList.contains("mod-active")));
+  }
+  if (button.closest(".widget-toggle-buttons")) return; // a word or a timeframe: their own names
+  const face = textOf(button);
+  const [title] = button.title.split("\n");
+  if (title && !WORD.test(face)) {
+    put(button, "aria-label", /\d/.test(face) ? `${title}: ${face}` : title);
+  }
+}
+
+function nameSlider(handle) {
+  const slider = handle.closest(".widget-slider");
+  const value = handle.closest(".pairlab-row")?.querySelector(".pairlab-field input")?.value;
+  put(handle, "aria-label", textOf(slider?.querySelector("label")));
+  put(handle, "aria-valuetext", value); // the window's slider is logarithmic: 1.7 says nothing
+  put(handle, "aria-disabled", String(Boolean(handle.closest("[disabled]"))));
+}
+
+function namePanel(panel) {
+  const kind = panel.matches(".pairlab-strip") ? "Status" : panel.matches(".pairlab-event") ? "Events" : "";
+  const title = kind || textOf(panel.querySelector("h3"));
+  if (!title) return;
+  put(panel, "role", "region");
+  put(panel, "aria-label", title);
+  const chart = panel.querySelector(".bqplot > svg");
+  if (chart) {
+    const head = panel.querySelector(".pairlab-head-text .widget-html-content");
+    put(chart, "role", "img");
+    put(chart, "aria-label", wordsOf(head));
+  }
+}
+
+function nameAll(root) {
+  root.querySelectorAll(".noUi-handle").forEach(nameSlider);
+  root.querySelectorAll("button").forEach(nameButton);
+  root.querySelectorAll(".widget-toggle-buttons").forEach((group) => {
+    put(group, "role", "group");
+    put(group, "aria-label", textOf(group.querySelector("label")));
+  });
+  root.querySelectorAll(".pairlab-panel").forEach(namePanel);
+  root.querySelectorAll(".pairlab-event-text .widget-html-content").forEach((line) => {
+    put(line, "aria-live", "polite");
+  });
+}
+
+// Keeps the names of the view around `el` up to date; returns what ends it.
+function keepNames(el) {
+  const look = () => {
+    const root = el.closest(".pairlab-dash, .pairlab");
+    if (root && document.visibilityState === "visible") nameAll(root);
+  };
+  const moved = (event) => {
+    if (event.target.matches?.(".noUi-handle")) nameSlider(event.target);
+  };
+  const timer = setInterval(look, LOOK_MS);
+  document.addEventListener("focusin", moved);
+  document.addEventListener("keyup", moved);
+  return () => {
+    clearInterval(timer);
+    document.removeEventListener("focusin", moved);
+    document.removeEventListener("keyup", moved);
+  };
+}
+

@@ -1,0 +1,129 @@
+"""What a screen reader and a keyboard find: every control has a name, a state, and a way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Screen, Server, warm
+
+OPERATED = {"button", "checkbox", "combobox", "slider", "textbox"}
+
+
+@pytest.fixture(scope="module")
+def screen(demo: Server, open_page: Callable[..., Screen]) -> Screen:
+    """The demo's page, warm, and named: the names come with the widgets' script."""
+    screen = open_page(demo.url)
+    warm(screen.page)
+    screen.page.wait_for_function(
+        """[...document.querySelectorAll('.noUi-handle')].every(h => h.getAttribute('aria-label'))
+            && document.querySelector('.pairlab-chart svg[role=img]')"""
+    )
+    return screen
+
+
+def nodes(page: Any) -> list[dict[str, Any]]:
+    """The accessibility tree as Chromium gives it to a screen reader."""
+    session = page.context.new_cdp_session(page)
+    found = []
+    for node in session.send("Accessibility.getFullAXTree")["nodes"]:
+        if node.get("ignored"):
+            continue
+        properties = {p["name"]: p["value"].get("value") for p in node.get("properties", [])}
+        found.append(
+            {
+                "role": node["role"]["value"],
+                "name": node.get("name", {}).get("value", "").replace("\u200b", "").strip(),
+                **properties,
+            }
+        )
+    session.detach()
+    return found
+
+
+def test_every_control_has_a_name(screen: Screen) -> None:
+    found = [n for n in nodes(screen.page) if n["role"] in OPERATED]
+    assert {n["role"] for n in found} == OPERATED
+    assert len(found) > 40
+    assert [n for n in found if not any(c.isalnum() for c in n["name"])] == []
+
+
+def test_controls_are_named_after_what_stands_beside_them(screen: Screen) -> None:
+    found = nodes(screen.page)
+    for role in ("slider", "textbox"):
+        names = [n["name"] for n in found if n["role"] == role]
+        for name in ("Hedge ratio β", "Window", "Entry z", "Exit z", "Stop z", "Min correlation"):
+            assert names.count(name) == 1, (role, name)
+    boxes = {n["name"] for n in found if n["role"] == "checkbox"}
+    assert {"Stop", "Require stationary"} <= boxes
+    assert {"fee", "min edge"} <= {n["name"] for n in found if n["role"] == "textbox"}
+    buttons = [n["name"] for n in found if n["role"] == "button"]
+    assert {"Pause", "Newer alerts", "Older alerts"} <= set(buttons)
+    assert any(name.startswith("Show ENTRY alerts: ") for name in buttons)
+    regions = {n["name"] for n in found if n["role"] == "region"}
+    assert {"Status", "Settings", "Latest", "Signal", "Alerts", "Rows", "Events"} <= regions
+    charts = [n["name"] for n in found if n["role"] in ("img", "image")]
+    assert any(name.startswith("Z-score") and " z " in name for name in charts)
+    assert len([name for name in charts if name]) >= 4
+
+
+def test_states_are_said(screen: Screen) -> None:
+    page = screen.page
+    pressed = {n["name"]: n.get("pressed") for n in nodes(page) if n["role"] == "button"}
+    assert pressed["tick"] == "true"
+    assert pressed["5m"] == "false"
+    exits = next(name for name in pressed if name.startswith("Show EXIT alerts"))
+    assert pressed[exits] == "true"
+    page.locator(".pairlab-filter-exit").click()
+    page.wait_for_function(
+        "document.querySelector('.pairlab-filter-exit').getAttribute('aria-pressed') === 'false'"
+    )
+    page.locator(".pairlab-filter-exit").click()
+    page.wait_for_function(
+        "document.querySelector('.pairlab-filter-exit').getAttribute('aria-pressed') === 'true'"
+    )
+    window = page.locator(".pairlab-row-window .noUi-handle")
+    assert window.get_attribute("aria-valuetext") == "50"  # not the logarithm that it slides on
+    assert page.locator(".pairlab-row-stop_z .noUi-handle").get_attribute("aria-disabled") == "true"
+    assert page.locator(".pairlab-event-text [aria-live=polite]").count() == 1
+
+
+def test_the_keyboard_reaches_and_works_every_kind_of_control(demo: Server, screen: Screen) -> None:
+    page = screen.page
+    reached: set[str] = set()
+    page.locator(".pairlab-strip button").first.focus()
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate(
+                """(() => { const e = document.activeElement;
+                    return e.getAttribute('aria-label') || e.labels?.[0]?.textContent.trim()
+                        || e.textContent.trim(); })()"""
+            )
+        )
+    assert {"Hedge ratio β", "Entry z", "Require stationary", "fee", "min edge", "tick", "Kalman",
+            "Export", "Older alerts"} <= reached  # fmt: skip
+    with demo.kernel() as kernel:
+        page.locator(".pairlab-row-min_correlation .noUi-handle").focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(
+            """document.querySelector('.pairlab-row-min_correlation .noUi-handle')
+                .getAttribute('aria-valuetext') === '0.71'"""
+        )
+        assert float(kernel.run("print(lab.settings.min_correlation)")) == 0.71
+        fee = page.get_by_label("fee")
+        fee.fill("2.5")
+        fee.press("Enter")
+        page.wait_for_function(
+            "document.querySelector('.pairlab-latest').innerText.includes('10.0 bps')"
+        )
+        assert float(kernel.run("print(lab.settings.fee_bps)")) == 2.5
+        fee.fill("lots")
+        fee.press("Enter")
+        page.wait_for_function(
+            "document.querySelector('.pairlab-event').innerText.includes('fee_bps = \\'lots\\'')"
+        )
+        assert fee.input_value() == "2.5"
+        kernel.run("lab.settings.update(fee_bps=4.0, min_correlation=0.7)")
