@@ -11,6 +11,8 @@ from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart
 from pairlab.widgets.controls import Controls
 from pairlab.widgets.events import EventLog
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.hedge import HedgeChart
+from pairlab.widgets.histogram import ZHistogram
 from pairlab.widgets.layouts import Layout, LayoutSpec, read_layout
 from pairlab.widgets.screen import Part, Screen, style_widget
 from pairlab.widgets.signal import SignalPanel
@@ -29,6 +31,7 @@ _CHARTS: Final[dict[str, Callable[..., Any]]] = {
     "zscore": ZScoreChart,
     "spread": SpreadChart,
     "correlation": CorrelationChart,
+    "hedge": HedgeChart,
     "prices": PriceChart,
 }
 _PANELS: Final[dict[str, Callable[..., Any]]] = {
@@ -38,9 +41,11 @@ _PANELS: Final[dict[str, Callable[..., Any]]] = {
     "signal": SignalPanel,
     "alerts": AlertTable,
     "rows": RowTable,
+    "histogram": ZHistogram,
     "event": EventLog,
 }
-_Key = tuple[str, bool]
+_Key = tuple[str, bool, int]
+"""A part's name, whether it labels the time, and the rows of a table if they are not the usual."""
 
 
 class _Shelf:
@@ -62,10 +67,13 @@ class _Shelf:
         return shelf
 
     def take(self, lab: PairLab, key: _Key) -> Any:
-        name, clock = key
+        name, clock, rows = key
         part: Any = self._parts.get(key)
         if part is None or part.comm is None:  # none yet, or closed
-            part = _CHARTS[name](lab, clock=clock) if name in _CHARTS else _PANELS[name](lab)
+            if name in _CHARTS:
+                part = _CHARTS[name](lab, clock=clock)
+            else:
+                part = _PANELS[name](lab, **({"rows": rows} if rows else {}))
             self._parts[key], self._users[key] = part, 0
         self._users[key] += 1
         return part
@@ -129,7 +137,10 @@ class Dashboard(Part, VBox):  # type: ignore[misc]
         self.composition = chosen
         screen = Screen.of(lab)
         self._shelf = _Shelf.of(screen)
-        self._keys: Final = [(name, chosen.labels_time(name)) for name in chosen.parts]
+        lengths = dict(chosen.table_rows)
+        self._keys: Final[list[_Key]] = [
+            (name, chosen.labels_time(name), lengths.get(name, 0)) for name in chosen.parts
+        ]
         self.parts: dict[str, Any] = {}
         for key in self._keys:
             self.parts[key[0]] = self._shelf.take(lab, key)

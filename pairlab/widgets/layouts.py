@@ -14,12 +14,12 @@ __all__ = ["LAYOUTS", "PARTS", "TIMED", "Layout", "LayoutSpec", "read_layout"]
 LayoutSpec = str | Sequence[str | Sequence[str]]
 """The name of a layout, or rows of part names from top to bottom."""
 
-TIMED: Final = ("zscore", "spread", "correlation", "prices")
+TIMED: Final = ("zscore", "spread", "correlation", "hedge", "prices")
 """Charts on the shared time axis; the lowest one of a layout labels it."""
 
 PARTS: Final = (
-    "strip", "zscore", "spread", "correlation", "prices", "settings", "latest", "signal", "alerts",
-    "rows", "event",
+    "strip", "zscore", "spread", "correlation", "hedge", "prices", "settings", "latest", "signal",
+    "alerts", "rows", "histogram", "event",
 )  # fmt: skip
 """Every part that a layout can have."""
 
@@ -35,10 +35,13 @@ class Layout:
     rows : tuple of tuple of str
         Part names from top to bottom and left to right. A named layout has one row: its style
         sheet places the parts.
+    table_rows : tuple of (str, int)
+        Tables that have room for more rows than by default, and for how many.
     """
 
     name: str
     rows: tuple[tuple[str, ...], ...]
+    table_rows: tuple[tuple[str, int], ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -53,11 +56,13 @@ class Layout:
         return bool(rows) and name in rows[-1]
 
 
+_USUAL: Final = tuple(name for name in PARTS if name not in ("hedge", "histogram"))
+
 LAYOUTS: Final = {
-    # The narrow arrangement has no room for rows; the style sheet hides them where auto is narrow.
-    "auto": Layout("auto", (PARTS,)),
-    "compact": Layout("compact", (tuple(p for p in PARTS if p != "rows"),)),
-    "wide": Layout("wide", (PARTS,)),
+    # A low window has fewer rows and a narrow one none: the style sheet hides what has no room.
+    "auto": Layout("auto", (_USUAL,), (("alerts", 12), ("rows", 11))),
+    "compact": Layout("compact", (tuple(name for name in _USUAL if name != "rows"),)),
+    "wide": Layout("wide", (PARTS,), (("alerts", 30), ("rows", 32))),
 }
 
 

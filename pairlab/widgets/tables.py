@@ -43,7 +43,8 @@ __all__ = [
 ]
 
 _ALERTS_SHOWN: Final = 8
-_ALERTS_STEP: Final = 4  # a page moves by what a low panel shows; a high one shows two of these
+_ALERTS_STEP: Final = 4
+_ALERTS_MOST: Final = 12  # of a panel whose height may change: style sheets hide what is too low
 _ROWS_SHOWN: Final = 5
 _SIDELESS: Final = (AlertKind.SUPPRESSED, AlertKind.DECOUPLED)  # their words are long enough
 
@@ -195,9 +196,12 @@ class RowTable(Part, VBox):  # type: ignore[misc]
     ----------
     lab : PairLab
         Whose rows.
+    rows : int
+        How many of them.
     """
 
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: PairLab, rows: int = _ROWS_SHOWN) -> None:
+        self._rows_shown = rows
         self._head = HTML().add_class("pairlab-head-text")
         self._body = HTML().add_class("pairlab-body")
         super().__init__([HBox([self._head]).add_class("pairlab-head"), self._body])
@@ -212,7 +216,7 @@ class RowTable(Part, VBox):  # type: ignore[misc]
         self._head.value = (
             f'<h3>Rows</h3><small class="pairlab-far">{count(len(frame.rows))} in history</small>'
         )
-        newest = [Snapshot.of(row) for row in frame.rows[: -_ROWS_SHOWN - 1 : -1]]
+        newest = [Snapshot.of(row) for row in frame.rows[: -self._rows_shown - 1 : -1]]
         lines = []
         for row in newest:
             y, x = price_decimals(self.screen.lab, row, frame.values)
@@ -241,10 +245,15 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
     ----------
     lab : PairLab
         Whose alerts.
+    rows : int
+        How many of them a page has at most; a low panel shows fewer.
     """
 
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: PairLab, rows: int = _ALERTS_SHOWN) -> None:
         self._page = 0
+        self._rows_shown = rows
+        # A page moves by what a low panel shows, unless the panel is never low.
+        self._step = _ALERTS_STEP if rows <= _ALERTS_MOST else rows
         self._filters = {
             kind: ToggleButton(
                 True, description="0", tooltip=f"Show {kind.name} alerts"
@@ -259,8 +268,7 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
         self._body = HTML().add_class("pairlab-body")
         # HTML tables send no clicks: a button without a face lies over each row.
         self._covers = [
-            Button(tooltip="Explain this alert").add_class("pairlab-cover")
-            for _ in range(_ALERTS_SHOWN)
+            Button(tooltip="Explain this alert").add_class("pairlab-cover") for _ in range(rows)
         ]
         for place, cover in enumerate(self._covers):
             cover.on_click(self.hand_over(lambda _, at=place: self._select(at)))
@@ -308,11 +316,11 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
             put(button, description=count(log.count(kind)))
         kinds = {kind for kind, button in self._filters.items() if button.value}
         shown = sum(map(log.count, kinds))
-        pages = max(math.ceil(shown / _ALERTS_STEP), 1)
+        pages = max(math.ceil(shown / self._step), 1)
         self._page = min(self._page, pages - 1)
-        first = self._page * _ALERTS_STEP
+        first = self._page * self._step
         wanted = (a for a in log.newest_first() if a.kind in kinds)
-        self._on_page = list(islice(wanted, first, first + _ALERTS_SHOWN))
+        self._on_page = list(islice(wanted, first, first + self._rows_shown))
         self._where.value = self._place(first, shown)
         put(self._newer, disabled=self._page == 0)
         put(self._older, disabled=self._page == pages - 1)
@@ -330,7 +338,7 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
         """Return which of the alerts are on the page: in a high panel and in a low one."""
         if not shown:
             return "<small>none</small>"
-        heights = (("tall", _ALERTS_SHOWN), ("low", _ALERTS_STEP))
+        heights = (("tall", self._rows_shown), ("mid", _ALERTS_SHOWN), ("low", _ALERTS_STEP))
         return "".join(
             f'<small class="pairlab-{height}">{first + 1}–{min(first + rows, shown)} of '
             f"{count(shown)}</small>"

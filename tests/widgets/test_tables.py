@@ -25,7 +25,8 @@ async def test_the_newest_rows_stand_on_top(running_lab: MakeLab) -> None:
         table = cells(lab.dashboard().parts["rows"]._body.value)
         assert table[0] == ["Time UTC", "y", "x", "spread", "z", "ρ"]
         decimals = lab.price_decimals()
-        for line, row in zip(table[1:], lab.rows.view()[:-6:-1], strict=True):
+        assert len(table) == 1 + 11  # as many as the dashboard of a high window has room for
+        for line, row in zip(table[1:], lab.rows.view()[:-12:-1], strict=True):
             assert line == [
                 clock(int(row["time_ns"])), number(row["y"], decimals[0]),
                 number(row["x"], decimals[1]), number(row["spread"]), signed(row["zscore"]),
@@ -118,8 +119,9 @@ async def test_alerts_are_listed_counted_filtered_and_paged(running_lab: MakeLab
         counts = {k: b.description for k, b in table._filters.items()}
         assert counts == {k: f"{sum(a.kind == k for a in alerts):,}" for k in AlertKind}
         shown = cells(table._body.value)
-        assert [line[0] for line in shown[1:]] == [clock(a.time_ns) for a in alerts[:-9:-1]]
-        assert f"1–8 of {len(alerts):,}" in table._where.value  # in a high panel
+        assert [line[0] for line in shown[1:]] == [clock(a.time_ns) for a in alerts[:-13:-1]]
+        assert f"1–12 of {len(alerts):,}" in table._where.value  # in a high panel
+        assert f"1–8 of {len(alerts):,}" in table._where.value  # in a lower one
         assert f"1–4 of {len(alerts):,}" in table._where.value  # in a low one
         assert table._newer.disabled
 
@@ -127,7 +129,7 @@ async def test_alerts_are_listed_counted_filtered_and_paged(running_lab: MakeLab
         await settled(lambda: table._page == 1, lab)
         screen.paint(due=True)
         assert cells(table._body.value)[1][0] == clock(alerts[-5].time_ns)
-        assert f"5–12 of {len(alerts):,}" in table._where.value
+        assert f"5–16 of {len(alerts):,}" in table._where.value
 
         table._filters[AlertKind.ENTRY].value = False
         await settled(lambda: "ENTRY" not in table._body.value, lab)
