@@ -143,14 +143,21 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
         sign, colour, word = _SIDES[side]
         self._head.value = (
             f'<h3>Signal</h3><span class="pairlab-side" style="color:{var(colour)}">'
-            f"{glyph(sign, size=11)}<b>{word}</b></span>"
+            f'{glyph(sign, size=11)}<b>{word}</b></span><small class="pairlab-held-for">'
+            f"{self._age(row, entry)}</small>"
         )
         put(self._body, value=self._table(frame, row, entry), tooltip=self._words(frame, entry))
+
+    @staticmethod
+    def _age(row: Snapshot | None, entry: Alert | None) -> str:
+        if row is None or entry is None:
+            return ""
+        return f"for {safe(duration((row.time_ns - entry.time_ns) / NS_PER_S))}"
 
     def _table(self, frame: Frame, row: Snapshot | None, entry: Alert | None) -> str:
         pair = self.screen.lab.pair
         made = _UNKNOWN
-        prices, units, beta, z, age = [MISSING] * 2, [MISSING] * 2, MISSING, MISSING, MISSING
+        prices, units, beta, z = [MISSING] * 2, [MISSING] * 2, MISSING, MISSING
         decimals = 2
         if row is not None and entry is not None:
             at, scale = entry.at, entry.thresholds["price_scale"]
@@ -160,7 +167,6 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
             prices = [number(at.y, places[0]), number(at.x, places[1])]
             units = [signed(made.y_quantity, 0), _quantity(made.x_quantity)]
             beta, z = fitted(at.hedge_ratio, 3, 8), signed(at.zscore)
-            age = duration((row.time_ns - entry.time_ns) / NS_PER_S)
         currency = quote(pair)
         if currency is None:  # legs in two currencies cannot be added up
             made = _UNKNOWN
@@ -178,11 +184,11 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
         lines = [
             [f"<th>{h}</th>" for h in ("", "quantity", "in at", "profit", "bps",
                                        safe(currency or "quote"))],
-            [_leg(pair.y, "y"), _number(units[0]), _number(prices[0]),
+            [_leg("y", pair.y), _number(units[0]), _number(prices[0]),
              *amounts("gross", made.gross_bps, made.gross)],
-            [_leg(pair.x, "x"), _number(units[1]), _number(prices[1]),
+            [_leg("x", pair.x), _number(units[1]), _number(prices[1]),
              *amounts("costs", -made.cost_bps, -made.cost)],
-            [_labelled("β", beta), _labelled("z", z), _labelled("", age),
+            ["<td>β</td>", _number(beta), f"<td>z {_bold(z)}</td>",
              *amounts("net", made.net_bps, made.net, tone)],
         ]  # fmt: skip
         return "<table>" + "".join(f"<tr>{''.join(line)}</tr>" for line in lines) + "</table>"
@@ -201,16 +207,17 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
         close_part(self)
 
 
-def _leg(symbol: str, colour: str) -> str:
-    return f'<td title="{safe(symbol)}" style="color:{var(colour)}">{safe(symbol)}</td>'
+def _leg(leg: str, symbol: str) -> str:
+    name = f'{leg}<span class="pairlab-symbol"> {safe(symbol)}</span>'
+    return f'<td title="{safe(symbol)}" style="color:{var(leg)}">{name}</td>'
 
 
 def _number(text: str, colour: str = "text") -> str:
-    return f'<td style="color:{var(colour)}"><b>{safe(text)}</b></td>'
+    return f'<td style="color:{var(colour)}">{_bold(text, colour)}</td>'
 
 
-def _labelled(name: str, text: str) -> str:
-    return f"<td><i>{safe(name)}</i> <b>{safe(text)}</b></td>"
+def _bold(text: str, colour: str = "text") -> str:
+    return f'<b style="color:{var(colour)}">{safe(text)}</b>'
 
 
 def _quantity(value: float) -> str:

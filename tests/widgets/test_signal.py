@@ -65,13 +65,14 @@ async def test_it_shows_the_entry_and_the_profit_after_costs(running_lab: MakeLa
         assert made.gross == pytest.approx(side * (12.0 + 25.0 * 0.5))
         assert shown == [
             HEAD,
-            ["BTCUSDT", signed(side, 0), number(entry.at.y, decimals[0]), "gross",
+            ["y BTCUSDT", signed(side, 0), number(entry.at.y, decimals[0]), "gross",
              signed(made.gross_bps), signed(made.gross)],
-            ["ETHUSDT", signed(-25.0 * side, 3), number(entry.at.x, decimals[1]), "costs",
+            ["x ETHUSDT", signed(-25.0 * side, 3), number(entry.at.x, decimals[1]), "costs",
              signed(-made.cost_bps), signed(-made.cost)],
-            ["β 25.000", f"z {signed(entry.at.zscore)}", "2.5 s", "net", signed(made.net_bps),
+            ["β", "25.000", f"z {signed(entry.at.zscore)}", "net", signed(made.net_bps),
              signed(made.net)],
         ]  # fmt: skip
+        assert text(panel._head.value).endswith("for 2.5 s")
         assert made.cost_bps == pytest.approx(12.0, abs=0.1)
         assert ("LONG" if side > 0 else "SHORT") in panel._head.value
         assert entry.sentence in panel._body.tooltip
@@ -84,9 +85,9 @@ async def test_flat_is_dashes_and_never_a_number(running_lab: MakeLab) -> None:
         shown = painted(lab, panel)
         assert shown == [
             HEAD,
-            ["BTCUSDT", "–", "–", "gross", "–", "–"],
-            ["ETHUSDT", "–", "–", "costs", "–", "–"],
-            ["β –", "z –", "–", "net", "–", "–"],
+            ["y BTCUSDT", "–", "–", "gross", "–", "–"],
+            ["x ETHUSDT", "–", "–", "costs", "–", "–"],
+            ["β", "–", "z –", "net", "–", "–"],
         ]
         assert "FLAT" in panel._head.value
         assert "No position is open" in panel._body.tooltip
@@ -104,7 +105,7 @@ async def test_unknown_values_are_dashes(running_lab: MakeLab) -> None:
         assert [line[4:] for line in shown[1:]] == [["–", "–"]] * 3
         # the newest row is not the entry's yet, or no longer
         shown = painted(lab, panel, position=-entry.side)
-        assert shown[3][:2] == ["β –", "z –"]
+        assert shown[3][:3] == ["β", "–", "z –"]
 
 
 async def test_the_entry_stays_through_a_rebuild_and_goes_with_the_exit(
