@@ -88,7 +88,9 @@ class Snapshot:
     @classmethod
     def of(cls, row: Any, *, provisional: bool = False) -> Snapshot:
         """Return the snapshot of one `pairlab.ROW` record."""
-        values = {n: row[n].item() for n in ("time_ns", *HISTORY_COLUMNS, "flags", "filled")}
+        # All at once: field by field takes six times as long, and many ask for every row.
+        values = dict(zip(row.dtype.names, row.item(), strict=True))
+        del values["received_ns"]
         return cls(**values, provisional=provisional)
 
 

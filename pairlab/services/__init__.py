@@ -6,8 +6,9 @@
     rest_api      the app: every path, what it takes and answers
     stream        the WebSocket: rows and alerts as they come
     security      what is asked before any path: host, origin, rate, token, size
+    pace          room for ticks between requests
     records       rows, alerts and health as JSON and CSV, in pieces that never slow the loop
-    docs          the OpenAPI schema, and its pages without the internet
+    docs          the OpenAPI schema, and its page without the internet
     models        what a client reads, field by field, with units
 """
 

@@ -1,4 +1,4 @@
-"""The documentation: the OpenAPI schema, and two pages that open without the internet."""
+"""The documentation: the OpenAPI schema, and a page that opens without the internet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
-from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.openapi.docs import get_swagger_ui_html
 
 from pairlab import __version__
 from pairlab.services import models
@@ -26,7 +26,6 @@ ABOUT: Final = """The analytics of a running lab, for other programs.
 _FILES: Final = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
-    "redoc.standalone.js": "text/javascript",
     "favicon.png": "image/png",
 }
 _SAFETY: Final = {
@@ -55,7 +54,7 @@ def describe_stream(app: FastAPI) -> None:
 
 
 def serve_docs(app: FastAPI) -> None:
-    """Serve both documentations from this machine: FastAPI's own load their script from a CDN."""
+    """Serve Swagger from this machine: FastAPI's own page loads it from a CDN."""
     # Read once, here: no request needs the disk.
     files = {
         name: Response(
@@ -64,25 +63,17 @@ def serve_docs(app: FastAPI) -> None:
         for name, kind in _FILES.items()
     }
     title = f"pairlab {__version__}"
-    swagger = get_swagger_ui_html(
+    page = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title=title,
         swagger_js_url="/docs/files/swagger-ui-bundle.js",
         swagger_css_url="/docs/files/swagger-ui.css",
         swagger_favicon_url="/docs/files/favicon.png",
     )
-    redoc = get_redoc_html(
-        openapi_url="/openapi.json",
-        title=title,
-        redoc_js_url="/docs/files/redoc.standalone.js",
-        redoc_favicon_url="/docs/files/favicon.png",
-        with_google_fonts=False,
-    )
     for name, file in files.items():
         app.add_route(f"/docs/files/{name}", _show(file), methods=["GET"])
-    for url, page in (("/docs", swagger), ("/redoc", redoc)):
-        page.headers.update(_SAFETY)
-        app.add_route(url, _show(page), methods=["GET"])
+    page.headers.update(_SAFETY)
+    app.add_route("/docs", _show(page), methods=["GET"])
 
 
 def _show(page: Response) -> Callable[[Request], Response]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import platform
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -19,11 +18,11 @@ from pairlab.errors import DataError
 from pairlab.history import CSV_HEADER, Ring, TimeUnit, csv_text, iso_times, time_unit
 from pairlab.lab import PairLab
 from pairlab.lookup import between_ns
+from pairlab.services.pace import Turn
 from pairlab.ticks import HISTORY_COLUMNS, Records, RowFlag
 
 __all__ = [
     "Slice",
-    "Turn",
     "alerts_json",
     "csv_stream",
     "health_report",
@@ -49,15 +48,6 @@ _ROW_FIELDS: Final = ("time", *HISTORY_COLUMNS, "flags", "filled")
 
 # msgspec writes NaN and infinities as null, and every other float so that it reads back the same.
 _encode = msgspec.json.Encoder().encode
-
-
-class Turn(asyncio.Lock):
-    """Lets one large answer at a time render a piece, and ticks in between."""
-
-    async def take(self) -> None:
-        """Wait for this answer's turn."""
-        async with self:
-            await asyncio.sleep(0)
 
 
 class Slice(NamedTuple):

@@ -26,8 +26,8 @@ from pairlab.lab import PairLab
 from pairlab.lookup import between_ns, span_ns
 from pairlab.services import models
 from pairlab.services.docs import ABOUT, describe_stream, serve_docs
+from pairlab.services.pace import Turn
 from pairlab.services.records import (
-    Turn,
     csv_stream,
     health_report,
     is_warming,

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pairlab.errors import PairlabError
+from pairlab.services.pace import Pace
 
 __all__ = ["TOKEN_VARIABLE", "Buckets", "Gate", "is_loopback", "token_from"]
 
@@ -23,7 +24,7 @@ _MOST_BODY: Final = 16 * 1024
 """Bytes; every setting at once is a tenth of it."""
 
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_OPEN: Final = ("/docs", "/redoc", "/openapi.json")
+_OPEN: Final = ("/docs", "/openapi.json")
 """What the documentation says is no secret, and a browser sends no token for a page."""
 
 _HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:\[\]/@]+)(:\d{1,5})?")
@@ -125,6 +126,7 @@ class Gate:
         self._hosts = {"localhost", *(name.lower().rstrip(".") for name in allowed_hosts)}
         self._requests = Buckets(requests_per_s, max(1.0, 4 * requests_per_s))
         self._changes = Buckets(changes_per_s, max(1.0, 4 * changes_per_s))
+        self._pace = Pace()
         self._hosts_seen: dict[bytes, bool] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,10 +137,12 @@ class Gate:
         status, retry_s = self._judge(scope)
         if status:
             await _refuse(scope, send, status, retry_s)
-        elif scope["type"] == "http":
-            await self._app(scope, _limited(receive), send)
-        else:
-            await self._app(scope, receive, send)
+            return
+        if scope["type"] == "http":
+            await self._pace.pass_on()
+            if scope["method"] not in _READING:
+                receive = _limited(receive)
+        await self._app(scope, receive, send)
 
     def _judge(self, scope: Scope) -> tuple[int, float]:
         """Return the status to refuse with, 0 for none, and when to come again."""

@@ -1,0 +1,101 @@
+"""A million rows as CSV, while ticks go on arriving."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import weakref
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from pairlab.history import Ring, csv_pieces
+from pairlab.services.pace import Turn
+from pairlab.services.records import csv_stream
+from pairlab.ticks import HISTORY_COLUMNS, ROW, Records
+from tests.services.conftest import ServeLab
+
+MILLION = 1_000_000
+MIB = 2**20
+
+
+def made_rows(count: int) -> Records:
+    """Return rows that look like real ones, a tenth of the test statistics missing."""
+    rng = np.random.default_rng(7)
+    rows = np.zeros(count, ROW)
+    for name in HISTORY_COLUMNS:
+        if ROW[name].kind == "f":
+            rows[name] = rng.normal(0, 1, count) * (60_000 if name in "yx" else 1)
+    rows["p_value"][rng.random(count) < 0.1] = np.nan
+    rows["time_ns"] = 1_770_000_000_000_000_000 + np.arange(count) * 4_000_000
+    rows["filled"] = 60
+    return rows
+
+
+async def count_lines(url: str) -> int:
+    """Read the CSV in a process of its own, so that only the server's memory is measured here."""
+    code = (
+        "import sys, urllib.request\n"
+        "lines = 0\n"
+        "with urllib.request.urlopen(sys.argv[1]) as got:\n"
+        "    while piece := got.read(65536):\n"
+        "        lines += piece.count(b'\\n')\n"
+        "print(lines)"
+    )
+    reader = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, url, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await reader.communicate()
+    assert reader.returncode == 0
+    return int(out)
+
+
+@pytest.mark.timeout(300)
+async def test_a_million_rows_stream_in_constant_memory_while_ticks_arrive(
+    serve_lab: ServeLab,
+) -> None:
+    async with serve_lab(history_rows=MILLION, rate_per_s=1000.0) as served:
+        served.lab.rows.append(made_rows(MILLION))
+        gc.collect()
+        process, most = psutil.Process(), 0
+        before, made = process.memory_info().rss, served.lab.health().rows
+        reading = asyncio.create_task(count_lines(f"{served.server.url}/analytics/stats/csv"))
+        while not reading.done():
+            await served.lab.wait_async(served.lab.health().rows + 50, 60)
+            most = max(most, process.memory_info().rss)
+        # As many as were held when it began: the header, and a full ring.
+        assert await reading == MILLION + 1
+        assert served.lab.health().rows - made > 1000
+        assert served.lab.health().dropped == {}
+        print(f"{(most - before) / MIB:.1f} MiB more")
+        assert (most - before) / MIB < 50
+
+
+async def test_a_transfer_keeps_no_memory_that_the_ring_has_left() -> None:
+    ring = Ring(ROW, 4000)
+    ring.append(made_rows(4000))
+    want = "".join(csv_pieces(ring.view()))
+    buffer = weakref.ref(ring._buffer)
+    pieces = csv_stream(ring, None, None, Turn())
+    got = ""
+    while got.count("\n") < 2500:
+        got += await anext(pieces)
+    ring.append(made_rows(1200))  # moves to a fresh buffer; what is still to be sent is in it
+    assert buffer() is None
+    async for piece in pieces:
+        got += piece
+    assert got == want
+
+
+async def test_hundreds_of_pages_at_once_hold_one_page_each(serve_lab: ServeLab) -> None:
+    async with serve_lab(rows=6000) as served:
+        limits = httpx.Limits(max_connections=30)
+        async with httpx.AsyncClient(base_url=served.server.url, limits=limits, timeout=60) as many:
+            answers = await asyncio.gather(
+                *(many.get("/analytics/stats", params={"limit": 2000}) for _ in range(60))
+            )
+        assert {len(answer.json()["rows"]) for answer in answers} == {2000}
+        assert served.lab.health().state == "live"
