@@ -125,7 +125,7 @@ class _Api:
         return _Json(self._latest[1])
 
     async def rows(self, asked: Annotated[_RowQuery, Query()]) -> Response:
-        """Give a page of the history, oldest first; `next_cursor` gives the next one."""
+        """Give a page of the history, oldest first; next_cursor gives the next one."""
         if asked.cursor and asked.last:
             raise HTTPException(422, "last is not possible together with cursor")
         span = _span(asked)
@@ -152,7 +152,7 @@ class _Api:
         return _Json(await json_list("rows", page, rest, self.turn))
 
     async def csv(self, asked: Annotated[_Span, Query()]) -> Response:
-        """Send the history as `PairLab.to_csv` writes it, while it is written."""
+        """Send the history as PairLab.to_csv writes it, while it is written."""
         span = _span(asked)
         if self.transfers >= _MOST_TRANSFERS:
             raise HTTPException(503, f"{_MOST_TRANSFERS} files are being sent already")
@@ -334,9 +334,10 @@ def create_app(lab: PairLab) -> tuple[FastAPI, Stream]:
         if model is not None:
             responses[200] = {"model": model}
         methods[url].add(method)
+        first = (do.__doc__ or "").splitlines()[0].split(". ")[0].rstrip(".")
         app.add_api_route(
             url, do, methods=[method], responses=responses, response_class=_Json,
-            response_model=None, name=do.__name__, summary=(do.__doc__ or "").split(".")[0], **more,
+            response_model=None, name=do.__name__, summary=first, **more,
         )  # fmt: skip
 
     path("GET", "/health", api.health, models.HealthReport,

@@ -168,6 +168,18 @@ async def test_a_reader_too_slow_for_the_history_gets_a_broken_file(serve_lab: S
         assert (await served.client.get("/config")).status_code == 200
 
 
+async def test_a_file_that_nobody_takes_is_given_up(
+    serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairlab.services.rest_api._STALLED_S", 0.3)
+    async with serve_lab(rows=12_000) as served:
+        with contextlib.closing(socket.socket()) as raw:
+            await ask_and_read_nothing(raw, served.server.port)
+            while "given up" not in served.lab.event_log[-1].message:
+                await served.lab.wait_async(served.lab.health().rows + 100, 60)
+        assert (await served.client.get("/config")).status_code == 200
+
+
 async def test_the_token_is_shown_once_and_never_again(
     serve_lab: ServeLab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
