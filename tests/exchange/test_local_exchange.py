@@ -1,56 +1,19 @@
-"""The exchange over real sockets: routes, control messages, pace, back-pressure, REST."""
+"""The exchange over real sockets: routes, control messages, REST."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import signal
-import sys
-from collections.abc import Collection
-from itertools import pairwise
-from pathlib import Path
 
-import httpx
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.frames import Opcode
 
-from pairlab.errors import DataError, SettingError
-from pairlab.exchange import ENDED, LocalExchange, Message, Recording, SyntheticMarket
+from pairlab.exchange import LocalExchange
+from tests.exchange.clients import ask, dial, http, market, read
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
-
-
-def market(**options: object) -> SyntheticMarket:
-    """A market that waits for its listeners and runs as fast as they read."""
-    return SyntheticMarket(
-        **{"seed": 5, "speed": None, "rate_per_s": 200.0, "history_s": 0, **options}
-    )
-
-
-def http(exchange: LocalExchange) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=exchange.url.replace("ws://", "http://"))
-
-
-def dial(url: str, **options: object) -> connect:
-    """Connect with a queue that never pauses: a paused client cannot hear the goodbye."""
-    return connect(url, **{"max_queue": None, "compression": None, **options})
-
-
-async def ask(ws: ClientConnection, **request: object) -> dict:
-    """Send a control message and return its reply, passing over data."""
-    await ws.send(json.dumps(request))
-    async for message in ws:
-        reply = json.loads(message)
-        if "stream" not in reply and "e" not in reply:
-            return reply
-    raise AssertionError("the connection ended before the reply")
-
-
-async def read(ws: ClientConnection, count: int) -> list[dict]:
-    return [json.loads(await ws.recv()) for _ in range(count)]
 
 
 class TestRoutes:
@@ -211,106 +174,6 @@ class TestControl:
             assert (await ask(ws, method="LIST_SUBSCRIPTIONS", id=1))["result"] == []
 
 
-class TestPace:
-    async def test_as_fast_as_possible_waits_for_the_slowest_and_loses_nothing(self) -> None:
-        streams = "/public/stream?streams=btcusdt@trade/ethusdt@trade"
-        both = {"btcusdt@trade", "ethusdt@trade"}
-        got: tuple[list[bytes], list[bytes]] = ([], [])
-
-        async def listen(ws: ClientConnection, into: list[bytes], count: int) -> None:
-            while len(into) < count:
-                message = (await ws.recv()).encode()
-                if b'"e":"trade"' in message:
-                    into.append(message)
-
-        async with (
-            LocalExchange(market(begins=[*both, "ethusdt@bookTicker"])) as exchange,
-            connect(exchange.url + streams) as quick,
-            connect(exchange.url + streams + "/ethusdt@bookTicker") as slow,
-        ):
-            # While one does not read, the other gets what buffers hold, and then must wait.
-            before = -1
-            while before < len(got[0]) < 300_000:
-                before = len(got[0])
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(1):
-                        await listen(quick, got[0], 300_000)
-            assert len(got[0]) < 300_000
-            await asyncio.gather(
-                listen(quick, got[0], len(got[0]) + 10_000), listen(slow, got[1], 20_000)
-            )
-            for ws in (quick, slow):
-                ws.transport.abort()  # one that has stopped reading does not hear a goodbye
-        expected = market()
-        truth: list[bytes] = []
-        while len(truth) < max(map(len, got)):
-            truth += [frame for _, frame in expected.take(None, both, 4_096)]
-        for trades in got:
-            assert trades == truth[: len(trades)]
-
-    async def test_a_listener_that_does_not_read_is_closed_and_nobody_else_suffers(self) -> None:
-        fast = SyntheticMarket(
-            seed=5, rate_per_s=20_000, speed=3.0, begins="subscribed", history_s=0
-        )
-        async with (
-            LocalExchange(fast, max_backlog_bytes=200_000) as exchange,
-            http(exchange) as client,
-        ):
-            stuck = await dial(exchange.url + "/public/stream?streams=btcusdt@trade", max_queue=1)
-            async with dial(exchange.url + "/public/ws/ethusdt@trade") as healthy:
-                ids = []
-                while not exchange.stats().too_slow:
-                    ids += [m["t"] for m in await read(healthy, 500)]
-                ids += [m["t"] for m in await read(healthy, 500)]
-                assert all(b - a == 1 for a, b in pairwise(ids))
-                assert exchange.stats().connections == 1
-                assert (await client.get("/fapi/v1/ping")).status_code == 200
-            with pytest.raises(ConnectionClosed):
-                await read(stuck, 10**9)
-
-    async def test_in_real_time_it_follows_the_clock(self) -> None:
-        live = SyntheticMarket(seed=5, rate_per_s=400, speed=50.0, history_s=0)
-        async with (
-            LocalExchange(live) as exchange,
-            http(exchange) as client,
-            dial(exchange.url + "/public/ws/btcusdt@trade") as ws,
-        ):
-            for _ in range(20):
-                frame = (await read(ws, 100))[-1]
-                now_ms = (await client.get("/fapi/v1/time")).json()["serverTime"]
-                assert live.start_ns // 10**6 <= frame["E"] <= now_ms
-
-    async def test_a_market_waits_for_its_first_listener_if_told_to(self) -> None:
-        waiting = SyntheticMarket(seed=5, speed=100.0, begins="subscribed")
-        async with LocalExchange(waiting) as exchange, http(exchange) as client:
-            start_ms = waiting.start_ns // 10**6
-            assert (await client.get("/fapi/v1/time")).json()["serverTime"] == start_ms
-            async with dial(exchange.url + "/public/ws/nosuchusdt@trade") as deaf:
-                await ask(deaf, method="LIST_SUBSCRIPTIONS", id=1)
-                assert exchange.now_ns() == waiting.start_ns
-            async with dial(exchange.url + "/public/ws/btcusdt@trade/ethusdt@trade") as ws:
-                first = {m["s"]: m["t"] for m in reversed(await read(ws, 200))}
-            assert first == {"BTCUSDT": 5_266_583_935, "ETHUSDT": 4_308_068_523}
-
-    async def test_a_market_that_breaks_is_heard_of(self) -> None:
-        class Broken(SyntheticMarket):
-            def take(
-                self, until_ns: int | None, wanted: Collection[str], limit: int
-            ) -> list[Message]:
-                if self.position_ns > self.start_ns:
-                    raise RuntimeError("out of order")
-                return super().take(until_ns, wanted, limit)
-
-        exchange = LocalExchange(Broken(seed=1, speed=None))
-        await exchange.start()
-        async with dial(exchange.url + "/public/ws/btcusdt@trade") as ws:
-            with pytest.raises(ConnectionClosedError):
-                await read(ws, 10**9)
-            assert ws.close_code == 1011
-        with pytest.raises(RuntimeError, match="out of order"):
-            await exchange.stop()
-
-
 class TestRest:
     async def test_what_it_answers(self) -> None:
         async with (
@@ -384,95 +247,3 @@ class TestRest:
         async with LocalExchange(market()) as exchange, http(exchange) as client:
             answer = await client.request("DELETE", "/fapi/v1/ping")
             assert answer.status_code == 405
-
-
-class TestRecording:
-    @pytest.mark.data
-    async def test_every_recorded_trade_arrives(self, recorded: Path) -> None:
-        folder = recorded / "binance-usdm-trade-20240808"
-        async with LocalExchange(Recording(folder, None)) as exchange:
-            got = []
-            path = "/public/stream?streams=btcusdt@trade/ethusdt@trade"
-            async with dial(exchange.url + path) as ws:
-                async for message in ws:
-                    got.append(message)
-                assert (ws.close_code, ws.close_reason) == (1000, ENDED)
-            counts = {
-                s: sum(m.startswith(f'{{"stream":"{s}@') for m in got)
-                for s in ("btcusdt", "ethusdt")
-            }
-            assert counts == {"btcusdt": 21_313, "ethusdt": 14_076}
-            reference = Recording(folder, None)
-            await asyncio.to_thread(reference.open)
-            truth = reference.take(None, {"btcusdt@trade", "ethusdt@trade"}, 10**9)
-            assert got == [frame.decode() for _, frame in truth]
-            # Whoever comes later is told the same.
-            async with dial(exchange.url + path) as ws:
-                assert [m async for m in ws] == []
-                assert (ws.close_code, ws.close_reason) == (1000, ENDED)
-            async with http(exchange) as client:
-                now_ms = (await client.get("/fapi/v1/time")).json()["serverTime"]
-                assert abs(now_ms - json.loads(got[-1])["data"]["E"]) < 5_000
-
-    @pytest.mark.data
-    async def test_it_can_stay_open_and_silent_at_the_end(self, recorded: Path) -> None:
-        recording = Recording(recorded / "binance-usdm-2021-aggtrade", speed=1e6)
-        async with (
-            LocalExchange(recording, close_at_end=False) as exchange,
-            dial(exchange.url + "/market/stream?streams=sushiusdt@aggTrade") as ws,
-        ):
-            assert len(await read(ws, 40)) == 40
-            await exchange.ended.wait()
-            listed = await ask(ws, method="LIST_SUBSCRIPTIONS", id=1)
-            assert listed["result"] == ["sushiusdt@aggTrade"]
-
-    async def test_a_bad_file_is_told_at_the_start(self, tmp_path: Path) -> None:
-        (tmp_path / "bad").write_text("not a frame\n")
-        with pytest.raises(DataError, match="line 1"):
-            await LocalExchange(Recording(tmp_path / "bad")).start()
-
-
-class TestLife:
-    async def test_started_again_it_begins_again(self) -> None:
-        exchange = LocalExchange(market())
-        firsts = []
-        for _ in range(2):
-            async with exchange, dial(exchange.url + "/public/ws/btcusdt@trade") as ws:
-                firsts.append(await ws.recv())
-        assert firsts[0] == firsts[1]
-        await exchange.stop()
-
-    async def test_stopping_says_goodbye_with_1001(self) -> None:
-        exchange = LocalExchange(SyntheticMarket())
-        await exchange.start()
-        async with dial(exchange.url + "/ws") as ws:
-            await asyncio.gather(exchange.stop(), ws.wait_closed())
-            assert ws.close_code == 1001
-
-    @pytest.mark.parametrize(
-        "option", ["weight_limit", "ping_interval_s", "max_streams", "max_backlog_bytes"]
-    )
-    def test_bad_limits_are_named(self, option: str) -> None:
-        with pytest.raises(SettingError, match=option):
-            LocalExchange(SyntheticMarket(), **{option: 0})
-
-    async def test_as_a_process_of_its_own(self) -> None:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pairlab.exchange", "--seed", "5", "--rate", "2000",
-            stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        assert process.stdout is not None
-        url = (await process.stdout.readline()).decode().strip()
-        async with dial(url + "/public/stream?streams=btcusdt@trade") as ws:
-            assert len(await read(ws, 1_000)) == 1_000
-        process.send_signal(signal.SIGTERM)
-        assert await process.wait() == 0
-
-    async def test_a_process_without_its_recording_says_so(self, tmp_path: Path) -> None:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pairlab.exchange", "--recording", str(tmp_path / "gone"),
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        _, errors = await process.communicate()
-        assert process.returncode == 2
-        assert b"no such file" in errors

@@ -145,6 +145,19 @@ def _response(status: int, body: bytes, headers: dict[str, str]) -> Response:
     return Response(status, http.HTTPStatus(status).phrase, lines, body)
 
 
+def tell(script: Script, leg: int, *ids: int) -> None:
+    """Let REST know these trades."""
+    symbol = ("BTCUSDT", "ETHUSDT")[leg]
+    known = {r["a"]: r for r in script.trades[symbol]}
+    known.update({n: row(n, ms=n) for n in ids})
+    script.trades[symbol] = [known[n] for n in sorted(known)]
+
+
+async def send(ws: ServerConnection, leg: int, *ids: int) -> None:
+    for n in ids:
+        await ws.send(agg(leg, n, ms=n))
+
+
 class Market:
     """Trades on both legs, told to every connection and to REST, until the test ends.
 

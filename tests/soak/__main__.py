@@ -1,12 +1,19 @@
-"""``python -m tests.soak --faults all --seed 1 --seconds 600``."""
+"""``python -m tests.soak --faults all --seed 1 --seconds 600``.
+
+With ``--pairs 125`` that many pairs share their connections. With ``--memory`` there are no faults
+but cut connections: it prints the memory over a million ticks and over 500 reconnects.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import sys
 
 from pairlab.exchange.faults import FAULT_KINDS
+from tests.soak.many import soak_many
+from tests.soak.memory import measure_memory
 from tests.soak.run import choose, soak
 
 
@@ -20,24 +27,45 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the market and of the dice")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long the storm lasts")
-    parser.add_argument("--rate", type=float, default=5_000.0, help="trades a second")
-    parser.add_argument("--every", type=float, default=500.0, help="frames between two faults")
+    parser.add_argument("--rate", type=float, help="trades a second: 5,000, of many pairs 2,000")
+    parser.add_argument("--every", type=float, help="frames between two faults: 500, or 2,000")
+    parser.add_argument("--pairs", type=int, default=1, help="that share connections")
+    parser.add_argument("--memory", action="store_true", help="measure memory instead")
+    parser.add_argument("--ticks", type=int, default=1_000_000, help="for --memory")
+    parser.add_argument("--reconnects", type=int, default=500, help="for --memory")
     options = parser.parse_args()
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    if options.memory:
+        memory = asyncio.run(
+            measure_memory(
+                seed=options.seed,
+                ticks=options.ticks,
+                reconnects=options.reconnects,
+                progress=say,
+            )
+        )
+        say(str(memory))
+        return 0 if memory.survived else 1
     try:
         kinds = choose(options.faults)
     except ValueError as error:
         parser.error(str(error))
+    many = options.pairs > 1
+    run = functools.partial(soak_many, pairs=options.pairs) if many else soak
     report = asyncio.run(
-        soak(
+        run(
             kinds,
             seed=options.seed,
             seconds=options.seconds,
-            rate_per_s=options.rate,
-            every=options.every,
-            progress=lambda line: print(line, flush=True),
+            rate_per_s=options.rate or (2_000.0 if many else 5_000.0),
+            every=options.every or (2_000.0 if many else 500.0),
+            progress=say,
         )
     )
-    print(report)
+    say(str(report))
     return 0 if report.survived else 1
 
 

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 import psutil
 
 from pairlab.exchange import LocalExchange, SyntheticMarket
@@ -21,7 +20,7 @@ from pairlab.feeds.limits import Limits, Retry, Timeouts, full_jitter
 from pairlab.ticks import LogEntry, Pair, Records
 from tests.soak.truth import Truth, Verdict
 
-__all__ = ["Report", "choose", "soak"]
+__all__ = ["Report", "choose", "soak", "until"]
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
 _LOOK_S = 0.25
@@ -171,19 +170,14 @@ async def soak(
     report = Report(kinds, verdict, Counter(), FeedHealth("connecting", ""), 0.0)
     process = psutil.Process()
 
-    early: list[Records] = []
-
     open_ = True  # until the calm: what stopping a feed lets go of is no part of the run
 
     def sink(ticks: Records) -> None:
         if not open_:
             return
-        if not verdict.ticks:
-            early.append(ticks)
-            ticks = np.concatenate(early)
-            if len(set(ticks["leg"].tolist())) < 2:
-                return
-        on_ticks(ticks, verdict.take(ticks))
+        got, expected = verdict.take(ticks)
+        if len(got):
+            on_ticks(got, expected)
 
     def log(entry: LogEntry) -> None:
         if entry.level == "error":
@@ -220,8 +214,9 @@ async def soak(
             # Nothing passes a hole: what came after the storm proves that none is left.
             calm_ns = exchange.now_ns() + _CALM_NS
             async with asyncio.timeout(_PATIENCE_S):
-                await _until(
-                    lambda: verdict.time_ns > calm_ns and feed.health().state == "live", task
+                await until(
+                    lambda: verdict.time_ns > calm_ns and feed.health().state == "live",
+                    lambda: not task.done(),
                 )
             open_ = False
             report.seconds = time.monotonic() - started_s
@@ -239,6 +234,7 @@ async def soak(
     return report
 
 
-async def _until(true: Callable[[], bool], task: asyncio.Task[None]) -> None:
-    while not true() and not task.done():  # noqa: ASYNC110 - what is waited for is a number
+async def until(true: Callable[[], bool], alive: Callable[[], bool]) -> None:
+    """Wait until it holds, or nobody is left who could make it so."""
+    while not true() and alive():  # noqa: ASYNC110 - what is waited for is a number
         await asyncio.sleep(0.05)

@@ -85,13 +85,19 @@ class Verdict:
     first: str = ""
     time_ns: int = 0
     _last: list[int] = field(default_factory=lambda: [-1, -1])
+    _early: list[Records] = field(default_factory=list)
 
-    def take(self, ticks: Records) -> Records:
-        """Compare a batch, and return what it should have been.
+    def take(self, ticks: Records) -> tuple[Records, Records]:
+        """Compare a batch, and return what was compared and what it should have been.
 
-        The first batch must hold ticks of both legs.
+        Nothing is compared before there are ticks of both legs.
         """
         if not self.ticks:
+            self._early.append(ticks)
+            ticks = np.concatenate(self._early)
+            if len(set(ticks["leg"].tolist())) < 2:
+                return ticks[:0], ticks[:0]
+            self._early.clear()
             y, x = (ticks["id"][ticks["leg"] == leg] for leg in (0, 1))
             self.truth.begin_at((int(y[0]), int(x[0])))
         for leg in (0, 1):
@@ -114,7 +120,7 @@ class Verdict:
         self.different += int(wrong.sum())
         self.ticks += len(ticks)
         self.time_ns = int(expected["time_ns"][-1])
-        return expected
+        return ticks, expected
 
     @property
     def clean(self) -> bool:

@@ -1,0 +1,188 @@
+"""One random run of many pairs on shared connections, and what came of each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from pairlab.exchange import LocalExchange, MarketGroup, SyntheticMarket
+from pairlab.exchange.faults import Faults
+from pairlab.feeds import ConnectionHealth, FeedGroup, FeedHealth
+from pairlab.ticks import LogEntry, Pair, Records
+from tests.soak.run import LIMITS, RETRY, TIMEOUTS, until
+from tests.soak.truth import Truth, Verdict
+
+__all__ = ["GroupReport", "soak_many"]
+
+# A stream of many speaks more rarely: what is a second's silence of one pair is none of these.
+_TIMEOUTS = replace(TIMEOUTS, idle_min_s=3.0, idle_busy_s=6.0, first_data_s=4.0, repair_s=90.0)
+
+_LOOK_S = 0.25
+_CALM_NS = 1_000_000_000  # of the markets, after the storm
+_PATIENCE_S = 120.0  # for that to be caught up with
+_KEPT_S = 300.0  # of trades, for REST
+
+
+@dataclass
+class GroupReport:
+    """What a run of many pairs survived.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        What was to be done to the feeds.
+    verdicts : dict of Pair to Verdict
+        Of each pair against its clean market.
+    faults : Counter of str
+        What was done to the feeds.
+    health : FeedHealth
+        Of the group, at the end of the storm and the calm after it.
+    connections : tuple of ConnectionHealth
+        At that time.
+    seconds : float
+        It took.
+    errors : list of str
+        Lines of the log that are errors.
+    """
+
+    kinds: tuple[str, ...]
+    verdicts: dict[Pair, Verdict]
+    faults: Counter[str] = field(default_factory=Counter)
+    health: FeedHealth = field(default_factory=lambda: FeedHealth("connecting", ""))
+    connections: tuple[ConnectionHealth, ...] = ()
+    seconds: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def survived(self) -> bool:
+        """Whether nothing of any pair was lost, repeated or out of order."""
+        happened = bool(self.faults) or not self.kinds
+        clean = all(verdict.clean for verdict in self.verdicts.values())
+        return happened and clean and not self.errors and self.health.missing == 0
+
+    def __str__(self) -> str:
+        verdicts, health = self.verdicts.values(), self.health
+        faults = ", ".join(f"{kind} {n:,}" for kind, n in sorted(self.faults.items())) or "none"
+        word = "SURVIVED" if self.survived else "FAILED"
+        lost, repeated = sum(v.lost for v in verdicts), sum(v.repeated for v in verdicts)
+        text = (
+            f"{word} {self.faults.total():,} faults with {len(verdicts):,} pairs "
+            f"in {self.seconds:.0f} s\n"
+            f"  faults      {faults}\n"
+            f"  ticks       {sum(v.ticks for v in verdicts):,} compared: {lost:,} lost, "
+            f"{repeated:,} repeated, {sum(v.different for v in verdicts):,} different\n"
+            f"  repaired    {health.repaired:,} trades; {health.gaps:,} gaps left with "
+            f"{health.missing:,} trades missing"
+        )
+        for one in self.connections:
+            text += (
+                f"\n  connection  {one.streams} streams, {one.attempts:,} tried, "
+                f"{one.reconnects:,} reconnects, {one.state}: {one.detail}"
+            )
+        wrong = [(pair, v.first) for pair, v in self.verdicts.items() if v.first]
+        more = [f"  first       {pair.y}/{pair.x}: {first}" for pair, first in wrong[:5]]
+        return "\n".join([text, *more, *(f"  error       {line}" for line in self.errors[:5])])
+
+
+async def soak_many(
+    kinds: tuple[str, ...],
+    *,
+    pairs: int,
+    seed: int,
+    seconds: float = 0.0,
+    faults_wanted: int = 0,
+    rate_per_s: float = 2_000.0,
+    every: float = 2_000.0,
+    weight_per_min: int = 10**9,
+    progress: Callable[[str], None] = lambda line: None,
+) -> GroupReport:
+    """Run many pairs on one group through a storm, then let it calm down, and report.
+
+    Parameters
+    ----------
+    kinds : tuple of str
+        Kinds of faults.
+    pairs : int
+        Each of two symbols of its own.
+    seed : int
+        Of the first market and of the dice.
+    seconds, faults_wanted : float, int
+        The storm lasts so long, and until so many faults have happened.
+    rate_per_s : float
+        Trades of all pairs together.
+    every : float
+        Mean number of frames between two faults of a kind; connections break more rarely.
+    weight_per_min : int
+        REST budget; Binance's is 2,400.
+    progress : callable
+        Takes a line now and then.
+    """
+    rate = rate_per_s / pairs
+    names = [Pair(f"Y{i}USDT", f"X{i}USDT") for i in range(pairs)]
+    markets = [
+        SyntheticMarket(
+            seed=seed + i,
+            symbols=(pair.y, pair.x),
+            rate_per_s=rate,
+            history_s=0,
+            keep_trades=max(1_000, int(rate * _KEPT_S)),
+        )
+        for i, pair in enumerate(names)
+    ]
+    streams = [f"{symbol.lower()}@aggTrade" for pair in names for symbol in pair]
+    verdicts = {pair: Verdict(Truth(seed + i, rate, pair)) for i, pair in enumerate(names)}
+    report = GroupReport(kinds, verdicts)
+    open_ = True  # until the calm: what stopping a feed lets go of is no part of the run
+
+    def sink_of(verdict: Verdict) -> Callable[[Records], None]:
+        return lambda ticks: open_ and verdict.take(ticks)
+
+    def log(entry: LogEntry) -> None:
+        if entry.level == "error":
+            report.errors.append(entry.message)
+
+    storm = Faults.storm(kinds, every=every, seed=seed)
+    market = MarketGroup(markets, begins=streams)
+    async with LocalExchange(market, weight_limit=weight_per_min, faults=storm) as exchange:
+        group = FeedGroup(
+            url=exchange.url, align_s=60.0, timeouts=_TIMEOUTS, limits=LIMITS, retry=RETRY
+        )
+        tasks = [
+            asyncio.create_task(group.pair(*pair).run(sink_of(verdict), log))
+            for pair, verdict in verdicts.items()
+        ]
+
+        def alive() -> bool:
+            return not any(task.done() for task in tasks)
+
+        try:
+            started_s = said_s = time.monotonic()
+            while (
+                time.monotonic() - started_s < seconds or storm.counts.total() < faults_wanted
+            ) and alive():
+                await asyncio.sleep(_LOOK_S)
+                if time.monotonic() - said_s > 10:
+                    said_s = time.monotonic()
+                    ticks = sum(verdict.ticks for verdict in verdicts.values())
+                    progress(
+                        f"{said_s - started_s:6.0f} s  {ticks:>12,} ticks  "
+                        f"{storm.counts.total():>7,} faults  {group.health().detail}"
+                    )
+            storm.clear()
+            calm_ns = exchange.now_ns() + _CALM_NS
+            async with asyncio.timeout(_PATIENCE_S):
+                await until(lambda: all(v.time_ns > calm_ns for v in verdicts.values()), alive)
+            open_ = False
+        except TimeoutError:
+            report.errors.append(f"not live {_PATIENCE_S:.0f} s after the storm: {group.health()}")
+        finally:
+            report.seconds = time.monotonic() - started_s
+            report.health, report.connections = group.health(), group.connections()
+            report.faults = Counter(storm.counts)
+            await group.close()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+    report.errors += [repr(error) for error in results if isinstance(error, Exception)]
+    return report
