@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
-import sys
-from collections.abc import Iterator
 
 import msgspec
 from websockets.asyncio.client import connect
@@ -17,6 +14,7 @@ from pairlab.feeds.binance import BinanceFeed
 from pairlab.feeds.limits import Limits
 from pairlab.ticks import LogEntry, Pair, Records
 from tests.benchmarks.harness import Result, Wanted, benchmark, compare
+from tests.benchmarks.kernels import firehose
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
 FRAMES = 200_000
@@ -38,18 +36,6 @@ class Frame(msgspec.Struct, gc=False):
     """A combined stream's wrapper."""
 
     data: AggTrade
-
-
-@contextlib.contextmanager
-def firehose() -> Iterator[str]:
-    """Run the server in a process of its own and give its URL."""
-    command = [sys.executable, "-m", "tests.benchmarks.firehose", str(FRAMES)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield f"ws://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.terminate()
 
 
 async def bare(url: str) -> None:
@@ -85,7 +71,7 @@ async def to_rows(url: str) -> None:
 
 @benchmark("from the socket to rows, beside a bare receive loop that only decodes")
 def socket_to_row(rounds: int) -> list[Result]:
-    with firehose() as url:
+    with firehose(FRAMES) as url:
         return [
             compare(
                 "socket to row",

@@ -1,7 +1,8 @@
-"""``python -m tests.benchmarks.firehose FRAMES``: a server that sends as fast as TCP takes it.
+"""``python -m tests.benchmarks.firehose FRAMES [PER_S]``: a server that sends what it has made.
 
 It prints its port, and sends every connection the same frames, made beforehand, then says that the
-recording has ended. A process of its own, so that its work is not counted as the client's.
+recording has ended: as fast as TCP takes them, or PER_S a second, evenly, each when it is due. A
+process of its own, so that its work is not counted as the client's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import http
 import json
 import sys
+import time
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
@@ -44,10 +46,34 @@ def frame(number: int) -> bytes:
     return text_frame(json.dumps({"stream": stream, "data": data}).encode())
 
 
-async def main(frames: int) -> None:
+async def at_once(ws: ServerConnection, made: list[bytes]) -> None:
+    """Send all as fast as it goes."""
+    for n in range(0, len(made), _AT_ONCE):
+        # The library's `send` would cost more than the client under test.
+        ws.transport.write(b"".join(made[n : n + _AT_ONCE]))
+        await ws.drain()
+
+
+async def evenly(ws: ServerConnection, made: list[bytes], per_s: float) -> None:
+    """Send each when it is due; what came due meanwhile goes out together."""
+    start_s, sent = time.perf_counter(), 0
+    while sent < len(made) and not ws.transport.is_closing():
+        due = min(int((time.perf_counter() - start_s) * per_s), len(made))
+        if due > sent:
+            ws.transport.write(b"".join(made[sent:due]))
+            sent = due
+        nap()
+        await asyncio.sleep(0)
+
+
+def nap() -> None:
+    """Rest for less than the millisecond that the loop's clock knows; the rest is for others."""
+    time.sleep(100e-6)
+
+
+async def main(frames: int, per_s: float | None) -> None:
     """Serve until killed."""
     made = [frame(n) for n in range(frames)]
-    writes = [b"".join(made[n : n + _AT_ONCE]) for n in range(0, frames, _AT_ONCE)]
 
     def on_request(_: ServerConnection, request: Request) -> Response | None:
         if not request.path.startswith("/fapi/"):
@@ -61,10 +87,7 @@ async def main(frames: int) -> None:
         return Response(200, http.HTTPStatus.OK.phrase, lines, body)
 
     async def handler(ws: ServerConnection) -> None:
-        for write in writes:
-            # The library's `send` would cost more than the client under test.
-            ws.transport.write(write)
-            await ws.drain()
+        await (at_once(ws, made) if per_s is None else evenly(ws, made, per_s))
         await ws.close(1000, RECORDING_ENDED)
 
     async with serve(handler, "127.0.0.1", 0, process_request=on_request, compression=None) as hose:
@@ -73,4 +96,4 @@ async def main(frames: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else None))

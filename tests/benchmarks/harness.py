@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["BENCHMARKS", "Result", "Wanted", "benchmark", "compare", "seconds"]
+__all__ = ["BENCHMARKS", "Result", "Wanted", "benchmark", "compare", "of_two", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,22 @@ def compare(
         mine.append(clock(ours) * scale[0])
         its.append(clock(peer) * scale[1])
     a, b = statistics.median(mine), statistics.median(its)
-    ratio = a / b if slower else b / a
+    return of_two(name, a, b, peer_name, unit, wanted, rounds, slower=slower)
+
+
+def of_two(
+    name: str,
+    ours: float,
+    peer: float,
+    peer_name: str,
+    unit: str,
+    wanted: Wanted,
+    rounds: int,
+    *,
+    slower: bool = True,
+) -> Result:
+    """Return what two medians, measured elsewhere, make together."""
+    ratio = ours / peer if slower else peer / ours
     ratio_of = "ours / its" if slower else "its / ours"
-    return Result(
-        name, a, b, peer_name, unit, ratio, ratio_of, str(wanted), wanted.holds(a, ratio), rounds
-    )
+    holds = wanted.holds(ours, ratio)
+    return Result(name, ours, peer, peer_name, unit, ratio, ratio_of, str(wanted), holds, rounds)
