@@ -8,6 +8,7 @@ import pytest
 from pairlab.engine import PairEngine, compile_kernel
 from pairlab.exchange.faults import FAULT_KINDS, REPAIRABLE
 from pairlab.ticks import EVENT, ROW, Records
+from tests.soak.many import soak_many
 from tests.soak.run import choose, soak
 
 
@@ -55,6 +56,17 @@ async def test_a_storm_leaves_no_trace(seed: int) -> None:
     assert len(events) == len(clean_events) > 0
     for name in EVENT.names or ():
         assert events[name].tobytes() == clean_events[name].tobytes(), name
+
+
+async def test_a_storm_over_many_pairs_leaves_no_trace() -> None:
+    report = await soak_many(
+        REPAIRABLE, pairs=8, seed=4, faults_wanted=100, rate_per_s=1_000.0, every=150.0
+    )
+    assert report.survived, str(report)
+    assert report.faults.total() >= 100
+    assert report.health.gaps == 0
+    assert len(report.verdicts) == 8
+    assert sum(verdict.ticks for verdict in report.verdicts.values()) > 3_000
 
 
 def test_faults_are_chosen_by_name() -> None:
