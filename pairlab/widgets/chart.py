@@ -161,7 +161,7 @@ class Chart(Part, VBox):  # type: ignore[misc]
         )  # fmt: skip
         tools = [] if self.tools is None else [self.tools]
         header = HBox([self.head, *tools]).add_class("pairlab-head")
-        super().__init__([header, self.figure])
+        super().__init__([header, self.figure, screen.mouse])
         for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{name}"):
             self.add_class(style)
         self.caption = name

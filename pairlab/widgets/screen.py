@@ -21,6 +21,7 @@ from pairlab.widgets.frame import Frame
 from pairlab.widgets.heal import Healer
 from pairlab.widgets.lags import ScreenLag
 from pairlab.widgets.plotting import Axis, BrushIntervalSelector, IndexSelector, LinearScale
+from pairlab.widgets.pointer import Pointer
 from pairlab.widgets.pulse import Pace, Pulse
 from pairlab.widgets.style import stylesheet
 from pairlab.widgets.theme import SIZES, var
@@ -156,6 +157,7 @@ class Screen(View):
         self.brush_selector = BrushIntervalSelector(
             scale=self.time_scale, color=var("focus"), marks=[]
         )
+        self.mouse = Pointer(self.hand_over(self._on_mouse))
         self.pointer_selector.observe(self.hand_over(self._on_pointer), "selected")
         self.brush_selector.observe(self._on_brush, ["selected", "brushing"])
         style = {"fill": var("muted")}
@@ -252,7 +254,7 @@ class Screen(View):
         """Return the widgets that belong to no part alone."""
         return [
             self.offset_scale, self.time_scale, self.unit_scale, *self.time_axes,
-            self.pointer_selector, self.brush_selector, self.pulse,
+            self.pointer_selector, self.brush_selector, self.mouse, self.pulse,
         ]  # fmt: skip
 
     def _rest(self) -> None:
@@ -295,6 +297,13 @@ class Screen(View):
     def _on_pointer(self, change: Any) -> None:
         chosen = change["new"]
         self.point(float(chosen[0]) if chosen is not None and len(chosen) else None)
+
+    def _on_mouse(self, share: float | None) -> None:
+        if share is None or self.selecting:
+            self.point(None)
+        elif isinstance(share, int | float) and 0 <= share <= 1 and len(self.rows()):
+            left, right = self.time_scale.min, self.time_scale.max
+            self.point(left + share * (right - left))
 
     def _on_brush(self, _: Any) -> None:
         # Read here, when the message comes: by the time that the loop turns, another may have come.

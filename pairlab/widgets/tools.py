@@ -51,7 +51,7 @@ class ViewTools(Part, HBox):  # type: ignore[misc]
         self.select = ToggleButton(
             description="Select",
             tooltip="Drag over a chart: the rows become lab.selection; a click there clears it. "
-            "Off: click a chart and the readout follows the pointer",
+            "Off: the readout follows the pointer",
         )
         self.select.observe(self.hand_over(self._on_select), "value")
         self.earlier = self._button("‹", "Half a view earlier", lambda view: view.pan(-0.5))

@@ -190,3 +190,24 @@ async def test_resume_follows_again(running_lab: MakeLab) -> None:
         assert screen.window_ns is not None
         screen.pause(False)
         assert screen.window_ns is None
+
+
+async def test_the_mouse_over_one_chart_reads_all_of_them(running_lab: MakeLab) -> None:
+    async with running_lab(rows=600) as lab:
+        screen = lab.dashboard().screen
+        await lab.stop()
+        screen.paint(due=True)
+        mouse = screen.mouse
+        mouse._handle_custom_msg({"share": 0.9}, [])
+        await settled(lambda: screen.pointer_ns is not None, lab)
+        left, right = screen.time_scale.min, screen.time_scale.max
+        assert abs(screen.pointer_ns / 1e6 - (left + 0.9 * (right - left))) < 0.001
+        screen.paint(due=True)
+        want = screen._frame(due=True).pointed
+        for name, column in zip(CHARTS, ("zscore", "spread", "correlation", "y"), strict=True):
+            assert lab.dashboard().parts[name]._pointer_dots.y[0] == getattr(want, column)
+        mouse._handle_custom_msg({"share": "a lot"}, [])  # not ours: nothing happens
+        mouse._handle_custom_msg({"share": None}, [])
+        await settled(lambda: screen.pointer_ns is None, lab)
+        screen.paint(due=True)
+        assert screen.pointer_selector.selected is None
