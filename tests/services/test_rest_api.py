@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pairlab.alerts import AlertLog
 from pairlab.history import csv_pieces
 from pairlab.settings import SETTINGS
 from pairlab.ticks import HISTORY_COLUMNS, Records, RowFlag
@@ -221,6 +222,21 @@ async def test_alerts_are_the_log_with_why(serve_lab: ServeLab) -> None:
         frame = served.lab.alerts()[: len(got)]
         assert [entry["kind"] for entry in got] == frame["kind"].tolist()
         assert {"ENTRY", "EXIT", "SETTING"} <= set(frame["kind"])
+
+
+async def test_a_cursor_of_the_log_tells_what_was_forgotten(serve_lab: ServeLab) -> None:
+    async with serve_lab(rows=0, rate_per_s=1.0) as served:
+        served.lab._pipeline.alert_log = AlertLog(capacity=5)
+        for number in range(3):
+            await served.change(cooldown_s=1 + number)
+        page = await served.get("/alerts", limit=2)
+        assert [entry["new"] for entry in page["alerts"]] == [1.0, 2.0]
+        assert (page["more"], page["missed"]) == (True, 0)
+        for number in range(3, 10):
+            await served.change(cooldown_s=1 + number)
+        after = await served.get("/alerts", cursor=page["next_cursor"])
+        assert [entry["new"] for entry in after["alerts"]] == [6.0, 7.0, 8.0, 9.0, 10.0]
+        assert (after["more"], after["missed"]) == (False, 3)
 
 
 async def test_health_lies_between_two_looks_of_ours(serve_lab: ServeLab) -> None:

@@ -111,11 +111,15 @@ async def test_one_port_serves_once(serve_lab: ServeLab) -> None:
 
 
 async def test_the_next_lab_takes_the_port_over() -> None:
-    async with LocalExchange(SyntheticMarket(seed=3, rate_per_s=2000)) as exchange:
+    async with LocalExchange(SyntheticMarket(seed=3, rate_per_s=3000)) as exchange:
         first = PairLab(feed=exchange.url).start()
         port = (await first.serve(port=0)).port
-        second = PairLab(feed=exchange.url, window=77).start()  # the cell is run again
-        server = await second.serve(port=port)
+        await first.wait_async(9000, 60)
+        with contextlib.closing(socket.socket()) as raw:  # holds the first one's end up
+            await ask_and_read_nothing(raw, port)
+            await first.wait_async(first.health().rows + 1000, 60)
+            second = PairLab(feed=exchange.url, window=77).start()  # the cell is run again
+            server = await second.serve(port=port)
         async with httpx.AsyncClient(base_url=server.url) as client:
             assert (await client.get("/config")).json()["window"] == 77
         await second.stop()
