@@ -68,8 +68,10 @@ class FeedGroup:
     Two labs that receive BTCUSDT once::
 
         group = FeedGroup()
-        for y in ("ETHUSDT", "SOLUSDT"):
-            PairLab(y, "BTCUSDT", feed=group.pair(y, "BTCUSDT")).start()
+        labs = [
+            PairLab(y, "BTCUSDT", feed=group.pair(y, "BTCUSDT"), hedge="ols").start()
+            for y in ("ETHUSDT", "SOLUSDT")
+        ]
         …
         await group.close()
     """
@@ -155,7 +157,7 @@ class FeedGroup:
         feed, worst = min(healths.items(), key=lambda item: _WORST_FIRST.index(item[1].state))
         alike = sum(health.state == worst.state for health in healths.values())
         if worst.state == "live":
-            return "live", f"{alike:,} pairs are live"
+            return "live", f"{alike:,} pairs are live" if alike > 1 else "one pair is live"
         return worst.state, (
             f"{alike:,} of {len(healths):,} pairs are {worst.state}; "
             f"{feed.pair.y}/{feed.pair.x}: {worst.detail}"
