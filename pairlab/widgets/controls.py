@@ -222,6 +222,19 @@ class Controls(Part, VBox):  # type: ignore[misc]
             widget.observe(self.hand_over(lambda change: self._on_choice(name, change)), "value")
         return segments, menu
 
+    def hand_over(self, work: Callable[..., Any]) -> Callable[[Any], None]:
+        """Do as `Part.hand_over`, and look again at what the next frame shows.
+
+        A setting that changed here and back in code between two frames is as it was then, but
+        the control is not.
+        """
+
+        def done(change: Any) -> None:
+            work(change)
+            self._seen.pop("values", None)
+
+        return super().hand_over(done)
+
     # -- from the screen ------------------------------------------------------------------------
 
     def apply(self, row: _Row, value: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import HTML, HBox, Text, VBox
@@ -86,6 +87,19 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
         ).add_class("pairlab-cost")
         field.observe(self.hand_over(lambda change: self._on_field(name, change)), "value")
         return field
+
+    def hand_over(self, work: Callable[..., Any]) -> Callable[[Any], None]:
+        """Do as `Part.hand_over`, and look again at what the next frame shows.
+
+        A setting that changed here and back in code between two frames is as it was then, but
+        the control is not.
+        """
+
+        def done(change: Any) -> None:
+            work(change)
+            self._seen.pop("costs", None)
+
+        return super().hand_over(done)
 
     # -- costs ----------------------------------------------------------------------------------
 

@@ -91,6 +91,7 @@ class ViewTools(Part, HBox):  # type: ignore[misc]
 
     def _on_span(self, change: Any) -> None:
         self.screen.set_span(change["new"])
+        self._seen.pop("span", None)  # it may be set back in code before the next frame
 
     def _on_select(self, change: Any) -> None:
         self.screen.selecting = change["new"]

@@ -171,3 +171,24 @@ async def test_messages_from_other_threads_act_on_the_labs_loop(running_lab: Mak
         assert seen == [asyncio.get_running_loop()]
         lab.settings.entry_z = 2.5
         await settled(lambda: slider.value == 2.5, lab)
+
+
+async def test_a_choice_that_code_takes_back_before_the_next_frame_is_taken_back_on_the_screen(
+    running_lab: MakeLab,
+) -> None:
+    async with running_lab() as lab:
+        dashboard = lab.dashboard()
+        controls, costs = dashboard.parts["settings"], dashboard.parts["signal"]._fields
+        dashboard.screen.paint(due=True)
+        dashboard.screen._rest()  # no frame comes in between
+        controls._choices["hedge"][0].value = "ols"
+        controls._rows["entry_z"].field.value = "2.5"
+        costs["fee_bps"].value = "7"
+        await lab.wait_async(lab.health().rows + 5, 30)  # the loop has turned
+        asked = (lab.settings.hedge, lab.settings.entry_z, lab.settings.fee_bps)
+        assert asked == ("ols", 2.5, 7.0)
+        lab.settings.hedge, lab.settings.entry_z, lab.settings.fee_bps = "fixed", 2.0, 4.0
+        dashboard.screen.paint(due=True)
+        assert [w.value for w in controls._choices["hedge"]] == ["fixed", "fixed"]
+        assert controls._rows["entry_z"].field.value == "2.00"
+        assert costs["fee_bps"].value == "4"
