@@ -93,13 +93,15 @@ class Chart(Part, VBox):  # type: ignore[misc]
     ----------
     lab : PairLab
         Whose rows.
-    name : str
-        CSS class suffix.
-    height : int
-        Of the plot, px; the figure adds its margins.
     clock : bool
         Label the time axis (in the dashboard only the lowest chart does).
     """
+
+    plot_px = 100
+    """Height of the plot; the figure adds its margins."""
+
+    margins_px = (2, 4)
+    """Above and below the plot; the clock takes more below."""
 
     column = ""
     """The column of the history that the chart is about: markers and pointer stand on it."""
@@ -111,10 +113,9 @@ class Chart(Part, VBox):  # type: ignore[misc]
     marker_scale = 0.8
     ring_area = 314
 
-    def __init__(
-        self, lab: PairLab, name: str, height: int, *, clock: bool, top: int = 3, bottom: int = 7
-    ) -> None:
+    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
         screen = Screen.of(lab)
+        top, bottom = self.margins_px
         self._clock = clock
         self.offsets, self.times = screen.offset_scale, screen.time_scale
         self.scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
@@ -157,14 +158,13 @@ class Chart(Part, VBox):  # type: ignore[misc]
             },
             padding_x=0, padding_y=0, min_aspect_ratio=0.001, max_aspect_ratio=1000,
             animation_duration=0, display_toolbar=False, interaction=self._selector,
-            layout=Layout(width="auto", height=f"{height + top + bottom}px", min_width="0"),
+            layout=Layout(width="auto", height=f"{self.plot_px + top + bottom}px", min_width="0"),
         )  # fmt: skip
         tools = [] if self.tools is None else [self.tools]
         header = HBox([self.head, *tools]).add_class("pairlab-head")
         super().__init__([header, self.figure, screen.mouse])
-        for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{name}"):
+        for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{self.caption}"):
             self.add_class(style)
-        self.caption = name
         self.add_class(picture_class(self))
         if clock:
             self.add_class("pairlab-clock")

@@ -60,18 +60,12 @@ class AutoChart(Chart):
 class SpreadChart(AutoChart):
     """The spread with its mean and the band whose edge is the entry.
 
-    Parameters
-    ----------
-    lab : PairLab
-        Whose rows.
-    clock : bool
-        Label the time axis.
+    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
     """
 
+    caption = "spread"
+    plot_px, margins_px = 118, (2, 6)
     column = "spread"
-
-    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
-        super().__init__(lab, "spread", 118, clock=clock, top=2, bottom=6)
 
     def draw(self) -> list[Any]:
         """Return band, mean, spread and end value."""
@@ -132,19 +126,13 @@ class SpreadChart(AutoChart):
 class CorrelationChart(AutoChart):
     """The rolling correlation and the least that allows an entry.
 
-    Parameters
-    ----------
-    lab : PairLab
-        Whose rows.
-    clock : bool
-        Label the time axis.
+    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
     """
 
+    caption = "correlation"
+    plot_px, margins_px = 68, (2, 4)
     column = "correlation"
     marked = tuple(m for m in MARKERS if m.kind in (AlertKind.SUPPRESSED, AlertKind.DECOUPLED))
-
-    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
-        super().__init__(lab, "correlation", 68, clock=clock, top=2, bottom=4)
 
     def draw(self) -> list[Any]:
         """Return the zone below the minimum, the minimum, ρ and its end value."""
@@ -190,19 +178,13 @@ class CorrelationChart(AutoChart):
 class PriceChart(AutoChart):
     """Both prices; the right axis is tied to the left by β, so that the gap is the spread.
 
-    Parameters
-    ----------
-    lab : PairLab
-        Whose rows.
-    clock : bool
-        Label the time axis.
+    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
     """
 
+    caption = "prices"
+    plot_px, margins_px = 84, (2, 4)
     column = "y"
     marked = ()
-
-    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
-        super().__init__(lab, "prices", 84, clock=clock, top=2, bottom=4)
 
     def draw(self) -> list[Any]:
         """Return both lines."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pairlab.widgets.chart import legend
 from pairlab.widgets.charts import AutoChart
 from pairlab.widgets.formats import MISSING, fitted, number, safe
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.plotting import Axis, LinearScale
-
-if TYPE_CHECKING:
-    from pairlab.lab import PairLab
 
 __all__ = ["HedgeChart"]
 
@@ -25,19 +22,13 @@ _WAYS: Final = {
 class HedgeChart(AutoChart):
     """β at the left, the intercept α at the right, with the alerts on the β of their moment.
 
-    Parameters
-    ----------
-    lab : PairLab
-        Whose rows.
-    clock : bool
-        Label the time axis.
+    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
     """
 
+    caption = "hedge"
+    plot_px, margins_px = 84, (2, 4)
     column = "hedge_ratio"
     _most_ticks = 3
-
-    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
-        super().__init__(lab, "hedge", 84, clock=clock, top=2, bottom=4)
 
     def draw(self) -> list[Any]:
         """Return both lines, α behind β."""

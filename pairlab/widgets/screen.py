@@ -14,18 +14,17 @@ from weakref import WeakValueDictionary
 import numpy as np
 from ipywidgets import HTML, VBox
 
-from pairlab.ticks import NS_PER_S
 from pairlab.widgets.cells import CellWatch
-from pairlab.widgets.formats import clock
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.heal import Healer
 from pairlab.widgets.lags import ScreenLag
-from pairlab.widgets.plotting import Axis, BrushIntervalSelector, IndexSelector, LinearScale
+from pairlab.widgets.plotting import BrushIntervalSelector, IndexSelector, LinearScale
 from pairlab.widgets.pointer import Pointer
 from pairlab.widgets.pulse import Pace, Pulse
 from pairlab.widgets.style import stylesheet
-from pairlab.widgets.theme import SIZES, var
-from pairlab.widgets.trees import close_tree, put, put_ticks, tree
+from pairlab.widgets.theme import var
+from pairlab.widgets.timeaxis import TimeAxis
+from pairlab.widgets.trees import close_tree, tree
 from pairlab.widgets.view import View
 
 if TYPE_CHECKING:
@@ -34,11 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Frame", "Part", "Screen", "close_part", "picture_class", "showing", "style_widget"]
 
-_STEPS_S: Final = (
-    0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600,
-    43_200, 86_400, 172_800, 604_800,
-)  # fmt: skip
-_LABEL_PX: Final = 110  # room that one clock label wants
 _TELL_AGAIN_S: Final = 60.0
 _BUSY: Final = 5
 """Painting may take one part in this many of the loop's time; a slow kernel paints less often."""
@@ -147,8 +141,9 @@ class Screen(View):
         self.frame_p50_ms = float("nan")
         self.lag = ScreenLag()
         self.shows_signal = False  # in a narrow dashboard, instead of the latest row
-        self.offset_scale = LinearScale(min=-1.0, max=0.0, allow_padding=False)
-        self.time_scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
+        self._clock = TimeAxis()
+        self.offset_scale, self.time_scale = self._clock.offset_scale, self._clock.time_scale
+        self.time_axes = self._clock.axes
         self.unit_scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
         # One of each for all charts: the browser moves them together, before the kernel hears.
         self.pointer_selector = IndexSelector(
@@ -160,23 +155,11 @@ class Screen(View):
         self.mouse = Pointer(self.hand_over(self._on_mouse))
         self.pointer_selector.observe(self.hand_over(self._on_pointer), "selected")
         self.brush_selector.observe(self._on_brush, ["selected", "brushing"])
-        style = {"fill": var("muted")}
-        self.time_axes = [
-            Axis(
-                scale=self.time_scale,
-                grid_color=var("grid"),
-                tick_values=[],
-                tick_style=extra,
-                visible=False,
-            )
-            for extra in (style, {**style, "--pairlab-minor": "1"})
-        ]
         self._parts: list[Part] = []
         self._healer = Healer()
         self.pace = Pace()
         self.pulse = Pulse(self.hand_over(self._on_pulse))
         self._cells = CellWatch(self.pace.deafen, self._on_cell_end)
-        self._ticks: tuple[tuple[int, ...], frozenset[int]] = ((), frozenset())
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.frames_painted = 0
@@ -372,7 +355,7 @@ class Screen(View):
         """Paint every part once."""
         frame = self._frame(due=due)
         with showing():
-            self._place_time(frame)
+            self._clock.place(frame)
             self._place_pointer(frame)
             for part in list(self._parts):
                 self._paint_part(part, frame)
@@ -420,39 +403,3 @@ class Screen(View):
                 self.pointer_selector.selected = None
         elif have is None or not len(have) or round(float(have[0]) * 1e6) != at:
             self.pointer_selector.selected = np.array([at / 1e6])
-
-    def _ticks_changed(self, ticks: tuple[int, ...], hidden: set[int]) -> bool:
-        before, self._ticks = self._ticks, (ticks, frozenset(hidden))
-        return before != self._ticks
-
-    def _place_time(self, frame: Frame) -> None:
-        pad_ms = frame.pad_ms
-        put(self.offset_scale, min=-frame.span_ns / 1e6, max=pad_ms)
-        if not len(frame.rows):
-            return
-        edge_ms = frame.edge_ns / 1e6
-        put(self.time_scale, min=edge_ms - frame.span_ns / 1e6, max=edge_ms + pad_ms)
-        step_ms = _step_ms(frame.span_ns / NS_PER_S)
-        first = int((edge_ms - frame.span_ns / 1e6) // step_ms) + 1
-        ticks = tuple(n * step_ms for n in range(first, int(edge_ms // step_ms) + 1))
-        px_ms = frame.span_ns / 1e6 / SIZES.plot_width
-        at_ms = math.inf if self.pointer_ns is None else self.pointer_ns / 1e6
-        # No label under the pointer's own, nor over the date at the left.
-        hidden = {t for t in ticks if abs(t - at_ms) < 78 * px_ms}
-        hidden |= {t for t in ticks if t - edge_ms + frame.span_ns / 1e6 < 30 * px_ms}
-        if not self._ticks_changed(ticks, hidden):
-            return
-        fine = frame.values["timeframe"] == "tick"
-        for parity, axis in enumerate(self.time_axes):
-            # Two axes, every other tick each: in a narrow layout one of them hides its labels.
-            mine = [t for t in ticks if t // step_ms % 2 == parity]
-            put_ticks(
-                axis,
-                {t: "" if t in hidden else clock(t * 1_000_000, milliseconds=fine) for t in mine},
-            )
-
-
-def _step_ms(span_s: float) -> int:
-    """Return the distance between clock labels, ms."""
-    least_s = span_s * _LABEL_PX / SIZES.plot_width
-    return int(1000 * next((s for s in _STEPS_S if s >= least_s), _STEPS_S[-1]))

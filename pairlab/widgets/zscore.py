@@ -38,20 +38,17 @@ def _time_text(frame: Frame, snapshot: Snapshot | None) -> str:
 class ZScoreChart(Chart):
     """z-score with its thresholds, their zones, the alerts, and a ribbon of the position.
 
-    Parameters
-    ----------
-    lab : PairLab
-        Whose rows.
-    clock : bool
-        Label the time axis.
+    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
     """
 
+    caption = "zscore"
+    plot_px, margins_px = SIZES.zscore_plot, (3, 7)
     column = "zscore"
     marker_scale = 1.0
 
     def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
         self.tools = ViewTools(lab)
-        super().__init__(lab, "zscore", SIZES.zscore_plot, clock=clock, top=3, bottom=7)
+        super().__init__(lab, clock=clock)
 
     def draw(self) -> list[Any]:
         """Return zones, thresholds, ribbon, line and end value, from back to front."""
