@@ -9,10 +9,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from typing import Final
 
 from pairlab.errors import DataError, FeedError, GeoBlockedError, UnknownSymbolError
 
 __all__ = ["Admission", "Limits", "RateBudget", "Retry", "Timeouts", "full_jitter", "is_final"]
+
+_STREAMS_ALLOWED: Final = 1024  # on one connection, by Binance
 
 
 def _check_positive(group: object, *, zero_is_fine: tuple[str, ...] = ()) -> None:
@@ -119,6 +122,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         _check_positive(self)
+        if self.max_streams > _STREAMS_ALLOWED:
+            raise DataError(
+                f"max_streams = {self.max_streams!r} is not possible: from 1 to {_STREAMS_ALLOWED}"
+            )
 
 
 def full_jitter(

@@ -93,6 +93,21 @@ def test_limits_are_finite(value: int) -> None:
         Limits(max_held_ticks=value)
 
 
+def test_a_connection_has_no_more_streams_than_binance_allows() -> None:
+    assert Limits(max_streams=1024).max_streams == 1024
+    with pytest.raises(DataError, match="max_streams = 1025 is not possible: from 1 to 1024"):
+        Limits(max_streams=1025)
+
+
+def test_what_leaves_something_to_others_waits_for_it() -> None:
+    budget = RateBudget(10, 60.0, clock=lambda: 0.0)
+    assert budget.take(5, spare=5)
+    assert not budget.take(1, spare=5)
+    assert budget.wait_s(1, spare=5) == 60.0
+    assert budget.take(5)
+    assert not budget.take(1)
+
+
 def test_zero_is_fine_where_it_means_at_once() -> None:
     assert Timeouts(healthy_after_s=0, repair_grace_s=0).healthy_after_s == 0
 
