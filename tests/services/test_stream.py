@@ -35,10 +35,10 @@ def number_of(cursor: str) -> int:
 
 
 async def test_a_quick_reader_gets_every_row_and_alert(serve_lab: ServeLab) -> None:
-    async with serve_lab(entry_z=1.0) as served, stream(served) as ws:
+    async with serve_lab(entry_z=1.0, rate_per_s=1000.0) as served, stream(served) as ws:
         rows, alerts = [], []
         before = served.lab.alert_log.total
-        async for message in messages(ws, 3000):
+        async for message in messages(ws, 2000):
             assert message["skipped_rows"] == message["skipped_alerts"] == 0
             assert message["restated"] is False
             rows += message["rows"]
