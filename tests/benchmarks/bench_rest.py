@@ -125,8 +125,7 @@ async def measure(rounds: int) -> list[Result]:
                "answers or ticks", 1, "-", str(errors), errors.holds(whole.errors + lost, 1), 1),
         Result("ticks that came meanwhile", ticks_per_s, TICKS_PER_S, "sent", "ticks/s",
                ticks_per_s / TICKS_PER_S, "ours / its", str(busy), busy.holds(ticks_per_s, 1), 1),
-        Result("REST beside a bare endpoint", a, b, "bare FastAPI", "requests/s",
-            a / b,
+        Result("REST beside a bare endpoint", a, b, "bare FastAPI", "requests/s", a / b,
                "ours / its", str(asked), asked.holds(a, a / b), rounds),
     ]  # fmt: skip
 
