@@ -122,7 +122,8 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
             if not log or log[-1].message != str(error):
                 self._lab.note("warning", str(error))
             self._show_fields()
-            self._fields[name].add_class(_REFUSED)
+            self.changed("costs", (self.settings.fee_bps, self.settings.min_edge_bps))
+            self._fields[name].add_class(_REFUSED)  # until one of them changes
         else:
             self._show_fields()
 
