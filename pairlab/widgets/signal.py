@@ -122,8 +122,7 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
             if not log or log[-1].message != str(error):
                 self._lab.note("warning", str(error))
             self._show_fields()
-            self.changed("costs", (self.settings.fee_bps, self.settings.min_edge_bps))
-            self._fields[name].add_class(_REFUSED)  # until one of them changes
+            self._fields[name].add_class(_REFUSED)
         else:
             self._show_fields()
 
@@ -134,7 +133,8 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
     def _show_fields(self) -> None:
         with showing():
             for name, field in self._fields.items():
-                field.remove_class(_REFUSED)
+                if field.value != self._shown(name):
+                    field.remove_class(_REFUSED)
                 put(field, value=self._shown(name))
 
     # -- painting -------------------------------------------------------------------------------
