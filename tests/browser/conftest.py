@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
+from playwright.sync_api import TimeoutError as PageTimeoutError
 
+OURS = re.compile(r"pairlab|ipywidget|bqplot|comm", re.IGNORECASE)
 SERVER_READY_S = 90.0
 WARM_S = 30.0
 CHROMIUM_FLAGS = [
@@ -61,6 +66,11 @@ class Screen:
     page: Any
     errors: list[str] = field(default_factory=list)
 
+    @property
+    def our_errors(self) -> list[str]:
+        """Those of them that may be this package's doing."""
+        return [error for error in self.errors if OURS.search(error)]
+
 
 @pytest.fixture(scope="module")
 def open_page(chromium: Any) -> Iterator[Callable[..., Screen]]:
@@ -85,7 +95,8 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Screen]]:
 
     yield opened
     for screen in screens:
-        screen.page.close(run_before_unload=True)  # Voila ends the page's kernel then
+        if not screen.page.is_closed():
+            screen.page.close(run_before_unload=True)  # Voila ends the page's kernel then
         screen.page.context.close()
 
 
@@ -136,11 +147,15 @@ class Server:
         family = []
         if self.process.poll() is None:
             family = psutil.Process(self.process.pid).children(recursive=True)
-            self.process.send_signal(signal.SIGINT)
-            if "jupyterlab" in self.process.args:
-                self.process.send_signal(signal.SIGINT)  # it asks; a second one is the answer
+            # Jupyter asks before it ends, and a second one is the answer, if it came apart from
+            # the first.
+            for _ in range(10):
+                self.process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(3)
+                    break
             try:
-                self.process.wait(30)
+                self.process.wait(10)
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
@@ -189,6 +204,15 @@ class Kernel:
         assert reply["content"]["status"] == "ok", "\n".join(reply["content"]["traceback"])
         return "".join(printed).strip()
 
+    def holds(self, condition: str, timeout_s: float = 30.0) -> None:
+        """Ask until an expression is true in the kernel.
+
+        It is asked anew and not awaited there: a front end's messages wait while a cell runs.
+        """
+        ends_s = time.monotonic() + timeout_s
+        while self.run(f"print(bool({condition}))") != "True":
+            assert time.monotonic() < ends_s, f"never true: {condition}"
+
 
 def warm(page: Any) -> None:
     """Wait until the stationarity test has an answer: the window is full, every number is there."""
@@ -196,6 +220,15 @@ def warm(page: Any) -> None:
         """/^(?!.*NOT ENOUGH)[^]*STATIONARY/.test(
             document.querySelector('.pairlab-strip')?.innerText ?? '')""",
         timeout=WARM_S * 1000,
+    )
+
+
+def paths(page: Any) -> list[str]:
+    """Return what every line of every chart draws."""
+    return list(
+        page.eval_on_selector_all(
+            ".pairlab-chart path.line", "lines => lines.map(line => line.getAttribute('d'))"
+        )
     )
 
 
@@ -229,17 +262,78 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
+def jupyter_server(application: str, home: Path) -> Server:
+    """Start JupyterLab or Notebook on a folder."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", application, "--no-browser", "--allow-root",
+        f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
+        f"--ServerApp.root_dir={home}", "--LabApp.news_url=", ("--LabApp.check_for_updates_class="
+        "jupyterlab.NeverCheckForUpdate"), "--LabApp.expose_app_in_browser=True",
+        "--JupyterNotebookApp.expose_app_in_browser=True",
+    ]  # fmt: skip
+    return Server(command, home, "is running at", port)
+
+
 @pytest.fixture(scope="session")
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """JupyterLab on an empty folder."""
-    home = tmp_path_factory.mktemp("jupyter")
-    port = free_port()
-    command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
-        f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
-        f"--ServerApp.root_dir={home}", "--LabApp.news_url=", ("--LabApp.check_for_updates_class="
-        "jupyterlab.NeverCheckForUpdate"),
-    ]  # fmt: skip
-    server = Server(command, home, "is running at", port)
+    server = jupyter_server("jupyterlab", tmp_path_factory.mktemp("jupyter"))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def notebook7(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Jupyter Notebook on an empty folder."""
+    server = jupyter_server("notebook", tmp_path_factory.mktemp("notebook"))
+    yield server
+    server.stop()
+
+
+def write_notebook(server: Server, name: str, cells: list[str]) -> None:
+    """Put a notebook where the server finds it."""
+    book = nbformat.v4.new_notebook()
+    book.metadata["kernelspec"] = {
+        "display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3",
+    }  # fmt: skip
+    book.cells = [nbformat.v4.new_code_cell(source) for source in cells]
+    nbformat.write(book, server.home / name)
+
+
+def run_cell(page: Any, number: int) -> None:
+    """Run a cell by the toolbar's button, and see that the kernel has run it."""
+    prompt = page.locator(".jp-Notebook .jp-CodeCell").nth(number).locator(".jp-InputPrompt")
+    before = prompt.inner_text()
+    for _ in range(20):
+        # Until page and kernel have found each other, a click comes to nothing.
+        if "*" not in prompt.inner_text():
+            prompt.click()
+            page.locator("[data-jp-item-name='run'] .jp-ToolbarButtonComponent").first.click()
+        try:
+            page.wait_for_function(
+                """([n, before]) => {
+                    const cell = document.querySelectorAll('.jp-Notebook .jp-CodeCell')[n];
+                    const now = cell.querySelector('.jp-InputPrompt').innerText;
+                    return now !== before && /\\d/.test(now);
+                }""",
+                arg=[number, before],
+                timeout=4_000,
+            )
+        except PageTimeoutError:
+            continue
+        return
+    raise AssertionError(f"cell {number} was never run")
+
+
+def restart_kernel(page: Any) -> None:
+    """Restart the notebook's kernel, as the menu does once its question is answered."""
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:restart-kernel')")
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    page.wait_for_selector(".jp-Dialog", state="detached")
+    page.wait_for_function(
+        """async () => {
+            const panel = window.jupyterapp.shell.currentWidget;
+            return panel.sessionContext.session?.kernel?.status === "idle";
+        }"""
+    )

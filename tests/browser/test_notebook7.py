@@ -1,0 +1,76 @@
+"""The lab in Notebook 7: first paint, a control both ways, restart and re-run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.browser.conftest import (
+    Screen,
+    Server,
+    paths,
+    restart_kernel,
+    run_cell,
+    warm,
+    write_notebook,
+)
+
+CELLS = ['from pairlab import PairLab\nlab = PairLab(feed="demo")\nlab.start()\nlab']
+
+
+@pytest.fixture(scope="module")
+def notebook(notebook7: Server, open_page: Callable[..., Screen]) -> Screen:
+    """A notebook with a lab shown in its only cell."""
+    write_notebook(notebook7, "lab.ipynb", CELLS)
+    screen = open_page(f"{notebook7.url}/notebooks/lab.ipynb", 1280, 1000)
+    screen.page.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content")
+    run_cell(screen.page, 0)
+    screen.page.wait_for_selector(".pairlab-dash")
+    warm(screen.page)
+    return screen
+
+
+def test_every_chart_is_drawn_and_goes_on(notebook: Screen) -> None:
+    page = notebook.page
+    before = paths(page)
+    assert sum(bool(path) and len(path) > 100 for path in before) >= 4
+    page.wait_for_function(
+        """lines => [...document.querySelectorAll('.pairlab-chart path.line')]
+            .filter((line, i) => line.getAttribute('d') !== lines[i]).length >= 4""",
+        arg=before,
+    )
+
+
+def test_a_setting_is_the_same_on_the_screen_and_in_the_kernel(
+    notebook7: Server, notebook: Screen
+) -> None:
+    page = notebook.page
+    field = ".pairlab-row-entry_z .pairlab-field input"
+    page.locator(field).fill("2.4")
+    page.locator(field).press("Enter")
+    page.wait_for_function(f"document.querySelector({field!r}).value === '2.40'")
+    with notebook7.kernel() as kernel:
+        assert kernel.run("print(lab.settings.entry_z)") == "2.4"
+        kernel.run("lab.settings.entry_z = 1.9")
+    page.wait_for_function(f"document.querySelector({field!r}).value === '1.90'")
+
+
+def test_a_restarted_kernel_shows_the_lab_again(notebook7: Server, notebook: Screen) -> None:
+    page = notebook.page
+    with notebook7.kernel() as kernel:
+        before = kernel.run("import os; print(os.getpid())")
+    restart_kernel(page)
+    run_cell(page, 0)
+    warm(page)
+    assert page.locator(".pairlab-dash").count() == 1
+    with notebook7.kernel() as kernel:
+        assert kernel.run("import os; print(os.getpid())") != before
+        # The new lab begins with its own settings, and the page shows them.
+        assert kernel.run("print(lab.settings.entry_z)") == "2.0"
+    field = ".pairlab-row-entry_z .pairlab-field input"
+    page.wait_for_function(f"document.querySelector({field!r}).value === '2.00'")
+
+
+def test_the_console_is_free_of_errors_of_ours(notebook: Screen) -> None:
+    assert notebook.our_errors == []
