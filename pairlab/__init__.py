@@ -2,7 +2,7 @@
 
 The map of the house; data flows one way, ticks → rows → views::
 
-    cli, app          the commands, and what the Voila app runs
+    cli, app, page    the commands, what the Voila app runs, and the page around it
     widgets/          what is seen: charts, controls, status, alert table, export, dashboard
     services/         who else is served: the REST API, on the lab's own loop
     research/         what is asked of the past: analyze

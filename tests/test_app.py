@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import os
+from pathlib import Path
 
-from pairlab.app import AppOptions, lab_for_page
+import pytest
+from voila.paths import collect_template_paths
+
+from pairlab.app import AppOptions, dashboard_for_page, lab_for_page
+from pairlab.page import voila_settings
 
 
 def lab_for(query: str, **options: object) -> object:
@@ -47,3 +52,28 @@ def test_what_was_refused_is_told() -> None:
     assert [entry.message for entry in lab.event_log] == [
         "from the address: window = 5.0 is not possible: allowed: a whole number from 10 to 50,000"
     ]
+
+
+def test_layout_and_theme_come_from_the_address_and_are_refused_in_words() -> None:
+    lab = lab_for("")
+    wide = dashboard_for_page(lab, {"QUERY_STRING": "layout=wide&theme=light"})
+    assert wide is lab.dashboard("wide", "light")
+    usual = dashboard_for_page(lab, {"QUERY_STRING": "layout=%3Cb%3E&theme=%22%3E"})
+    assert usual is lab.dashboard()
+    told = [entry.message for entry in lab.event_log]
+    assert [message.split(" is not")[0] for message in told] == [
+        "from the address: layout = '<b>'", "from the address: theme = '\">'",
+    ]  # fmt: skip
+    usual.screen.close()
+
+
+def test_voila_finds_the_app_s_page_in_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_PATH", "/somewhere")
+    asked = voila_settings()["VoilaConfiguration"]
+    assert os.environ["JUPYTER_PATH"].endswith(f"{os.pathsep}/somewhere")
+    voila_settings()
+    assert os.environ["JUPYTER_PATH"].count("page") == 1
+    found = collect_template_paths(["voila", "nbconvert"], asked["template"], prune=True)
+    assert (Path(found[0]) / "index.html.j2").is_file()
+    assert asked["allow_template_override"] == "NO"
+    assert asked["allow_theme_override"] != "YES"

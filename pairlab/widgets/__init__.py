@@ -2,7 +2,7 @@
 
 ::
 
-    dashboard   Dashboard: all parts on one screen
+    dashboard   Dashboard: the parts on one screen (layouts: which ones, and how they lie)
     zscore      ZScoreChart
     charts      SpreadChart, CorrelationChart, PriceChart (chart: what all on one time axis share)
     hedge       HedgeChart: β and the intercept

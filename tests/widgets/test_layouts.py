@@ -11,7 +11,6 @@ from pairlab.errors import SettingError
 from pairlab.widgets import Dashboard
 from pairlab.widgets.layouts import LAYOUTS, PARTS, TIMED, read_layout
 from pairlab.widgets.style import stylesheet
-from pairlab.widgets.trees import tree
 from tests.widgets.conftest import MakeLab, Wire
 
 OWN = ["strip", ["zscore", "settings"], ["spread", "correlation"]]
@@ -94,9 +93,7 @@ async def test_dashboards_of_one_lab_cost_one_set_of_updates(
         assert len(cost()[0]) > len(alone[0])
 
 
-async def test_a_dashboard_closes_what_no_other_one_shows(
-    running_lab: MakeLab, wire: Wire
-) -> None:
+async def test_a_dashboard_closes_what_no_other_one_shows(running_lab: MakeLab, wire: Wire) -> None:
     async with running_lab() as lab:
         first = lab.dashboard()
         before = set(wire.open)
