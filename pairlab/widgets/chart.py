@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["MARKERS", "Chart", "Marker", "legend", "nice_ticks", "value"]
 
 _CLOCK_HEIGHT: Final = 20
-_MARKERS_KEPT: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +243,8 @@ class Chart(Part, VBox):  # type: ignore[misc]
         self.show_staleness(frame)
         if self.changed("lines", (frame.picture, values)):
             self.paint_lines(frame)
-            self._paint_markers(frame)
             self._paint_selection(frame)
+        self._paint_markers(frame)
         if self.changed("pointer", frame.pointer_ns):
             self._paint_pointer(frame)
         if frame.text_due and self.changed("head", (frame.picture, values)):
@@ -283,31 +281,21 @@ class Chart(Part, VBox):  # type: ignore[misc]
         put_ticks(axis, labels)
 
     def _paint_markers(self, frame: Frame) -> None:
-        log = self.screen.lab.alert_log
-        # Beyond the view by one span, so that markers are sent when an alert comes, not as the
-        # view moves; they stand on the absolute time scale and are clipped at its edges.
-        page = frame.edge_ns // max(frame.span_ns, 1)
-        selected, cleared_ns = self.screen.selected, 0 if frame.held else self.screen.cleared_ns
-        if self.changed("markers", (log.total, page, frame.span_ns, cleared_ns)):
-            since_ns = max((page - 1) * frame.span_ns, cleared_ns)
-            until_ns = (page + 1) * frame.span_ns
-            newest = takewhile(lambda a: a.time_ns >= since_ns, log.newest_first())
-            shown = (a for a in newest if a.time_ns <= until_ns)
-            recent = list(islice(shown, _MARKERS_KEPT))[::-1]
+        # At the text's rate: nobody misses an alert for a tenth of a second.
+        if frame.text_due and self.changed("markers", frame.alerts_key):
+            values = np.array([self.marked_value(a) for a in frame.alerts], dtype=np.float64)
+            (kinds, sides), known = frame.alerts_of, np.isfinite(values)
             for marker, mark in zip(self.marked, self._markers, strict=True):
-                mine = [a for a in recent if a.kind == marker.kind and marker.side in (0, a.side)]
-                self._put_points(mark, mine)
+                mine = known & (kinds == marker.kind)
+                if marker.side:
+                    mine &= sides == marker.side
+                put(mark, x=frame.alerts_ms[mine], y=values[mine])
+        selected = self.screen.selected
         if self.changed("ring", selected and selected.number):
-            self._put_points(self._ring, [selected] if selected is not None else [])
-
-    def _put_points(self, mark: Scatter, alerts: list[Alert]) -> None:
-        points = [(a.time_ns / 1e6, self.marked_value(a)) for a in alerts]
-        points = [p for p in points if math.isfinite(p[1])]
-        put(
-            mark,
-            x=np.array([p[0] for p in points], dtype=np.float64),
-            y=np.array([p[1] for p in points], dtype=np.float64),
-        )
+            at = math.nan if selected is None else self.marked_value(selected)
+            known_at = selected is not None and math.isfinite(at)
+            time_ms = selected.time_ns / 1e6 if selected is not None else 0.0
+            put(self._ring, x=[time_ms] if known_at else [], y=[at] if known_at else [])
 
     # -- pointer and selection ------------------------------------------------------------------
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import bisect
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING, Any, Final
 
-from pairlab.alerts import Snapshot
+import numpy as np
+from numpy.typing import NDArray
+
+from pairlab.alerts import Alert, Snapshot
 from pairlab.ticks import NS_PER_S, Records
 from pairlab.widgets.theme import SIZES
 from pairlab.widgets.thin import COLUMNS, Thinned
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
     from pairlab.widgets.screen import Screen
 
 __all__ = ["Frame"]
+
+_MARKERS_KEPT: Final = 300
 
 
 class Frame:
@@ -95,6 +101,37 @@ class Frame:
     def pad_ms(self) -> float:
         """Room for the dot at a line's end, beyond the edge."""
         return self.span_ns / 1e6 * 4 / SIZES.plot_width
+
+    @cached_property
+    def alerts_key(self) -> tuple[int, int, int, int]:
+        """Differs from another frame's where `alerts` may."""
+        # Beyond the view by one span, so that markers are sent when an alert comes, not as the
+        # view moves; they stand on the absolute time scale and are clipped at its edges.
+        page = self.edge_ns // max(self.span_ns, 1)
+        cleared_ns = 0 if self.held else self._screen.cleared_ns
+        since_ns = max((page - 1) * self.span_ns, cleared_ns)
+        until_ns = (page + 1) * self.span_ns
+        return self._screen.lab.alert_log.total, self.span_ns, since_ns, until_ns
+
+    @cached_property
+    def alerts(self) -> list[Alert]:
+        """The newest alerts in view and within a span beside it, oldest first."""
+        _, _, since_ns, until_ns = self.alerts_key
+        log = self._screen.lab.alert_log
+        newest = takewhile(lambda a: a.time_ns >= since_ns, log.newest_first())
+        shown = (a for a in newest if a.time_ns <= until_ns)
+        return list(islice(shown, _MARKERS_KEPT))[::-1]
+
+    @cached_property
+    def alerts_ms(self) -> NDArray[np.float64]:
+        """When they were decided, ms since 1970."""
+        return np.array([a.time_ns / 1e6 for a in self.alerts], dtype=np.float64)
+
+    @cached_property
+    def alerts_of(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Their kinds and sides."""
+        kinds = [int(a.kind) for a in self.alerts]
+        return np.array(kinds, dtype=np.int64), np.array([a.side for a in self.alerts], np.int64)
 
     @cached_property
     def pointed(self) -> Snapshot | None:
