@@ -246,7 +246,7 @@ class Sequencer:
             state.high = id_ - 1
         elif not state.holes:
             state.high = expected - 1  # the fast path does not keep it
-        if abs(id_ - expected) > self._max_gap and not -1 <= id_ - state.high <= self._max_gap:
+        if not expected - self._max_gap <= id_ <= state.high + self._max_gap:
             self._stray(item, leg, id_)
             return
         self._forget_strays(state)

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import shutil
 import statistics
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import nbformat
-import psutil
 from playwright.sync_api import Page, sync_playwright
 
 from tests.benchmarks.harness import Result, Wanted, benchmark, of_two
 from tests.benchmarks.kernels import firehose
-from tests.browser.conftest import CHROMIUM_FLAGS, Kernel, Server, free_port
+from tests.browser.conftest import CHROMIUM_FLAGS, Kernel, Server
+from tests.browser.pages import newest_kernel, page_of, voila
 
 TICKS_PER_S = 5_000
 ROUND_S = 4.0
@@ -98,49 +91,6 @@ class Seen:
     animation: float  # animation frames/s
     bytes_per_s: float
     painted: float  # frames/s
-
-
-@contextmanager
-def voila(cells: dict[str, str]) -> Iterator[Server]:
-    """Serve one notebook a name."""
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        for name, code in cells.items():
-            book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-            book.metadata["kernelspec"] = {
-                "display_name": "Python 3", "language": "python", "name": "python3",
-            }  # fmt: skip
-            nbformat.write(book, home / f"{name}.ipynb")
-        port = free_port()
-        command = [
-            sys.executable, "-m", "voila", str(home), "--no-browser", f"--port={port}",
-            "--Voila.ip=127.0.0.1",
-        ]  # fmt: skip
-        server = Server(command, home, "is running at", port)
-        try:
-            yield server
-        finally:
-            server.stop()
-
-
-@contextmanager
-def page_of(browser: Any, server: Server, name: str) -> Iterator[tuple[Page, list[int]]]:
-    """Open a notebook's page; the list takes the size of every message from the kernel."""
-    page = browser.new_page(viewport={"width": 1280, "height": 1400})
-    sizes: list[int] = []
-    page.on("websocket", lambda ws: ws.on("framereceived", lambda data: sizes.append(len(data))))
-    page.set_default_timeout(120_000)
-    page.goto(f"{server.url}/voila/render/{name}.ipynb", wait_until="domcontentloaded")
-    page.wait_for_selector(".ready")
-    try:
-        yield page, sizes
-    finally:
-        page.close(run_before_unload=True)
-
-
-def newest_kernel(server: Server) -> psutil.Process:
-    """Return the process of the kernel that was started last."""
-    return max(psutil.Process(server.process.pid).children(), key=lambda p: p.create_time())
 
 
 def measure(server: Server, page: Page, sizes: list[int], rounds: int) -> Seen:

@@ -286,3 +286,18 @@ def test_finish_hands_on_everything_and_marks_what_is_missing() -> None:
     out = drain(sequencer)
     assert (ids(out, 0), ids(out, 1)) == ([1, 5], [100, 103, 104])
     assert (sequencer.gaps, sequencer.missing, sequencer.held) == (2, 5, 0)
+
+
+def test_ids_inside_a_wide_hole_are_no_new_series() -> None:
+    sequencer = Sequencer(max_gap_trades=100, max_held_ticks=20)
+    clean = [tick(0, id_, id_) for id_ in range(1, 1001)]
+    sequencer.accept(clean[0])
+    for t in clean[2:]:  # all but the second: what overflows widens the hole
+        sequencer.accept(t)
+    assert sequencer.dropped["overflow"] > 900
+    for t in clean[500:510]:  # another connection says them again
+        sequencer.accept(t)
+    assert sequencer.missing == 0
+    fill_all(sequencer, clean, page=50)
+    assert drain(sequencer) == clean
+    assert (sequencer.gaps, sequencer.missing) == (0, 0)

@@ -1,7 +1,8 @@
 """``python -m tests.soak --faults all --seed 1 --seconds 600``.
 
 With ``--pairs 125`` that many pairs share their connections. With ``--memory`` there are no faults
-but cut connections: it prints the memory over a million ticks and over 500 reconnects.
+but cut connections: it prints the memory over a million ticks and over 500 reconnects. With
+``--screen`` a dashboard is left open in a browser for ``--hours`` of the market, at ``--speed``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pairlab.exchange.faults import FAULT_KINDS
 from tests.soak.many import soak_many
 from tests.soak.memory import measure_memory
 from tests.soak.run import choose, soak
+from tests.soak.screen import watch_screen
 
 
 def main() -> int:
@@ -33,11 +35,20 @@ def main() -> int:
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     parser.add_argument("--ticks", type=int, default=1_000_000, help="for --memory")
     parser.add_argument("--reconnects", type=int, default=500, help="for --memory")
+    parser.add_argument("--screen", action="store_true", help="leave a dashboard open instead")
+    parser.add_argument("--hours", type=float, default=8.0, help="of the market, for --screen")
+    parser.add_argument("--speed", type=float, default=60.0, help="for --screen")
     options = parser.parse_args()
 
     def say(line: str) -> None:
         print(line, flush=True)
 
+    if options.screen:
+        held, words = watch_screen(
+            seed=options.seed, hours=options.hours, speed=options.speed, progress=say
+        )
+        say(words)
+        return 0 if held else 1
     if options.memory:
         memory = asyncio.run(
             measure_memory(
