@@ -125,6 +125,8 @@ class Server:
             env=environment,
             cwd=home,
             start_new_session=True,
+            # Tests may run where Ctrl-C is ignored, in a shell's background: not the server.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.lines: list[str] = []
         self._ready = threading.Event()

@@ -22,8 +22,12 @@ def screen(demo: Server, open_page: Callable[..., Screen]) -> Screen:
 
 def test_it_is_warm_within_30_s_and_goes_on_changing(screen: Screen) -> None:
     page = screen.page
+    page.wait_for_function(
+        """[...document.querySelectorAll('.pairlab-chart path.line')]
+            .filter(line => line.getAttribute('d')?.length > 100).length >= 4""",
+        timeout=10_000,
+    )
     before_paths, before_text = paths(page), page.locator(".pairlab-latest").inner_text()
-    assert sum(bool(path) and len(path) > 100 for path in before_paths) >= 4
     page.wait_for_function(
         """([text, lines]) => {
             const now = [...document.querySelectorAll('.pairlab-chart path.line')]
