@@ -62,13 +62,13 @@ async def evenly(ws: ServerConnection, made: list[bytes], per_s: float) -> None:
         if due > sent:
             ws.transport.write(b"".join(made[sent:due]))
             sent = due
-        nap()
+        nap(2 / per_s)
         await asyncio.sleep(0)
 
 
-def nap() -> None:
-    """Rest for less than the millisecond that the loop's clock knows; the rest is for others."""
-    time.sleep(100e-6)
+def nap(seconds: float) -> None:
+    """Rest for less than the millisecond that the loop's clock knows: the machine is shared."""
+    time.sleep(seconds)
 
 
 async def main(frames: int, per_s: float | None) -> None:

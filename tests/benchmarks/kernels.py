@@ -44,6 +44,8 @@ class Kernel:
         self._answers: dict[str, list[str]] = {}
         self._idle: dict[str, threading.Event] = {}
         self._over = False
+        self._pulse = b""
+        self._sending = threading.Lock()
         self._taker = threading.Thread(target=self._take, daemon=True)
         self._taker.start()
 
@@ -57,7 +59,11 @@ class Kernel:
             self.bytes += sum(len(part) for part in parts)
             _, fed = self._client.session.feed_identities(parts)
             if json.loads(fed[1])["msg_type"] == "comm_msg":
-                continue  # counted; a browser would read it in a process of its own
+                # Counted; a browser would read it in a process of its own. But for its answer.
+                if self._pulse and self._pulse in fed[4] and b'"frame"' in fed[4]:
+                    frame = json.loads(fed[4])["data"]["content"]["frame"]
+                    self._say({"drawn": frame})
+                continue
             message: dict[str, Any] = self._client.session.deserialize(fed)
             parent = message["parent_header"].get("msg_id", "")
             if message["msg_type"] == "stream":
@@ -68,6 +74,21 @@ class Kernel:
             elif message["content"].get("execution_state") == "idle" and parent in self._idle:
                 self._idle[parent].set()
 
+    def look_at(self, pulse_id: str) -> None:
+        """Be a view of a dashboard: open, and answer its frames as a browser does."""
+        self._pulse = pulse_id.encode()
+        self._say({"opened": True})
+
+    def _say(self, what: dict[str, Any]) -> None:
+        content = {"view": "benchmark", **what}
+        data = {"method": "custom", "content": content}
+        with self._sending:
+            self._client.shell_channel.send(
+                self._client.session.msg(
+                    "comm_msg", {"comm_id": self._pulse.decode(), "data": data}
+                )
+            )
+
     def run(self, code: str) -> str:
         """Run a cell and return what it printed."""
         done = threading.Event()
@@ -77,7 +98,8 @@ class Kernel:
         })  # fmt: skip
         number = message["header"]["msg_id"]
         self._idle[number] = done
-        self._client.shell_channel.send(message)
+        with self._sending:
+            self._client.shell_channel.send(message)
         if not done.wait(READY_S):
             raise RuntimeError(f"the kernel did not end the cell {code!r}")
         answer = "".join(self._answers.pop(number, []))
