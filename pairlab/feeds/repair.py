@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
@@ -76,6 +77,7 @@ class Repairer:
         self._repairable = repairable
         self._links = links
         self._wake = (asyncio.Event(), asyncio.Event())
+        self._news_s = [-math.inf, -math.inf]  # when REST last brought a leg what it lacked
 
     def notice(self) -> None:
         """Look at the holes again: one has opened."""
@@ -122,6 +124,8 @@ class Repairer:
             self._give_up(hole, "raw trades cannot be fetched without an API key")
             return -1.0
         limit_s = self._patience_s()
+        # A hole that waits its turn behind others is not older than what REST brought last.
+        age_s = time.monotonic() - max(hole.since_s, self._news_s[hole.leg])
         if age_s > limit_s and tries >= _LEAST_TRIES:
             self._give_up(hole, f"REST did not bring them within {limit_s:,.1f} s")
             return -1.0
@@ -139,7 +143,8 @@ class Repairer:
         oldest = page[0].a if page else hole.first
         if oldest > hole.first and tries >= _SURE_TRIES:
             self._give_up(hole, "the exchange keeps them no longer", through=oldest - 1)
-        self._sequencer.fill(hole.leg, self._ticks(page, hole.leg))
+        if self._sequencer.fill(hole.leg, self._ticks(page, hole.leg)):
+            self._news_s[hole.leg] = time.monotonic()
         rest = next((h for h in self._sequencer.holes() if h.leg == hole.leg), None)
         if rest is None or rest.first > hole.last:
             return 0.0
