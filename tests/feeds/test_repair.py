@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -140,6 +141,32 @@ async def test_rest_that_answers_badly_is_asked_again(answer: Answer) -> None:
         await feed.run(catcher.sink, catcher.write)
     assert (catcher.ids(0), catcher.ids(1)) == ([*range(1, 8)], [1, 2])
     assert (feed.health().gaps, feed.health().missing) == (0, 0)
+
+
+async def test_a_hole_that_waited_its_turn_has_its_own_time() -> None:
+    async def holed(ws: ServerConnection) -> None:
+        await send(ws, 0, 1, *range(3, 1504), 1505)  # too far apart for one page
+        await send(ws, 1, 1, 2)
+        await ws.close(1000, RECORDING_ENDED)
+
+    asked: Counter[int] = Counter()
+
+    def rest(path: str, query: dict[str, str]) -> tuple[int, bytes] | None:
+        if not path.endswith("aggTrades"):
+            return None
+        first = int(query["fromId"])
+        asked[first] += 1
+        # Each hole takes its while: the second one is older than the limit when its turn comes.
+        rows = [row(n, ms=n) for n in range(first, first + int(query["limit"]))]
+        return page(rows) if asked[first] > 3 else (503, b"")
+
+    catcher = Catcher()
+    async with playing(holed, rest=rest) as script:
+        feed = local(script, timeouts=quick(repair_s=1.0))
+        await feed.run(catcher.sink, catcher.write)
+    assert catcher.ids(0) == [*range(1, 1506)]
+    assert (feed.health().gaps, feed.health().missing) == (0, 0)
+    assert asked == {2: 4, 1504: 4}
 
 
 async def test_a_hole_that_stays_is_marked_before_the_first_tick_after_it() -> None:
