@@ -55,7 +55,8 @@ class Look:
     def __str__(self) -> str:
         return (
             f"{self.rows:>10,} rows {self.widgets:>5} widgets {self.comms:>5} comms "
-            f"{self.nodes:>5} DOM nodes + {self.drawn:>5} drawn {self.alerts:>7,} alerts {self.kernel_mb:>5.0f} MB"
+            f"{self.nodes:>5} DOM nodes + {self.drawn:>5} drawn {self.alerts:>7,} alerts "
+            f"{self.kernel_mb:>5.0f} MB"
         )
 
 
@@ -79,7 +80,8 @@ def watch_screen(
     -------
     tuple
         Whether nothing grew: as many widgets, comms and DOM nodes (outside of the drawings, which
-        have as many as there are markers in view) at the end as after the first minute, and memory within ±10 MB of what it was when every ring had filled; and in words.
+        have as many as there are markers in view) at the end as after the first minute, and memory
+        within ±10 MB of what it was when every ring had filled; and in words.
     """
     chromium = shutil.which("chromium")
     if chromium is None:
