@@ -90,7 +90,9 @@ class Repairer:
         while True:
             holes = self._sequencer.holes()
             if self._sequencer.full and holes and holes[0].leg != leg:
-                # To fill this leg's hole would only add to what waits for the other one.
+                # To fill this leg's hole would only add to what waits for the other one; it loses
+                # none of its own time by that.
+                self._news_s[leg] = time.monotonic()
                 await asyncio.sleep(_FIRST_WAIT_S)
                 continue
             hole = next((h for h in holes if h.leg == leg), None)

@@ -164,7 +164,8 @@ async def soak(
         symbols=(PAIR.y, PAIR.x),
         begins="subscribed",
         history_s=0,
-        keep_trades=int(rate_per_s * 2 * TIMEOUTS.repair_s),
+        # Binance keeps 48 h; a feed far behind must not run out of what this one keeps.
+        keep_trades=int(rate_per_s * 20 * TIMEOUTS.repair_s),
     )
     verdict = Verdict(Truth(seed, rate_per_s, PAIR))
     report = Report(kinds, verdict, Counter(), FeedHealth("connecting", ""), 0.0)
