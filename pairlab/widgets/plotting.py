@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import warnings
 
+from pairlab.widgets.bundle import Bundled
+
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "metadata .* was set from the constructor")
-    from bqplot import Axis, Bars, Figure, Label, LinearScale, Lines, Scatter
+    import bqplot
+    from bqplot import Figure
     from bqplot.interacts import BrushIntervalSelector, IndexSelector
 
 __all__ = [
@@ -24,3 +27,27 @@ __all__ = [
     "Lines",
     "Scatter",
 ]
+
+
+class Axis(Bundled, bqplot.Axis):  # type: ignore[misc]
+    """An axis whose updates travel with the frame's."""
+
+
+class Bars(Bundled, bqplot.Bars):  # type: ignore[misc]
+    """Bars whose updates travel with the frame's."""
+
+
+class Label(Bundled, bqplot.Label):  # type: ignore[misc]
+    """Labels whose updates travel with the frame's."""
+
+
+class LinearScale(Bundled, bqplot.LinearScale):  # type: ignore[misc]
+    """A scale whose updates travel with the frame's."""
+
+
+class Lines(Bundled, bqplot.Lines):  # type: ignore[misc]
+    """Lines whose updates travel with the frame's."""
+
+
+class Scatter(Bundled, bqplot.Scatter):  # type: ignore[misc]
+    """Dots whose updates travel with the frame's."""

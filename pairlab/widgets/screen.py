@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from ipywidgets import HTML, VBox
 
+from pairlab.widgets.bundle import bundled
 from pairlab.widgets.cells import CellWatch
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.heal import Healer
@@ -354,7 +355,9 @@ class Screen(View):
     def paint(self, *, due: bool) -> None:
         """Paint every part once."""
         frame = self._frame(due=due)
-        with showing():
+        # Until a page has said that it takes bundles apart, none is sent.
+        known = self.pace.looking(time.monotonic()) is not None
+        with showing(), bundled(self.pulse if known else None):
             self._clock.place(frame)
             self._place_pointer(frame)
             for part in list(self._parts):
