@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import queue
 import re
 import shutil
 import signal
@@ -178,7 +179,16 @@ class Server:
         client = BlockingKernelClient(connection_file=str(files[-1]))
         client.load_connection_file()
         client.start_channels()
-        client.wait_for_ready(timeout=60)
+        # Not wait_for_ready: it ends in a silence of 0.2 s, which a dashboard never leaves.
+        client.kernel_info()
+        client.get_shell_msg(timeout=60)
+        while True:
+            client.kernel_info()
+            try:
+                client.get_iopub_msg(timeout=1)  # subscribed: what is printed from now on is seen
+                break
+            except queue.Empty:
+                continue
         try:
             yield Kernel(client)
         finally:
