@@ -1,0 +1,75 @@
+"""A frame's updates in one message."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pairlab.widgets.bundle import bundled
+from pairlab.widgets.plotting import LinearScale, Lines
+from pairlab.widgets.trees import put
+
+
+class Carrier:
+    def __init__(self) -> None:
+        self.sent: list[tuple[dict[str, Any], list[Any]]] = []
+
+    def send(self, content: dict[str, Any], buffers: list[Any]) -> None:
+        self.sent.append((content, buffers))
+
+
+@pytest.fixture
+def line() -> Lines:
+    return Lines(x=[], y=[], scales={"x": LinearScale(), "y": LinearScale()})
+
+
+def test_updates_of_several_widgets_are_one_message(line: Lines) -> None:
+    carrier, scale = Carrier(), line.scales["y"]
+    with bundled(carrier):
+        put(line, x=np.arange(3.0), y=np.array([1.0, 4.0, 9.0]))
+        put(scale, min=0.0, max=9.0)
+        assert carrier.sent == []
+    [(content, buffers)] = carrier.sent
+    first, second = content["updates"]
+    assert [first["id"], second["id"]] == [line.model_id, scale.model_id]
+    assert second["state"] == {"min": 0.0, "max": 9.0}
+    assert second["buffers"] == 0
+    assert first["buffers"] == len(buffers) == 2
+    sent = {path[0]: np.frombuffer(b) for path, b in zip(first["paths"], buffers, strict=True)}
+    assert sent["x"].tolist() == [0.0, 1.0, 2.0]
+    assert sent["y"].tolist() == [1.0, 4.0, 9.0]
+
+
+def test_nothing_new_is_no_message(line: Lines) -> None:
+    carrier = Carrier()
+    with bundled(carrier):
+        put(line, x=[], y=[])
+    assert carrier.sent == []
+
+
+def test_what_was_set_before_an_error_is_sent(line: Lines) -> None:
+    carrier = Carrier()
+
+    def break_off() -> None:
+        with bundled(carrier):
+            put(line.scales["x"], min=-1.0)
+            raise RuntimeError("it broke")
+
+    with pytest.raises(RuntimeError, match="broke"):
+        break_off()
+    assert [u["state"] for u in carrier.sent[0][0]["updates"]] == [{"min": -1.0}]
+    with bundled(carrier):
+        put(line.scales["x"], min=-2.0)
+    assert len(carrier.sent) == 2
+
+
+def test_another_thread_speaks_for_itself(line: Lines) -> None:
+    carrier = Carrier()
+    with bundled(carrier):
+        other = threading.Thread(target=lambda: put(line.scales["x"], min=-1.0))
+        other.start()
+        other.join()
+    assert carrier.sent == []
