@@ -44,8 +44,9 @@ def numbered(served: Served, first: int, count: int) -> Records:
 
 async def test_latest_is_the_newest_row_under_live_ticks(serve_lab: ServeLab) -> None:
     async with serve_lab() as served:
-        seen = set()
-        for _ in range(50):
+        seen, asked = set(), 0
+        while asked < 50 or len(seen) <= 10:  # a fast machine asks between two rows
+            asked += 1
             before = served.lab.rows.total
             row = await served.get("/analytics/latest")
             assert row.pop("provisional") is False
@@ -53,7 +54,6 @@ async def test_latest_is_the_newest_row_under_live_ticks(serve_lab: ServeLab) ->
             (match,) = [r for r in between if r["zscore"] == row["zscore"]][-1:]
             assert_same(row, match)
             seen.add(row["time"])
-        assert len(seen) > 10
 
 
 async def test_warming_up_is_told_and_ends(serve_lab: ServeLab) -> None:
