@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 
 import httpx
@@ -42,6 +43,22 @@ async def read(ws: ClientConnection, count: int) -> list[dict]:
     return [json.loads(await ws.recv()) for _ in range(count)]
 
 
+async def read_until(
+    ws: ClientConnection, enough: Callable[[list[dict]], bool], before: list[dict]
+) -> list[dict]:
+    """Read 2,000 frames more than those from before the fault, and on until there is enough to see.
+
+    How many were on their way when it was ordered, nobody knows: a machine that stood still
+    for a moment has thousands of them, or none.
+    """
+    frames = before + await read(ws, 2_000)
+    for _ in range(100):
+        if enough(frames):
+            break
+        frames += await read(ws, 500)
+    return frames
+
+
 async def read_to_the_end(ws: ClientConnection) -> list[str | bytes]:
     got = []
     try:
@@ -62,11 +79,15 @@ def missing(seen: list[int]) -> list[int]:
 class TestFrames:
     async def test_duplicates_come_again_with_the_same_bytes(self) -> None:
         async with exchange_of() as exchange, dial(exchange) as ws:
-            await read(ws, 100)
+            before = await read(ws, 100)
             happened = exchange.inject(Fault("duplicate", stream="ethusdt@aggTrade", count=4))
             await happened.wait()
-            frames = await read(ws, 2_000)
-            twice = [a for a, n in Counter(ids(frames, "ETHUSDT")).items() if n == 2]
+
+            def repeated(frames: list[dict]) -> list[int]:
+                return [a for a, n in Counter(ids(frames, "ETHUSDT")).items() if n == 2]
+
+            frames = await read_until(ws, lambda frames: len(repeated(frames)) >= 4, before)
+            twice = repeated(frames)
             assert len(twice) == 4
             assert twice == list(range(twice[0], twice[0] + 4))
             assert not missing(ids(frames, "ETHUSDT"))
@@ -78,9 +99,11 @@ class TestFrames:
 
     async def test_a_gap_is_on_the_stream_and_not_in_rest(self) -> None:
         async with exchange_of() as exchange, http(exchange) as client, dial(exchange) as ws:
-            await read(ws, 100)
+            before = await read(ws, 100)
             exchange.inject(Fault("gap", stream="btcusdt@aggTrade", count=7))
-            frames = await read(ws, 3_000)
+            frames = await read_until(
+                ws, lambda frames: bool(missing(ids(frames, "BTCUSDT"))), before
+            )
             lost = missing(ids(frames, "BTCUSDT"))
             assert len(lost) == 7
             assert lost == exchange.faults.removed["btcusdt@aggTrade"]
@@ -94,10 +117,11 @@ class TestFrames:
             return sum(a["data"]["T"] > b["data"]["T"] for a, b in pairwise(frames))
 
         async with exchange_of() as exchange, dial(exchange) as ws:
-            assert backwards(await read(ws, 1_000)) == 0
+            before = await read(ws, 1_000)
+            assert backwards(before) == 0
             for _ in range(5):
                 await exchange.inject(Fault("reorder", count=40)).wait()
-            frames = await read(ws, 3_000)
+            frames = await read_until(ws, lambda frames: backwards(frames) > 0, before)
             assert 1 <= backwards(frames) <= 10
             for symbol in ("BTCUSDT", "ETHUSDT"):
                 seen = ids(frames, symbol)
@@ -105,10 +129,14 @@ class TestFrames:
 
     async def test_an_na_trade_uses_up_its_id(self) -> None:
         async with exchange_of() as exchange, dial(exchange, TRADES) as ws:
-            await read(ws, 50)
+            before = await read(ws, 50)
             exchange.inject(Fault("na"))
-            frames = await read(ws, 2_000)
-            rows = [f["data"] for f in frames if f["data"]["X"] == "NA"]
+
+            def not_traded(frames: list[dict]) -> list[dict]:
+                return [f["data"] for f in frames if f["data"]["X"] == "NA"]
+
+            frames = await read_until(ws, lambda frames: bool(not_traded(frames)), before)
+            rows = not_traded(frames)
             assert [(r["p"], r["q"]) for r in rows] == [("0", "0")]
             assert [r["t"] for r in rows] == exchange.faults.removed[
                 f"{rows[0]['s'].lower()}@trade"
@@ -120,15 +148,18 @@ class TestFrames:
         async with exchange_of() as exchange, dial(exchange) as ws:
             for _ in range(count):
                 exchange.inject(Fault("malformed"))
-            got = [await ws.recv() for _ in range(1_000 + count)]
             good = re.compile(
                 r'\{"stream":"(btc|eth)usdt@aggTrade","data":\{"e":"aggTrade","E":\d+,"a":\d+,'
                 r'"s":"(BTC|ETH)USDT","p":"\d+\.\d+","q":"\d+\.\d+","f":\d+,"l":\d+,"T":\d+,'
                 r'"m":(true|false)\}\}'
             )
+            got: list[str | bytes] = []
+            broken = 0
+            while broken < count or len(got) < 1_000:
+                got.append(await ws.recv())
+                broken += not (isinstance(got[-1], str) and good.fullmatch(got[-1]))
             true = [json.loads(m) for m in got if isinstance(m, str) and good.fullmatch(m)]
-            assert exchange.faults.counts["malformed"] == count
-            assert len(true) == 1_000
+            assert exchange.faults.counts["malformed"] == broken == count
             assert any(isinstance(m, bytes) for m in got)  # one of sixteen ways is binary
             for symbol in ("BTCUSDT", "ETHUSDT"):
                 assert not missing(ids(true, symbol))
@@ -142,18 +173,21 @@ class TestFrames:
             assert ws.protocol.close_sent.code == 1009
             async with dial(exchange, max_size=None) as again:
                 exchange.inject(Fault("oversize", size=3 << 20))
+                while len(await again.recv()) <= 3 << 20:
+                    pass
                 sizes = [len(await again.recv()) for _ in range(1_000)]
-                assert sum(size > 3 << 20 for size in sizes) == 1
+                assert max(sizes) < 1_000, "once, as it was ordered"
 
 
 class TestStreams:
     async def test_one_stream_stalls_and_the_other_does_not(self) -> None:
         async with exchange_of() as exchange, dial(exchange) as ws:
-            await read(ws, 100)
+            before = await read(ws, 100)
             fault = Fault("stall", stream="btcusdt@aggTrade", seconds=3_600)
             await exchange.inject(fault).wait()
-            await (await ws.ping())  # what was on its way is here
-            frames = await read(ws, 2_000)
+            frames = await read_until(
+                ws, lambda frames: not ids(frames[-1_500:], "BTCUSDT"), before
+            )
             assert not ids(frames[-1_500:], "BTCUSDT")
             assert not missing(ids(frames, "ETHUSDT"))
             async with dial(exchange) as other:  # it is this connection's stream that stalls
@@ -161,11 +195,14 @@ class TestStreams:
 
     async def test_a_stalled_stream_speaks_again(self) -> None:
         async with exchange_of() as exchange, dial(exchange) as ws:
-            await read(ws, 100)
+            before = await read(ws, 100)
             await exchange.inject(Fault("stall", seconds=0.05)).wait()
-            frames = await read(ws, 4_000)
-            assert missing(ids(frames, "BTCUSDT"))
-            assert missing(ids(frames, "ETHUSDT"))
+            symbols = ("BTCUSDT", "ETHUSDT")
+            frames = await read_until(
+                ws, lambda fs: all(missing(ids(fs, s)) for s in symbols), before
+            )
+            assert all(missing(ids(frames, s)) for s in symbols)
+            frames += await read(ws, 500)
             tail = ids(frames[-500:], "BTCUSDT")
             assert not missing(tail)
 
