@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pairlab.alerts import AlertLog, Snapshot
@@ -35,7 +35,6 @@ class Ledger:
         self.fees += abs(units) * price * self.rate
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([1, -1]),
     st.sampled_from(["linear", "log"]),

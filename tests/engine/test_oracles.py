@@ -248,7 +248,7 @@ def test_crude_oil_is_cointegrated_in_logs(recorded):
     assert last["p_value"] == pytest.approx(answer[1], rel=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     window=st.integers(10, 60),

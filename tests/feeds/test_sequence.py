@@ -58,7 +58,7 @@ def test_in_order_goes_straight_through() -> None:
 FAULTS = st.lists(st.sampled_from(("keep",) * 6 + ("drop", "twice", "late")), min_size=200)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), FAULTS, st.booleans())
 def test_faults_leave_no_trace_in_either_leg(seed: int, faults: list[str], aligned: bool) -> None:
     clean = market(seed, 60)
@@ -97,7 +97,7 @@ def test_faults_leave_no_trace_in_either_leg(seed: int, faults: list[str], align
         assert out == clean
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.lists(st.booleans(), min_size=100, max_size=300))
 def test_what_cannot_be_repaired_is_counted_exactly(seed: int, gone: list[bool]) -> None:
     clean = market(seed, 60)
