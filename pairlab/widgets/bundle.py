@@ -1,6 +1,6 @@
 """A frame's updates travel as one message: most of what a small message costs is being one.
 
-`pulse.js` takes the message apart, and gives each model in the browser its own update.
+`bundle.js` takes the message apart, and gives each model in the browser its own update.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pairlab.widgets.frame import Frame
 from pairlab.widgets.hedge import HedgeChart
 from pairlab.widgets.histogram import ZHistogram
 from pairlab.widgets.layouts import Layout, LayoutSpec, read_layout
-from pairlab.widgets.screen import Part, Screen, style_widget
+from pairlab.widgets.screen import Part, Screen
 from pairlab.widgets.signal import SignalPanel
 from pairlab.widgets.status import StatusBar
 from pairlab.widgets.tables import AlertTable, LatestTable, RowTable
@@ -144,7 +144,7 @@ class Dashboard(Part, VBox):  # type: ignore[misc]
         self.parts: dict[str, Any] = {}
         for key in self._keys:
             self.parts[key[0]] = self._shelf.take(lab, key)
-        self.children = [style_widget(), screen.pulse, self._body()]
+        self.children = [self._body()]
         self.add_class("pairlab").add_class("pairlab-dash")
         self.add_class(f"pairlab-layout-{chosen.name}")
         self.join(lab, frames_per_s)
@@ -167,10 +167,6 @@ class Dashboard(Part, VBox):  # type: ignore[misc]
             for row in self.composition.rows
         ]
         return VBox(rows).add_class("pairlab-stack")
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        self.screen.start()  # it rests after a stop; shown again, the lab may run again
-        return VBox._repr_mimebundle_(self, **kwargs)
 
     def paint(self, frame: Frame) -> None:
         """Nothing: its parts are painted themselves."""

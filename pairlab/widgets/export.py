@@ -17,7 +17,7 @@ from pairlab.history import csv_name
 from pairlab.lab import What
 from pairlab.widgets.formats import count
 from pairlab.widgets.screen import Screen
-from pairlab.widgets.trees import close_tree, put
+from pairlab.widgets.trees import put
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
@@ -51,6 +51,7 @@ class ExportButton(HBox):  # type: ignore[misc]
 
     def __init__(self, lab: PairLab) -> None:
         self._lab = lab
+        self._screen = Screen.of(lab)
         self._button = Button(description="Export").add_class("pairlab-button-export")
         self._more = Button(
             description="▾", tooltip="What to export: table, rows, or a chart as a picture"
@@ -76,7 +77,8 @@ class ExportButton(HBox):  # type: ignore[misc]
         self._opened = False
         self._work: asyncio.Task[None] | None = None
         self._forget: asyncio.TimerHandle | None = None
-        super().__init__([self._button, self._more, self._choices, self._output])
+        pulse = self._screen.pulse  # brings the style
+        super().__init__([self._button, self._more, self._choices, self._output, pulse])
         self._describe()
         lab.attach(self)
         for style in ("pairlab", "pairlab-export"):
@@ -97,7 +99,7 @@ class ExportButton(HBox):  # type: ignore[misc]
         self._opened = not self._opened
         change = "add_class" if self._opened else "remove_class"
         getattr(self, change)("pairlab-open")
-        charts = (_ALL_CHARTS, *Screen.of(self._lab).pictures())
+        charts = (_ALL_CHARTS, *self._screen.pictures())
         if self._opened and charts != self._chart.options:
             put(self._chart, options=charts)
 
@@ -107,7 +109,7 @@ class ExportButton(HBox):  # type: ignore[misc]
         """Return both ends of the rows that are wanted; None if there are none."""
         match self._rows.value:
             case "view":
-                return Screen.of(self._lab).ends_ns()
+                return self._screen.ends_ns()
             case "selection":
                 return self._lab.selected_ns
         return None, None
@@ -160,7 +162,7 @@ class ExportButton(HBox):  # type: ignore[misc]
     # -- charts ---------------------------------------------------------------------------------
 
     def _picture(self, kind: str) -> None:
-        charts = Screen.of(self._lab).pictures()
+        charts = self._screen.pictures()
         wanted = self._chart.value
         chosen = list(charts.values()) if wanted not in charts else [charts[wanted]]
         if not chosen:
@@ -213,7 +215,7 @@ class ExportButton(HBox):  # type: ignore[misc]
         """Leave no widget in the front end or the kernel, and nothing on the loop."""
         if "_work" in self.__dict__:
             self.finish()
-        close_tree(self)
+            self._screen.take_down(self)
 
 
 def _pack(pieces: Iterator[str]) -> tuple[str, int]:

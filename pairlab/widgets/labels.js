@@ -53,27 +53,25 @@ function namePanel(panel) {
   }
 }
 
-function nameAll(root) {
-  root.querySelectorAll(".noUi-handle").forEach(nameSlider);
-  root.querySelectorAll("button").forEach(nameButton);
-  root.querySelectorAll(".widget-toggle-buttons").forEach((group) => {
+function nameAll() {
+  const each = (what, name) => document.querySelectorAll(`.pairlab ${what}`).forEach(name);
+  each(".noUi-handle", nameSlider);
+  each("button", nameButton);
+  each(".widget-toggle-buttons", (group) => {
     put(group, "role", "group");
     put(group, "aria-label", textOf(group.querySelector("label")));
   });
-  root.querySelectorAll(".pairlab-panel").forEach(namePanel);
-  root.querySelectorAll(".pairlab-event-text .widget-html-content").forEach((line) => {
-    put(line, "aria-live", "polite");
-  });
+  document.querySelectorAll(".pairlab.pairlab-panel").forEach(namePanel);
+  each(".pairlab-event-text .widget-html-content", (line) => put(line, "aria-live", "polite"));
 }
 
-// Keeps the names of the view around `el` up to date; returns what ends it.
-function keepNames(el) {
+// Keeps the names of everything of ours in the page up to date; returns what ends it.
+function keepNames() {
   const look = () => {
-    const root = el.closest(".pairlab-dash, .pairlab");
-    if (root && document.visibilityState === "visible") nameAll(root);
+    if (document.visibilityState === "visible") nameAll();
   };
   const moved = (event) => {
-    if (event.target.matches?.(".noUi-handle")) nameSlider(event.target);
+    if (event.target.matches?.(".pairlab .noUi-handle")) nameSlider(event.target);
   };
   const timer = setInterval(look, LOOK_MS);
   document.addEventListener("focusin", moved);

@@ -11,33 +11,38 @@ from typing import Any, Final, Literal
 from anywidget import AnyWidget
 from ipywidgets import Layout
 
+from pairlab.widgets.style import stylesheet
+
 __all__ = ["Pace", "Pulse"]
 
 AHEAD: Final = 2
-"""Frames that may be on their way to the slowest view: one is drawn while the next one travels."""
+"""Frames that may be on their way to the slowest page: one is drawn while the next one travels."""
 
 SILENT_S: Final = 5.0
-"""A view that owes an answer for so long is not looked at: its tab is hidden, or it is gone."""
+"""A page that owes an answer for so long is not looked at: its tab is hidden, or it is gone."""
 
 FORGET_S: Final = 600.0
 """A page that was killed did not say so; one that wakes up later is known again by its answer."""
 
 ASK_S: Final = 1.0
-"""How often silent views are asked whether they are looked at again."""
+"""How often silent pages are asked whether they are looked at again."""
 
 # Read when the module is imported, not when a view is made: that may happen on a running loop.
 _SCRIPT: Final = "".join(
-    files("pairlab.widgets").joinpath(name).read_text("utf-8") for name in ("labels.js", "pulse.js")
+    files("pairlab.widgets").joinpath(name).read_text("utf-8")
+    for name in ("labels.js", "bundle.js", "pulse.js")
 )
 
 
 class Pulse(AnyWidget):
-    """An invisible widget that stands in every view and answers when a frame has been drawn.
+    """An invisible widget that stands in every part and brings what a page needs to show it.
 
-    It also names the view's controls for screen readers, where ipywidgets gives them no name.
+    That is the style sheet, once for each page; an answer when a frame has been drawn; and names
+    for screen readers where ipywidgets gives controls none.
     """
 
     _esm = _SCRIPT
+    _css = stylesheet()
 
     def __init__(self, heard: Callable[[Mapping[str, Any]], None]) -> None:
         super().__init__(layout=Layout(display="none"))
@@ -45,28 +50,28 @@ class Pulse(AnyWidget):
 
 
 @dataclass
-class _View:
+class _Page:
     drawn: int  # the newest frame that it answered
     owes_s: float = math.inf  # when it was sent the oldest one that it did not
 
 
 class Pace:
-    """When to paint: as fast as asked for, as fast as the slowest view draws, or not at all.
+    """When to paint: as fast as asked for, as fast as the slowest page draws, or not at all.
 
-    Views that draw slowly are painted less often, and views that nobody looks at are not painted;
-    no row waits for either. Where no view ever spoke (a front end without anywidget), nothing is
+    Pages that draw slowly are painted less often, and pages that nobody looks at are not painted;
+    no row waits for either. Where no page ever spoke (a front end without anywidget), nothing is
     known, and painting goes on as asked for.
     """
 
     def __init__(self) -> None:
-        self._views: dict[str, _View] = {}
+        self._pages: dict[str, _Page] = {}
         self._known = False
         self._deaf = False
         self._frame = 0
         self._sent_s = -math.inf
 
     def looking(self, now_s: float) -> int | None:
-        """Return how many views are looked at; None where that cannot be known."""
+        """Return how many pages are looked at; None where that cannot be known."""
         return len(self._awake(now_s)) if self._known else None
 
     def decide(self, now_s: float) -> Literal["paint", "ask", "wait"]:
@@ -76,31 +81,33 @@ class Pace:
         awake = self._awake(now_s)
         if not awake:
             return "ask" if now_s - self._sent_s >= ASK_S else "wait"
-        behind = max(self._frame - view.drawn for view in awake)
+        behind = max(self._frame - page.drawn for page in awake)
         return "paint" if behind < AHEAD else "wait"
 
     def sent(self, now_s: float) -> int:
         """Count a frame, or a question, as sent; return the number that answers it."""
-        for name, view in list(self._views.items()):
-            if now_s - view.owes_s > FORGET_S:
-                del self._views[name]
-            elif view.drawn == self._frame:
-                view.owes_s = now_s
+        for name, page in list(self._pages.items()):
+            if now_s - page.owes_s > FORGET_S:
+                del self._pages[name]
+            elif page.drawn == self._frame:
+                page.owes_s = now_s
         self._frame += 1
         self._sent_s = now_s
         return self._frame
 
     def heard(self, content: Mapping[str, Any], now_s: float) -> bool:
-        """Take in what a view said; return whether it is a new one."""
-        name = str(content.get("view"))
+        """Take in what a page said; return whether something in it is new."""
+        name = str(content.get("page"))
         self._known = True
         if content.get("closed"):
-            self._views.pop(name, None)
+            self._pages.pop(name, None)
             return False
-        new = name not in self._views
+        if content.get("opened") and name in self._pages:
+            return True  # one more part in a page that has others
+        new = name not in self._pages
         drawn = content.get("drawn", self._frame)
         drawn = min(drawn, self._frame) if isinstance(drawn, int) else self._frame
-        self._views[name] = _View(drawn, math.inf if drawn == self._frame else now_s)
+        self._pages[name] = _Page(drawn, math.inf if drawn == self._frame else now_s)
         return new
 
     def deafen(self) -> None:
@@ -110,8 +117,8 @@ class Pace:
     def listen(self, now_s: float) -> None:
         """Expect answers again: what is owed was asked now."""
         self._deaf = False
-        for view in self._views.values():
-            view.owes_s = math.inf if view.drawn == self._frame else now_s
+        for page in self._pages.values():
+            page.owes_s = math.inf if page.drawn == self._frame else now_s
 
-    def _awake(self, now_s: float) -> list[_View]:
-        return [view for view in self._views.values() if now_s - view.owes_s < SILENT_S]
+    def _awake(self, now_s: float) -> list[_Page]:
+        return [page for page in self._pages.values() if now_s - page.owes_s < SILENT_S]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
 import numpy as np
-from ipywidgets import HTML, VBox
 
 from pairlab.widgets.bundle import bundled
 from pairlab.widgets.cells import CellWatch
@@ -22,7 +21,6 @@ from pairlab.widgets.lags import ScreenLag
 from pairlab.widgets.plotting import BrushIntervalSelector, IndexSelector, LinearScale
 from pairlab.widgets.pointer import Pointer
 from pairlab.widgets.pulse import Pace, Pulse
-from pairlab.widgets.style import stylesheet
 from pairlab.widgets.theme import var
 from pairlab.widgets.timeaxis import TimeAxis
 from pairlab.widgets.trees import close_tree, tree
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from pairlab.health import Health
     from pairlab.lab import PairLab
 
-__all__ = ["Frame", "Part", "Screen", "close_part", "picture_class", "showing", "style_widget"]
+__all__ = ["Frame", "Part", "Screen", "close_part", "picture_class", "showing"]
 
 _TELL_AGAIN_S: Final = 60.0
 _BUSY: Final = 5
@@ -57,22 +55,20 @@ class Part:
     """Something of a lab on the screen: painted with the others, from the same frame."""
 
     screen: Screen
+    children: Any
     caption = ""
     """What an exported picture of it is called; none: it is no chart."""
 
-    _alone: Any = None
-
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Show the part by itself in a cell: with the style that the dashboard else brings."""
-        if self._alone is None:
-            self._alone = VBox([style_widget(), self.screen.pulse, self]).add_class("pairlab")
-        self.screen.start()
-        return self._alone._repr_mimebundle_(**kwargs)
+        self.screen.start()  # it rests after a stop; shown again, the lab may run again
+        return super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
 
     def join(self, lab: PairLab, frames_per_s: float | None = None) -> None:
         """Begin to be painted. Call it last in ``__init__``."""
         self._seen: dict[str, Any] = {}
         self.screen = Screen.of(lab)
+        # Wherever the part is put, alone or in a box of the user's, it has to bring what it needs.
+        self.children = (*self.children, self.screen.pulse)
         self.screen.join(self, frames_per_s)
 
     def paint(self, frame: Frame) -> None:
@@ -113,12 +109,7 @@ def close_part(part: Any) -> None:
     if screen is None:
         return  # never made whole
     screen.leave(part)
-    close_tree([part, part._alone], frozenset(id(w) for w in tree(screen.shared())))
-
-
-def style_widget() -> Any:
-    """Return an invisible widget with the style sheet, for parts outside of a dashboard."""
-    return HTML(f"<style>{stylesheet()}</style>").add_class("pairlab-style")
+    screen.take_down(part)
 
 
 class Screen(View):
@@ -230,8 +221,7 @@ class Screen(View):
         self._rest()
         self.lab.settings.unobserve(self._on_timeframe, "timeframe")
         parts, self._parts = self._parts, []
-        for part in parts:
-            close_tree([part, part._alone])
+        close_tree(parts)
         close_tree(self.shared())
 
     def shared(self) -> list[Any]:
@@ -240,6 +230,10 @@ class Screen(View):
             self.offset_scale, self.time_scale, self.unit_scale, *self.time_axes,
             self.pointer_selector, self.brush_selector, self.mouse, self.pulse,
         ]  # fmt: skip
+
+    def take_down(self, widget: Any) -> None:
+        """Close a widget and everything below it that belongs to no other part."""
+        close_tree(widget, frozenset(id(w) for w in tree(self.shared())))
 
     def _rest(self) -> None:
         if self._timer is not None:

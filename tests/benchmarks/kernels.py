@@ -75,12 +75,12 @@ class Kernel:
                 self._idle[parent].set()
 
     def look_at(self, pulse_id: str) -> None:
-        """Be a view of a dashboard: open, and answer its frames as a browser does."""
+        """Be a page with a dashboard: open, and answer its frames as a browser does."""
         self._pulse = pulse_id.encode()
         self._say({"opened": True})
 
     def _say(self, what: dict[str, Any]) -> None:
-        content = {"view": "benchmark", **what}
+        content = {"page": "benchmark", **what}
         data = {"method": "custom", "content": content}
         with self._sending:
             self._client.shell_channel.send(

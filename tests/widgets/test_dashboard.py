@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
 from ipywidgets import HTML, FloatSlider
 
-from pairlab import PairLab
+from pairlab import PairLab, widgets
 from pairlab.exchange import LocalExchange, SyntheticMarket
 from pairlab.widgets import Dashboard, SpreadChart, ZScoreChart
 from pairlab.widgets.plotting import Axis
+from pairlab.widgets.screen import Screen
 from pairlab.widgets.trees import tree
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 FRAME_LIMIT_BYTES = 160_000
+SINGLE = [getattr(widgets, name) for name in widgets.__all__ if name != "Dashboard"]
 
 
 async def test_widgets_are_made_once_and_only_updated(running_lab: MakeLab, wire: Wire) -> None:
@@ -142,19 +145,20 @@ async def test_views_of_one_lab_share_one_clock(running_lab: MakeLab, wire: Wire
         assert len(beside._curve.x)
 
 
-def test_a_part_shown_by_itself_brings_its_style_and_takes_it_away(wire: Wire) -> None:
+@pytest.mark.parametrize("kind", SINGLE, ids=lambda kind: kind.__name__)
+def test_a_part_brings_what_it_needs_wherever_it_is_put(kind: Any, wire: Wire) -> None:
     lab = PairLab(feed="demo")
-    part = SpreadChart(lab)
-    bundle = part._repr_mimebundle_()
-    assert bundle == part._repr_mimebundle_()
-    model = bundle["application/vnd.jupyter.widget-view+json"]["model_id"]
-    assert model in wire.open
-    assert model != part.model_id
-    style, pulse, shown = part._alone.children
-    assert style.value.startswith("<style>")
-    assert (pulse, shown) == (part.screen.pulse, part)
+    before = set(wire.open)
+    part, screen = kind(lab), Screen.of(lab)
+    assert screen.pulse in part.children
+    assert ".pairlab" in screen.pulse._css
+    shared = {w.model_id for w in tree(screen.shared())}
+    shown = part._repr_mimebundle_()["application/vnd.jupyter.widget-view+json"]
+    assert shown["model_id"] == part.model_id
     part.close()
-    part.screen.close()
+    assert set(wire.open) - before <= shared
+    assert screen.pulse.model_id in wire.open  # others may need it
+    screen.close()
     assert wire.open == set()
 
 

@@ -1,4 +1,4 @@
-"""When the screen is painted, by what its views say of themselves."""
+"""When the screen is painted, by what its pages say of themselves."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from pairlab.widgets.pulse import AHEAD, ASK_S, FORGET_S, SILENT_S, Pace
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 
-def opened(*views: str) -> Pace:
+def opened(*pages: str) -> Pace:
     pace = Pace()
-    for view in views:
-        assert pace.heard({"view": view, "opened": True}, 0.0)
+    for page in pages:
+        assert pace.heard({"page": page, "opened": True}, 0.0)
     return pace
 
 
-def answer(pace: Pace, view: str, frame: int, now_s: float) -> None:
-    assert not pace.heard({"view": view, "drawn": frame}, now_s)
+def answer(pace: Pace, page: str, frame: int, now_s: float) -> None:
+    assert not pace.heard({"page": page, "drawn": frame}, now_s)
 
 
-def test_where_no_view_ever_spoke_painting_goes_on() -> None:
+def test_where_no_page_ever_spoke_painting_goes_on() -> None:
     pace = Pace()
     for n in range(100):
         assert pace.decide(n) == "paint"
@@ -25,7 +25,7 @@ def test_where_no_view_ever_spoke_painting_goes_on() -> None:
     assert pace.looking(100) is None
 
 
-def test_the_slowest_view_that_is_looked_at_sets_the_pace() -> None:
+def test_the_slowest_page_that_is_looked_at_sets_the_pace() -> None:
     pace = opened("fast", "slow")
     for n in range(1, AHEAD + 1):
         assert pace.decide(0.1 * n) == "paint"
@@ -37,7 +37,7 @@ def test_the_slowest_view_that_is_looked_at_sets_the_pace() -> None:
     assert pace.looking(0.5) == 2
 
 
-def test_a_hidden_view_is_asked_and_painted_again_when_it_answers() -> None:
+def test_a_hidden_page_is_asked_and_painted_again_when_it_answers() -> None:
     pace = opened("page")
     pace.sent(1.0)
     assert pace.decide(1.0 + SILENT_S - 0.1) == "paint"  # one frame may be on its way
@@ -52,7 +52,7 @@ def test_a_hidden_view_is_asked_and_painted_again_when_it_answers() -> None:
     assert pace.decide(9.0) == "paint"
 
 
-def test_a_hidden_view_does_not_slow_one_that_is_looked_at() -> None:
+def test_a_hidden_page_does_not_slow_one_that_is_looked_at() -> None:
     pace = opened("hidden", "seen")
     for n in range(1, 200):
         now_s = 0.1 * n
@@ -64,14 +64,14 @@ def test_a_hidden_view_does_not_slow_one_that_is_looked_at() -> None:
     assert pace.decide(20.0) == "paint"
 
 
-def test_a_closed_view_and_a_forgotten_one_cost_nothing() -> None:
+def test_a_closed_page_and_a_forgotten_one_cost_nothing() -> None:
     pace = opened("closed", "killed")
-    pace.heard({"view": "closed", "closed": True}, 1.0)
+    pace.heard({"page": "closed", "closed": True}, 1.0)
     assert pace.looking(1.0) == 1
     pace.sent(2.0)
     pace.sent(3.0 + FORGET_S)
     assert pace.looking(3.0 + FORGET_S) == 0
-    assert pace.heard({"view": "killed", "drawn": 1}, 4.0 + FORGET_S)  # it was only asleep
+    assert pace.heard({"page": "killed", "drawn": 1}, 4.0 + FORGET_S)  # it was only asleep
     assert pace.decide(4.0 + FORGET_S) == "paint"
 
 
@@ -91,9 +91,9 @@ def test_nonsense_from_a_page_does_no_harm() -> None:
     pace = opened("page")
     for content in (
         {},
-        {"view": None},
-        {"view": "page", "drawn": "x"},
-        {"view": "page", "drawn": 99},
+        {"page": None},
+        {"page": "page", "drawn": "x"},
+        {"page": "page", "drawn": 99},
     ):
         pace.heard(content, 1.0)
     assert pace.decide(1.0) == "paint"
@@ -108,14 +108,14 @@ async def test_a_lab_that_nobody_looks_at_is_not_painted(running_lab: MakeLab, w
         def sent() -> list[str]:
             return [m["id"] for m in wire.take() if m["id"] != screen.pulse.comm.comm_id]
 
-        say({"view": "page", "opened": True}, [])
+        say({"page": "page", "opened": True}, [])
         await settled(lambda: screen.pace.looking(0.0) == 1, lab)
-        say({"view": "page", "closed": True}, [])
+        say({"page": "page", "closed": True}, [])
         await settled(lambda: screen.pace.looking(0.0) == 0, lab)
         wire.take()
         rows = lab.health().rows
         await lab.wait_async(rows + 200, 30)
         assert sent() == []
-        say({"view": "another", "opened": True}, [])
+        say({"page": "another", "opened": True}, [])
         while not sent():  # or the test's timeout ends it
             await lab.wait_async(lab.health().rows + 20, 30)

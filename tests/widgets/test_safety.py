@@ -51,8 +51,6 @@ def _printed(roots: list[Any]) -> Iterator[tuple[Any, str, str]]:
 def _check(roots: list[Any]) -> int:
     seen = 0
     for widget, name, value in _printed(roots):
-        if "pairlab-style" in widget._dom_classes:
-            continue
         found = _Tags()
         found.feed(value)
         where = f"{type(widget).__name__}.{name} of {widget._dom_classes}: {value[:300]}"

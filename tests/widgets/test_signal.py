@@ -186,12 +186,3 @@ async def test_it_stands_still_while_the_view_is_paused(running_lab: MakeLab) ->
         lab.settings.fee_bps = 5.0
         painted(lab, panel)
         assert "5 bps a fill" in panel._body.tooltip
-
-
-async def test_alone_in_a_cell_it_brings_its_style(running_lab: MakeLab) -> None:
-    async with running_lab(rows=80) as lab:
-        panel = SignalPanel(lab)
-        shown = panel._repr_mimebundle_()
-        assert "application/vnd.jupyter.widget-view+json" in str(shown)
-        assert "pairlab-style" in str(panel._alone.children[0]._dom_classes)
-        panel.close()
