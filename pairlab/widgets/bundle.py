@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-__all__ = ["Bundled", "bundled"]
+import ipywidgets
+
+__all__ = ["HTML", "Bundled", "bundled"]
 
 _OPEN = threading.local()
 
@@ -31,14 +33,22 @@ class Bundled:
             updates.append((self.model_id, msg, buffers or []))  # type: ignore[attr-defined]
 
 
+class HTML(Bundled, ipywidgets.HTML):  # type: ignore[misc]
+    """Text whose updates travel with the frame's."""
+
+
 @contextmanager
-def bundled(carrier: _Carrier | None) -> Iterator[None]:
+def bundled(carrier: _Carrier | None, **also: Any) -> Iterator[None]:
     """Send what this thread's `Bundled` widgets say meanwhile as one custom message of `carrier`.
+
+    Inside of another bundle their updates travel with that one's.
 
     Parameters
     ----------
     carrier : widget or None
         Stands in every page, and knows what to do with the message; None: each says it itself.
+    **also
+        What the message says besides.
     """
     if carrier is None or getattr(_OPEN, "updates", None) is not None:
         yield
@@ -50,9 +60,9 @@ def bundled(carrier: _Carrier | None) -> Iterator[None]:
     finally:
         # Whatever broke: what the kernel believes to be on the screen has to get there.
         _OPEN.updates = None
-        if updates:
+        if updates or also:
             content = [
                 {"id": id_, "state": m["state"], "paths": m["buffer_paths"], "buffers": len(own)}
                 for id_, m, own in updates
             ]
-            carrier.send({"updates": content}, [b for _, _, own in updates for b in own])
+            carrier.send({"updates": content, **also}, [b for _, _, own in updates for b in own])

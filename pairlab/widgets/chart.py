@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from ipywidgets import HTML, HBox, Layout, VBox
+from ipywidgets import HBox, Layout, VBox
 
 from pairlab.alerts import Alert
 from pairlab.ticks import AlertKind
+from pairlab.widgets.bundle import HTML
 from pairlab.widgets.formats import MISSING, safe
 from pairlab.widgets.formats import clock as clock_text
 from pairlab.widgets.frame import Frame
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["MARKERS", "Chart", "Marker", "legend", "nice_ticks", "value"]
 
 _CLOCK_HEIGHT: Final = 20
+
+_DENSE: Final = (800, 1_000)
+"""Points from which a line of more than 1 px becomes that thin, and below which it does not stay
+so: browsers draw up to 1 px several times as fast, and so many points look the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ class Chart(Part, VBox):  # type: ignore[misc]
         screen = Screen.of(lab)
         top, bottom = self.margins_px
         self._clock = clock
+        self._widths: dict[str, float] = {}
         self.offsets, self.times = screen.offset_scale, screen.time_scale
         self.scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
         self.head = HTML().add_class("pairlab-head-text")
@@ -253,7 +259,9 @@ class Chart(Part, VBox):  # type: ignore[misc]
     def show_line(self, mark: Lines, x: Any, y: Any) -> tuple[float, float]:
         """Send a line and return its last point (x, y), NaN if it has none."""
         x, y = trim(x, y)
-        put(mark, x=x, y=y if y.ndim == 2 else y.astype(np.float64))
+        wide = self._widths.setdefault(mark.model_id, mark.stroke_width)
+        dense = len(x) > _DENSE[mark.stroke_width == wide]
+        put(mark, x=x, y=y, stroke_width=min(wide, 1.0) if dense else wide)
         if not len(x) or y.ndim == 2:
             return math.nan, math.nan
         return float(x[-1]), float(y[-1])

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from ipywidgets import HTML, HBox
+from ipywidgets import HBox
 
 from pairlab.ticks import NS_PER_S, LogEntry
+from pairlab.widgets.bundle import HTML
 from pairlab.widgets.formats import clock, count, number, quantity_ms, safe
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.screen import Part, close_part

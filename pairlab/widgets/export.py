@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from ipywidgets import HTML, Button, Dropdown, HBox, Output, ToggleButtons, VBox
+from ipywidgets import Button, Dropdown, HBox, Output, ToggleButtons, VBox
 
 from pairlab.history import csv_name
 from pairlab.lab import What
+from pairlab.widgets.bundle import HTML
 from pairlab.widgets.formats import count
 from pairlab.widgets.screen import Screen
 from pairlab.widgets.trees import put

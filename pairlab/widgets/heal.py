@@ -8,8 +8,9 @@ from itertools import islice
 from typing import Any, Final
 
 import numpy as np
-from ipywidgets import HTML, Box, Button
+from ipywidgets import Box, Button
 
+from pairlab.widgets.bundle import HTML
 from pairlab.widgets.plotting import Axis, Bars, Label, LinearScale, Lines, Scatter
 from pairlab.widgets.trees import tree
 

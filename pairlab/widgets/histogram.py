@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from ipywidgets import HTML, HBox, Layout, VBox
+from ipywidgets import HBox, Layout, VBox
 from numpy.typing import NDArray
 
+from pairlab.widgets.bundle import HTML
 from pairlab.widgets.chart import legend, nice_ticks
 from pairlab.widgets.formats import MISSING, count, number, signed
 from pairlab.widgets.frame import Frame

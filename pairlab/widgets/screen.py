@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
@@ -302,12 +302,12 @@ class Screen(View):
     def _tick(self) -> None:
         started_s, now_s = time.perf_counter(), time.monotonic()
         to_do = self.pace.decide(now_s)
-        if to_do == "paint":
-            self._paint_frame()
-        elif not self.pace.looking(now_s):
-            self.lag.rest()
         if to_do != "wait":
-            self.pulse.send({"frame": self.pace.sent(now_s)})
+            with self._bundled(frame=self.pace.sent(now_s)):
+                if to_do == "paint":
+                    self._paint_frame()
+        if to_do != "paint" and not self.pace.looking(now_s):
+            self.lag.rest()
         spent_s = time.perf_counter() - started_s
         self._measure(spent_s if to_do == "paint" else None)
         if self._timer is not None and self._loop is not None and not self._loop.is_closed():
@@ -349,13 +349,16 @@ class Screen(View):
     def paint(self, *, due: bool) -> None:
         """Paint every part once."""
         frame = self._frame(due=due)
-        # Until a page has said that it takes bundles apart, none is sent.
-        known = self.pace.looking(time.monotonic()) is not None
-        with showing(), bundled(self.pulse if known else None):
+        with showing(), self._bundled():
             self._clock.place(frame)
             self._place_pointer(frame)
             for part in list(self._parts):
                 self._paint_part(part, frame)
+
+    def _bundled(self, **also: Any) -> AbstractContextManager[None]:
+        # Until a page has said that it takes bundles apart, none is sent.
+        known = self.pace.looking(time.monotonic()) is not None
+        return bundled(self.pulse if known else None, **also)
 
     def _paint_part(self, part: Part, frame: Frame) -> None:
         try:

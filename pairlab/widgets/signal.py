@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from ipywidgets import HTML, HBox, Text, VBox
+from ipywidgets import HBox, Text, VBox
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.costs import Profit, profit
 from pairlab.errors import SettingError
 from pairlab.settings import SETTINGS
 from pairlab.ticks import NS_PER_S
+from pairlab.widgets.bundle import HTML
 from pairlab.widgets.charts import price_decimals
 from pairlab.widgets.formats import (
     MISSING,

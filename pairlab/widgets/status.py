@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from ipywidgets import HTML, Button, HBox
+from ipywidgets import Button, HBox
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.ticks import NS_PER_S, AlertKind, RowFlag
+from pairlab.widgets.bundle import HTML
 from pairlab.widgets.export import ExportButton
 from pairlab.widgets.formats import (
     MISSING,

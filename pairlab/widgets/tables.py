@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from ipywidgets import HTML, Button, HBox, ToggleButton, VBox
+from ipywidgets import Button, HBox, ToggleButton, VBox
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.ticks import NS_PER_S, AlertKind
+from pairlab.widgets.bundle import HTML
 from pairlab.widgets.chart import MARKERS, Marker
 from pairlab.widgets.charts import price_decimals
 from pairlab.widgets.formats import (
