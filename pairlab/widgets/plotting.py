@@ -7,6 +7,11 @@ into errors could otherwise not import the dashboard.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from traitlets import All
 
 from pairlab.widgets.bundle import Bundled
 
@@ -15,6 +20,7 @@ with warnings.catch_warnings():
     import bqplot
     from bqplot import Figure
     from bqplot.interacts import BrushIntervalSelector, IndexSelector
+    from bqplot.traits import array_to_json
 
 __all__ = [
     "Axis",
@@ -25,29 +31,75 @@ __all__ = [
     "Label",
     "LinearScale",
     "Lines",
+    "Plotted",
     "Scatter",
 ]
 
 
-class Axis(Bundled, bqplot.Axis):  # type: ignore[misc]
+class Plotted(Bundled):
+    """Mixin of bqplot's widgets, which are set anew with every frame."""
+
+    _trait_values: dict[str, Any]
+    _trait_notifiers: dict[Any, Any]
+    comm: Any
+
+    def put(self, state: Mapping[str, Any]) -> bool:
+        """Set numbers and arrays and send what changed, as setting the traits would.
+
+        traitlets, traittypes and ipywidgets between them take several times as long: most of what
+        a frame cost. What they do besides, to coerce and to tell observers, these do not need.
+
+        Returns
+        -------
+        bool
+            False if a trait is none of these, or is observed: nothing was done.
+        """
+        values: dict[str, Any] = self._trait_values
+        changed: dict[str, Any] = {}
+        for name, value in state.items():
+            old = values.get(name)
+            if isinstance(old, np.ndarray):
+                new = np.asarray(value)
+                if old.shape != new.shape or (new.size and not (old == new).all()):
+                    changed[name] = new
+            elif type(old) is not float or type(value) is not float:
+                return False
+            elif old != value:
+                changed[name] = value
+        if any(name in self._trait_notifiers for name in (All, *changed)):
+            return False
+        values.update(changed)
+        if changed and self.comm is not None:
+            sent: dict[str, Any] = {}
+            paths, buffers = [], []
+            for name, value in changed.items():
+                sent[name] = array_to_json(value) if isinstance(value, np.ndarray) else value
+                if isinstance(sent[name], dict):
+                    paths.append([name, "value"])
+                    buffers.append(sent[name].pop("value"))
+            self._send({"method": "update", "state": sent, "buffer_paths": paths}, buffers)
+        return True
+
+
+class Axis(Plotted, bqplot.Axis):  # type: ignore[misc]
     """An axis whose updates travel with the frame's."""
 
 
-class Bars(Bundled, bqplot.Bars):  # type: ignore[misc]
+class Bars(Plotted, bqplot.Bars):  # type: ignore[misc]
     """Bars whose updates travel with the frame's."""
 
 
-class Label(Bundled, bqplot.Label):  # type: ignore[misc]
+class Label(Plotted, bqplot.Label):  # type: ignore[misc]
     """Labels whose updates travel with the frame's."""
 
 
-class LinearScale(Bundled, bqplot.LinearScale):  # type: ignore[misc]
+class LinearScale(Plotted, bqplot.LinearScale):  # type: ignore[misc]
     """A scale whose updates travel with the frame's."""
 
 
-class Lines(Bundled, bqplot.Lines):  # type: ignore[misc]
+class Lines(Plotted, bqplot.Lines):  # type: ignore[misc]
     """Lines whose updates travel with the frame's."""
 
 
-class Scatter(Bundled, bqplot.Scatter):  # type: ignore[misc]
+class Scatter(Plotted, bqplot.Scatter):  # type: ignore[misc]
     """Dots whose updates travel with the frame's."""

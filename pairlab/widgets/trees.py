@@ -9,12 +9,15 @@ import numpy as np
 from ipywidgets import Widget
 
 from pairlab.widgets.formats import js_number
+from pairlab.widgets.plotting import Plotted
 
 __all__ = ["close_tree", "put", "put_ticks", "tree"]
 
 
 def put(widget: Any, **state: Any) -> None:
     """Set several traits of a widget; one message, or none if all are so already."""
+    if isinstance(widget, Plotted) and widget.put(state):
+        return
     with widget.hold_sync():
         for name, value in state.items():
             setattr(widget, name, value)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from pairlab.widgets.bundle import bundled
-from pairlab.widgets.plotting import LinearScale, Lines
+from pairlab.widgets.plotting import LinearScale, Lines, bqplot
 from pairlab.widgets.trees import put
+from tests.widgets.conftest import Wire
 
 
 class Carrier:
@@ -73,3 +74,50 @@ def test_another_thread_speaks_for_itself(line: Lines) -> None:
         other.start()
         other.join()
     assert carrier.sent == []
+
+
+STATES = [
+    {"x": np.arange(3, dtype=np.float32), "y": np.array([1.0, np.nan, 9.0])},
+    {"x": np.arange(3, dtype=np.float32), "y": np.array([1.0, 2.0, 9.0])},
+    {"x": np.arange(3, dtype=np.float32), "y": np.array([1.0, 2.0, 9.0])},  # nothing new
+    {"x": np.arange(2.0), "y": np.arange(4.0)[::2]},  # not contiguous
+    {"x": np.arange(2.0), "y": np.ones((2, 2)), "stroke_width": 1.0},
+    {"x": [], "y": []},
+    {"x": [], "y": [], "visible": False},  # a flag: the ordinary way
+    {"stroke_width": 1.5},
+]
+
+
+def test_what_is_put_goes_over_the_wire_as_if_it_had_been_set(wire: Wire, line: Lines) -> None:
+    ours = line
+    plain = bqplot.Lines(x=[], y=[], scales=line.scales)
+    wire.take()
+    for state in STATES:
+        put(ours, **state)
+        with plain.hold_sync():
+            for name, value in state.items():
+                setattr(plain, name, value)
+        sent: dict[str, list[Any]] = {}
+        for m in wire.take():
+            parts = dict(zip(map(tuple, m["data"]["buffer_paths"]), m["buffers"], strict=True))
+            raw = {at: np.asarray(part).tobytes() for at, part in parts.items()}
+            sent.setdefault(m["id"], []).append((m["data"]["state"], raw))
+        assert sent.get(ours.model_id) == sent.get(plain.model_id), state
+        assert ours.stroke_width == plain.stroke_width
+        np.testing.assert_array_equal(ours.y, plain.y)
+
+
+def test_an_observer_hears_what_is_put(line: Lines) -> None:
+    heard: list[Any] = []
+    scale = line.scales["y"]
+    scale.observe(lambda change: heard.append(change["new"]), "min")
+    put(scale, min=3.0)
+    assert heard == [3.0]
+
+
+def test_what_is_closed_is_set_and_says_nothing(wire: Wire, line: Lines) -> None:
+    line.close()
+    wire.take()
+    put(line, x=np.arange(2.0), y=np.arange(2.0))
+    assert line.x.tolist() == [0.0, 1.0]
+    assert wire.take() == []
