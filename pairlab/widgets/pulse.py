@@ -18,6 +18,12 @@ __all__ = ["Pace", "Pulse"]
 AHEAD: Final = 2
 """Frames that may be on their way to the slowest page: one is drawn while the next one travels."""
 
+EVERY: Final = 4
+"""One frame in so many asks for an answer, which costs the kernel as much as a small frame."""
+
+CAREFUL: Final = 8
+"""Frames that ask one by one after a page did not keep up."""
+
 SILENT_S: Final = 5.0
 """A page that owes an answer for so long is not looked at: its tab is hidden, or it is gone."""
 
@@ -68,6 +74,8 @@ class Pace:
         self._known = False
         self._deaf = False
         self._frame = 0
+        self._asked = 0  # the newest frame that asked
+        self._careful = CAREFUL
         self._sent_s = -math.inf
 
     def looking(self, now_s: float) -> int | None:
@@ -81,19 +89,29 @@ class Pace:
         awake = self._awake(now_s)
         if not awake:
             return "ask" if now_s - self._sent_s >= ASK_S else "wait"
-        behind = max(self._frame - page.drawn for page in awake)
-        return "paint" if behind < AHEAD else "wait"
+        if max(self._frame - page.drawn for page in awake) < AHEAD:
+            return "paint"
+        self._careful = CAREFUL
+        return "wait"
 
-    def sent(self, now_s: float) -> int:
-        """Count a frame, or a question, as sent; return the number that answers it."""
+    def send(self, now_s: float, *, ask: bool = False) -> int | None:
+        """Count a frame, or a mere question, as sent; return the number to ask for, if any.
+
+        While pages keep up, most frames ask for nothing, and count as drawn where none is owed.
+        """
+        ask = ask or self._careful > 0 or self._frame + 1 - self._asked >= EVERY
         for name, page in list(self._pages.items()):
             if now_s - page.owes_s > FORGET_S:
                 del self._pages[name]
             elif page.drawn == self._frame:
-                page.owes_s = now_s
+                page.drawn += not ask
+                page.owes_s = now_s if ask else math.inf
         self._frame += 1
+        self._careful = max(self._careful - 1, 0)
         self._sent_s = now_s
-        return self._frame
+        if ask:
+            self._asked = self._frame
+        return self._frame if ask else None
 
     def heard(self, content: Mapping[str, Any], now_s: float) -> bool:
         """Take in what a page said; return whether something in it is new."""
@@ -106,7 +124,8 @@ class Pace:
             return True  # one more part in a page that has others
         new = name not in self._pages
         drawn = content.get("drawn", self._frame)
-        drawn = min(drawn, self._frame) if isinstance(drawn, int) else self._frame
+        if not isinstance(drawn, int) or drawn >= self._asked:
+            drawn = self._frame  # whatever came after that asked for nothing
         self._pages[name] = _Page(drawn, math.inf if drawn == self._frame else now_s)
         return new
 

@@ -303,7 +303,8 @@ class Screen(View):
         started_s, now_s = time.perf_counter(), time.monotonic()
         to_do = self.pace.decide(now_s)
         if to_do != "wait":
-            with self._bundled(frame=self.pace.sent(now_s)):
+            frame = self.pace.send(now_s, ask=to_do == "ask")
+            with self._bundled(**({} if frame is None else {"frame": frame})):
                 if to_do == "paint":
                     self._paint_frame()
         if to_do != "paint" and not self.pace.looking(now_s):

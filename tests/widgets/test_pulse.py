@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pairlab.widgets.pulse import AHEAD, ASK_S, FORGET_S, SILENT_S, Pace
+from pairlab.widgets.pulse import AHEAD, ASK_S, CAREFUL, EVERY, FORGET_S, SILENT_S, Pace
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 
@@ -21,7 +21,7 @@ def test_where_no_page_ever_spoke_painting_goes_on() -> None:
     pace = Pace()
     for n in range(100):
         assert pace.decide(n) == "paint"
-        pace.sent(n)
+        pace.send(n)
     assert pace.looking(100) is None
 
 
@@ -29,7 +29,7 @@ def test_the_slowest_page_that_is_looked_at_sets_the_pace() -> None:
     pace = opened("fast", "slow")
     for n in range(1, AHEAD + 1):
         assert pace.decide(0.1 * n) == "paint"
-        assert pace.sent(0.1 * n) == n
+        assert pace.send(0.1 * n) == n
         answer(pace, "fast", n, 0.1 * n)
     assert pace.decide(0.4) == "wait"
     answer(pace, "slow", 1, 0.5)
@@ -39,13 +39,14 @@ def test_the_slowest_page_that_is_looked_at_sets_the_pace() -> None:
 
 def test_a_hidden_page_is_asked_and_painted_again_when_it_answers() -> None:
     pace = opened("page")
-    pace.sent(1.0)
+    pace.send(1.0)
     assert pace.decide(1.0 + SILENT_S - 0.1) == "paint"  # one frame may be on its way
-    pace.sent(2.0)
+    pace.send(2.0)
     assert pace.decide(2.1) == "wait"
     assert pace.decide(1.0 + SILENT_S) == "ask"
     assert pace.looking(1.0 + SILENT_S) == 0
-    asked = pace.sent(7.0)
+    asked = pace.send(7.0, ask=True)
+    assert asked
     assert pace.decide(7.0 + ASK_S / 2) == "wait"
     assert pace.decide(7.0 + ASK_S) == "ask"
     answer(pace, "page", asked, 9.0)
@@ -57,19 +58,52 @@ def test_a_hidden_page_does_not_slow_one_that_is_looked_at() -> None:
     for n in range(1, 200):
         now_s = 0.1 * n
         if pace.decide(now_s) == "paint":
-            answer(pace, "seen", pace.sent(now_s), now_s)
+            asked = pace.send(now_s)
+            if asked:
+                answer(pace, "seen", asked, now_s)
         else:
             assert now_s < 0.1 + SILENT_S
     assert pace.looking(20.0) == 1
     assert pace.decide(20.0) == "paint"
 
 
+def test_a_page_that_keeps_up_is_seldom_asked() -> None:
+    pace = opened("page")
+    asked = []
+    for n in range(1, 101):
+        assert pace.decide(0.1 * n) == "paint"
+        number = pace.send(0.1 * n)
+        if asked and asked[-1] == n - 1:
+            answer(pace, "page", n - 1, 0.1 * n)  # a frame late: that still keeps up
+        if number:
+            asked.append(number)
+    assert asked == [*range(1, CAREFUL + 1), *range(CAREFUL + EVERY, 101, EVERY)]
+
+
+def test_a_page_that_falls_behind_is_asked_every_time() -> None:
+    pace = opened("page")
+    for n in range(1, CAREFUL + 1):
+        answer(pace, "page", pace.send(0.1 * n) or 0, 0.1 * n)
+    assert [pace.send(1.0) for _ in range(EVERY - 1)] == [None] * (EVERY - 1)
+    asked = pace.send(1.1)
+    assert asked
+    assert pace.send(1.2) is None
+    assert pace.decide(1.3) == "wait"
+    answer(pace, "page", asked, 2.0)
+    for n in range(CAREFUL):
+        assert pace.decide(2.1 + n) == "paint"
+        number = pace.send(2.1 + n)
+        assert number
+        answer(pace, "page", number, 2.2 + n)
+    assert pace.send(20.0) is None
+
+
 def test_a_closed_page_and_a_forgotten_one_cost_nothing() -> None:
     pace = opened("closed", "killed")
     pace.heard({"page": "closed", "closed": True}, 1.0)
     assert pace.looking(1.0) == 1
-    pace.sent(2.0)
-    pace.sent(3.0 + FORGET_S)
+    pace.send(2.0)
+    pace.send(3.0 + FORGET_S)
     assert pace.looking(3.0 + FORGET_S) == 0
     assert pace.heard({"page": "killed", "drawn": 1}, 4.0 + FORGET_S)  # it was only asleep
     assert pace.decide(4.0 + FORGET_S) == "paint"
@@ -80,7 +114,7 @@ def test_while_a_cell_runs_silence_means_nothing() -> None:
     pace.deafen()
     for n in range(100):
         assert pace.decide(n) == "paint"
-        pace.sent(n)
+        pace.send(n)
     pace.listen(100.0)
     assert pace.decide(100.1) == "wait"  # a hundred frames are on their way
     answer(pace, "page", 100, 100.2)
@@ -97,7 +131,7 @@ def test_nonsense_from_a_page_does_no_harm() -> None:
     ):
         pace.heard(content, 1.0)
     assert pace.decide(1.0) == "paint"
-    assert pace.sent(1.0) == 1
+    assert pace.send(1.0) == 1
 
 
 async def test_a_lab_that_nobody_looks_at_is_not_painted(running_lab: MakeLab, wire: Wire) -> None:
