@@ -1,5 +1,6 @@
 // Names what ipywidgets leaves without one, for screen readers: slider handles, buttons with a
 // sign for a face, pressed states, panels, charts. Names come from what the page shows already.
+// And sees that a key that is pressed on a control gets there.
 const WORD = /\p{L}{2}/u;
 const LOOK_MS = 1000;
 
@@ -65,7 +66,7 @@ function nameAll() {
   each(".pairlab-event-text .widget-html-content", (line) => put(line, "aria-live", "polite"));
 }
 
-// Keeps the names of everything of ours in the page up to date; returns what ends it.
+// Keeps the names of everything of ours in the page up to date, and its keys; returns what ends it.
 function keepNames() {
   const look = () => {
     if (document.visibilityState === "visible") nameAll();
@@ -73,11 +74,21 @@ function keepNames() {
   const moved = (event) => {
     if (event.target.matches?.(".pairlab .noUi-handle")) nameSlider(event.target);
   };
+  // Jupyter takes keys before the control that has the focus hears of them: in Notebook 7 an arrow
+  // would leave a slider for the next cell, and "d d" would delete this one. Its combinations stay.
+  const claim = (event) => {
+    const { target, key, shiftKey } = event;
+    if (!target.closest?.(".pairlab")) return;
+    const jupyters = event.ctrlKey || event.metaKey || event.altKey || (shiftKey && key === "Enter");
+    target.toggleAttribute("data-lm-suppress-shortcuts", !jupyters);
+  };
   const timer = setInterval(look, LOOK_MS);
+  window.addEventListener("keydown", claim, true);
   document.addEventListener("focusin", moved);
   document.addEventListener("keyup", moved);
   return () => {
     clearInterval(timer);
+    window.removeEventListener("keydown", claim, true);
     document.removeEventListener("focusin", moved);
     document.removeEventListener("keyup", moved);
   };

@@ -349,3 +349,34 @@ def restart_kernel(page: Any) -> None:
             return panel.sessionContext.session?.kernel?.status === "idle";
         }"""
     )
+
+
+@dataclass
+class Place:
+    """A lab's dashboard in one of the front ends, warm."""
+
+    server: Server
+    screen: Screen
+
+
+@pytest.fixture(scope="module", params=["voila", "jupyterlab", "notebook7"])
+def place(request: pytest.FixtureRequest, open_page: Callable[..., Screen]) -> Place:
+    """The same dashboard in every front end: what one test asks holds in all."""
+    name, path = {
+        "voila": ("demo", ""),
+        "jupyterlab": ("jupyter", "doc/tree"),
+        "notebook7": ("notebook7", "notebooks"),
+    }[request.param]
+    server = request.getfixturevalue(name)
+    if not path:
+        screen = open_page(server.url)
+    else:
+        cells = ['from pairlab import PairLab\nlab = PairLab(feed="demo")\nlab.start()\nlab']
+        write_notebook(server, "place.ipynb", cells)
+        # Wide and high: beside JupyterLab's panels there is room for the whole dashboard.
+        screen = open_page(f"{server.url}/{path}/place.ipynb", 1700, 1300)
+        screen.page.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content")
+        run_cell(screen.page, 0)
+        screen.page.wait_for_selector(".pairlab-dash")
+    warm(screen.page)
+    return Place(server, screen)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Screen, Server, warm
+from tests.browser.conftest import Place, Screen, Server
 
 OPERATED = {"button", "checkbox", "combobox", "slider", "textbox"}
 
 
 @pytest.fixture(scope="module")
-def screen(demo: Server, open_page: Callable[..., Screen]) -> Screen:
-    """The demo's page, warm, and named: the names come with the widgets' script."""
-    screen = open_page(demo.url)
-    warm(screen.page)
+def screen(place: Place) -> Screen:
+    """A page that is named: the names come with the widgets' script."""
+    screen = place.screen
     screen.page.wait_for_function(
         """[...document.querySelectorAll('.noUi-handle')].every(h => h.getAttribute('aria-label'))
             && document.querySelector('.pairlab-chart svg[role=img]')"""
@@ -24,11 +22,20 @@ def screen(demo: Server, open_page: Callable[..., Screen]) -> Screen:
     return screen
 
 
+@pytest.fixture
+def server(place: Place) -> Server:
+    return place.server
+
+
 def nodes(page: Any) -> list[dict[str, Any]]:
     """The accessibility tree as Chromium gives it to a screen reader."""
     session = page.context.new_cdp_session(page)
     found = []
-    for node in session.send("Accessibility.getFullAXTree")["nodes"]:
+    root = session.send(
+        "Runtime.evaluate", {"expression": "document.querySelector('.pairlab-dash')"}
+    )
+    tree = {"objectId": root["result"]["objectId"]}  # what stands around it is Jupyter's
+    for node in session.send("Accessibility.queryAXTree", tree)["nodes"]:
         if node.get("ignored"):
             continue
         properties = {p["name"]: p["value"].get("value") for p in node.get("properties", [])}
@@ -90,7 +97,9 @@ def test_states_are_said(screen: Screen) -> None:
     assert page.locator(".pairlab-event-text [aria-live=polite]").count() == 1
 
 
-def test_the_keyboard_reaches_and_works_every_kind_of_control(demo: Server, screen: Screen) -> None:
+def test_the_keyboard_reaches_and_works_every_kind_of_control(
+    server: Server, screen: Screen
+) -> None:
     page = screen.page
     reached: set[str] = set()
     page.locator(".pairlab-strip button").first.focus()
@@ -105,7 +114,7 @@ def test_the_keyboard_reaches_and_works_every_kind_of_control(demo: Server, scre
         )
     assert {"Hedge ratio β", "Entry z", "Require stationary", "fee", "min edge", "tick", "Kalman",
             "Export", "Older alerts"} <= reached  # fmt: skip
-    with demo.kernel() as kernel:
+    with server.kernel() as kernel:
         page.locator(".pairlab-row-min_correlation .noUi-handle").focus()
         page.keyboard.press("ArrowRight")
         page.wait_for_function(
@@ -127,3 +136,15 @@ def test_the_keyboard_reaches_and_works_every_kind_of_control(demo: Server, scre
         )
         assert fee.input_value() == "2.5"
         kernel.run("lab.settings.update(fee_bps=4.0, min_correlation=0.7)")
+
+
+def test_a_key_on_a_control_is_not_a_shortcut_of_the_notebook(screen: Screen) -> None:
+    page = screen.page
+    cells = "document.querySelectorAll('.jp-Cell').length"
+    before = page.evaluate(cells)
+    page.locator(".pairlab-row-window .noUi-handle").focus()
+    for key in ("a", "b", "d", "d", "x", "Enter"):  # insert, delete, cut a cell; edit it
+        page.keyboard.press(key)
+    assert page.evaluate(cells) == before
+    assert page.locator(".pairlab-dash").count() == 1
+    assert page.evaluate("document.activeElement.classList.contains('noUi-handle')")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import urlencode
 
 import psutil
 import pytest
 
-from tests.browser.conftest import Screen, Server, check_export, paths, warm
+from tests.browser.conftest import Screen, Server, paths, warm
 
 
 @pytest.fixture(scope="module")
@@ -53,157 +52,6 @@ def test_the_page_needs_no_scroll_bar(screen: Screen) -> None:
     )
     assert size[0] <= 1280
     assert size[1] <= 800
-
-
-def test_a_slider_moves_the_setting_and_the_setting_moves_the_slider(
-    demo: Server, screen: Screen
-) -> None:
-    page = screen.page
-    handle = page.locator(".pairlab-row-entry_z .noUi-handle").first
-    with demo.kernel() as kernel:
-        assert float(kernel.run("print(lab.settings.entry_z)")) == 2.0
-        handle.focus()
-        for _ in range(3):
-            handle.press("ArrowUp")
-        page.wait_for_function(
-            "document.querySelector('.pairlab-row-entry_z .pairlab-field input').value === '2.03'"
-        )
-        assert float(kernel.run("print(lab.settings.entry_z)")) == 2.03
-        assert "entry_z" in kernel.run("print(lab.alerts().query('kind == \"SETTING\"').setting)")
-
-        kernel.run("lab.settings.entry_z = 3.25")
-        page.wait_for_function(
-            "document.querySelector('.pairlab-row-entry_z .pairlab-field input').value === '3.25'"
-        )
-        shown = float(handle.get_attribute("aria-valuenow") or "nan")
-        assert shown == pytest.approx(3.25, abs=0.06)  # it is told to one decimal
-
-        # The next entry is decided by the new threshold.
-        log = "[a.at.zscore for a in lab.alert_log.alerts() if a.kind == 1"
-        log += " and a.thresholds['entry_z'] == 1.1]"
-        kernel.run("lab.settings.entry_z = 1.1")
-        kernel.run(f"lab.wait(lab.health().rows + 400, 60); assert {log}, 'no entry'")
-        assert "True" in kernel.run(f"print(all(abs(z) >= 1.1 for z in {log}))")
-        kernel.run("lab.settings.entry_z = 2.0")
-
-
-def test_a_contradiction_is_refused_in_words_and_both_keep_their_values(
-    demo: Server, screen: Screen
-) -> None:
-    page = screen.page
-    field = page.locator(".pairlab-row-exit_z .pairlab-field input")
-    field.fill("2.5")
-    field.press("Enter")
-    page.wait_for_function(
-        "document.querySelector('.pairlab-event').innerText.includes('below entry_z')"
-    )
-    page.wait_for_function(
-        "document.querySelector('.pairlab-row-exit_z .pairlab-field input').value === '0.50'"
-    )
-    with demo.kernel() as kernel:
-        assert kernel.run("print(lab.settings.exit_z, lab.settings.entry_z)") == "0.5 2.0"
-
-
-def shows(page: Any, expression: str) -> None:
-    """Wait until an expression is true in the page."""
-    page.wait_for_function(f"() => {expression}")
-
-
-@pytest.mark.parametrize(
-    ("name", "segment", "asked", "back"),
-    [("timeframe", "1s", "1s", "tick"), ("hedge", "OLS", "ols", "fixed")],
-)
-def test_a_segment_chooses_and_follows(
-    demo: Server, screen: Screen, name: str, segment: str, asked: str, back: str
-) -> None:
-    chosen = "[...document.querySelectorAll('.pairlab-segments .mod-active')].map(b => b.innerText)"
-    with demo.kernel() as kernel:
-        screen.page.locator(".pairlab-segments button", has_text=segment).click()
-        kernel.holds(f"lab.settings.{name} == {asked!r}")
-        shows(screen.page, f"{chosen}.includes({segment!r})")
-        kernel.run(f"lab.settings.{name} = {back!r}")
-        shows(screen.page, f"!{chosen}.includes({segment!r})")
-        shows(screen.page, f"{chosen}.includes({back!r})")
-
-
-@pytest.mark.parametrize(
-    ("css", "name", "off", "on"),
-    [
-        (".pairlab-slot", "stop_z", None, 4.5),
-        (".pairlab-require", "require_stationary", False, True),
-    ],
-)
-def test_a_box_is_ticked_here_and_there(
-    demo: Server, screen: Screen, css: str, name: str, off: object, on: object
-) -> None:
-    selector = f"{css} input[type=checkbox]"
-    ticked = f"document.querySelector({selector!r}).checked"
-    setting = f"lab.settings.{name}"
-    with demo.kernel() as kernel:
-        shows(screen.page, f"!{ticked}")
-        screen.page.locator(selector).click()
-        kernel.holds(f"{setting} != {off}")
-        kernel.run(f"{setting} = {off}")
-        shows(screen.page, f"!{ticked}")
-        kernel.run(f"{setting} = {on}")
-        shows(screen.page, ticked)
-        screen.page.locator(selector).click()
-        kernel.holds(f"{setting} == {off}")
-        shows(screen.page, f"!{ticked}")
-
-
-@pytest.mark.parametrize(
-    ("name", "css", "typed", "back"),
-    [
-        ("hedge_ratio", ".pairlab-row-hedge_ratio .pairlab-field", "24.5", "25.000"),
-        ("window", ".pairlab-row-window .pairlab-field", "60", "50"),
-        ("min_correlation", ".pairlab-row-min_correlation .pairlab-field", "0.65", "0.70"),
-        ("fee_bps", ".pairlab-signal .pairlab-cost:nth-of-type(2)", "5", "4"),
-    ],
-)
-def test_a_field_sets_and_follows(
-    demo: Server, screen: Screen, name: str, css: str, typed: str, back: str
-) -> None:
-    field = screen.page.locator(f"{css} input").first
-    with demo.kernel() as kernel:
-        field.fill(typed)
-        field.press("Enter")
-        kernel.holds(f"lab.settings.{name} == {typed}")
-        kernel.run(f"lab.settings.{name} = {float(back)}")
-        screen.page.wait_for_function(
-            "([field, text]) => field.value === text", arg=[field.element_handle(), back]
-        )
-
-
-def test_span_pause_filter_and_clear_do_what_they_say(demo: Server, screen: Screen) -> None:
-    page = screen.page
-    span = page.locator(".pairlab-tools select").first
-    with demo.kernel() as kernel:
-        kernel.run("screen = lab.dashboard().screen")
-        span.select_option(label="1 min")
-        kernel.holds("screen.span_s == 60")
-        kernel.run("screen.set_span(30)")
-        shows(page, "document.querySelector('.pairlab-tools select').value.startsWith('30 s')")
-
-        page.locator(".pairlab-button-pause").click()
-        kernel.holds("screen.paused")
-        shows(page, "document.querySelector('.pairlab-event').innerText.includes('rows wait')")
-        page.locator(".pairlab-button-pause").click()
-        kernel.holds("not screen.paused")
-
-        entries = "document.querySelector('.pairlab-alerts table').innerText.includes('ENTRY')"
-        shows(page, entries)
-        page.locator(".pairlab-filter-entry").click()
-        shows(page, f"!{entries}")
-        page.locator(".pairlab-filter-entry").click()
-        shows(page, entries)
-
-        page.locator(".pairlab-tools button", has_text="Clear").click()
-        kernel.holds("screen.cleared_ns > 0")
-
-
-def test_the_browser_downloads_what_history_has(demo: Server, screen: Screen) -> None:
-    check_export(screen.page, demo)
 
 
 @pytest.mark.parametrize(("width", "height"), [(800, 600), (1920, 1080), (1280, 800)])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from tests.browser.conftest import Screen, Server, warm
+from tests.browser.conftest import Place, Screen, Server
 
 CHARTS = 4
 BAND = """() => [...document.querySelectorAll('.pairlab-chart')].map((chart) => {
@@ -23,20 +22,23 @@ BAND = """() => [...document.querySelectorAll('.pairlab-chart')].map((chart) => 
 
 
 @pytest.fixture(scope="module")
-def screen(demo: Server, open_page: Callable[..., Screen]) -> Screen:
-    """The demo's page, warm, with some rows to select from."""
-    screen = open_page(demo.url)
-    warm(screen.page)
-    with demo.kernel() as kernel:
+def screen(place: Place) -> Screen:
+    """A page with some rows to select from."""
+    with place.server.kernel() as kernel:
         kernel.run("lab.wait(lab.health().rows + 400, 60)")
-    return screen
+    return place.screen
+
+
+@pytest.fixture
+def server(place: Place) -> Server:
+    return place.server
 
 
 @pytest.fixture(autouse=True)
-def as_before(screen: Screen, demo: Server) -> Any:
+def as_before(screen: Screen, server: Server) -> Any:
     """Leave the view following, with nothing selected and no choices open."""
     yield
-    with demo.kernel() as kernel:
+    with server.kernel() as kernel:
         kernel.run(
             "s = lab.dashboard().screen; lab.select(); s.pause(False); s.selecting = False; "
             "s.reset(); s.reset(); s.paint(due=True)"
@@ -76,7 +78,7 @@ def select(page: Any) -> None:
     )
 
 
-def test_a_drag_selects_in_all_charts_and_a_click_clears(demo: Server, screen: Screen) -> None:
+def test_a_drag_selects_in_all_charts_and_a_click_clears(server: Server, screen: Screen) -> None:
     page = screen.page
     select(page)
     drag(page, "spread", 0.65, 0.95)
@@ -89,7 +91,7 @@ def test_a_drag_selects_in_all_charts_and_a_click_clears(demo: Server, screen: S
     assert max(widths) - min(widths) < 1
     plot = page.locator(".pairlab-spread .brushintsel .overlay").bounding_box()
     assert widths[0] == pytest.approx(0.3 * plot["width"], rel=0.05)
-    with demo.kernel() as kernel:
+    with server.kernel() as kernel:
         kernel.run(
             "s, (a, b) = lab.selection, lab.selected_ns; assert len(s) > 20, len(s); "
             "assert s.equals(lab.between(a, b)); assert list(s.columns) == list(lab.history())"
@@ -99,7 +101,7 @@ def test_a_drag_selects_in_all_charts_and_a_click_clears(demo: Server, screen: S
     # The pointer is on the plot still: a click there, without a drag, clears.
     page.mouse.click(plot["x"] + 5, plot["y"] + plot["height"] / 2)
     page.wait_for_function(f"() => ({BAND})().every((band) => !band)")
-    with demo.kernel() as kernel:
+    with server.kernel() as kernel:
         assert kernel.run("print(len(lab.selection), lab.selected_ns)") == "0 None"
 
 
@@ -125,7 +127,7 @@ def test_the_readout_follows_the_mouse_and_leaves_with_it(screen: Screen) -> Non
     page.locator(".pairlab-button-pause").click()
 
 
-def test_zoom_to_the_selection_and_back_by_keyboard(demo: Server, screen: Screen) -> None:
+def test_zoom_to_the_selection_and_back_by_keyboard(server: Server, screen: Screen) -> None:
     page = screen.page
     button = page.get_by_role("button", name="Select", exact=True)
     button.focus()
@@ -137,7 +139,7 @@ def test_zoom_to_the_selection_and_back_by_keyboard(demo: Server, screen: Screen
     zoom.focus()
     page.keyboard.press("Enter")
     held(page)
-    with demo.kernel() as kernel:
+    with server.kernel() as kernel:
         same = "print(lab.dashboard().screen.window_ns == lab.selected_ns)"
         assert kernel.run(same) == "True"
     reset = page.get_by_role("button", name="Reset zoom", exact=True)
@@ -148,7 +150,7 @@ def test_zoom_to_the_selection_and_back_by_keyboard(demo: Server, screen: Screen
     page.wait_for_function(f"() => ({BAND})().every((band) => !band)")
 
 
-def test_pan_and_zoom_buttons_move_all_charts(demo: Server, screen: Screen) -> None:
+def test_pan_and_zoom_buttons_move_all_charts(server: Server, screen: Screen) -> None:
     page = screen.page
     page.locator(".pairlab-tools button", has_text="+").click()
     page.wait_for_function(
@@ -162,16 +164,16 @@ def test_pan_and_zoom_buttons_move_all_charts(demo: Server, screen: Screen) -> N
     page.wait_for_function(
         "([at, before]) => document.querySelector(at).textContent !== before", arg=[clock, before]
     )
-    with demo.kernel() as kernel:
+    with server.kernel() as kernel:
         text = kernel.run("a, b = lab.dashboard().screen.window_ns; print((b - a) / 1e9)")
         assert float(text) == 10
     page.get_by_role("button", name="Reset zoom", exact=True).click()
     held(page, False)
 
 
-def test_a_click_on_an_alert_pans_to_it_and_explains_it(demo: Server, screen: Screen) -> None:
+def test_a_click_on_an_alert_pans_to_it_and_explains_it(server: Server, screen: Screen) -> None:
     page = screen.page
-    with demo.kernel() as kernel:
+    with server.kernel() as kernel:
         kernel.run("n = len(lab.alert_log.alerts())")
         # Tables stand still with a paused view: the row clicked on is the row that was read.
         kernel.run("lab.dashboard().screen.pause(True); lab.dashboard().screen.paint(due=True)")
@@ -182,7 +184,7 @@ def test_a_click_on_an_alert_pans_to_it_and_explains_it(demo: Server, screen: Sc
         "(words) => document.querySelector('.pairlab-explain').innerText.includes(words)",
         arg=explained,
     )
-    with demo.kernel() as kernel:
+    with server.kernel() as kernel:
         alert = kernel.run(
             "s = lab.dashboard().screen; a = s.selected; assert a.sentence in a.explain(); "
             "assert s.window_ns[0] <= a.time_ns <= s.window_ns[1]; "
@@ -205,12 +207,12 @@ def test_a_click_on_an_alert_pans_to_it_and_explains_it(demo: Server, screen: Sc
     strip = page.locator(".pairlab-cell-feed").inner_text()
     assert "SIMULATED" in strip
     page.locator(".pairlab-button-pause").click()
-    with demo.kernel() as kernel:
+    with server.kernel() as kernel:
         kernel.run("s.reset()")
     held(page, False)
 
 
-def test_kinds_of_alerts_are_filtered(demo: Server, screen: Screen) -> None:
+def test_kinds_of_alerts_are_filtered(server: Server, screen: Screen) -> None:
     page = screen.page
     rows = "[...document.querySelectorAll('.pairlab-alerts td b')].map((b) => b.innerText)"
     page.wait_for_function(f"{rows}.some((kind) => kind.startsWith('EXIT'))")
@@ -223,9 +225,9 @@ def test_kinds_of_alerts_are_filtered(demo: Server, screen: Screen) -> None:
     page.wait_for_function(f"{rows}.some((kind) => kind.startsWith('EXIT'))")
 
 
-def test_what_is_selected_is_exported(demo: Server, screen: Screen) -> None:
+def test_what_is_selected_is_exported(server: Server, screen: Screen) -> None:
     page = screen.page
-    with demo.kernel() as kernel:
+    with server.kernel() as kernel:
         kernel.run("h = lab.history(); lab.select(h.index[-300], h.index[-100])")
         wanted = int(kernel.run("print(len(lab.selection))"))
     page.locator(".pairlab-button-more").click()
@@ -249,7 +251,7 @@ def test_what_is_selected_is_exported(demo: Server, screen: Screen) -> None:
     choices.wait_for(state="hidden")
 
 
-def test_charts_are_saved_in_the_colours_of_the_theme(demo: Server, screen: Screen) -> None:
+def test_charts_are_saved_in_the_colours_of_the_theme(server: Server, screen: Screen) -> None:
     page = screen.page
     page.locator(".pairlab-button-more").click()
     choices = page.locator(".pairlab-export-choices")
