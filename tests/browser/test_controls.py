@@ -169,3 +169,26 @@ def test_span_pause_filter_and_clear_do_what_they_say(server: Server, screen: Sc
 
 def test_the_browser_downloads_what_history_has(server: Server, screen: Screen) -> None:
     check_export(screen.page, server)
+
+
+@pytest.mark.parametrize("width", [1050, 900, 1700])
+def test_no_width_of_the_window_cuts_anything_off(screen: Screen, width: int) -> None:
+    page = screen.page
+    before = page.viewport_size
+    page.set_viewport_size({"width": width, "height": 1300})
+    page.wait_for_function(
+        """(width) => {
+            const dash = document.querySelector('.pairlab-dash').getBoundingClientRect();
+            const panels = [...document.querySelectorAll('.pairlab-panel')]
+                .filter(e => e.offsetParent !== null).map(e => e.getBoundingClientRect());
+            return dash.right <= width && panels.length > 6 && panels.every(
+                r => r.left >= dash.left && r.right <= dash.right && r.bottom <= dash.bottom + 1);
+        }""",
+        arg=width,
+    )
+    assert page.locator(".pairlab-chart:visible").count() == 4
+    page.set_viewport_size(before)
+
+
+def test_the_console_is_free_of_errors_of_ours(screen: Screen) -> None:
+    assert screen.our_errors == []

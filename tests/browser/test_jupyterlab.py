@@ -10,7 +10,7 @@ import pytest
 from tests.browser.conftest import (
     Screen,
     Server,
-    check_export,
+    restart_kernel,
     run_cell,
     warm,
     write_notebook,
@@ -57,28 +57,6 @@ def test_the_stream_goes_on_between_cells_and_wait_blocks_only_the_cell(
         kernel.run("import time; before = lab.health().ticks; time.sleep(1)")
         kernel.run("lab.wait(lab.health().rows + 20, 30)")
         assert kernel.run("print(lab.health().state, lab.health().gaps)") == "live 0"
-
-
-def test_a_slider_and_its_setting_are_one(jupyter: Server, notebook: Screen) -> None:
-    page = notebook.page
-    handle = page.locator(".pairlab-row-min_correlation .noUi-handle").first
-    handle.focus()
-    handle.press("ArrowUp")
-    page.wait_for_function(
-        "document.querySelector('.pairlab-row-min_correlation .pairlab-field input').value"
-        " !== '0.70'"
-    )
-    with jupyter.kernel() as kernel:
-        assert float(kernel.run("print(lab.settings.min_correlation)")) > 0.7
-        kernel.run("lab.settings.min_correlation = 0.55")
-    page.wait_for_function(
-        "document.querySelector('.pairlab-row-min_correlation .pairlab-field input').value"
-        " === '0.55'"
-    )
-
-
-def test_the_browser_downloads_what_history_has(jupyter: Server, notebook: Screen) -> None:
-    check_export(notebook.page, jupyter)
 
 
 def test_two_views_in_two_layouts_and_themes_show_the_same_numbers(
@@ -175,3 +153,16 @@ def test_stop_leaves_the_dashboard_standing_and_no_task(jupyter: Server, noteboo
             )
             == "[]"
         )
+
+
+def test_a_restarted_kernel_shows_the_lab_again(jupyter: Server, notebook: Screen) -> None:
+    page = notebook.page
+    with jupyter.kernel() as kernel:
+        before = kernel.run("import os; print(os.getpid())")
+    restart_kernel(page)
+    run_cell(page, 0)
+    warm(page)
+    page.wait_for_function("document.querySelectorAll('.pairlab-dash').length === 1")
+    with jupyter.kernel() as kernel:
+        assert kernel.run("import os; print(os.getpid())") != before
+    assert notebook.our_errors == []

@@ -16,7 +16,10 @@ from tests.browser.conftest import (
     write_notebook,
 )
 
-CELLS = ['from pairlab import PairLab\nlab = PairLab(feed="demo")\nlab.start()\nlab']
+CELLS = [
+    'from pairlab import PairLab\nlab = PairLab(feed="demo")\nlab.start()\nlab',
+    'lab.dashboard("compact", theme="jupyterlab")',
+]
 
 
 @pytest.fixture(scope="module")
@@ -45,33 +48,41 @@ def test_every_chart_is_drawn_and_goes_on(notebook: Screen) -> None:
     )
 
 
-def test_a_setting_is_the_same_on_the_screen_and_in_the_kernel(
-    notebook7: Server, notebook: Screen
-) -> None:
+def test_a_view_that_follows_the_notebook_changes_with_its_theme(notebook: Screen) -> None:
     page = notebook.page
-    field = ".pairlab-row-entry_z .pairlab-field input"
-    page.locator(field).fill("2.4")
-    page.locator(field).press("Enter")
-    page.wait_for_function(f"document.querySelector({field!r}).value === '2.40'")
-    with notebook7.kernel() as kernel:
-        assert kernel.run("print(lab.settings.entry_z)") == "2.4"
-        kernel.run("lab.settings.entry_z = 1.9")
-    page.wait_for_function(f"document.querySelector({field!r}).value === '1.90'")
+    run_cell(page, 1)
+    page.wait_for_function("document.querySelectorAll('.pairlab-dash').length === 2")
+    for name, light, colour in (
+        ("JupyterLab Dark", "false", "rgb(8, 11, 16)"),
+        ("JupyterLab Light", "true", "rgb(233, 237, 242)"),
+    ):
+        page.evaluate(
+            "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})",
+            name,
+        )
+        page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
+        page.wait_for_function(
+            """colour => getComputedStyle(document.querySelectorAll('.pairlab-dash')[1])
+                .backgroundColor === colour""",
+            arg=colour,
+        )
 
 
 def test_a_restarted_kernel_shows_the_lab_again(notebook7: Server, notebook: Screen) -> None:
     page = notebook.page
     with notebook7.kernel() as kernel:
         before = kernel.run("import os; print(os.getpid())")
+        kernel.run("lab.settings.entry_z = 1.9")
+    field = ".pairlab-row-entry_z .pairlab-field input"
+    page.wait_for_function(f"document.querySelector({field!r}).value === '1.90'")
     restart_kernel(page)
     run_cell(page, 0)
     warm(page)
-    assert page.locator(".pairlab-dash").count() == 1
+    assert page.locator(".jp-CodeCell").first.locator(".pairlab-dash").count() == 1
     with notebook7.kernel() as kernel:
         assert kernel.run("import os; print(os.getpid())") != before
         # The new lab begins with its own settings, and the page shows them.
         assert kernel.run("print(lab.settings.entry_z)") == "2.0"
-    field = ".pairlab-row-entry_z .pairlab-field input"
     page.wait_for_function(f"document.querySelector({field!r}).value === '2.00'")
 
 
