@@ -77,7 +77,8 @@ class Repairer:
         self._repairable = repairable
         self._links = links
         self._wake = (asyncio.Event(), asyncio.Event())
-        self._news_s = [-math.inf, -math.inf]  # when REST last brought a leg what it lacked
+        # When REST last brought a leg what it lacked, or the other leg's hole had to go first.
+        self._news_s = [-math.inf, -math.inf]
 
     def notice(self) -> None:
         """Look at the holes again: one has opened."""

@@ -352,8 +352,9 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
         for alert in self._on_page:
             marker = _marker_of(alert)
             colour = marker.fill if marker.fill != "panel" else "text"
-            side = "" if alert.kind in _SIDELESS else f" <i>{alert.side_name}</i>"
-            kind = f'{_glyph_of(alert)}<b style="color:{var(colour)}">{alert.kind.name}{side}</b>'
+            side = "" if alert.kind in _SIDELESS else f" {alert.side_name}"
+            name = f"{alert.kind.name}<i>{side}</i>"
+            kind = f'{_glyph_of(alert)}<b style="color:{var(colour)}">{name}</b>'
             mark = selected is not None and selected.number == alert.number
             line = _cells(
                 [

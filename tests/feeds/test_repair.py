@@ -169,6 +169,39 @@ async def test_a_hole_that_waited_its_turn_has_its_own_time() -> None:
     assert asked == {2: 4, 1504: 4}
 
 
+async def test_a_hole_that_waits_for_the_other_leg_has_its_own_time() -> None:
+    fails = 4  # 1.5 s with their pauses: two legs one after the other outlast the limit
+    ids = range(1, 31)
+
+    async def holed(ws: ServerConnection) -> None:
+        await send(ws, 0, 1)
+        await send(ws, 1, 1)
+        for leg in (0, 1):
+            await send(ws, leg, *ids[2:])
+        await ws.close(1000, RECORDING_ENDED)
+
+    asked: Counter[tuple[str, str]] = Counter()
+
+    def rest(path: str, query: dict[str, str]) -> tuple[int, bytes] | None:
+        if not path.endswith("aggTrades"):
+            return None
+        key = query["symbol"], query["fromId"]
+        asked[key] += 1
+        return (503, b"") if key[1] == "2" and asked[key] <= fails else None
+
+    catcher = Catcher()
+    async with playing(holed) as script:
+        for leg in (0, 1):
+            tell(script, leg, *ids)
+        script.rest = rest
+        # No room: until leg 0's hole is filled, to fill leg 1's would only add to what waits.
+        feed = local(script, timeouts=quick(repair_s=2.2), limits=Limits(max_held_ticks=20))
+        await feed.run(catcher.sink, catcher.write)
+    assert (catcher.ids(0), catcher.ids(1)) == ([*ids], [*ids])
+    assert (feed.health().gaps, feed.health().missing) == (0, 0)
+    assert [n for (_, first), n in asked.items() if first == "2"] == [fails + 1] * 2
+
+
 async def test_a_hole_that_stays_is_marked_before_the_first_tick_after_it() -> None:
     async def holed(ws: ServerConnection) -> None:
         await send(ws, 0, 1, 2)
