@@ -6,12 +6,14 @@ function standStill(selection) {
   still = true;
   const d3 = Object.getPrototypeOf(selection);
   const { transition } = d3;
+  if (transition.pairlab) return; // another lab's script was here
   d3.duration ??= function () {
     return this;
   };
   d3.transition = function (name) {
     return this.node()?.closest(".pairlab-chart") ? this.interrupt(name) : transition.call(this, name);
   };
+  d3.transition.pairlab = true;
 }
 
 // Takes apart what bundle.py put together: each update goes to its model as if it had come alone.
