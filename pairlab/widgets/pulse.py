@@ -126,6 +126,8 @@ class Pace:
         drawn = content.get("drawn", self._frame)
         if not isinstance(drawn, int) or drawn >= self._asked:
             drawn = self._frame  # whatever came after that asked for nothing
+        if not new:
+            drawn = max(drawn, self._pages[name].drawn)  # an answer can be late
         self._pages[name] = _Page(drawn, math.inf if drawn == self._frame else now_s)
         return new
 

@@ -304,9 +304,16 @@ class Screen(View):
         to_do = self.pace.decide(now_s)
         if to_do != "wait":
             frame = self.pace.send(now_s, ask=to_do == "ask")
-            with self._bundled(**({} if frame is None else {"frame": frame})):
-                if to_do == "paint":
-                    self._paint_frame()
+            try:
+                with self._bundled(**({} if frame is None else {"frame": frame})):
+                    if to_do == "paint":
+                        self._paint_frame()
+            except Exception as error:
+                # The next frame has to come, whatever befell this one on its way.
+                self._tell(
+                    "a frame could not be sent", error,
+                    "Feed, signals and history go on; run the cell again",
+                )  # fmt: skip
         if to_do != "paint" and not self.pace.looking(now_s):
             self.lag.rest()
         spent_s = time.perf_counter() - started_s
