@@ -153,3 +153,12 @@ async def test_a_lab_that_nobody_looks_at_is_not_painted(running_lab: MakeLab, w
         say({"page": "another", "opened": True}, [])
         while not sent():  # or the test's timeout ends it
             await lab.wait_async(lab.health().rows + 20, 30)
+
+
+def test_a_late_answer_does_not_set_a_page_back() -> None:
+    pace = opened("page")
+    first = pace.send(1.0)
+    pace.send(1.1)
+    answer(pace, "page", 2, 1.2)
+    answer(pace, "page", first or 0, 1.3)
+    assert pace.decide(1.4) == "paint"
