@@ -16,6 +16,8 @@ function standStill(selection) {
   d3.transition.pairlab = true;
 }
 
+const failed = (error) => console.error("pairlab: an update failed", error);
+
 // Takes apart what bundle.py put together: each update goes to its model as if it had come alone.
 function takeApart(manager, updates, buffers) {
   let at = 0;
@@ -29,12 +31,13 @@ function takeApart(manager, updates, buffers) {
     });
     manager.get_model(id).then((target) => {
       const [view] = still ? [] : Object.values(target.views ?? {});
-      view?.then(({ d3el }) => still || !d3el?.transition || standStill(d3el));
+      const calm = ({ d3el }) => still || !d3el?.transition || standStill(d3el);
+      view?.then(calm, () => {}); // why there is no view is told by whoever wanted one
       target.state_change = target.state_change
         .then(() => target.constructor._deserialize_state(state, manager))
         .then((made) => target.set_state(made))
-        .catch((error) => console.error("pairlab: an update failed", error));
-    });
+        .catch(failed);
+    }).catch(failed);
   }
 }
 

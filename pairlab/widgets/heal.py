@@ -23,15 +23,16 @@ _TURNS: Final = 2
 """How often everything is said again to a new view."""
 
 _CURVE_POINTS: Final = 64
-"""A line of more points is a curve: every new row sends it anyway."""
+"""A line of more points is a curve: every new row sends its points anyway."""
+_CURVE: Final = ("visible", "stroke_width")
 
 # Only what the kernel alone decides: a slider's value may be under somebody's finger.
 _SHOWN: Final[tuple[tuple[Any, tuple[str, ...]], ...]] = (
-    (HTML, ("value", "_dom_classes")),
+    (HTML, ("value", "tooltip", "_dom_classes")),
     (Axis, ("visible", "tick_labels", "tick_values")),
     (LinearScale, ("min", "max")),
     (Scatter, ("visible", "x", "y")),
-    (Lines, ("visible", "x", "y")),
+    (Lines, ("visible", "stroke_width", "x", "y")),
     (Bars, ("visible", "x", "y")),
     (Label, ("visible", "x", "y", "text")),
     (Button, ("description", "disabled", "tooltip", "_dom_classes")),
@@ -73,8 +74,7 @@ class Healer:
 def _shown(roots: list[Any]) -> Iterator[tuple[Any, list[str]]]:
     for widget in tree(roots):
         for kind, names in _SHOWN:
-            if isinstance(widget, Lines) and np.size(widget.x) > _CURVE_POINTS:
-                break
             if isinstance(widget, kind):
-                yield widget, [name for name in names if name in widget.keys]
+                curve = kind is Lines and np.size(widget.x) > _CURVE_POINTS
+                yield widget, [n for n in (_CURVE if curve else names) if n in widget.keys]
                 break

@@ -16,9 +16,9 @@ _AT_MOST: Final = 4096
 
 
 class ScreenLag:
-    """From the receipt of a row's tick to the end of the painting that first showed the row.
+    """From the receipt of a row's tick until the frame that first shows the row has been sent.
 
-    What the browser needs to draw the frame comes on top: the kernel does not see it.
+    What the browser needs to get and draw the frame comes on top: the kernel does not see it.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class ScreenLag:
         self._seen: tuple[int, int] | None = None
 
     def painted(self, lab: PairLab, now_ns: int) -> None:
-        """Count the rows that came since the last painting as shown now."""
+        """Count the rows that came since the last frame as shown now."""
         rows, before = lab.rows, self._seen
         self._seen = (lab.generation, rows.total)
         if before is None or before[0] != lab.generation:

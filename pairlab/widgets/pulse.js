@@ -19,8 +19,11 @@ function initialize({ model }) {
     // drawn. A page that nobody sees draws nothing, and so does not answer until it is seen again.
     if (!waits) requestAnimationFrame(() => requestAnimationFrame(drawn));
   };
-  model.on("msg:custom", heard);
-  return () => model.off("msg:custom", heard);
+  // The kernel speaks through the layout, a plain model. anywidget keeps messages to one of its own
+  // until the script is there, and a page where that took over 2 s would never hear any.
+  const carrier = model.get("layout");
+  carrier.on("msg:custom", heard);
+  return () => carrier.off("msg:custom", heard);
 }
 
 // Says that a view has opened, which may have missed what was sent meanwhile, and when none is left.

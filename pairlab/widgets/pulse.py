@@ -54,6 +54,11 @@ class Pulse(AnyWidget):
         super().__init__(layout=Layout(display="none"))
         self.on_msg(lambda _widget, content, _buffers: heard(content))
 
+    @property
+    def carrier(self) -> Layout:
+        """What takes the kernel's messages to every page: `pulse.js` says why not the pulse."""
+        return self.layout
+
 
 @dataclass
 class _Page:

@@ -198,8 +198,8 @@ class Screen(View):
         return found
 
     def start(self) -> None:
-        """Paint from now on, on the lab's loop. A second call does nothing."""
-        if self._timer is not None:
+        """Paint from now on, on the lab's loop. Twice, or without parts, it does nothing."""
+        if self._timer is not None or not self._parts:
             return
         try:
             self._loop = self.lab.loop or asyncio.get_running_loop()
@@ -308,8 +308,12 @@ class Screen(View):
                 with self._bundled(**({} if frame is None else {"frame": frame})):
                     if to_do == "paint":
                         self._paint_frame()
+                if to_do == "paint":
+                    self.lag.painted(self.lab, time.time_ns())  # sent, too
             except Exception as error:
-                # The next frame has to come, whatever befell this one on its way.
+                # The next frame has to come, whatever befell this one on its way; and what this one
+                # had is on no page, though the kernel believes so.
+                self._healer.begin()
                 self._tell(
                     "a frame could not be sent", error,
                     "Feed, signals and history go on; run the cell again",
@@ -327,7 +331,6 @@ class Screen(View):
         due = self.frames_painted % 2 == 0 or self.frames_per_s < 8
         try:
             self.paint(due=due)
-            self.lag.painted(self.lab, time.time_ns())
             if due:
                 self._healer.heal([self._parts, self.shared()])
         except Exception as error:
@@ -366,7 +369,7 @@ class Screen(View):
     def _bundled(self, **also: Any) -> AbstractContextManager[None]:
         # Until a page has said that it takes bundles apart, none is sent.
         known = self.pace.looking(time.monotonic()) is not None
-        return bundled(self.pulse if known else None, **also)
+        return bundled(self.pulse.carrier if known else None, **also)
 
     def _paint_part(self, part: Part, frame: Frame) -> None:
         try:

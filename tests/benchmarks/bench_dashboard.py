@@ -42,7 +42,7 @@ def tick_to_row(rounds: int) -> list[Result]:
             k.watch(WATCH_S / 3)
             without.append(figures(k, shown=False))
         k.run(SHOW.format(frames_per_s=10.0))
-        k.look_at(k.run("print(view.screen.pulse.model_id)").strip())
+        k.look_at(*k.run("p = view.screen.pulse; print(p.model_id, p.carrier.model_id)").split())
         for _ in range(rounds):
             k.watch(WATCH_S / 3)
             with_view.append(figures(k, shown=True))

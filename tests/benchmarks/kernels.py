@@ -44,7 +44,7 @@ class Kernel:
         self._answers: dict[str, list[str]] = {}
         self._idle: dict[str, threading.Event] = {}
         self._over = False
-        self._pulse = b""
+        self._pulse, self._carrier = "", b""
         self._sending = threading.Lock()
         self._taker = threading.Thread(target=self._take, daemon=True)
         self._taker.start()
@@ -60,7 +60,7 @@ class Kernel:
             _, fed = self._client.session.feed_identities(parts)
             if json.loads(fed[1])["msg_type"] == "comm_msg":
                 # Counted; a browser would read it in a process of its own. But for its answer.
-                if self._pulse and self._pulse in fed[4] and b'"frame"' in fed[4]:
+                if self._carrier and self._carrier in fed[4] and b'"frame"' in fed[4]:
                     frame = json.loads(fed[4])["data"]["content"]["frame"]
                     self._say({"drawn": frame})
                 continue
@@ -74,9 +74,9 @@ class Kernel:
             elif message["content"].get("execution_state") == "idle" and parent in self._idle:
                 self._idle[parent].set()
 
-    def look_at(self, pulse_id: str) -> None:
+    def look_at(self, pulse_id: str, carrier_id: str) -> None:
         """Be a page with a dashboard: open, and answer its frames as a browser does."""
-        self._pulse = pulse_id.encode()
+        self._pulse, self._carrier = pulse_id, carrier_id.encode()
         self._say({"opened": True})
 
     def _say(self, what: dict[str, Any]) -> None:
@@ -84,9 +84,7 @@ class Kernel:
         data = {"method": "custom", "content": content}
         with self._sending:
             self._client.shell_channel.send(
-                self._client.session.msg(
-                    "comm_msg", {"comm_id": self._pulse.decode(), "data": data}
-                )
+                self._client.session.msg("comm_msg", {"comm_id": self._pulse, "data": data})
             )
 
     def run(self, code: str) -> str:

@@ -78,10 +78,11 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Screen]]:
     """Open an address at a size; pages are left as a person leaves them, by closing the tab."""
     screens: list[Screen] = []
 
-    def opened(url: str, width: int = 1280, height: int = 800) -> Screen:
+    def opened(url: str, width: int = 1280, height: int = 800, script: str = "") -> Screen:
         context = chromium.new_context(
             viewport={"width": width, "height": height}, accept_downloads=True
         )
+        context.add_init_script(script)
         page = context.new_page()
         page.set_default_timeout(60_000)
         screen = Screen(page)

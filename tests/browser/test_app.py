@@ -97,6 +97,36 @@ def test_the_address_chooses_layout_and_theme_and_the_page_says_how_far_it_is(
     assert screen.our_errors == []
 
 
+def test_a_page_that_loads_slowly_shows_every_frame(
+    demo: Server, open_page: Callable[..., Screen]
+) -> None:
+    # anywidget gives a script 2 s, and a model whose script came later never hears again: on a
+    # busy machine that happens, and here to every one.
+    no_patience = """
+        const timeout = AbortSignal.timeout;
+        AbortSignal.timeout = ms => timeout.call(AbortSignal, ms === 2000 ? 0 : ms);
+    """
+    screen = open_page(demo.url, script=no_patience)
+    page = screen.page
+    warm(page)
+    assert any("Failed to initialize model" in error for error in screen.errors)
+    for _ in range(3):
+        before = [*paths(page), page.locator(".pairlab-latest").inner_text()]
+        page.wait_for_function(
+            """before => {
+                const lines = [...document.querySelectorAll('.pairlab-chart path.line')];
+                const now = lines.map(line => line.getAttribute('d'));
+                now.push(document.querySelector('.pairlab-latest').innerText);
+                return now.filter((what, n) => what !== before[n]).length >= 5;
+            }""",
+            arg=before,
+            timeout=10_000,
+        )
+    with demo.kernel() as kernel:
+        looking = "lab.dashboard().screen.pace.looking(__import__('time').monotonic())"
+        kernel.holds(f"{looking} == 1")
+
+
 def test_a_hostile_address_is_text_and_its_kernel_ends_with_the_page(
     demo: Server, open_page: Callable[..., Screen]
 ) -> None:

@@ -41,16 +41,22 @@ async def test_what_a_page_missed_while_it_loaded_is_sent_again(
 ) -> None:
     async with running_lab() as lab:
         dashboard = lab.dashboard()
+        parts = dashboard.parts
         axes = [w for w in tree(dashboard) if isinstance(w, Axis)]
+        curves = [parts["zscore"]._curve, parts["prices"]._lines[0]]
         event = dashboard.parts["event"]
         once = {w.comm.comm_id for w in [*axes, *(w for w in tree(event) if isinstance(w, HTML))]}
         sliders = {w.comm.comm_id for w in tree(dashboard) if isinstance(w, FloatSlider)}
         wire.take()
         sent: set[str] = set()
+        broad: set[str] = set()
         async with asyncio.timeout(60):
-            while not once <= sent:  # the lab's own clock heals; nothing else sends an axis again
+            # The lab's own clock heals; nothing else sends an axis or how broad a curve is again.
+            while not once <= sent or not all(w.comm.comm_id in broad for w in curves):
                 await lab.wait_async(lab.health().rows + 1)
-                sent |= {m["id"] for m in wire.take()}
+                messages = wire.take()
+                sent |= {m["id"] for m in messages}
+                broad |= {m["id"] for m in messages if "stroke_width" in m["data"]["state"]}
         assert not sliders & sent
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from pairlab import PairLab
-from pairlab.widgets import ExportButton
+from pairlab.widgets import ExportButton, ZScoreChart
+from pairlab.widgets.screen import Screen
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 
@@ -73,6 +74,20 @@ async def test_stopping_the_lab_ends_an_export(running_lab: MakeLab) -> None:
         await settled(lambda: button._work is not None, lab)
         await lab.stop()
         await settled(lambda: button._work.done(), lab)
+
+
+async def test_a_button_alone_paints_nothing(running_lab: MakeLab) -> None:
+    async with running_lab(rows=50) as lab:
+        ExportButton(lab)
+        screen = Screen.of(lab)
+        await lab.stop()
+        lab.start()
+        await lab.wait_async(lab.health().rows + 50, 30)
+        assert screen._timer is None
+        chart = ZScoreChart(lab)
+        assert screen._timer is not None
+        chart.close()
+        assert screen._timer is None
 
 
 def test_a_file_name_is_safe_whatever_the_symbols() -> None:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
+import pytest
+
+from pairlab import PairLab
+from pairlab.widgets.plotting import Axis
 from pairlab.widgets.pulse import AHEAD, ASK_S, CAREFUL, EVERY, FORGET_S, SILENT_S, Pace
+from pairlab.widgets.screen import Screen
+from pairlab.widgets.trees import tree
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 
@@ -134,13 +143,64 @@ def test_nonsense_from_a_page_does_no_harm() -> None:
     assert pace.send(1.0) == 1
 
 
+async def looked_at(lab: PairLab) -> Screen:
+    """Return the lab's screen with a page before it that keeps up, whatever is sent."""
+    screen: Screen = lab.dashboard().screen
+    screen.pulse._handle_custom_msg({"page": "page", "opened": True}, [])
+    await settled(lambda: screen.pace.looking(time.monotonic()) == 1, lab)
+    screen.pace.deafen()
+    return screen
+
+
+async def test_a_frame_that_cannot_be_sent_is_told_and_what_it_had_is_sent_again(
+    running_lab: MakeLab, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_lab() as lab:
+        screen = await looked_at(lab)
+
+        def broken(*_: Any, **__: Any) -> None:
+            raise OSError("the line is cut")
+
+        with monkeypatch.context() as cut:
+            cut.setattr(screen.pulse.carrier, "send", broken)
+            frames = screen.frames_painted
+            while screen.frames_painted < frames + 5:  # or the test's timeout ends it
+                await lab.wait_async(lab.health().rows + 5, 30)
+        told = [e.message for e in lab.event_log if e.level == "error"]
+        assert len(told) == 1  # once, not with every frame
+        assert told[0].startswith("a frame could not be sent: OSError: the line is cut. Feed")
+        axes = {w.model_id for w in tree(lab.dashboard()) if isinstance(w, Axis)}
+        wire.take()
+        sent: set[str] = set()
+        while not axes <= sent:  # nothing but the healer sends an axis again
+            await lab.wait_async(lab.health().rows + 5, 30)
+            bundles = [m["data"].get("content", {}) for m in wire.take()]
+            sent |= {update["id"] for b in bundles for update in b.get("updates", ())}
+
+
+async def test_rows_count_as_shown_once_their_frame_is_sent(
+    running_lab: MakeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_lab() as lab:
+        screen = await looked_at(lab)
+        send, painted, order = screen.pulse.carrier.send, screen.lag.painted, []
+        monkeypatch.setattr(
+            screen.pulse.carrier, "send", lambda *a, **k: (order.append("sent"), send(*a, **k))
+        )
+        monkeypatch.setattr(screen.lag, "painted", lambda *a: (order.append("shown"), painted(*a)))
+        while order.count("shown") < 3:
+            await lab.wait_async(lab.health().rows + 5, 30)
+        first = order.index("sent")
+        assert order[first : first + 6] == ["sent", "shown"] * 3
+
+
 async def test_a_lab_that_nobody_looks_at_is_not_painted(running_lab: MakeLab, wire: Wire) -> None:
     async with running_lab() as lab:
         screen = lab.dashboard().screen
         say = screen.pulse._handle_custom_msg
 
         def sent() -> list[str]:
-            return [m["id"] for m in wire.take() if m["id"] != screen.pulse.comm.comm_id]
+            return [m["id"] for m in wire.take() if m["id"] != screen.pulse.carrier.comm.comm_id]
 
         say({"page": "page", "opened": True}, [])
         await settled(lambda: screen.pace.looking(0.0) == 1, lab)
