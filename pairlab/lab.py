@@ -346,7 +346,7 @@ class PairLab(LabLife):
         """
         from pairlab.widgets.dashboard import Dashboard
 
-        return Dashboard.of(self, layout, theme)
+        return Dashboard(self, layout, theme)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Show the dashboard where a notebook displays the lab."""

@@ -17,7 +17,7 @@ from pairlab.widgets.formats import MISSING, safe
 from pairlab.widgets.formats import clock as clock_text
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.plotting import Axis, Figure, Label, LinearScale, Lines, Scatter
-from pairlab.widgets.screen import Part, Screen, close_part, picture_class
+from pairlab.widgets.screen import Part, Screen
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.thin import trim
 from pairlab.widgets.trees import put, put_ticks
@@ -169,7 +169,6 @@ class Chart(Part, VBox):  # type: ignore[misc]
         super().__init__([header, self.figure, screen.mouse])
         for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{self.caption}"):
             self.add_class(style)
-        self.add_class(picture_class(self))
         if clock:
             self.add_class("pairlab-clock")
         self.join(lab)
@@ -330,7 +329,3 @@ class Chart(Part, VBox):  # type: ignore[misc]
             ends = [] if chosen is None else [ns / 1e6 for ns in chosen]
             corners = np.array([0.0, 1.0, 1.0, 0.0][: 2 * len(ends)])
             put(self._selected, x=np.repeat(ends, 2), y=corners)
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)

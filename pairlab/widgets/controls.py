@@ -23,7 +23,7 @@ from pairlab.settings import SETTINGS
 from pairlab.ticks import TIMEFRAMES_NS
 from pairlab.widgets.formats import number
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part, close_part, showing
+from pairlab.widgets.screen import Part, showing
 from pairlab.widgets.trees import put
 
 if TYPE_CHECKING:
@@ -325,7 +325,3 @@ class Controls(Part, VBox):  # type: ignore[misc]
         with showing():
             for widget in self._choices[name]:
                 put(widget, value=getattr(self.settings, name))
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)

@@ -12,7 +12,7 @@ from pairlab.ticks import NS_PER_S, LogEntry
 from pairlab.widgets.bundle import HTML
 from pairlab.widgets.formats import clock, count, number, quantity_ms, safe
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part, close_part
+from pairlab.widgets.screen import Part
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
 
@@ -108,7 +108,3 @@ class EventLog(Part, HBox):  # type: ignore[misc]
     def _recent(self) -> str:
         entries = list(self.screen.lab.event_log)[-12:]
         return "\n".join(f"{clock(e.time_ns)} {e.level}: {e.message}" for e in reversed(entries))
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.ticks import NS_PER_S, Records
-from pairlab.widgets.theme import SIZES
 from pairlab.widgets.thin import COLUMNS, Thinned
+from pairlab.widgets.view import PAD
 
 if TYPE_CHECKING:
     from pairlab.health import Health
@@ -100,7 +100,7 @@ class Frame:
     @property
     def pad_ms(self) -> float:
         """Room for the dot at a line's end, beyond the edge."""
-        return self.span_ns / 1e6 * 4 / SIZES.plot_width
+        return self.span_ns / 1e6 * PAD
 
     @cached_property
     def alerts_key(self) -> tuple[int, int, int, int]:

@@ -6,12 +6,14 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
 import numpy as np
+from traitlets import MetaHasTraits
 
 from pairlab.widgets.bundle import bundled
 from pairlab.widgets.cells import CellWatch
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from pairlab.health import Health
     from pairlab.lab import PairLab
 
-__all__ = ["Frame", "Part", "Screen", "close_part", "picture_class", "showing"]
+__all__ = ["Frame", "Part", "Screen", "picture_class", "showing"]
 
 _TELL_AGAIN_S: Final = 60.0
 _BUSY: Final = 5
@@ -51,13 +53,41 @@ def showing() -> Iterator[None]:
         _SHOWING.on = before
 
 
-class Part:
-    """Something of a lab on the screen: painted with the others, from the same frame."""
+class _OncePerLab(MetaHasTraits):
+    """Makes a part once for each lab: asked for again with the same arguments, it is the same.
+
+    A cell that is run again, and however many cells show a part, cost one set of updates.
+    """
+
+    def __call__(self, lab: PairLab, *args: Any, **options: Any) -> Any:
+        given = signature(self.__init__).bind(None, lab, *args, **options)  # type: ignore[misc]
+        given.apply_defaults()
+        key = self, self.identity(dict(list(given.arguments.items())[2:]))  # type: ignore[attr-defined]
+        made = Screen.of(lab).made
+        part = made.get(key)
+        if part is None or part.comm is None:  # none yet, or closed
+            part = made[key] = super().__call__(lab, *args, **options)
+        return part
+
+
+class Part(metaclass=_OncePerLab):
+    """Something of a lab on the screen: painted with the others, from the same frame.
+
+    Made again with the same arguments it is the same widget, which any number of cells may show.
+    """
 
     screen: Screen
     children: Any
+    comm: Any
+    model_id: str
+    add_class: Callable[[str], Any]
     caption = ""
     """What an exported picture of it is called; none: it is no chart."""
+
+    @classmethod
+    def identity(cls, arguments: dict[str, Any]) -> Hashable:
+        """Return by what one of a lab differs from another; refuse what cannot be made."""
+        return repr(arguments)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         self.screen.start()  # it rests after a stop; shown again, the lab may run again
@@ -69,6 +99,7 @@ class Part:
         self.screen = Screen.of(lab)
         # Wherever the part is put, alone or in a box of the user's, it has to bring what it needs.
         self.children = (*self.children, self.screen.pulse)
+        self.add_class(picture_class(self))
         self.screen.join(self, frames_per_s)
 
     def paint(self, frame: Frame) -> None:
@@ -89,6 +120,11 @@ class Part:
             change = "add_class" if stale else "remove_class"
             getattr(self, change)("pairlab-stale")
 
+    def close(self) -> None:
+        """Leave the screen, and no widget but what other parts have, in front end or kernel."""
+        if getattr(self, "screen", None) is not None and self.comm is not None:
+            self.screen.take_down(self)
+
     def hand_over(self, work: Callable[..., Any]) -> Callable[[Any], None]:
         """Do as `Screen.hand_over`; also before the part has joined."""
 
@@ -101,15 +137,6 @@ class Part:
 def picture_class(part: Any) -> str:
     """Return the CSS class by which the browser finds one part of one lab."""
     return f"pairlab-{part.model_id}"
-
-
-def close_part(part: Any) -> None:
-    """Take a part off its screen and close its widgets, but those that other parts share."""
-    screen: Screen | None = getattr(part, "screen", None)
-    if screen is None:
-        return  # never made whole
-    screen.leave(part)
-    screen.take_down(part)
 
 
 class Screen(View):
@@ -158,7 +185,7 @@ class Screen(View):
         self._since_s = time.monotonic()
         self._spent_s: list[float] = []
         self._told_s: dict[tuple[str, type[Exception]], float] = {}
-        self.shelf: Any = None  # what dashboards of this screen share; theirs to keep
+        self.made: dict[tuple[type, Hashable], Any] = {}  # by class and arguments
         self._health: Health | None = None
         lab.settings.observe(self._on_timeframe, "timeframe")
 
@@ -186,6 +213,7 @@ class Screen(View):
         """Remove a part; with the last one the painting ends."""
         if part in self._parts:
             self._parts.remove(part)
+        self.made = {key: made for key, made in self.made.items() if made is not part}
         if not self._parts:
             self._rest()
 
@@ -232,8 +260,15 @@ class Screen(View):
         ]  # fmt: skip
 
     def take_down(self, widget: Any) -> None:
-        """Close a widget and everything below it that belongs to no other part."""
-        close_tree(widget, frozenset(id(w) for w in tree(self.shared())))
+        """Close a widget and everything below it, but for what other parts have."""
+        mine = set(tree(widget))
+        others = [p for p in self._parts if p not in mine and widget not in set(tree(p))]
+        spared = set(tree([others, self.shared()]))
+        for part in [p for p in self._parts if p in mine - spared]:
+            self.leave(part)
+            if part is not widget:
+                part.close()
+        close_tree(widget, frozenset(map(id, spared)))
 
     def _rest(self) -> None:
         if self._timer is not None:
@@ -273,6 +308,8 @@ class Screen(View):
             )  # fmt: skip
 
     def _on_pointer(self, change: Any) -> None:
+        if self._aimed is not None:
+            return  # the mouse says the same, and says it as a place that does not move
         chosen = change["new"]
         self.point(float(chosen[0]) if chosen is not None and len(chosen) else None)
 
@@ -280,8 +317,7 @@ class Screen(View):
         if share is None or self.selecting:
             self.point(None)
         elif isinstance(share, int | float) and 0 <= share <= 1 and len(self.rows()):
-            left, right = self.time_scale.min, self.time_scale.max
-            self.point(left + share * (right - left))
+            self.aim(share)
 
     def _on_brush(self, _: Any) -> None:
         # Read here, when the message comes: by the time that the loop turns, another may have come.
@@ -307,9 +343,10 @@ class Screen(View):
             try:
                 with self._bundled(**({} if frame is None else {"frame": frame})):
                     if to_do == "paint":
-                        self._paint_frame()
+                        self._paint_frame(self.pace.shown(now_s))
                 if to_do == "paint":
-                    self.lag.painted(self.lab, time.time_ns())  # sent, too
+                    answers = self.pace.answers
+                    self.lag.sent(self.lab, time.time_ns(), asked=frame, answers=answers)
             except Exception as error:
                 # The next frame has to come, whatever befell this one on its way; and what this one
                 # had is on no page, though the kernel believes so.
@@ -326,13 +363,14 @@ class Screen(View):
             wait_s = max(1 / self.frames_per_s - spent_s, _BUSY * spent_s)
             self._timer = self._loop.call_later(wait_s, self._tick)
 
-    def _paint_frame(self) -> None:
+    def _paint_frame(self, shown: frozenset[str] | None) -> None:
         self.frames_painted += 1
         due = self.frames_painted % 2 == 0 or self.frames_per_s < 8
         try:
-            self.paint(due=due)
+            parts = [p for p in self._parts if shown is None or p.model_id in shown]
+            self._paint(parts, due)
             if due:
-                self._healer.heal([self._parts, self.shared()])
+                self._healer.heal([parts, self.shared()])
         except Exception as error:
             self._tell(
                 "the dashboard could not paint", error,
@@ -342,6 +380,8 @@ class Screen(View):
     def _on_pulse(self, content: Any) -> None:
         if self.pace.heard(content, time.monotonic()):
             self._healer.begin()
+        if isinstance(drawn := content.get("drawn"), int):
+            self.lag.drawn(drawn, time.time_ns())
 
     def _on_cell_end(self) -> None:
         self.pace.listen(time.monotonic())
@@ -358,12 +398,15 @@ class Screen(View):
             self._since_s = time.monotonic()
 
     def paint(self, *, due: bool) -> None:
-        """Paint every part once."""
+        """Paint every part once, whether anybody looks or not."""
+        self._paint(list(self._parts), due)
+
+    def _paint(self, parts: list[Part], due: bool) -> None:
         frame = self._frame(due=due)
         with showing(), self._bundled():
             self._clock.place(frame)
             self._place_pointer(frame)
-            for part in list(self._parts):
+            for part in parts:
                 self._paint_part(part, frame)
 
     def _bundled(self, **also: Any) -> AbstractContextManager[None]:
@@ -393,6 +436,8 @@ class Screen(View):
     def _frame(self, *, due: bool) -> Frame:
         lab = self.lab
         rows = self.rows()
+        if self._aimed is not None:
+            self.aim(self._aimed)
         looks = (
             lab.generation, self.span_s, self.window_ns, self.cleared_ns, self.pointer_ns,
             self.paused, self.selected and self.selected.number, lab.selected_ns, self.brushing,

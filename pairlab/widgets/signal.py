@@ -26,7 +26,7 @@ from pairlab.widgets.formats import (
     signed,
 )  # fmt: skip
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part, close_part, showing
+from pairlab.widgets.screen import Part, showing
 from pairlab.widgets.tables import show_swapped, swap_button
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
@@ -217,10 +217,6 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
             f"{entry.sentence}\nFor one unit of y; quantities and β are those of the entry. Profit "
             f"at the last prices, not the book's, after {fee}: two at the entry, two to close now."
         )
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)
 
 
 def _leg(leg: str, symbol: str) -> str:

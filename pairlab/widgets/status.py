@@ -24,7 +24,7 @@ from pairlab.widgets.formats import (
 )  # fmt: skip
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.reasons import entry_filters
-from pairlab.widgets.screen import Part, close_part
+from pairlab.widgets.screen import Part
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
 
@@ -192,10 +192,10 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
             ("From the exchange's event to its receipt here, corrected by the clocks' offset",
              h.lag_p50_ms, h.lag_p99_ms),
             ("Receipt to row", h.row_p50_ms, h.row_p99_ms),
-            ("Receipt to the frame that showed the row first", *self.screen.lag.p50_p99_ms()),
+            ("Receipt until the browser has drawn the row first", *self.screen.lag.p50_p99_ms()),
         ]  # fmt: skip
         lines = [f"{name}: {quantity_ms(p50)} / {quantity_ms(p99)} ms" for name, p50, p99 in ways]
-        return "Median / 99 %.\n" + "\n".join(lines) + "\nThe browser's own drawing comes on top."
+        return "Median / 99 %.\n" + "\n".join(lines)
 
     def _silence_s(self, frame: Frame, row: Snapshot) -> float:
         """Seconds since the newest row changed, beyond what two ordinary frames need."""
@@ -318,10 +318,6 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
             self._newest = next(log.newest_first(), None)
             left = (a for a in log.newest_first() if a.kind in (AlertKind.EXIT, AlertKind.STOP))
             self._left_ns = next((a.time_ns for a in left), None)
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)
 
 
 def _uptime(seconds: float) -> str:

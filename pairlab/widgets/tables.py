@@ -27,7 +27,7 @@ from pairlab.widgets.formats import (
     signed,
 )
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part, close_part
+from pairlab.widgets.screen import Part
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
 
@@ -139,10 +139,6 @@ class LatestTable(Part, VBox):  # type: ignore[misc]
             ("cost", "text", f"{cost}: basis points of y's price"),
         ]
 
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)
-
 
 def swap_button(part: Part, *, to_signal: bool) -> Button:
     """Return a button that puts the open signal in place of the latest row, or back.
@@ -231,10 +227,6 @@ class RowTable(Part, VBox):  # type: ignore[misc]
             )  # fmt: skip
         head = _cells(["Time UTC", "y", "x", "spread", "z", "ρ"], "th")
         self._body.value = f"<table>{head}{''.join(lines)}</table>"
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)
 
 
 class AlertTable(Part, VBox):  # type: ignore[misc]
@@ -375,7 +367,3 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
             value=f"<div>{_glyph_of(alert)}<p>{safe(alert.sentence)}</p></div>",
             tooltip=alert.explain(),
         )
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)

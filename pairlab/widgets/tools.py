@@ -8,7 +8,7 @@ from ipywidgets import Button, Dropdown, HBox, ToggleButton
 
 from pairlab.widgets.formats import number, span_label
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part, close_part
+from pairlab.widgets.screen import Part
 from pairlab.widgets.trees import put
 from pairlab.widgets.view import SPANS
 
@@ -113,7 +113,3 @@ class ViewTools(Part, HBox):  # type: ignore[misc]
             for button in (self.to_selection, self.unselect):
                 button.layout.display = None if frame.selected_ns is not None else "none"
         put(self.select, value=screen.selecting)
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)

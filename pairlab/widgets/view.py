@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pairlab.alerts import Alert
 from pairlab.ticks import NS_PER_S, Records
 from pairlab.widgets.formats import clock, count
+from pairlab.widgets.theme import SIZES
 from pairlab.widgets.thin import Follower
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
 
-__all__ = ["SPANS", "View"]
+__all__ = ["PAD", "SPANS", "View"]
 
 SPANS: Final = (10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800)
 """Visible spans to choose from, seconds."""
@@ -22,6 +23,9 @@ SPANS: Final = (10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800)
 _DEFAULT_SPANS: Final = {
     "tick": 30, "1s": 300, "5s": 900, "1m": 3600, "5m": 21_600, "15m": 86_400, "1h": 604_800,
 }  # fmt: skip
+PAD: Final = 4 / SIZES.plot_width
+"""Room at the right edge for the dot at a line's end, as a share of the span."""
+
 _LEAST_S: Final = 0.1
 """The shortest span that can be zoomed to: trades come in whole milliseconds."""
 
@@ -54,6 +58,7 @@ class View:
         self.paused = False
         self.paused_ns = 0
         self.pointer_ns: int | None = None
+        self._aimed: float | None = None
         self.cleared_ns = 0
         self.selected: Alert | None = None
         self.selecting = False
@@ -89,8 +94,17 @@ class View:
         self.cleared_ns = int(last[0]["time_ns"]) if len(last) else 0
         self.follow()
 
+    def aim(self, share: float) -> None:
+        """Put the pointer at a share of the plot's width, where it stays as the view moves on."""
+        self._aimed = share
+        ends = self.window_ns or self._whole()
+        if ends is not None:
+            width = (ends[1] - ends[0]) * (1 + PAD)
+            self.pointer_ns = ends[0] + round(share * width)
+
     def point(self, time_ms: float | None) -> None:
         """Put the pointer at a time, in all charts, or take it away."""
+        self._aimed = None
         self.pointer_ns = None if time_ms is None else round(time_ms * 1e6)
 
     # -- which part of the time -----------------------------------------------------------------

@@ -144,8 +144,3 @@ class ZScoreChart(Chart):
             f"<h3>Z-score</h3><small>σ</small>{when}{held}{legend('z', 'z', shown)}"
             f'<span class="pairlab-key">position{value(side)}</span>'
         )
-
-    def close(self) -> None:
-        """Leave the screen, with the tools, and no widget in the front end or the kernel."""
-        self.tools.close()
-        super().close()

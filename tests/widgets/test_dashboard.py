@@ -13,7 +13,7 @@ from pairlab import PairLab, widgets
 from pairlab.exchange import LocalExchange, SyntheticMarket
 from pairlab.widgets import Dashboard, SpreadChart, ZScoreChart
 from pairlab.widgets.plotting import Axis
-from pairlab.widgets.screen import Screen
+from pairlab.widgets.screen import Part, Screen
 from pairlab.widgets.trees import tree
 from tests.widgets.conftest import MakeLab, Wire, settled
 
@@ -165,6 +165,45 @@ def test_a_part_brings_what_it_needs_wherever_it_is_put(kind: Any, wire: Wire) -
     assert set(wire.open) - before <= shared
     assert screen.pulse.model_id in wire.open  # others may need it
     screen.close()
+    assert wire.open == set()
+
+
+@pytest.mark.parametrize("kind", [p for p in [*SINGLE, Dashboard] if issubclass(p, Part)])
+def test_made_again_it_is_the_same_part(kind: Any, wire: Wire) -> None:
+    lab, other = PairLab(feed="demo"), PairLab("BNBUSDT", "SOLUSDT", feed="demo", hedge="ols")
+    part = kind(lab)
+    opened, parts = set(wire.open), list(part.screen._parts)
+    for _ in range(3):  # a cell is run again
+        assert kind(lab) is part
+    assert wire.open == opened
+    assert part.screen._parts == parts
+    assert kind(other) is not part
+    part.close()
+    again = kind(lab)
+    assert again is not part
+    assert again.comm is not None
+    for made in (again, kind(other)):
+        made.screen.close()
+
+
+def test_what_another_part_has_stays_when_one_is_closed(wire: Wire) -> None:
+    lab = PairLab(feed="demo")
+    auto, wide = Dashboard(lab), Dashboard(lab, layout="wide")
+    strip, alone = auto.parts["strip"], ZScoreChart(lab)
+    assert wide.parts["strip"] is strip
+    assert alone is not auto.parts["zscore"]  # it labels the time
+    assert alone.tools is auto.parts["zscore"].tools
+    mine = {auto.parts[name].model_id for name in ("rows", "alerts")}  # of other lengths in wide
+    auto.close()
+    assert not mine & wire.open
+    assert strip.comm is not None
+    alone.close()
+    assert wide.parts["zscore"].tools.comm is not None
+    left = {w.model_id for w in tree([wide, wide.screen.shared()])}
+    assert wire.open == left
+    wide.close()
+    assert wire.open == {w.model_id for w in tree(wide.screen.shared())}
+    wide.screen.close()
     assert wire.open == set()
 
 
