@@ -70,6 +70,11 @@ class PairLab(LabLife):
         return self._pipeline.rows
 
     @property
+    def row_settings(self) -> dict[str, Any]:
+        """Every setting by name, those that define a metric as the rows were made with them."""
+        return self._pipeline.values()
+
+    @property
     def generation(self) -> int:
         """Changes whenever the rows were computed anew under other settings."""
         return self._pipeline.generation

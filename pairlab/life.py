@@ -37,6 +37,9 @@ class View(Protocol):
     def finish(self) -> None:
         """Paint once more and rest: the lab has stopped."""
 
+    def refresh(self) -> None:
+        """Show what has changed, if nothing is painted now: a note, a setting."""
+
     def close(self) -> None:
         """Leave nothing behind: the lab was replaced."""
 
@@ -116,7 +119,7 @@ class LabLife:
         PairlabError
             Outside a running event loop (a plain script: use ``async with PairLab(…)``).
         """
-        if self._runs():
+        if self.running:
             return self
         try:
             self.loop = asyncio.get_running_loop()
@@ -142,7 +145,9 @@ class LabLife:
         self._main = self.loop.create_task(self._run(self._before), name=name)
         return self
 
-    def _runs(self) -> bool:
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
         main = self._main
         return main is not None and not main.done() and not main.get_loop().is_closed()
 
@@ -364,7 +369,7 @@ class LabLife:
         """Do as `wait`, for code that awaits."""
         if self._pipeline.made >= rows and self._state.state != "failed":
             return
-        if not self._runs():
+        if not self.running:
             raise self._ended()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (rows, waiter)
@@ -398,6 +403,8 @@ class LabLife:
     def _log(self, entry: LogEntry) -> None:
         self.event_log.append(entry)
         self.event_log_total += 1
+        for view in self._views:
+            view.refresh()
 
     def attach(self, view: View) -> None:
         """Tell `view` when this lab stops or is replaced."""

@@ -24,7 +24,7 @@ class CellWatch:
         self._watching = False
 
     def start(self) -> None:
-        """Begin to watch. Called by a cell as a rule, which ends later."""
+        """Begin to watch. The first call comes from a cell, which ends later."""
         shell = get_ipython()
         if shell is None or self._watching:
             return

@@ -250,9 +250,10 @@ class Chart(Part, VBox):  # type: ignore[misc]
             self.paint_lines(frame)
             self._paint_selection(frame)
         self._paint_markers(frame)
-        if self.changed("pointer", frame.pointer_ns):
+        # What it reads may change while it stands still: a row comes, the metrics, the scale.
+        if self.changed("pointer", (frame.pointer_ns, frame.pointed, self.scale.min)):
             self._paint_pointer(frame)
-        if frame.text_due and self.changed("head", (frame.picture, values)):
+        if frame.text_due and self.changed("head", (frame.picture, frame.read, values)):
             self.paint_head(frame)
 
     def show_line(self, mark: Lines, x: Any, y: Any) -> tuple[float, float]:

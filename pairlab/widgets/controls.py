@@ -299,7 +299,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
 
     def paint(self, frame: Frame) -> None:
         """Move every control to its setting, if one of them has changed."""
-        if self.changed("values", tuple(frame.values.values())):
+        if self.changed("values", tuple(frame.settings.values())):
             self._show_all()
 
     def _show_all(self) -> None:

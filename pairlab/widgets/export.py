@@ -205,6 +205,9 @@ class ExportButton(HBox):  # type: ignore[misc]
     def start(self) -> None:
         """Do nothing: a click is what starts the work."""
 
+    def refresh(self) -> None:
+        """Do nothing: it shows nothing of the lab."""
+
     def finish(self) -> Any:
         """End what runs in the background."""
         if self._work is not None:

@@ -122,7 +122,7 @@ class ZHistogram(Part, VBox):  # type: ignore[misc]
         levels = (v["entry_z"], v["exit_z"], v["stop_z"])
         if not frame.text_due or not self.changed("rows", (frame.picture, levels)):
             return
-        z = np.asarray(frame.shown["zscore"], dtype=np.float64)
+        z = np.asarray(frame.inside["zscore"], dtype=np.float64)
         z = z[np.isfinite(z)]
         entry, _, stop = levels
         far = float(np.abs(z).max()) if len(z) else 0.0

@@ -180,6 +180,7 @@ class Screen(View):
         self.pulse = Pulse(self.hand_over(self._on_pulse))
         self._cells = CellWatch(self.pace.deafen, self._on_cell_end)
         self._timer: asyncio.TimerHandle | None = None
+        self._refreshing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.frames_painted = 0
         self._since_s = time.monotonic()
@@ -188,6 +189,7 @@ class Screen(View):
         self.made: dict[tuple[type, Hashable], Any] = {}  # by class and arguments
         self._health: Health | None = None
         lab.settings.observe(self._on_timeframe, "timeframe")
+        lab.settings.observe(self._on_setting)
 
     @classmethod
     def of(cls, lab: PairLab) -> Screen:
@@ -205,8 +207,9 @@ class Screen(View):
         if frames_per_s is not None:
             self.frames_per_s = frames_per_s
         self._parts.append(part)
+        self._cells.start()
         with showing():
-            part.paint(self._frame(due=True))
+            self._paint_part(part, self._frame(due=True))
         self.start()
 
     def leave(self, part: Part) -> None:
@@ -226,16 +229,25 @@ class Screen(View):
         return found
 
     def start(self) -> None:
-        """Paint from now on, on the lab's loop. Twice, or without parts, it does nothing."""
-        if self._timer is not None or not self._parts:
-            return
-        try:
-            self._loop = self.lab.loop or asyncio.get_running_loop()
-        except RuntimeError:
-            return  # a plain script: nobody looks
-        if not self._loop.is_closed():
-            self._cells.start()
-            self._timer = self._loop.call_later(1 / self.frames_per_s, self._tick)
+        """Paint from now on, on the lab's loop, if the lab runs and there is something to paint."""
+        loop = self.lab.loop
+        if self._timer is None and self._parts and self.lab.running and loop is not None:
+            self._loop = loop
+            self._timer = loop.call_later(1 / self.frames_per_s, self._tick)
+
+    def refresh(self) -> None:
+        """Paint once, soon, if the clock rests: a lab that has stopped is used, too."""
+        if self._timer is None and self._parts and not self._refreshing:
+            self._refreshing = True
+            self.lab.call(self._refresh)
+
+    def _refresh(self) -> None:
+        self._refreshing = False
+        if self._timer is None:
+            self.paint(due=True)
+
+    def _on_setting(self, _: Any) -> None:
+        self.refresh()
 
     def finish(self) -> None:
         """Paint the end and rest; everything stays on the screen."""
@@ -247,7 +259,9 @@ class Screen(View):
         if self._screens.pop(id(self.lab), None) is None:
             return
         self._rest()
+        self._cells.stop()
         self.lab.settings.unobserve(self._on_timeframe, "timeframe")
+        self.lab.settings.unobserve(self._on_setting)
         parts, self._parts = self._parts, []
         close_tree(parts)
         close_tree(self.shared())
@@ -274,7 +288,6 @@ class Screen(View):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._cells.stop()
 
     # -- what the person does -------------------------------------------------------------------
 
@@ -306,6 +319,7 @@ class Screen(View):
                 "what you asked for on the screen failed", error,
                 "Nothing else was touched; try again, or set it in code",
             )  # fmt: skip
+        self.refresh()
 
     def _on_pointer(self, change: Any) -> None:
         if self._aimed is not None:
@@ -440,8 +454,8 @@ class Screen(View):
             self.aim(self._aimed)
         looks = (
             lab.generation, self.span_s, self.window_ns, self.cleared_ns, self.pointer_ns,
-            self.paused, self.selected and self.selected.number, lab.selected_ns, self.brushing,
-            self.selecting,
+            self.paused and self.paused_ns, self.selected and self.selected.number,
+            lab.selected_ns, self.brushing, self.selecting,
         )  # fmt: skip
         frame = Frame(self, rows, looks, due)
         pinned = self.pointer_ns

@@ -90,7 +90,9 @@ class LatestTable(Part, VBox):  # type: ignore[misc]
         """Set the numbers."""
         self.show_staleness(frame)
         show_swapped(self, behind=self.screen.shows_signal)
-        if not frame.text_due or not self.changed("row", (frame.version, frame.latest)):
+        if not frame.text_due or not self.changed(
+            "row", (frame.version, frame.latest, frame.values)
+        ):
             return
         row, lab, v = frame.latest, self.screen.lab, frame.values
         when, shown = "", {}
