@@ -4,7 +4,7 @@
 // there are, it answers once.
 const page = Math.random().toString(36).slice(2);
 const TELL_MS = 20; // what is shown changes for many parts at once
-const LOOK_MS = 50;
+const ATTACHED_MS = 50;
 const parts = new Map(); // by view: the part that it stands in
 
 function initialize({ model }) {
@@ -45,7 +45,7 @@ function render({ model, el }) {
     const [, part] = el.parentElement.className.match(/(?:^|\s)pairlab-([0-9a-f]{32})(?:\s|$)/) ?? [];
     parts.set(el, part ?? "*"); // where that cannot be told: any of them
     tell();
-  }, LOOK_MS);
+  }, ATTACHED_MS);
   return () => {
     clearInterval(looking);
     if (!parts.delete(el)) return;
