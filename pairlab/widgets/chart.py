@@ -16,8 +16,9 @@ from pairlab.widgets.bundle import HTML
 from pairlab.widgets.formats import MISSING, safe
 from pairlab.widgets.formats import clock as clock_text
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.part import Part
 from pairlab.widgets.plotting import Axis, Figure, Label, LinearScale, Lines, Scatter
-from pairlab.widgets.screen import Part, Screen
+from pairlab.widgets.screen import Screen
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.thin import trim
 from pairlab.widgets.trees import put, put_ticks

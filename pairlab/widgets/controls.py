@@ -23,8 +23,8 @@ from pairlab.settings import SETTINGS
 from pairlab.ticks import TIMEFRAMES_NS
 from pairlab.widgets.formats import number
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part, showing
-from pairlab.widgets.trees import put
+from pairlab.widgets.part import Part
+from pairlab.widgets.trees import put, showing
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab

@@ -14,7 +14,7 @@ from pairlab.widgets.frame import Frame
 from pairlab.widgets.hedge import HedgeChart
 from pairlab.widgets.histogram import ZHistogram
 from pairlab.widgets.layouts import Layout, LayoutSpec, read_layout
-from pairlab.widgets.screen import Part
+from pairlab.widgets.part import Part
 from pairlab.widgets.signal import SignalPanel
 from pairlab.widgets.status import StatusBar
 from pairlab.widgets.tables import AlertTable, LatestTable, RowTable

@@ -13,8 +13,8 @@ from pairlab.widgets.bundle import HTML
 from pairlab.widgets.chart import legend, nice_ticks
 from pairlab.widgets.formats import MISSING, count, number, signed
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.part import Part
 from pairlab.widgets.plotting import Axis, Bars, Figure, LinearScale, Lines, Scatter
-from pairlab.widgets.screen import Part
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.trees import put, put_ticks
 

@@ -26,10 +26,10 @@ from pairlab.widgets.formats import (
     signed,
 )  # fmt: skip
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part, showing
+from pairlab.widgets.part import Part
 from pairlab.widgets.tables import show_swapped, swap_button
 from pairlab.widgets.theme import glyph, var
-from pairlab.widgets.trees import put
+from pairlab.widgets.trees import put, showing
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab

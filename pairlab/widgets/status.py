@@ -23,8 +23,8 @@ from pairlab.widgets.formats import (
     signed,
 )  # fmt: skip
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.part import Part
 from pairlab.widgets.reasons import entry_filters
-from pairlab.widgets.screen import Part
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
 

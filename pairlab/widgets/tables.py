@@ -27,7 +27,7 @@ from pairlab.widgets.formats import (
     signed,
 )
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part
+from pairlab.widgets.part import Part
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
 

@@ -12,8 +12,9 @@ from ipywidgets import HTML, FloatSlider
 from pairlab import PairLab, widgets
 from pairlab.exchange import LocalExchange, SyntheticMarket
 from pairlab.widgets import Dashboard, SpreadChart, ZScoreChart
+from pairlab.widgets.part import Part
 from pairlab.widgets.plotting import Axis
-from pairlab.widgets.screen import Part, Screen
+from pairlab.widgets.screen import Screen
 from pairlab.widgets.trees import tree
 from tests.widgets.conftest import MakeLab, Wire, settled
 
