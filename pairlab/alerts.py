@@ -13,7 +13,7 @@ import pandas as pd
 from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.ticks import HISTORY_COLUMNS, AlertKind, Filter, Records
 
-__all__ = ["Alert", "AlertLog", "SettingChange", "Snapshot"]
+__all__ = ["Alert", "AlertLog", "SettingChange", "Snapshot", "decimals_apart"]
 
 MINUS: Final = "\u2212"
 
@@ -32,6 +32,18 @@ def plain(value: float, decimals: int = 2) -> str:
         return "–"
     text = f"{value:.{decimals}f}"
     return text[1:] if text.startswith("-") and not float(text) else text.replace("-", MINUS)
+
+
+def decimals_apart(value: float, limit: float, decimals: int = 2) -> int:
+    """Return decimals, at least `decimals`, that show which of two numbers is larger.
+
+    >>> decimals_apart(0.61, 0.7), decimals_apart(0.6997, 0.7), decimals_apart(2.0, 2.0)
+    (2, 4, 2)
+    """
+    needed = decimals
+    while value != limit and f"{value:.{needed}f}" == f"{limit:.{needed}f}" and needed < 8:
+        needed += 1
+    return needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +164,7 @@ class Alert:
             case AlertKind.STOP:
                 return f"z {'≤' if long else '≥'} {signed(-t['stop_z'] if long else t['stop_z'])}"
             case AlertKind.DECOUPLED:
-                return f"ρ {plain(at.correlation)} < {plain(t['min_correlation'])}"
+                return self._beyond("ρ", at.correlation, "<", t["min_correlation"])
             case AlertKind.SUPPRESSED:
                 return " · ".join(self._failures())
 
@@ -216,18 +228,24 @@ class Alert:
         t, at = self.thresholds, self.at
         words = []
         if self.failed & Filter.CORRELATION:
-            words.append(f"ρ {plain(at.correlation)} < {plain(t['min_correlation'])}")
+            words.append(self._beyond("ρ", at.correlation, "<", t["min_correlation"]))
         if self.failed & Filter.LEG_AGE:
-            words.append(
-                f"leg {plain(max(at.y_age_s, at.x_age_s), 1)} s ≥ {t['max_leg_age_s']:g} s"
-            )
+            oldest, limit = max(at.y_age_s, at.x_age_s), t["max_leg_age_s"]
+            words.append(f"leg {plain(oldest, decimals_apart(oldest, limit, 1))} s ≥ {limit:g} s")
         if self.failed & Filter.STATIONARY:
-            words.append(f"p {plain(at.p_value, 3)} > {plain(t['max_p_value'], 3)}")
+            words.append(self._beyond("p", at.p_value, ">", t["max_p_value"], 3))
         if self.failed & Filter.COOLDOWN:
             words.append(f"within {t['cooldown_s']:g} s of the last exit")
         if self.failed & Filter.EDGE:
-            words.append(f"{plain(self.edge_bps)} bps < {t['min_edge_bps']:g} bps")
+            least = t["min_edge_bps"]
+            edge = plain(self.edge_bps, decimals_apart(self.edge_bps, least))
+            words.append(f"{edge} bps < {least:g} bps")
         return words
+
+    @staticmethod
+    def _beyond(name: str, value: float, sign: str, limit: float, decimals: int = 2) -> str:
+        decimals = decimals_apart(value, limit, decimals)
+        return f"{name} {plain(value, decimals)} {sign} {plain(limit, decimals)}"
 
 
 @dataclass(frozen=True, slots=True)

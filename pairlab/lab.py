@@ -14,7 +14,7 @@ import pandas as pd
 
 from pairlab.alerts import Alert, AlertLog, Snapshot
 from pairlab.csvs import frame_csv, ticks_csv
-from pairlab.errors import MissingExtraError, PairlabError, SettingError
+from pairlab.errors import DataError, MissingExtraError, PairlabError, SettingError
 from pairlab.health import Health
 from pairlab.history import Ring, bars_frame, csv_pieces, rows_frame, ticks_frame
 from pairlab.life import LabLife
@@ -68,6 +68,11 @@ class PairLab(LabLife):
     def rows(self) -> Ring:
         """The rows as records of `pairlab.ROW`; `history` is the DataFrame of them."""
         return self._pipeline.rows
+
+    @property
+    def newest_ns(self) -> int:
+        """Exchange time of the newest tick, ns since 1970 UTC; 0 before the first."""
+        return self._pipeline.newest_ns
 
     @property
     def row_settings(self) -> dict[str, Any]:
@@ -159,16 +164,28 @@ class PairLab(LabLife):
         ----------
         start, end : moments
             As `between` takes them; one alone leaves the other end where the history has it now.
+
+        Raises
+        ------
+        DataError
+            If one is no moment in time, `end` is before `start`, or one alone is beyond what the
+            history holds. The selection stays as it was.
         """
         first, last = span_ns(start, end)
         rows = self.rows.view()
-        if (first is None and last is None) or not len(rows):
+        if first is None and last is None:
             self._selected_ns = None
             return
-        self._selected_ns = (
-            int(rows[0]["time_ns"]) if first is None else first,
-            int(rows[-1]["time_ns"]) if last is None else last,
-        )
+        if first is None or last is None:
+            if not len(rows):
+                raise DataError("there are no rows yet: give both start and end")
+            first = int(rows[0]["time_ns"]) if first is None else first
+            last = int(rows[-1]["time_ns"]) if last is None else last
+            if last < first:
+                oldest, newest = (pd.Timestamp(int(t), tz="UTC") for t in rows["time_ns"][[0, -1]])
+                given = f"start = {start!r}" if end is None else f"end = {end!r}"
+                raise DataError(f"{given} is outside of the history: {oldest} to {newest}")
+        self._selected_ns = first, last
 
     def ticks(self) -> pd.DataFrame:
         """Return the ticks held: symbol, id, price, quantity, buyer_is_maker, received; UTC."""

@@ -93,6 +93,12 @@ class Pipeline:
             self.engine.mark_gap()
         self._gaps.append(self.ticks.total)
 
+    @property
+    def newest_ns(self) -> int:
+        """Exchange time of the newest tick; 0 before the first."""
+        last = self.ticks.view(1)
+        return int(last[0]["time_ns"]) if len(last) else 0
+
     def latest(self) -> Snapshot | None:
         """Return the newest row, or the forming bar's provisional one; None before the first."""
         forming = None if self.engine is None else self.engine.provisional()

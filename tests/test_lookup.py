@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import io
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from pairlab import DataError, PairLab, SettingError
 from pairlab.exchange import LocalExchange, SyntheticMarket
+from pairlab.lookup import time_ns
 from pairlab.ticks import HISTORY_COLUMNS
 
 
@@ -113,6 +115,38 @@ def test_the_selection_is_a_frame_whatever_is_selected(lab: PairLab) -> None:
     lab.select()
     assert lab.selected_ns is None
     assert len(lab.selection) == 0
+
+
+def test_times_of_today_are_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    for zone in ("America/New_York", "Pacific/Kiritimati"):
+        with monkeypatch.context() as there:
+            there.setenv("TZ", zone)
+            time.tzset()
+            now = pd.Timestamp.now("UTC")
+            for word in ("now", "Today", " now "):
+                assert abs(time_ns(word, "when") - now.value) < 60 * 10**9
+            for text in ("14:30", "09:05:01.25"):
+                want = pd.Timestamp(f"{now:%Y-%m-%d} {text}", tz="UTC").value
+                assert time_ns(text, "when") - want in (0, 86_400 * 10**9)  # it was midnight
+        time.tzset()
+    with pytest.raises(DataError, match="when = '25:99' is no moment"):
+        time_ns("25:99", "when")
+
+
+def test_a_selection_is_never_the_wrong_way_round(lab: PairLab) -> None:
+    first, last = lab.history().index[100], lab.history().index[200]
+    lab.select(first, last)
+    for start, end, word in (("2099-01-01", None, "start"), (None, "1999-01-01", "end")):
+        with pytest.raises(DataError, match=f"{word} = '.*' is outside of the history: 20"):
+            lab.select(start, end)
+    assert len(lab.selection) == len(lab.between(first, last))  # it stays
+    empty = PairLab(feed="demo")
+    with pytest.raises(DataError, match="no rows yet: give both"):
+        empty.select("2026-01-01")
+    empty.select("2026-01-01", "2026-01-02")
+    assert empty.selected_ns == tuple(time_ns(f"2026-01-0{d}", "when") for d in (1, 2))
+    empty.select()
+    assert empty.selected_ns is None
 
 
 @pytest.mark.parametrize("what", ["history", "ticks", "alerts"])

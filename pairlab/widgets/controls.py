@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,10 +23,10 @@ from ipywidgets import (
 from pairlab.errors import SettingError
 from pairlab.settings import SETTINGS
 from pairlab.ticks import TIMEFRAMES_NS
-from pairlab.widgets.formats import number
+from pairlab.widgets.formats import exact, number
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.part import Part
-from pairlab.widgets.trees import put, showing
+from pairlab.widgets.trees import put, showing, shown_by_kernel
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
@@ -51,6 +53,7 @@ class _Row:
         slot: Any = None,
     ) -> None:
         self.name, self.decimals, self.whole = name, decimals, whole
+        self._asked: deque[None] = deque()  # moves of the handle that are on their way to the loop
         self._controls = controls
         self.slider = slider
         slider.description, slider.tooltip = label, _about(name)
@@ -62,7 +65,8 @@ class _Row:
         ).add_class("pairlab-field")
         self.box = HBox([slider, *([slot] if slot else []), self.field]).add_class("pairlab-row")
         self.box.add_class(f"pairlab-row-{name}")
-        slider.observe(controls.hand_over(self._on_slider), "value")
+        move = controls.hand_over(self._on_slider)
+        slider.observe(functools.partial(self._move, move), "value")
         self.field.observe(controls.hand_over(self._on_field), "value")
 
     def show(self, value: float | None) -> None:
@@ -79,20 +83,17 @@ class _Row:
         low, high = (s.min, s.max) if not isinstance(s, FloatLogSlider) else (10**s.min, 10**s.max)
         if not low <= value <= high:
             self._widen(value)
-        if not self._same(s.value, value):
+        if not self._asked and not self._same(s.value, value):
             s.value = value
-        self._set_field(number(value, 0 if self.whole else self._needed(value)))
+        self._set_field(self._text(value))
 
     def _set_field(self, text: str) -> None:
-        self.field.remove_class(_REFUSED)
+        if self.field.value != text:
+            self.field.remove_class(_REFUSED)  # it was of what is replaced now
         put(self.field, value=text)
 
-    def _needed(self, value: float) -> int:
-        """Decimals that show the value as it is, at least the usual ones."""
-        for decimals in range(self.decimals, 8):
-            if round(value, decimals) == value:
-                return decimals
-        return 8
+    def _text(self, value: float) -> str:
+        return number(value, 0) if self.whole else exact(value, self.decimals)
 
     def _widen(self, value: float) -> None:
         s = self.slider
@@ -111,7 +112,15 @@ class _Row:
     def _same(a: float, b: float) -> bool:
         return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
 
+    def _move(self, move: Callable[[Any], None], change: Any) -> None:
+        if not shown_by_kernel():
+            self._asked.append(None)
+            move(change)
+
     def _on_slider(self, change: Any) -> None:
+        self._asked.popleft()
+        if self._asked:
+            return  # a newer one is on its way: under a finger nothing jumps back
         value = float(change["new"])
         now = getattr(self._controls.settings, self.name)
         if now is None or self._same(self._rounded(now), self._rounded(value)):
@@ -119,12 +128,16 @@ class _Row:
         self._controls.apply(self, self._rounded(value))
 
     def _rounded(self, value: float) -> float:
-        return round(value) if self.whole else round(value, max(self.decimals, 3))
+        if self.whole:
+            return round(value)
+        finer = math.ceil(-math.log10(self.slider.step))
+        return round(value, max(self.decimals, 3, finer))
 
     def _on_field(self, change: Any) -> None:
         text = str(change["new"]).strip()
         now = getattr(self._controls.settings, self.name)
-        if now is None or text == number(now, 0 if self.whole else self._needed(now)):
+        self.field.remove_class(_REFUSED)
+        if now is None or text == self._text(now):
             return
         try:
             value = float(text.replace("−", "-").replace(",", ""))
@@ -245,6 +258,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
             self.refuse(row, str(error))
         else:
             row.show(getattr(self.settings, row.name))
+            row.field.remove_class(_REFUSED)
 
     def refuse(self, row: _Row, why: str) -> None:
         """Show why a value was refused; the old one comes back."""
@@ -286,7 +300,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
 
     def _on_p(self, change: Any) -> None:
         text = str(change["new"]).strip()
-        if text == number(self.settings.max_p_value, 3):
+        if text == exact(self.settings.max_p_value, 3):
             return
         try:
             value: object = float(text)
@@ -317,7 +331,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
         put(self._require, value=self.settings.require_stationary)
         on = "on" if self.settings.require_stationary else "off"
         self._p_note.value = f"<small>{on} · p ≤</small>"
-        put(self._p_field, value=number(self.settings.max_p_value, 3))
+        put(self._p_field, value=exact(self.settings.max_p_value, 3))
         for name in self._choices:
             self._show_choice(name)
 

@@ -99,10 +99,11 @@ class Dashboard(Part, VBox):  # type: ignore[misc]
     def identity(cls, arguments: dict[str, Any]) -> Hashable:
         """Return by what dashboards of a lab differ; refuse what there is not."""
         layout, theme, frames_per_s = arguments.values()
+        layout = read_layout(layout)
         read_theme(theme)
         if frames_per_s is not None and not 0 < frames_per_s <= 60:
             raise ValueError(f"frames_per_s = {frames_per_s!r}: allowed: above 0, up to 60")
-        return read_layout(layout), theme, frames_per_s
+        return layout, theme, frames_per_s
 
     def _body(self) -> Any:
         if self.composition.name != "own":

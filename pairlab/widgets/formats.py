@@ -21,6 +21,7 @@ __all__ = [
     "count",
     "date_label",
     "duration",
+    "exact",
     "extent",
     "fitted",
     "guess_decimals",
@@ -67,6 +68,18 @@ def signed(value: float, decimals: int = 2) -> str:
     """
     text = number(value, decimals)
     return text if text.startswith((_MINUS, MISSING)) else "+" + text
+
+
+def exact(value: float, decimals: int = 2) -> str:
+    """Return a setting as it is: with `decimals`, or as many as it needs.
+
+    >>> exact(25.0, 3), exact(24.87125, 3), exact(3e-9, 3), exact(0.1 + 0.2)
+    ('25.000', '24.87125', '0.000000003', '0.30000000')
+    """
+    small = -math.floor(math.log10(abs(value))) if 0 < abs(value) < 1 else 0
+    most = max(8, small + 3)
+    needed = next((d for d in range(decimals, most) if round(value, d) == value), most)
+    return number(value, needed)
 
 
 def fitted(value: float, decimals: int = 2, width: int = 8) -> str:
@@ -126,9 +139,9 @@ def duration(seconds: float) -> str:
     """Return how long something took: ``1.5 s`` below a minute, else ``h:mm:ss``."""
     if not math.isfinite(seconds):
         return MISSING
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{max(seconds, 0):.1f} s"
-    minutes, second = divmod(int(seconds), 60)
+    minutes, second = divmod(round(seconds) if seconds < 60 else int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}"
 

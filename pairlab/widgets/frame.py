@@ -108,6 +108,13 @@ class Frame:
         )
 
     @property
+    def live_ns(self) -> int:
+        """Exchange time of the newest row; while a bar forms, of its last tick."""
+        if self.live is None or self.live.provisional:
+            return self._screen.lab.newest_ns
+        return self.live.time_ns
+
+    @property
     def pad_ms(self) -> float:
         """Room for the dot at a line's end, beyond the edge."""
         return self.span_ns / 1e6 * PAD

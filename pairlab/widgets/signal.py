@@ -126,6 +126,7 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
             self._fields[name].add_class(_REFUSED)
         else:
             self._show_fields()
+            self._fields[name].remove_class(_REFUSED)
 
     def _shown(self, name: str) -> str:
         value = getattr(self.settings, name)
@@ -160,15 +161,15 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
         self._head.value = (
             f'<h3>Signal</h3><span class="pairlab-side" style="color:{var(colour)}">'
             f'{glyph(sign, size=11)}<b>{word}</b></span><small class="pairlab-held-for">'
-            f"{self._age(row, entry)}</small>"
+            f"{self._age(frame.live_ns, entry)}</small>"
         )
         put(self._body, value=self._table(frame, row, entry), tooltip=self._words(frame, entry))
 
     @staticmethod
-    def _age(row: Snapshot | None, entry: Alert | None) -> str:
-        if row is None or entry is None:
+    def _age(live_ns: int, entry: Alert | None) -> str:
+        if entry is None:
             return ""
-        return f"for {safe(duration((row.time_ns - entry.time_ns) / NS_PER_S))}"
+        return f"for {safe(duration((live_ns - entry.time_ns) / NS_PER_S))}"
 
     def _table(self, frame: Frame, row: Snapshot | None, entry: Alert | None) -> str:
         pair = self.screen.lab.pair

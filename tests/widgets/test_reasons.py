@@ -77,6 +77,19 @@ async def test_the_strip_says_what_holds_an_entry_back_and_the_rest_on_hover(
         assert "Out when z ≥ −0.50, stopped when z ≤ −4.00; z is −2.50" in cell.tooltip
 
 
+def test_no_reason_contradicts_itself_by_rounding() -> None:
+    row = Snapshot.of(np.zeros(1, ROW)[0])
+    values = {**Settings().values(), "require_stationary": True, "min_edge_bps": None}
+    near = replace(row, correlation=0.6999, p_value=0.05004, y_age_s=9.9996)
+    assert [words for _, words in entry_filters(near, values, None)] == [
+        "ρ 0.6999 < 0.7000", "leg 9.9996 s < 10 s", "p 0.05004 > 0.05000"
+    ]  # fmt: skip
+    far = replace(row, correlation=0.91, p_value=1e-9, y_age_s=0.2)
+    assert [words for _, words in entry_filters(far, values, None)] == [
+        "ρ 0.91 ≥ 0.70", "leg 0.20 s < 10 s", "p <0.001 ≤ 0.050"
+    ]  # fmt: skip
+
+
 async def test_stationarity_and_ages_give_their_reasons_on_hover(running_lab: MakeLab) -> None:
     async with running_lab(rows=100) as lab:
         cells = lab.dashboard().parts["strip"]._cells

@@ -172,6 +172,9 @@ async def test_a_refused_cost_says_why_and_the_old_one_comes_back(
         assert "pairlab-refused" in fee._dom_classes
         said = next(e.message for e in lab.event_log if "fee_bps" in e.message)
         assert "0 to 1000 bps" in said
+        fee.value = "5"
+        await settled(lambda: lab.settings.fee_bps == 5.0, lab)
+        assert "pairlab-refused" not in fee._dom_classes
 
 
 async def test_it_stands_still_while_the_view_is_paused(running_lab: MakeLab) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from IPython.core.events import EventManager, available_events
 
 from pairlab import PairLab
 from pairlab.exchange import LocalExchange, SyntheticMarket
+from pairlab.feeds import FeedHealth
 from pairlab.ticks import NS_PER_S, TICK, Records
-from pairlab.widgets import Dashboard, cells
+from pairlab.widgets import Dashboard, StatusBar, cells
 from pairlab.widgets.screen import Screen
 from tests.widgets.conftest import MakeLab, Wire, settled
 from tests.widgets.test_status import text
@@ -127,6 +129,49 @@ def test_a_forming_bar_is_in_the_heads_and_the_lines_end_where_their_labels_say(
         closed = one.lab.rows.view(1)["zscore"][0]
         assert dot.y[0] == closed
         assert label.text[0] == f"{closed:+.2f}".replace("-", "−")
+
+
+def test_while_a_bar_forms_ages_and_times_are_those_of_its_ticks(
+    fed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"entry_z": 1.0, "exit_z": 0.01, "min_correlation": -1.0, "max_leg_age_s": 10}
+    one = fed(820, timeframe="1m", window=10, **settings)  # a second into a minute
+    pipeline = one.lab._pipeline
+    while one.lab.alert_log.opened is None or not one.lab.latest().provisional:
+        one.feed(1200)  # a minute of ticks
+    opened = one.lab.alert_log.opened
+    one.paint()
+    one.feed(500)
+    assert one.lab.alert_log.opened is opened
+    clock_s = [time.time()]
+    monkeypatch.setattr(time, "time_ns", lambda: int(clock_s[0] * NS_PER_S))
+    strip, one.lab._state = one.parts["strip"], FeedHealth("live", "as if")
+    for _ in range(3):
+        one.feed(100)  # five seconds
+        clock_s[0] += 5
+        one.paint()
+        ages = text(strip._cells["ages"].value)
+        assert re.fullmatch(r"age y / x 0\.0\d / 0\.0\d s", ages)
+    held_s = (int(pipeline.ticks.view(1)["time_ns"][0]) - opened.time_ns) / NS_PER_S
+    assert 0 < held_s < 60
+    assert f"· {held_s:.1f} s" in text(strip._cells["signal"].value)
+    assert f"for {held_s:.1f} s" in text(one.parts["signal"]._head.value)
+    clock_s[0] += 3  # nothing comes
+    one.paint()
+    assert "3.0" in text(strip._cells["ages"].value)
+
+
+def test_every_pause_button_says_what_it_does(fed: Any) -> None:
+    one = fed()
+    other = Dashboard(one.lab, layout=["strip"]).parts["strip"]
+    buttons = {one.parts["strip"]._pause, other._pause, StatusBar(one.lab)._pause}
+    one.screen.pause(True)  # in code
+    one.paint()
+    assert {b.description for b in buttons} == {"Resume"}
+    next(iter(buttons)).click()
+    one.paint()
+    assert {b.description for b in buttons} == {"Pause"}
+    assert not one.screen.paused
 
 
 @pytest.mark.parametrize(
