@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import pandas as pd
 from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.ticks import HISTORY_COLUMNS, AlertKind, Filter, Records
 
-__all__ = ["Alert", "AlertLog", "SettingChange", "Snapshot", "decimals_apart"]
+__all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "decimals_apart", "records"]
 
 MINUS: Final = "\u2212"
 
@@ -283,6 +283,13 @@ _THRESHOLDS: Final = (
 )  # fmt: skip
 
 
+COLUMNS: Final = (
+    "kind", "side", "reason", "sentence", *HISTORY_COLUMNS, "n", *_THRESHOLDS, "withheld",
+    "setting", "old", "new",
+)  # fmt: skip
+"""What a row of the log says."""
+
+
 class AlertLog:
     """The newest alerts and setting changes, oldest first, in bounded room.
 
@@ -375,14 +382,14 @@ class AlertLog:
 
     def frame(self) -> pd.DataFrame:
         """Return the log as a DataFrame indexed by time (UTC), oldest first."""
-        records = [_record(entry) for entry in self._entries]
-        columns = [
-            "kind", "side", "reason", "sentence", *HISTORY_COLUMNS, "n", *_THRESHOLDS, "withheld",
-            "setting", "old", "new",
-        ]  # fmt: skip
         times = np.array([entry.time_ns for entry in self._entries], dtype="M8[ns]")
         index = pd.DatetimeIndex(times, name="time").tz_localize("UTC")
-        return pd.DataFrame.from_records(records, columns=columns).set_index(index)
+        return pd.DataFrame.from_records(records(self._entries), columns=COLUMNS).set_index(index)
+
+
+def records(entries: Iterable[Alert | SettingChange]) -> list[dict[str, Any]]:
+    """Return entries as rows of `COLUMNS`, without those that an entry does not have."""
+    return [_record(entry) for entry in entries]
 
 
 def _record(entry: Alert | SettingChange) -> dict[str, Any]:

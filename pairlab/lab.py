@@ -13,12 +13,12 @@ from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 import pandas as pd
 
 from pairlab.alerts import Alert, AlertLog, Snapshot
-from pairlab.csvs import frame_csv, ticks_csv
+from pairlab.csvs import alerts_csv, ticks_csv
 from pairlab.errors import DataError, MissingExtraError, PairlabError, SettingError
 from pairlab.health import Health
 from pairlab.history import Ring, bars_frame, csv_pieces, rows_frame, ticks_frame
 from pairlab.life import LabLife
-from pairlab.lookup import between_ns, inside, row_at, span_ns
+from pairlab.lookup import between_ns, inside, row_at, span_ns, within
 
 if TYPE_CHECKING:
     from pairlab.services.server import RestServer
@@ -289,9 +289,8 @@ class PairLab(LabLife):
         if what == "ticks":
             ticks = self._pipeline.ticks.view()
             return ticks_csv(inside(ticks, ticks["time_ns"], first, last), self.pair)
-        alerts = self.alerts()
-        times = pd.DatetimeIndex(alerts.index).as_unit("ns").asi8
-        return iter([frame_csv(inside(alerts, times, first, last))])
+        kept = [e for e in self.alert_log if within(e.time_ns, first, last)]
+        return alerts_csv(kept)
 
     def wait(self, rows: int = 1, timeout_s: float = 30.0) -> None:
         """Block this cell, not the stream, until `rows` rows were made since the start.

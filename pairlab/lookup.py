@@ -16,7 +16,7 @@ from pairlab.ticks import HISTORY_COLUMNS, Records
 
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}.*")
 
-__all__ = ["between_ns", "inside", "row_at", "span_ns", "time_ns"]
+__all__ = ["between_ns", "inside", "row_at", "span_ns", "time_ns", "within"]
 
 
 def time_ns(moment: Any, name: str) -> int:
@@ -80,6 +80,11 @@ def span_ns(start: Any, end: Any) -> tuple[int | None, int | None]:
     if first is not None and last is not None and last < first:
         raise DataError(f"end = {end!r} is before start = {start!r}")
     return first, last
+
+
+def within(time_ns: int, start_ns: int | None, end_ns: int | None) -> bool:
+    """Return whether a time is within both ends; None is open."""
+    return (start_ns is None or time_ns >= start_ns) and (end_ns is None or time_ns <= end_ns)
 
 
 def inside(what: Any, times_ns: Any, start_ns: int | None, end_ns: int | None) -> Any:

@@ -13,9 +13,11 @@ import pandas as pd
 import pytest
 
 from pairlab import DataError, PairLab, SettingError
+from pairlab.alerts import AlertLog, SettingChange
+from pairlab.csvs import alerts_csv
 from pairlab.exchange import LocalExchange, SyntheticMarket
 from pairlab.lookup import time_ns
-from pairlab.ticks import HISTORY_COLUMNS
+from pairlab.ticks import EVENT, HISTORY_COLUMNS, AlertKind
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +174,41 @@ def test_every_table_is_written_with_its_own_numbers(
     empty = lab.csv_bytes(what, "1999-01-01", "1999-01-02").decode()
     assert empty.startswith("time,")
     assert empty.count("\n") == 1
+
+
+def test_no_table_becomes_one_long_string(lab: PairLab) -> None:
+    class Target:
+        def __init__(self) -> None:
+            self.pieces: list[str] = []
+
+        def write(self, text: str) -> None:
+            self.pieces.append(text)
+
+    log = AlertLog(10_000)
+    values, rows = lab.settings.values(), lab.rows.view(1)
+    event = np.zeros(1, EVENT)
+    event["kind"], event["side"] = AlertKind.ENTRY, 1
+    for n in range(3_000):
+        log.add(event, rows, values)
+        if n % 7 == 0:
+            log.changed(SettingChange(int(rows["time_ns"][0]), "window", n, n + 1))
+    one_by_one = "".join(alerts_csv([entry]).__next__().split("\n", 1)[1] for entry in log)
+    target = Target()
+    for piece in alerts_csv(list(log)):
+        target.write(piece)
+    assert "".join(target.pieces).split("\n", 1)[1] == one_by_one
+    assert max(map(len, target.pieces)) < 0.3 * len(one_by_one)
+
+    big = PairLab(feed="demo")
+    big._pipeline.engage()
+    for _ in range(20):  # of 3,000 ticks each
+        big._pipeline.take(lab._pipeline.ticks.view()[:3_000])
+    for what in ("history", "ticks"):
+        target = Target()
+        big.to_csv(target, what)
+        whole = sum(map(len, target.pieces))
+        assert max(map(len, target.pieces)) < 0.5 * whole, what
+        assert "".join(target.pieces) == big.csv_bytes(what).decode()
 
 
 def test_an_unknown_table_is_refused(lab: PairLab) -> None:
