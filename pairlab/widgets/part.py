@@ -48,6 +48,9 @@ class Part(metaclass=_OncePerLab):
     caption = ""
     """What an exported picture of it is called; none: it is no chart."""
 
+    still = False
+    """Whether nothing of it changes with the rows."""
+
     @property
     def picture_class(self) -> str:
         """The CSS class by which the browser finds it."""
@@ -74,6 +77,12 @@ class Part(metaclass=_OncePerLab):
     def paint(self, frame: Frame) -> None:
         """Show `frame`; send nothing that is already on the screen."""
         raise NotImplementedError
+
+    def finish(self) -> None:
+        """End what it does in the background: the lab has stopped."""
+
+    def saved(self, token: str, failed: str | None) -> None:
+        """Hear that a page has saved a file, or why it has not."""
 
     def changed(self, what: str, key: Any) -> bool:
         """Return whether `key` differs from the one of the last call, and remember it."""

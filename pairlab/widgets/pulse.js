@@ -13,7 +13,14 @@ function initialize({ model }) {
     if (parts.size) model.send({ page, drawn: newest });
     newest = null;
   };
-  const heard = ({ updates, frame }, buffers) => {
+  const save = async (job, buffers) => {
+    // Of several pages that show the button, the one in which it was pressed.
+    if (!job.pages.includes(page) || (job.pages.length > 1 && !document.hasFocus())) return;
+    const failed = await saveFile(job, buffers).then(() => null, String); // in export.js
+    model.send({ page, saved: job.token, failed });
+  };
+  const heard = ({ updates, frame, job }, buffers) => {
+    if (job) save(job, buffers);
     if (updates) takeApart(model.widget_manager, updates, buffers); // in bundle.js
     if (frame === undefined || !parts.size) return;
     const waits = newest !== null;

@@ -115,7 +115,7 @@ class Screen(View):
         if part in self._parts:
             self._parts.remove(part)
         self.made = {key: made for key, made in self.made.items() if made is not part}
-        if not self._parts:
+        if all(part.still for part in self._parts):
             self._rest()
 
     def pictures(self) -> dict[str, list[str]]:
@@ -129,7 +129,8 @@ class Screen(View):
     def start(self) -> None:
         """Paint from now on, on the lab's loop, if the lab runs and there is something to paint."""
         loop = self.lab.loop
-        if self._timer is None and self._parts and self.lab.running and loop is not None:
+        moving = not all(part.still for part in self._parts)
+        if self._timer is None and moving and self.lab.running and loop is not None:
             self._loop = loop
             self._timer = loop.call_later(1 / self.frames_per_s, self._tick)
 
@@ -150,6 +151,8 @@ class Screen(View):
     def finish(self) -> None:
         """Paint the end and rest; everything stays on the screen."""
         self._rest()
+        for part in list(self._parts):
+            part.finish()
         self.paint(due=True)
 
     def close(self) -> None:
@@ -292,6 +295,10 @@ class Screen(View):
     def _on_pulse(self, content: Any) -> None:
         if self.pace.heard(content, time.monotonic()):
             self._healer.begin()
+        if isinstance(token := content.get("saved"), str):
+            failed = content.get("failed")
+            for part in list(self._parts):
+                part.saved(token, None if failed is None else str(failed))
         if isinstance(drawn := content.get("drawn"), int):
             self.lag.drawn(drawn, time.time_ns())
 
