@@ -127,8 +127,16 @@ class PageQuery:
 def lab_for_page(environ: Mapping[str, str] = os.environ) -> PairLab:
     """Return the lab of one page: the command's options, then what the page's address asks for.
 
-    Each value goes through the same checks as everywhere; what is refused is told in the event
-    log, and the lab runs without it.
+    Parameters
+    ----------
+    environ : mapping
+        With `AppOptions`, and ``QUERY_STRING`` as Voila gives it.
+
+    Returns
+    -------
+    PairLab
+        Not started. Each value went through the same checks as everywhere; what was refused is told
+        in the event log, and the lab does without it.
     """
     options = AppOptions.from_environment(environ)
     query = PageQuery.read(environ.get("QUERY_STRING", ""), options)
@@ -176,7 +184,20 @@ def _contradicting(settings: Mapping[str, Any], asked: Mapping[str, Any]) -> str
 
 
 def dashboard_for_page(lab: PairLab, environ: Mapping[str, str] = os.environ) -> Dashboard:
-    """Return the dashboard in the layout and theme that the page's address asks for."""
+    """Return the dashboard in the layout and theme that the page's address asks for.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Of the page.
+    environ : mapping
+        As `lab_for_page` takes it.
+
+    Returns
+    -------
+    Dashboard
+        What was refused is told in the lab's event log.
+    """
     query = PageQuery.read(environ.get("QUERY_STRING", ""), AppOptions.from_environment(environ))
     asked: dict[str, Any] = {"layout": query.layout, "theme": query.theme}
     while True:

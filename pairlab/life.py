@@ -366,7 +366,20 @@ class LabLife:
             await asyncio.wait({self._main})
 
     async def wait_async(self, rows: int = 1, timeout_s: float = 30.0) -> None:
-        """Do as `wait`, for code that awaits."""
+        """Do as `wait`, for code that awaits.
+
+        Parameters
+        ----------
+        rows : int
+            How many, counted since the lab was made.
+        timeout_s : float
+            How long to wait at most.
+
+        Raises
+        ------
+        WaitTimeoutError, FeedError, PairlabError
+            As `wait` does.
+        """
         if self._pipeline.made >= rows and self._state.state != "failed":
             return
         if not self.running:
@@ -397,7 +410,15 @@ class LabLife:
             self.loop.call_soon_threadsafe(function, *args)
 
     def note(self, level: LogLevel, message: str) -> None:
-        """Add a line to the event log."""
+        """Add a line to the event log.
+
+        Parameters
+        ----------
+        level : {"info", "warning", "error"}
+            How much it matters.
+        message : str
+            What happened, and what to do.
+        """
         self._log(LogEntry(time.time_ns(), level, message))
 
     def _log(self, entry: LogEntry) -> None:
@@ -407,17 +428,31 @@ class LabLife:
             view.refresh()
 
     def attach(self, view: View) -> None:
-        """Tell `view` when this lab stops or is replaced."""
+        """Tell `view` when this lab starts, stops, says something, or is replaced."""
         self._views.append(view)
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` after every batch of ticks and every rebuild; return what ends that.
+        """Have a function called after every batch of ticks and every rebuild.
 
-        It is called on the lab's loop, between two ticks: it must return at once, and not raise.
+        Parameters
+        ----------
+        listener : callable
+            Called on the lab's loop, between two ticks: it must return at once, and not raise.
+
+        Returns
+        -------
+        callable
+            Ends it.
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def price_decimals(self) -> tuple[int, int] | None:
-        """Return the decimals of both symbols' tick sizes, None while unknown."""
+        """Return the decimals of both symbols' tick sizes.
+
+        Returns
+        -------
+        tuple of int or None
+            Of y and of x; None while they are not known.
+        """
         return self._feed.price_decimals() if self._feed is not None else self._decimals

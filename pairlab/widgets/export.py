@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ipywidgets import Button, Dropdown, HBox, ToggleButtons, VBox
 
+from pairlab.access import What
 from pairlab.history import csv_name, csv_pieces
-from pairlab.lab import What
 from pairlab.lookup import between_ns
 from pairlab.widgets.bundle import HTML
 from pairlab.widgets.formats import count
