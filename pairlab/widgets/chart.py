@@ -19,7 +19,7 @@ from pairlab.widgets.frame import Frame
 from pairlab.widgets.part import Part
 from pairlab.widgets.plotting import Axis, Figure, Label, LinearScale, Lines, Scatter
 from pairlab.widgets.screen import Screen
-from pairlab.widgets.theme import SIZES, var
+from pairlab.widgets.theme import SIZES, TYPE, var
 from pairlab.widgets.thin import trim
 from pairlab.widgets.trees import put, put_ticks
 
@@ -144,7 +144,8 @@ class Chart(Part, VBox):  # type: ignore[misc]
         )  # fmt: skip
         self._pointer_time = Label(
             x=[], y=[], text=[], scales={"x": self.times, "y": self.scale}, colors=[var("text")],
-            default_size=10, font_weight="bold", align="middle", y_offset=12, apply_clip=False,
+            default_size=TYPE.caption, font_weight="bold", align="middle", y_offset=12,
+            apply_clip=False,
         )  # fmt: skip
         self._selector = screen.pointer_selector
         self._selected = Lines(
@@ -236,7 +237,7 @@ class Chart(Part, VBox):  # type: ignore[misc]
             stroke=var(colour), stroke_width=0, apply_clip=False,
         )  # fmt: skip
         label = Label(
-            x=[], y=[], text=[], scales=scales, colors=[var(colour)], default_size=11,
+            x=[], y=[], text=[], scales=scales, colors=[var(colour)], default_size=TYPE.body,
             font_weight="bold", align="start", x_offset=12, apply_clip=False,
         )  # fmt: skip
         return dot, label
