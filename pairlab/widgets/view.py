@@ -84,7 +84,7 @@ class View:
         return len(rows) - bisect.bisect_right(rows["time_ns"], int(self._frozen[-1]["time_ns"]))
 
     def clear(self) -> None:
-        """Let the charts begin anew at the newest row; the history keeps everything."""
+        """Let the charts begin anew at the newest row, until `reset`; the history keeps all."""
         last = self.lab.rows.view(1)
         self.cleared_ns = int(last[0]["time_ns"]) if len(last) else 0
         self.follow()
@@ -111,9 +111,10 @@ class View:
         self._held_to_brush = False
 
     def reset(self) -> None:
-        """Go back to the newest rows; there already, to the usual span."""
-        if self.window_ns is None:
+        """Go back to the newest rows, cleared ones too; there already, to the usual span."""
+        if self.window_ns is None and not self.cleared_ns:
             self.span_s = _DEFAULT_SPANS[self.lab.settings.timeframe]
+        self.cleared_ns = 0
         self.selected = None
         self.follow()
 
