@@ -14,7 +14,6 @@ from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.ticks import NS_PER_S, AlertKind
 from pairlab.widgets.bundle import HTML
 from pairlab.widgets.chart import MARKERS, Marker
-from pairlab.widgets.charts import price_decimals
 from pairlab.widgets.formats import (
     MISSING,
     clock,
@@ -27,6 +26,7 @@ from pairlab.widgets.formats import (
     signed,
 )
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.places import price_decimals
 from pairlab.widgets.screen import Part, close_part
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
@@ -95,14 +95,16 @@ class LatestTable(Part, VBox):  # type: ignore[misc]
         row, lab, v = frame.latest, self.screen.lab, frame.values
         when, shown = "", {}
         if row is not None:
-            when = clock(row.time_ns) + (" forming" if row.provisional else "")
-            decimals = price_decimals(lab, row, v)
+            when = clock(row.time_ns, milliseconds=frame.fine)
+            when += " forming" if row.provisional else ""
+            decimals, places = price_decimals(lab, row), frame.spread_places
             shown = {
                 "y": number(row.y, decimals[0]), "x": number(row.x, decimals[1]),
-                "β": number(row.hedge_ratio, 3),
-                "α": "0" if row.intercept == 0 else number(row.intercept, 2),
-                "spread": number(row.spread), "mean": number(row.spread_mean),
-                "σ": number(row.spread_std), "z": signed(row.zscore), "ρ": number(row.correlation),
+                "β": number(row.hedge_ratio, frame.ratio_places),
+                "α": "0" if row.intercept == 0 else number(row.intercept, places),
+                "spread": number(row.spread, places), "mean": number(row.spread_mean, places),
+                "σ": number(row.spread_std, places), "z": signed(row.zscore),
+                "ρ": number(row.correlation),
                 "p-value": p_value(row.p_value), "half-life": number(row.half_life, 1),
                 "rows": f"{row.filled:,}/{v['window']:,}", "span": extent(window_s(frame, row)),
                 "edge": _bps(edge_bps(row, v["price_scale"])),
@@ -121,14 +123,19 @@ class LatestTable(Part, VBox):  # type: ignore[misc]
         wanted = "min_edge_bps is off" if least is None else f"an entry wants {least:g}"
         edge = f"What the spread's distance from its mean is worth, gross, of y's price; {wanted}"
         cost = f"Of a round trip, both legs in and out, at {values['fee_bps']:g} bps a fill"
+        spread = "y − βx (− α under OLS and Kalman), in units of y"
+        ratio = "units of x against one of y"
+        if values["price_scale"] == "log":
+            spread = "ln y − β ln x (− α under OLS and Kalman): it has no unit"
+            ratio = "notional of x against one of y"
         return [
             ("y", "y", f"{lab.pair.y}, last price"),
-            ("spread", "spread", "y − βx (− α under OLS and Kalman), in units of y"),
+            ("spread", "spread", spread),
             ("ρ", "corr", "Rolling correlation"),
             ("x", "x", f"{lab.pair.x}, last price"),
             ("mean", "text", "Mean of the window's spreads"),
             ("p-value", "text", "Of the stationarity test: small is stationary"),
-            ("β", "text", "Hedge ratio: units of x against one of y"),
+            ("β", "text", f"Hedge ratio: {ratio}"),
             ("σ", "text", "Standard deviation of the window's spreads (ddof 1)"),
             ("half-life", "text", "Rows until a deviation has halved"),
             ("α", "text", "Intercept of the hedge"),
@@ -218,19 +225,21 @@ class RowTable(Part, VBox):  # type: ignore[misc]
             f'<h3>Rows</h3><small class="pairlab-far">{count(len(frame.rows))} in history</small>'
         )
         newest = [Snapshot.of(row) for row in frame.rows[: -self._rows_shown - 1 : -1]]
-        lines = []
+        lines, places = [], frame.spread_places
         for row in newest:
-            y, x = price_decimals(self.screen.lab, row, frame.values)
+            y, x = price_decimals(self.screen.lab, row)
             lines.append(
                 _cells(
                     [
-                        clock(row.time_ns), number(row.y, y), number(row.x, x),
-                        number(row.spread), signed(row.zscore), number(row.correlation),
+                        clock(row.time_ns, milliseconds=frame.fine), number(row.y, y),
+                        number(row.x, x), number(row.spread, places), signed(row.zscore),
+                        number(row.correlation),
                     ]
                 )
             )  # fmt: skip
         head = _cells(["Time UTC", "y", "x", "spread", "z", "ρ"], "th")
-        self._body.value = f"<table>{head}{''.join(lines)}</table>"
+        wide = ' class="pairlab-fine"' if places > 2 else ""
+        self._body.value = f"<table{wide}>{head}{''.join(lines)}</table>"
 
     def close(self) -> None:
         """Leave the screen, and no widget in the front end or the kernel."""
