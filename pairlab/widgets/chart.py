@@ -13,8 +13,7 @@ from ipywidgets import HBox, Layout, VBox
 from pairlab.alerts import Alert
 from pairlab.ticks import AlertKind
 from pairlab.widgets.bundle import HTML
-from pairlab.widgets.formats import MISSING, safe
-from pairlab.widgets.formats import clock as clock_text
+from pairlab.widgets.formats import MISSING, day, safe
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.part import Part
 from pairlab.widgets.plotting import Axis, Figure, Label, LinearScale, Lines, Scatter
@@ -98,7 +97,7 @@ class Chart(Part, VBox):  # type: ignore[misc]
     lab : PairLab
         Whose rows.
     clock : bool
-        Label the time axis (in the dashboard only the lowest chart does).
+        Label the time axis, with the day beside it (in the dashboard only the lowest chart does).
     """
 
     plot_px = 100
@@ -172,7 +171,7 @@ class Chart(Part, VBox):  # type: ignore[misc]
         for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{self.caption}"):
             self.add_class(style)
         if clock:
-            self.add_class("pairlab-clock")
+            self.add_class("pairlab-clock").add_class("pairlab-dated")
         self.join(lab)
 
     # -- for subclasses -------------------------------------------------------------------------
@@ -189,8 +188,8 @@ class Chart(Part, VBox):  # type: ignore[misc]
         """Send what the lines show of `frame`."""
         raise NotImplementedError
 
-    def paint_head(self, frame: Frame) -> None:
-        """Set the header's text."""
+    def head_text(self, frame: Frame) -> str:
+        """Return the header's text, as HTML."""
         raise NotImplementedError
 
     def marked_value(self, alert: Alert) -> float:
@@ -307,6 +306,15 @@ class Chart(Part, VBox):  # type: ignore[misc]
             time_ms = selected.time_ns / 1e6 if selected is not None else 0.0
             put(self._ring, x=[time_ms] if known_at else [], y=[at] if known_at else [])
 
+    def paint_head(self, frame: Frame) -> None:
+        """Set the header's text and, beside a labelled time axis, the day."""
+        beside = ""
+        if self._clock and frame.edge_ns:
+            # A view of several days has them in its labels.
+            today = "" if frame.days else f"{day(frame.edge_ns)} "
+            beside = f'<small class="pairlab-day">{today}UTC</small>'
+        self.head.value = self.head_text(frame) + beside
+
     # -- pointer and selection ------------------------------------------------------------------
 
     def _paint_pointer(self, frame: Frame) -> None:
@@ -314,10 +322,10 @@ class Chart(Part, VBox):  # type: ignore[misc]
         dots = [] if row is None else [v for v in self.dots_at(frame) if math.isfinite(v)]
         time_ms = 0.0 if row is None else row.time_ns / 1e6
         if self._clock:
-            text = "" if row is None else clock_text(row.time_ns)
+            text = "" if row is None else frame.when(row.time_ns)
             put(
-                self._pointer_time, x=[time_ms] if row else [], y=[self.scale.min] if row else [],
-                text=[text] if row else [],
+                self._pointer_time, x=[frame.time_read_ms] if row else [],
+                y=[self.scale.min] if row else [], text=[text] if row else [],
             )  # fmt: skip
         put(self._pointer_dots, x=np.full(len(dots), time_ms), y=np.array(dots, dtype=np.float64))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import Box, HBox, VBox
 
+from pairlab.widgets.alerttable import AlertTable
 from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart
 from pairlab.widgets.controls import Controls
 from pairlab.widgets.events import EventLog
@@ -17,7 +18,7 @@ from pairlab.widgets.layouts import Layout, LayoutSpec, read_layout
 from pairlab.widgets.part import Part
 from pairlab.widgets.signal import SignalPanel
 from pairlab.widgets.status import StatusBar
-from pairlab.widgets.tables import AlertTable, LatestTable, RowTable
+from pairlab.widgets.tables import LatestTable, RowTable
 from pairlab.widgets.theme import ThemeName, dress, read_theme
 from pairlab.widgets.zscore import ZScoreChart
 

@@ -77,16 +77,16 @@ class EventLog(Part, HBox):  # type: ignore[misc]
         if h.state == "live" and math.isfinite(h.lag_p50_ms):
             shown = screen.lag.p50_p99_ms()
             parts.append(
-                f"lag p50 / p99 ms: exchange→receive {quantity_ms(h.lag_p50_ms)} / "
-                f"{quantity_ms(h.lag_p99_ms)}, →row {quantity_ms(h.row_p50_ms)} / "
+                '<span class="pairlab-lags"><i>lag p50 / p99 ms: exchange→receive '
+                f"{quantity_ms(h.lag_p50_ms)} / {quantity_ms(h.lag_p99_ms)}, </i>"
+                f"→row {quantity_ms(h.row_p50_ms)} / "
                 f"{quantity_ms(h.row_p99_ms)}, →screen {quantity_ms(shown[0])} / "
-                f"{quantity_ms(shown[1])}"
+                f"{quantity_ms(shown[1])}</span>"
             )
         if math.isfinite(screen.measured_frames_per_s) and h.state != "stopped":
-            parts.append(f"{number(screen.measured_frames_per_s, 0)} frames/s")
-        spans = "".join(f"<span>{safe(p)}</span>" for p in parts)
+            parts.append(f"<span>{number(screen.measured_frames_per_s, 0)} frames/s</span>")
         when = f"<b>{clock(frame.live.time_ns)} UTC</b>" if frame.live is not None else ""
-        self._way.value = spans + when
+        self._way.value = "".join(parts) + when
 
     @staticmethod
     def _worth_showing(log: Sequence[LogEntry], frame: Frame) -> LogEntry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 import time
 from functools import cached_property
 from itertools import islice, takewhile
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.ticks import NS_PER_S, Records
+from pairlab.widgets.formats import clock, day
+from pairlab.widgets.places import Places
+from pairlab.widgets.theme import SIZES
 from pairlab.widgets.thin import COLUMNS, Thinned
 from pairlab.widgets.view import PAD
 
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Frame"]
 
 _MARKERS_KEPT: Final = 300
+_DAY_NS: Final = 86_400 * NS_PER_S
+_TIME_PX: Final = {False: 32, True: 54}  # half of a time of day, and of one with its day
 
 
 class Frame:
@@ -118,6 +124,47 @@ class Frame:
     def pad_ms(self) -> float:
         """Room for the dot at a line's end, beyond the edge."""
         return self.span_ns / 1e6 * PAD
+
+    @property
+    def fine(self) -> bool:
+        """Whether times are told in ms: they are at tick, in seconds at bars."""
+        return bool(self.values["timeframe"] == "tick")
+
+    @property
+    def days(self) -> bool:
+        """Whether the view covers more than a day, so that a time of day alone says little."""
+        return self.span_ns > _DAY_NS
+
+    def when(self, time_ns: int) -> str:
+        """Return a time in view as it is read under the pointer."""
+        time_of_day = clock(time_ns, milliseconds=self.fine)
+        return f"{day(time_ns)} {time_of_day}" if self.days else time_of_day
+
+    @property
+    def time_read_ms(self) -> float:
+        """Where on the axis the time under the pointer is told; infinity where none is."""
+        if self.pointed is None:
+            return math.inf
+        # Not over the day at the left, nor with a half of it outside.
+        left_ns = self.edge_ns - self.span_ns * (1 - _TIME_PX[self.days] / SIZES.plot_width)
+        return max(self.pointed.time_ns, left_ns) / 1e6
+
+    @cached_property
+    def spread_places(self) -> int:
+        """Decimals of the newest rows' spread, mean and σ."""
+        return self._screen.places.spread(self.rows, self.values)
+
+    @cached_property
+    def spread_places_in_view(self) -> int:
+        """The same of the rows that the charts show."""
+        if not self.held:
+            return self.spread_places
+        return Places(self._screen.lab).spread(self.shown, self.values)
+
+    @cached_property
+    def ratio_places(self) -> int:
+        """Decimals of β."""
+        return self._screen.places.ratio(self.read, self.values)
 
     @cached_property
     def alerts_key(self) -> tuple[int, int, int, int]:

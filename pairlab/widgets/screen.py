@@ -17,6 +17,7 @@ from pairlab.widgets.cells import CellWatch
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.heal import Healer
 from pairlab.widgets.lags import ScreenLag
+from pairlab.widgets.places import Places
 from pairlab.widgets.plotting import BrushIntervalSelector, IndexSelector, LinearScale
 from pairlab.widgets.pointer import Pointer
 from pairlab.widgets.pulse import Pace, Pulse
@@ -57,6 +58,7 @@ class Screen(View):
         self.measured_frames_per_s = float("nan")
         self.frame_p50_ms = float("nan")
         self.lag = ScreenLag()
+        self.places = Places(lab)
         self.shows_signal = False  # in a narrow dashboard, instead of the latest row
         self._clock = TimeAxis()
         self.offset_scale, self.time_scale = self._clock.offset_scale, self._clock.time_scale

@@ -14,19 +14,21 @@ from pairlab.errors import SettingError
 from pairlab.settings import SETTINGS
 from pairlab.ticks import NS_PER_S
 from pairlab.widgets.bundle import HTML
-from pairlab.widgets.charts import price_decimals
 from pairlab.widgets.formats import (
     MISSING,
+    compact,
+    decimals_for,
     duration,
-    fitted,
     guess_decimals,
     number,
+    power,
     quote,
     safe,
     signed,
 )  # fmt: skip
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.part import Part
+from pairlab.widgets.places import price_decimals
 from pairlab.widgets.tables import show_swapped, swap_button
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put, showing
@@ -179,11 +181,12 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
         if row is not None and entry is not None:
             at, scale = entry.at, entry.thresholds["price_scale"]
             made = profit(entry.side, at, scale, row.y, row.x, frame.values["fee_bps"])
-            places = price_decimals(self.screen.lab, row, {**frame.values, "price_scale": "linear"})
+            places = price_decimals(self.screen.lab, row)
             decimals = max(2, places[0])
             prices = [number(at.y, places[0]), number(at.x, places[1])]
             units = [signed(made.y_quantity, 0), _quantity(made.x_quantity)]
-            beta, z = fitted(at.hedge_ratio, 3, 8), signed(at.zscore)
+            beta = compact(at.hedge_ratio, decimals_for(abs(at.hedge_ratio), 3))
+            z = signed(at.zscore)
         currency = quote(pair)
         if currency is None:  # legs in two currencies cannot be added up
             made = _UNKNOWN
@@ -240,6 +243,9 @@ def _quantity(value: float) -> str:
 
 
 def _signed_fitted(value: float, decimals: int, width: int = 8) -> str:
-    while decimals and len(signed(value, decimals)) > width:
-        decimals -= 1
-    return signed(value, decimals)
+    kept = decimals
+    while kept and len(signed(value, kept)) > width:
+        kept -= 1
+    if kept < decimals and 0 < abs(value) < 10.0 ** (1 - kept):  # not two of its digits are left
+        return power(value) if value < 0 else f"+{power(value)}"
+    return signed(value, kept)

@@ -100,7 +100,7 @@ class View:
         return self.lab.rows.total - self._frozen_in[1] if self.paused else 0
 
     def clear(self) -> None:
-        """Let the charts begin anew at the newest row; the history keeps everything."""
+        """Let the charts begin anew at the newest row, until `reset`; the history keeps all."""
         last = self.rows()[-1:]
         self.cleared_ns = int(last[0]["time_ns"]) if len(last) else 0
         self.follow()
@@ -136,9 +136,10 @@ class View:
         self.held_to_brush = self.brushing = False
 
     def reset(self) -> None:
-        """Go back to the newest rows; there already, to the usual span."""
-        if self.window_ns is None:
+        """Go back to the newest rows, cleared ones too; there already, to the usual span."""
+        if self.window_ns is None and not self.cleared_ns:
             self.span_s = _DEFAULT_SPANS[self.lab.settings.timeframe]
+        self.cleared_ns = 0
         self.selected = None
         self.follow()
 

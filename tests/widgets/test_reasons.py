@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -177,6 +178,10 @@ async def test_the_whole_way_is_on_the_strip_and_on_the_event_line(running_lab: 
         way = lab.dashboard().parts["event"]._way.value
         assert "exchange→receive" in way
         assert "→screen" in way
+        # What a narrow dashboard leaves out, for the strip has it, is marked.
+        assert re.search(
+            r'<span class="pairlab-lags"><i>[^<]*→receive[^<]*</i>→row[^<]*→screen', way
+        )
         assert "nan" not in way
         words = strip._cells["lag"].tooltip
         assert "Receipt to row" in words

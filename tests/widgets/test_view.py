@@ -183,6 +183,23 @@ async def test_zoom_and_pan_move_the_view_and_reset_brings_it_back(running_lab: 
         await settled(lambda: screen.span_s == 30, lab)
 
 
+async def test_reset_shows_again_what_was_cleared(running_lab: MakeLab) -> None:
+    async with running_lab(rows=300) as lab:
+        screen, tools = lab.dashboard().screen, lab.dashboard().parts["zscore"].tools
+        await lab.stop()
+        before = len(screen._frame(due=True).shown)
+        screen.span_s = 60
+        tools.clear.click()
+        await settled(lambda: screen.cleared_ns > 0, lab)
+        assert len(screen._frame(due=True).shown) < before
+        tools.reset.click()
+        await settled(lambda: screen.cleared_ns == 0, lab)
+        assert len(screen._frame(due=True).shown) >= before
+        assert screen.span_s == 60, "the span is what the next click resets"
+        tools.reset.click()
+        await settled(lambda: screen.span_s == 30, lab)
+
+
 async def test_resume_follows_again(running_lab: MakeLab) -> None:
     async with running_lab(rows=300) as lab:
         screen = lab.dashboard().screen
