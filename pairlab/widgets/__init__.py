@@ -31,6 +31,7 @@ from pairlab.widgets.histogram import ZHistogram
 from pairlab.widgets.signal import SignalPanel
 from pairlab.widgets.status import StatusBar
 from pairlab.widgets.tables import AlertTable, LatestTable, RowTable
+from pairlab.widgets.theme import dress
 from pairlab.widgets.tools import ViewTools
 from pairlab.widgets.zscore import ZScoreChart
 
@@ -51,4 +52,5 @@ __all__ = [
     "ViewTools",
     "ZHistogram",
     "ZScoreChart",
+    "dress",
 ]

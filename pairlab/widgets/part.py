@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from inspect import signature
+from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any
 
 from traitlets import MetaHasTraits
@@ -22,6 +22,12 @@ class _OncePerLab(MetaHasTraits):
 
     A cell that is run again, and however many cells show a part, cost one set of updates.
     """
+
+    @property
+    def __signature__(self) -> Signature:
+        """What a notebook shows before the docstring: what one is made of, not how."""
+        made_of = signature(self.__init__)  # type: ignore[misc]
+        return made_of.replace(parameters=list(made_of.parameters.values())[1:])
 
     def __call__(self, lab: PairLab, *args: Any, **options: Any) -> Any:
         given = signature(self.__init__).bind(None, lab, *args, **options)  # type: ignore[misc]
