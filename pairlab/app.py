@@ -109,14 +109,14 @@ class PageQuery:
     def read(cls, query: str, options: AppOptions) -> PageQuery:
         """Return what `query` asks for; what cannot be read is left out."""
         try:
-            asked = dict(parse_qsl(query, max_num_fields=_MOST_FIELDS))
+            asked, refused = dict(parse_qsl(query, max_num_fields=_MOST_FIELDS)), []
         except ValueError:
-            asked = {}
+            asked, refused = {}, [f"it has more than {_MOST_FIELDS} names, and none was read"]
         asked = {name: text[:_LONGEST_VALUE] for name, text in asked.items()}
         y, x = asked.pop("y", options.y), asked.pop("x", options.x)
         layout, theme = asked.pop("layout", "auto"), asked.pop("theme", "dark")
         strange = [name for name in asked if name not in _ASKABLE and name not in _OTHERS]
-        refused = [_refusal(name[:_LONGEST_VALUE]) for name in strange[:_MOST_TOLD]]
+        refused += [_refusal(name[:_LONGEST_VALUE]) for name in strange[:_MOST_TOLD]]
         if y == x:
             refused.append(f"y = x = {y!r}: the legs of a pair must be two different symbols")
             y, x = options.y, options.x
@@ -155,6 +155,7 @@ def lab_for_page(environ: Mapping[str, str] = os.environ) -> PairLab:
                 del asked[blamed]
             elif blamed == "hedge_ratio" and asked.get("hedge") != "ols":
                 asked["hedge"] = "ols"  # no ratio was given for these prices: estimate one
+                refused[-1] += "; it is estimated: hedge = 'ols'"
             elif asked and (culprit := _contradicting(options.settings, asked)):
                 del asked[culprit]
                 refused[-1] += f"; {culprit} of the address is left out"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from voila.paths import collect_template_paths
 
-from pairlab.app import AppOptions, PageQuery, dashboard_for_page, lab_for_page
-from pairlab.page import voila_settings
+from pairlab.app import AppOptions, dashboard_for_page, lab_for_page
+from pairlab.page import prepare_page, voila_settings
 
 
 def lab_for(query: str, **options: object) -> object:
@@ -60,8 +61,22 @@ def test_a_pair_of_one_symbol_costs_nothing_else() -> None:
     assert (lab.settings.window, lab.settings.entry_z) == (100, 2.5)
     [entry] = lab.event_log
     assert "y = x = 'BTCUSDT': the legs of a pair must be two different" in entry.message
-    query = PageQuery.read("y=BTCUSDT&x=BTCUSDT", AppOptions())
-    assert (query.y, query.x) == lab.pair  # the title says what is shown
+
+
+@pytest.mark.parametrize(
+    ("query", "pair", "theme"),
+    [
+        ("", "BTCUSDT / ETHUSDT", "dark"),
+        ("y=SOLUSDT&theme=light", "SOLUSDT / ETHUSDT", "light"),
+        ("y=SOLUSDT&x=SOLUSDT&theme=%22%3E", "BTCUSDT / ETHUSDT", "dark"),
+    ],
+)
+def test_the_title_says_what_is_shown(query: str, pair: str, theme: str) -> None:
+    request = SimpleNamespace(query=query)
+    page = SimpleNamespace(metadata={})
+    prepare_page(SimpleNamespace(request=request, xsrf_token=b""), page, "")
+    assert page.metadata == {"title": f"{pair} · pairlab", "voila": {"theme": theme}}
+    assert " / ".join(lab_for(query).pair) == pair
 
 
 def test_a_name_that_is_none_is_told_with_the_closest() -> None:
@@ -73,6 +88,19 @@ def test_a_name_that_is_none_is_told_with_the_closest() -> None:
     assert "did you mean 'window'" in told[0]
     assert "ticks_held is not set by an address" in told[1]
     assert not lab_for("token=secret&voila-theme=light").event_log
+
+
+def test_an_address_without_end_is_not_read_and_told() -> None:
+    [entry] = lab_for("window=100&" + "&".join(f"a{i}=1" for i in range(50))).event_log
+    assert entry.message == "from the address: it has more than 50 names, and none was read"
+
+
+def test_a_ratio_that_nobody_gave_is_estimated_and_told() -> None:
+    lab = lab_for("y=SOLUSDT&x=ETHUSDT")
+    assert lab.settings.hedge == "ols"
+    [entry] = lab.event_log
+    assert entry.message.startswith("from the address: hedge_ratio = 25.0")
+    assert entry.message.endswith("; it is estimated: hedge = 'ols'")
 
 
 def test_what_contradicts_the_commands_setting_is_left_out_alone() -> None:

@@ -20,7 +20,6 @@ from pairlab.access import What
 from pairlab.app import dashboard_for_page, lab_for_page
 from pairlab.settings import SETTINGS, Settings
 from pairlab.widgets.layouts import LAYOUTS
-from pairlab.widgets.theme import dress
 
 ROOT = Path(__file__).parents[1]
 COSTS: Final = [n for n in costs.__all__ if inspect.isfunction(getattr(costs, n))]
@@ -79,7 +78,7 @@ def public() -> Iterator[tuple[str, Any, Any]]:
     for name, method in inspect.getmembers(pairlab.PairLab, inspect.isfunction):
         if not name.startswith("_") and name not in ("attach", "call"):  # for views
             yield f"PairLab.{name}", method, method
-    for function in (dress, lab_for_page, dashboard_for_page, *map(costs.__dict__.get, COSTS)):
+    for function in (lab_for_page, dashboard_for_page, *map(costs.__dict__.get, COSTS)):
         yield function.__name__, function, function
 
 
@@ -95,6 +94,13 @@ def test_every_parameter_and_result_has_words(name: str, words: Any, called: Any
     result = str(signature.return_annotation)
     if inspect.isfunction(words) and result not in ("None", "Self"):
         assert "Returns" in found, name
+
+
+@pytest.mark.parametrize("name", sorted(set(widgets.__all__) - {"dress"}))
+def test_a_notebook_shows_what_a_part_is_made_of(name: str) -> None:
+    part = getattr(widgets, name)
+    _, *own = inspect.signature(part.__init__).parameters.values()
+    assert list(inspect.signature(part).parameters.values()) == own
 
 
 def test_the_readme_names_every_part_and_every_layout() -> None:

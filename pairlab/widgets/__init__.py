@@ -33,6 +33,7 @@ from pairlab.widgets.histogram import ZHistogram
 from pairlab.widgets.signal import SignalPanel
 from pairlab.widgets.status import StatusBar
 from pairlab.widgets.tables import LatestTable, RowTable
+from pairlab.widgets.theme import dress
 from pairlab.widgets.tools import ViewTools
 from pairlab.widgets.zscore import ZScoreChart
 
@@ -53,4 +54,5 @@ __all__ = [
     "ViewTools",
     "ZHistogram",
     "ZScoreChart",
+    "dress",
 ]

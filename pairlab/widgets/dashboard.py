@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import Box, HBox, VBox
 
+from pairlab.errors import SettingError
 from pairlab.widgets.alerttable import AlertTable
 from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart
 from pairlab.widgets.controls import Controls
@@ -76,7 +77,7 @@ class Dashboard(Part, VBox):  # type: ignore[misc]
     Raises
     ------
     SettingError
-        If there is no such layout, part or theme.
+        If there is no such layout, part or theme, or no such rate.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Dashboard(Part, VBox):  # type: ignore[misc]
         self.children = [self._body()]
         self.add_class("pairlab").add_class("pairlab-dash")
         self.add_class(f"pairlab-layout-{chosen.name}")
-        self.join(lab, frames_per_s)
+        self.join(lab)
 
     @classmethod
     def identity(cls, arguments: dict[str, Any]) -> Hashable:
@@ -102,9 +103,11 @@ class Dashboard(Part, VBox):  # type: ignore[misc]
         layout, theme, frames_per_s = arguments.values()
         layout = read_layout(layout)
         read_theme(theme)
-        if frames_per_s is not None and not 0 < frames_per_s <= 60:
-            raise ValueError(f"frames_per_s = {frames_per_s!r}: allowed: above 0, up to 60")
-        return layout, theme, frames_per_s
+        if frames_per_s is not None and not (
+            isinstance(frames_per_s, int | float) and 0 < frames_per_s <= 60
+        ):
+            raise SettingError("frames_per_s", frames_per_s, "allowed: a number above 0 to 60")
+        return layout, theme
 
     def _body(self) -> Any:
         if self.composition.name != "own":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from inspect import signature
+from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any
 
 from traitlets import MetaHasTraits
@@ -23,14 +23,22 @@ class _OncePerLab(MetaHasTraits):
     A cell that is run again, and however many cells show a part, cost one set of updates.
     """
 
+    @property
+    def __signature__(self) -> Signature:
+        """What a notebook shows before the docstring: what one is made of, not how."""
+        made_of = signature(self.__init__)  # type: ignore[misc]
+        return made_of.replace(parameters=list(made_of.parameters.values())[1:])
+
     def __call__(self, lab: PairLab, *args: Any, **options: Any) -> Any:
         given = signature(self.__init__).bind(None, lab, *args, **options)  # type: ignore[misc]
         given.apply_defaults()
-        key = self, self.identity(dict(list(given.arguments.items())[2:]))  # type: ignore[attr-defined]
+        arguments = dict(list(given.arguments.items())[2:])
+        key = self, self.identity(arguments)  # type: ignore[attr-defined]
         made = Screen.of(lab).made
         part = made.get(key)
         if part is None or part.comm is None:  # none yet, or closed
             part = made[key] = super().__call__(lab, *args, **options)
+        part.screen.frames_per_s = arguments.get("frames_per_s") or part.screen.frames_per_s
         return part
 
 
@@ -65,14 +73,14 @@ class Part(metaclass=_OncePerLab):
         self.screen.start()  # it rests after a stop; shown again, the lab may run again
         return super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
 
-    def join(self, lab: PairLab, frames_per_s: float | None = None) -> None:
+    def join(self, lab: PairLab) -> None:
         """Begin to be painted. Call it last in ``__init__``."""
         self._seen: dict[str, Any] = {}
         self.screen = Screen.of(lab)
         # Wherever the part is put, alone or in a box of the user's, it has to bring what it needs.
         self.children = (*self.children, self.screen.pulse)
         self.add_class(self.picture_class)
-        self.screen.join(self, frames_per_s)
+        self.screen.join(self)
 
     def paint(self, frame: Frame) -> None:
         """Show `frame`; send nothing that is already on the screen."""

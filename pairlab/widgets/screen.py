@@ -102,10 +102,8 @@ class Screen(View):
 
     # -- parts ----------------------------------------------------------------------------------
 
-    def join(self, part: Part, frames_per_s: float | None = None) -> None:
+    def join(self, part: Part) -> None:
         """Add a part, show it what there is, and keep it painted."""
-        if frames_per_s is not None:
-            self.frames_per_s = frames_per_s
         self._parts.append(part)
         self._cells.start()
         with showing():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ipywidgets import HTML, FloatSlider
 
-from pairlab import PairLab, widgets
+from pairlab import PairLab, SettingError, widgets
 from pairlab.exchange import LocalExchange, SyntheticMarket
 from pairlab.widgets import Dashboard, SpreadChart, ZScoreChart
 from pairlab.widgets.plotting import Axis
@@ -18,7 +18,7 @@ from pairlab.widgets.trees import tree
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 FRAME_LIMIT_BYTES = 160_000
-SINGLE = [getattr(widgets, name) for name in widgets.__all__ if name != "Dashboard"]
+SINGLE = [getattr(widgets, name) for name in widgets.__all__ if name not in ("Dashboard", "dress")]
 
 
 async def test_widgets_are_made_once_and_only_updated(running_lab: MakeLab, wire: Wire) -> None:
@@ -257,9 +257,9 @@ def test_a_lab_that_was_never_started_can_be_looked_at(wire: Wire) -> None:
     dashboard.screen.close()
 
 
-@pytest.mark.parametrize("frames_per_s", [0, -1, 61, float("nan")])
+@pytest.mark.parametrize("frames_per_s", [0, -1, 61, float("nan"), "20"])
 def test_an_impossible_frame_rate_is_refused(frames_per_s: float) -> None:
-    with pytest.raises(ValueError, match="frames_per_s"):
+    with pytest.raises(SettingError, match=f"frames_per_s = {frames_per_s!r} .* above 0 to 60"):
         Dashboard(PairLab(feed="demo"), frames_per_s=frames_per_s)
 
 
@@ -280,3 +280,12 @@ async def test_symbols_and_messages_are_text_never_html(wire: Wire) -> None:
     assert not [t for t in shown if "<img" in t or "<script" in t or '"&<i>' in t]
     dashboard.screen.close()
     await asyncio.sleep(0)
+
+
+def test_the_frame_rate_is_the_one_asked_for_last(wire: Wire) -> None:
+    lab = PairLab(feed="demo")
+    for asked, rate in ((20, 20), (5, 5), (None, 5), (20, 20)):
+        dashboard = Dashboard(lab, frames_per_s=asked)
+        assert dashboard is lab.dashboard()
+        assert dashboard.screen.frames_per_s == rate
+    dashboard.screen.close()
