@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from IPython import get_ipython
 
@@ -21,22 +22,22 @@ class CellWatch:
     def __init__(self, begins: Callable[[], None], ends: Callable[[], None]) -> None:
         self._begins = begins
         self._ends = ends
-        self._watching = False
+        self._shell: Any = None
 
     def start(self) -> None:
         """Begin to watch. Called by a cell as a rule, which ends later."""
         shell = get_ipython()
-        if shell is None or self._watching:
+        if shell is None or self._shell is not None:
             return
         shell.events.register("pre_execute", self._begins)
         shell.events.register("post_execute", self._ends)
-        self._watching = True
+        self._shell = shell
         self._begins()
 
     def stop(self) -> None:
         """Watch no longer."""
-        shell = get_ipython()
-        if shell is not None and self._watching:
+        # The one of `start`: at the interpreter's exit, to ask for it would import what is gone.
+        shell, self._shell = self._shell, None
+        if shell is not None:
             shell.events.unregister("pre_execute", self._begins)
             shell.events.unregister("post_execute", self._ends)
-        self._watching = False
