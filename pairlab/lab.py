@@ -18,7 +18,7 @@ from pairlab.errors import MissingExtraError, PairlabError, SettingError
 from pairlab.health import Health
 from pairlab.history import Ring, bars_frame, csv_pieces, rows_frame, ticks_frame
 from pairlab.life import LabLife
-from pairlab.lookup import between_ns, inside, row_at, span_ns
+from pairlab.lookup import between_ns, inside, row_at, selected_ns, span_ns
 
 if TYPE_CHECKING:
     from pairlab.services.server import RestServer
@@ -154,16 +154,14 @@ class PairLab(LabLife):
         ----------
         start, end : moments
             As `between` takes them; one alone leaves the other end where the history has it now.
+
+        Raises
+        ------
+        DataError
+            If one is no moment in time, `end` is before `start`, or one alone lies outside of the
+            history. What was selected stays so.
         """
-        first, last = span_ns(start, end)
-        rows = self.rows.view()
-        if (first is None and last is None) or not len(rows):
-            self._selected_ns = None
-            return
-        self._selected_ns = (
-            int(rows[0]["time_ns"]) if first is None else first,
-            int(rows[-1]["time_ns"]) if last is None else last,
-        )
+        self._selected_ns = selected_ns(self.rows.view(), start, end)
 
     def ticks(self) -> pd.DataFrame:
         """Return the ticks held: symbol, id, price, quantity, buyer_is_maker, received; UTC."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from typing import Any
+import re
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,11 @@ from pairlab.errors import DataError
 from pairlab.history import Ring
 from pairlab.ticks import HISTORY_COLUMNS, Records
 
-__all__ = ["between_ns", "inside", "row_at", "span_ns", "time_ns"]
+__all__ = ["between_ns", "inside", "row_at", "selected_ns", "span_ns", "time_ns"]
+
+_TIME_OF_DAY: Final = re.compile(
+    r"\d{1,2}:\d{2}(:\d{2}(\.\d*)?)?\s*([ap]m)?\s*(z|utc|[+-][\d:]+)?", re.IGNORECASE
+)
 
 
 def time_ns(moment: Any, name: str) -> int:
@@ -22,7 +27,7 @@ def time_ns(moment: Any, name: str) -> int:
     Parameters
     ----------
     moment : str, datetime, numpy.datetime64, pandas.Timestamp or int
-        Without a time zone it is UTC; an int is in ns.
+        Without a time zone it is UTC, a time of day alone is of today's UTC day; an int is in ns.
     name : str
         Of the argument, for the error.
 
@@ -32,7 +37,7 @@ def time_ns(moment: Any, name: str) -> int:
         If it is no moment.
     """
     try:
-        stamp = pd.Timestamp(moment)
+        stamp = pd.Timestamp(_dated(moment) if isinstance(moment, str) else moment)
         if not pd.isna(stamp):
             stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
             return int(stamp.as_unit("ns").value)
@@ -42,6 +47,15 @@ def time_ns(moment: Any, name: str) -> int:
         f"{name} = {moment!r} is no moment in time: give what pandas.Timestamp accepts, such as "
         "'2026-11-22 14:32:09.482' (UTC where no zone is named)"
     )
+
+
+def _dated(moment: str) -> str:
+    """Give a moment that depends on the day its day in UTC: pandas takes this machine's."""
+    if moment in ("now", "today"):
+        return pd.Timestamp.now("UTC").isoformat()
+    if _TIME_OF_DAY.fullmatch(moment.strip()):
+        return f"{pd.Timestamp.now('UTC'):%Y-%m-%d} {moment}"
+    return moment
 
 
 def between_ns(records: Records, start_ns: int | None, end_ns: int | None) -> Records:
@@ -65,6 +79,31 @@ def span_ns(start: Any, end: Any) -> tuple[int | None, int | None]:
     last = None if end is None else time_ns(end, "end")
     if first is not None and last is not None and last < first:
         raise DataError(f"end = {end!r} is before start = {start!r}")
+    return first, last
+
+
+def selected_ns(records: Records, start: Any, end: Any) -> tuple[int, int] | None:
+    """Return both ends of a span in ns, an open one where the records end; None without ends.
+
+    Raises
+    ------
+    DataError
+        As `span_ns`, or if the one end that is given lies beyond the records.
+    """
+    first, last = span_ns(start, end)
+    if first is not None and last is not None:
+        return first, last
+    if first is None and last is None:
+        return None
+    given = f"end = {end!r}" if first is None else f"start = {start!r}"
+    if not len(records):
+        raise DataError(f"{given} alone selects nothing: there is no row yet")
+    oldest, newest = int(records[0]["time_ns"]), int(records[-1]["time_ns"])
+    first, last = oldest if first is None else first, newest if last is None else last
+    if last < first:
+        beyond = "before the oldest row" if last < oldest else "after the newest row"
+        edge = pd.Timestamp(oldest if last < oldest else newest, tz="UTC")
+        raise DataError(f"{given} alone selects nothing: it is {beyond}, of {edge}")
     return first, last
 
 

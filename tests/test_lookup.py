@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import io
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 from pairlab import DataError, PairLab, SettingError
 from pairlab.exchange import LocalExchange, SyntheticMarket
+from pairlab.lookup import time_ns
 from pairlab.ticks import HISTORY_COLUMNS
 
 
@@ -51,6 +54,40 @@ def test_between_takes_what_pandas_takes_and_includes_both_ends(lab: PairLab) ->
     empty = lab.between("1999-01-01", "1999-01-02")
     assert len(empty) == 0
     assert list(empty.columns) == list(history.columns)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine so far ahead of UTC, or behind, that it has another day."""
+    hour = dt.datetime.now(dt.UTC).hour
+    monkeypatch.setenv("TZ", "XXX-14" if hour >= 10 else "XXX+12")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_moment_without_a_zone_is_utc_wherever_the_machine_stands(lab: PairLab) -> None:
+    def day() -> str:
+        return f"{pd.Timestamp.now('UTC'):%Y-%m-%d}"
+
+    assert day() != f"{dt.datetime.now():%Y-%m-%d}"
+    for word in ("now", "today"):
+        assert abs(time_ns(word, "when") - time.time_ns()) < 60e9
+    before = day()
+    times = {"12:00": "12:00", " 9:05:01.25 ": "09:05:01.25", "5:30 pm": "17:30",
+             "12:00Z": "12:00", "12:00+02:00": "10:00"}  # fmt: skip
+    found = [time_ns(asked, "when") for asked in times]
+    days = (before, day())  # midnight may pass while this runs
+    assert found in [[pd.Timestamp(f"{d} {t}").value for t in times.values()] for d in days]
+    assert lab.at("now").name == lab.history().index[-1]
+    assert len(lab.between("now")) == 0
+    lab.select("2026-01-01 12:00", "now")
+    assert lab.selected_ns is not None
+    assert abs(lab.selected_ns[1] - time.time_ns()) < 60e9
+    lab.select()
+    assert lab.csv_bytes("history", "now").count(b"\n") == 1
 
 
 def test_a_span_that_is_none_is_refused_in_words(lab: PairLab) -> None:
@@ -113,6 +150,35 @@ def test_the_selection_is_a_frame_whatever_is_selected(lab: PairLab) -> None:
     lab.select()
     assert lab.selected_ns is None
     assert len(lab.selection) == 0
+
+
+def test_one_end_outside_of_the_history_selects_nothing_and_says_so(lab: PairLab) -> None:
+    index = lab.history().index
+    lab.select(index[10], index[20])
+    kept = lab.selected_ns
+    with pytest.raises(DataError, match=r"start = '2099-01-01' alone .* after the newest row"):
+        lab.select(start="2099-01-01")
+    with pytest.raises(DataError, match=r"end = '1999-01-01' alone .* before the oldest row"):
+        lab.select(end="1999-01-01")
+    assert lab.selected_ns == kept
+    lab.select(start="1999-01-01")
+    assert lab.selected_ns == (pd.Timestamp("1999-01-01").value, index[-1].value)
+    lab.select(end=index[0])
+    assert lab.selected_ns == (index[0].value, index[0].value)
+    lab.select()
+
+
+def test_before_the_first_row_a_span_is_selected_by_both_its_ends() -> None:
+    lab = PairLab(feed="demo")
+    with pytest.raises(DataError, match=r"end = '2026-01-02' alone .* no row yet"):
+        lab.select(end="2026-01-02")
+    assert lab.selected_ns is None
+    lab.select("2026-01-01", "2026-01-02")
+    ends = pd.Timestamp("2026-01-01").value, pd.Timestamp("2026-01-02").value
+    assert lab.selected_ns == ends
+    assert len(lab.selection) == 0
+    lab.select()
+    assert lab.selected_ns is None
 
 
 @pytest.mark.parametrize("what", ["history", "ticks", "alerts"])
