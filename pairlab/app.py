@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -136,6 +137,9 @@ def lab_for_page(environ: Mapping[str, str] = os.environ) -> PairLab:
                 del asked[blamed]
             elif blamed == "hedge_ratio" and asked.get("hedge") != "ols":
                 asked["hedge"] = "ols"  # no ratio was given for these prices: estimate one
+            elif left_out := next((n for n in asked if re.search(rf"\b{n}\b", str(error))), None):
+                # The command's own setting is blamed: what the address asks contradicts it.
+                refused[-1] = f"{left_out} = {asked.pop(left_out)!r} is left out: {error}"
             elif asked:
                 asked.clear()
             elif pair != (options.y, options.x):

@@ -54,6 +54,25 @@ def test_what_was_refused_is_told() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("settings", "query", "left_out", "why"),
+    [
+        ({"entry_z": 4.0}, "exit_z=5", "exit_z = 5.0", "entry_z = 4.0 is not possible"),
+        ({"entry_z": 4.0, "stop_z": 4.5}, "entry_z=6", "entry_z = 6.0", "stop_z = 4.5"),
+        ({"history_rows": 200}, "window=300", "window = 300.0", "history_rows = 200"),
+    ],
+)
+def test_what_contradicts_the_command_s_settings_is_left_out_alone(
+    settings: dict[str, object], query: str, left_out: str, why: str
+) -> None:
+    lab = lab_for(f"min_correlation=0.25&{query}&fee_bps=1", settings=settings)
+    values = lab.settings.values()
+    assert {name: values[name] for name in settings} == settings
+    assert (values["min_correlation"], values["fee_bps"]) == (0.25, 1.0)
+    [told] = [entry.message for entry in lab.event_log]
+    assert told.startswith(f"from the address: {left_out} is left out: {why}")
+
+
 def test_layout_and_theme_come_from_the_address_and_are_refused_in_words() -> None:
     lab = lab_for("")
     wide = dashboard_for_page(lab, {"QUERY_STRING": "layout=wide&theme=light"})
