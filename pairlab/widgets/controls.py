@@ -21,7 +21,8 @@ from ipywidgets import (
 from pairlab.errors import SettingError
 from pairlab.settings import SETTINGS
 from pairlab.ticks import TIMEFRAMES_NS
-from pairlab.widgets.formats import number
+from pairlab.widgets.fields import Refusals, typed
+from pairlab.widgets.formats import as_set, number
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.screen import Part, showing
 from pairlab.widgets.trees import put
@@ -34,7 +35,6 @@ __all__ = ["Controls"]
 _Z_MAX: Final = 6.0  # entry, exit and stop share one scale: their handles stand as a staircase
 _STOP_DEFAULT: Final = 4.0
 _HEDGES: Final = (("fixed", "fixed"), ("OLS", "ols"), ("Kalman", "kalman"))
-_REFUSED: Final = "pairlab-refused"
 
 
 class _Row:
@@ -62,6 +62,7 @@ class _Row:
         ).add_class("pairlab-field")
         self.box = HBox([slider, *([slot] if slot else []), self.field]).add_class("pairlab-row")
         self.box.add_class(f"pairlab-row-{name}")
+        self._known = slider.value
         slider.observe(controls.hand_over(self._on_slider), "value")
         self.field.observe(controls.hand_over(self._on_field), "value")
 
@@ -72,27 +73,28 @@ class _Row:
 
     def _show(self, value: float | None) -> None:
         self.slider.disabled = self.field.disabled = value is None
-        if value is None:
-            self._set_field("off")
+        put(self.field, value=self._text(value))
+        if value is None or self._moving:
             return
         s = self.slider
         low, high = (s.min, s.max) if not isinstance(s, FloatLogSlider) else (10**s.min, 10**s.max)
-        if not low <= value <= high:
+        # A ratio below one step stands at 0, from where the next step leaps over it.
+        too_small = self.name == "hedge_ratio" and abs(value) < s.step
+        if not low <= value <= high or too_small:
             self._widen(value)
         if not self._same(s.value, value):
             s.value = value
-        self._set_field(number(value, 0 if self.whole else self._needed(value)))
+        self._known = s.value
 
-    def _set_field(self, text: str) -> None:
-        self.field.remove_class(_REFUSED)
-        put(self.field, value=text)
+    @property
+    def _moving(self) -> bool:
+        """A value from the front end waits its turn: to send an older one would move the handle."""
+        return bool(self.slider.value != self._known)
 
-    def _needed(self, value: float) -> int:
-        """Decimals that show the value as it is, at least the usual ones."""
-        for decimals in range(self.decimals, 8):
-            if round(value, decimals) == value:
-                return decimals
-        return 8
+    def _text(self, value: float | None) -> str:
+        if value is None:
+            return "off"
+        return number(value, 0) if self.whole else as_set(value, self.decimals)
 
     def _widen(self, value: float) -> None:
         s = self.slider
@@ -107,33 +109,31 @@ class _Row:
         else:
             put(s, min=min(s.min, value), max=max(s.max, value))
 
-    @staticmethod
-    def _same(a: float, b: float) -> bool:
-        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+    def _same(self, a: float, b: float) -> bool:
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9 * self.slider.step)
 
     def _on_slider(self, change: Any) -> None:
         value = float(change["new"])
+        if value != self.slider.value and self._moving:
+            return  # a newer one has come, and waits its turn
+        self._known = self.slider.value
         now = getattr(self._controls.settings, self.name)
         if now is None or self._same(self._rounded(now), self._rounded(value)):
             return
         self._controls.apply(self, self._rounded(value))
 
     def _rounded(self, value: float) -> float:
-        return round(value) if self.whole else round(value, max(self.decimals, 3))
+        if self.whole:
+            return round(value)
+        digit_of_step = 1 - math.floor(math.log10(self.slider.step))
+        return round(value, max(self.decimals, 3, digit_of_step))
 
     def _on_field(self, change: Any) -> None:
+        self._controls.refusals.forget(self.name)
         text = str(change["new"]).strip()
         now = getattr(self._controls.settings, self.name)
-        if now is None or text == number(now, 0 if self.whole else self._needed(now)):
-            return
-        try:
-            value = float(text.replace("−", "-").replace(",", ""))
-        except ValueError:
-            self._controls.refuse(
-                self, str(SettingError(self.name, text, SETTINGS[self.name].allowed))
-            )
-            return
-        self._controls.apply(self, value)
+        if now is not None and text != self._text(now):
+            self._controls.apply(self, typed(text))
 
 
 def _about(name: str) -> str:
@@ -152,6 +152,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
     def __init__(self, lab: PairLab) -> None:
         self.settings = lab.settings
         self._lab = lab
+        self.refusals = Refusals(lab)
         ratio = lab.settings.hedge_ratio
         low, high = sorted((0.0, 2 * ratio))
         self._stop_on = Checkbox(
@@ -237,25 +238,15 @@ class Controls(Part, VBox):  # type: ignore[misc]
 
     # -- from the screen ------------------------------------------------------------------------
 
-    def apply(self, row: _Row, value: float) -> None:
-        """Set a setting, or say why not and put the old value back."""
+    def apply(self, row: _Row, value: float | str) -> None:
+        """Set a setting, or say why not; in both cases the row follows the setting."""
         try:
             setattr(self.settings, row.name, value)
         except SettingError as error:
-            self.refuse(row, str(error))
+            self.refusals.refuse(row.name, row.field, str(error))
         else:
-            row.show(getattr(self.settings, row.name))
-
-    def refuse(self, row: _Row, why: str) -> None:
-        """Show why a value was refused; the old one comes back."""
-        self._say(why)
+            self.refusals.forget(row.name)
         row.show(getattr(self.settings, row.name))
-        row.field.add_class(_REFUSED)
-
-    def _say(self, why: str) -> None:
-        log = self._lab.event_log
-        if not log or log[-1].message != why:
-            self._lab.note("warning", why)
 
     def _try(self, name: str, value: object, show: Callable[[], None]) -> None:
         if getattr(self.settings, name) == value:
@@ -263,7 +254,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
         try:
             setattr(self.settings, name, value)
         except SettingError as error:
-            self._say(str(error))
+            self.refusals.tell(str(error))
         # In both cases what is on the screen follows the setting.
         show()
 
@@ -285,20 +276,23 @@ class Controls(Part, VBox):  # type: ignore[misc]
             self._show_all()
 
     def _on_p(self, change: Any) -> None:
+        self.refusals.forget("max_p_value")
         text = str(change["new"]).strip()
-        if text == number(self.settings.max_p_value, 3):
-            return
-        try:
-            value: object = float(text)
-        except ValueError:
-            value = text
-        self._try("max_p_value", value, self._show_all)
+        if text != self._p_text():
+            try:
+                self.settings.max_p_value = typed(text)
+            except SettingError as error:
+                self.refusals.refuse("max_p_value", self._p_field, str(error))
         self._show_all()
+
+    def _p_text(self) -> str:
+        return as_set(self.settings.max_p_value, 3)
 
     # -- from the settings ----------------------------------------------------------------------
 
     def paint(self, frame: Frame) -> None:
         """Move every control to its setting, if one of them has changed."""
+        self.refusals.look()
         if self.changed("values", tuple(frame.values.values())):
             self._show_all()
 
@@ -317,7 +311,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
         put(self._require, value=self.settings.require_stationary)
         on = "on" if self.settings.require_stationary else "off"
         self._p_note.value = f"<small>{on} · p ≤</small>"
-        put(self._p_field, value=number(self.settings.max_p_value, 3))
+        put(self._p_field, value=self._p_text())
         for name in self._choices:
             self._show_choice(name)
 
