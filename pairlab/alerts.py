@@ -34,6 +34,20 @@ def plain(value: float, decimals: int = 2) -> str:
     return text[1:] if text.startswith("-") and not float(text) else text.replace("-", MINUS)
 
 
+def compared(value: float, limit: float, decimals: int = 2) -> tuple[str, str]:
+    """Return two numbers with the decimals that show the limit and tell them apart: eight at most.
+
+    >>> compared(0.6, 0.7), compared(0.6996, 0.7), compared(0.2, 0.0004, 3)
+    (('0.60', '0.70'), ('0.6996', '0.7000'), ('0.2000', '0.0004'))
+    """
+    while decimals < 8 and (
+        abs(round(limit, decimals) - limit) > 1e-9
+        or (value != limit and plain(value, decimals) == plain(limit, decimals))
+    ):
+        decimals += 1
+    return plain(value, decimals), plain(limit, decimals)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One row, and whether it is final.
@@ -152,7 +166,7 @@ class Alert:
             case AlertKind.STOP:
                 return f"z {'≤' if long else '≥'} {signed(-t['stop_z'] if long else t['stop_z'])}"
             case AlertKind.DECOUPLED:
-                return f"ρ {plain(at.correlation)} < {plain(t['min_correlation'])}"
+                return "ρ {} < {}".format(*compared(at.correlation, t["min_correlation"]))
             case AlertKind.SUPPRESSED:
                 return " · ".join(self._failures())
 
@@ -166,11 +180,13 @@ class Alert:
         match self.kind:
             case AlertKind.ENTRY:
                 least = t["min_edge_bps"]
-                worth = "" if least is None else f", {plain(self.edge_bps)} ≥ {least:g} bps"
+                worth = ""
+                if least is not None:
+                    worth = f", {compared(self.edge_bps, least)[0]} ≥ {least:g} bps"
+                rho = "ρ {} ≥ {}".format(*compared(at.correlation, t["min_correlation"]))
                 return (
-                    f"{side} entry: {z} {entry} and every filter passed: ρ {plain(at.correlation)} "
-                    f"≥ {plain(t['min_correlation'])}, {legs}, {at.filled} of {t['window']} rows"
-                    f"{worth}."
+                    f"{side} entry: {z} {entry} and every filter passed: {rho}, {legs}, "
+                    f"{at.filled} of {t['window']} rows{worth}."
                 )
             case AlertKind.EXIT:
                 return f"{side} exit: {z}, the spread is back ({self.reason})."
@@ -216,17 +232,17 @@ class Alert:
         t, at = self.thresholds, self.at
         words = []
         if self.failed & Filter.CORRELATION:
-            words.append(f"ρ {plain(at.correlation)} < {plain(t['min_correlation'])}")
+            words.append("ρ {} < {}".format(*compared(at.correlation, t["min_correlation"])))
         if self.failed & Filter.LEG_AGE:
-            words.append(
-                f"leg {plain(max(at.y_age_s, at.x_age_s), 1)} s ≥ {t['max_leg_age_s']:g} s"
-            )
+            oldest_s, most_s = max(at.y_age_s, at.x_age_s), t["max_leg_age_s"]
+            words.append(f"leg {compared(oldest_s, most_s, 1)[0]} s ≥ {most_s:g} s")
         if self.failed & Filter.STATIONARY:
-            words.append(f"p {plain(at.p_value, 3)} > {plain(t['max_p_value'], 3)}")
+            words.append("p {} > {}".format(*compared(at.p_value, t["max_p_value"], 3)))
         if self.failed & Filter.COOLDOWN:
             words.append(f"within {t['cooldown_s']:g} s of the last exit")
         if self.failed & Filter.EDGE:
-            words.append(f"{plain(self.edge_bps)} bps < {t['min_edge_bps']:g} bps")
+            least = t["min_edge_bps"]
+            words.append(f"{compared(self.edge_bps, least)[0]} bps < {least:g} bps")
         return words
 
 

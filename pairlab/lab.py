@@ -88,6 +88,11 @@ class PairLab(LabLife):
         """Return the newest row (at bar timeframes: the forming bar, provisional), or None."""
         return self._pipeline.latest()
 
+    @property
+    def newest_ns(self) -> int:
+        """Exchange time of the newest tick in `latest`, ns since 1970 UTC; 0 before the first."""
+        return 0 if self._pipeline.engine is None else self._pipeline.engine.newest_ns
+
     def history(self, last: int | None = None) -> pd.DataFrame:
         """Return the newest `last` rows (all by default) as a DataFrame indexed by UTC time.
 

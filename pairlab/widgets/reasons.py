@@ -1,16 +1,19 @@
-"""Why the signal waits: the entry filters of a row, in words."""
+"""Why the signal waits: the entry filters of a row, in words that the numbers bear out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pairlab.alerts import Snapshot
+from pairlab.alerts import Snapshot, compared
 from pairlab.costs import edge_bps
 from pairlab.ticks import NS_PER_S
-from pairlab.widgets.formats import age, duration, number, p_value
+from pairlab.widgets.formats import duration, p_value, signed
 
-__all__ = ["entry_filters"]
+if TYPE_CHECKING:
+    from pairlab.lab import PairLab
+
+__all__ = ["entry_filters", "newest_ns", "p_compared", "signed_beside"]
 
 
 def entry_filters(
@@ -34,27 +37,45 @@ def entry_filters(
     """
     v = values
     passed = row.correlation >= v["min_correlation"]
-    found = [
-        (
-            passed,
-            f"ρ {number(row.correlation)} {'≥' if passed else '<'} {number(v['min_correlation'])}",
-        )
-    ]
-    passed = max(row.y_age_s, row.x_age_s) < v["max_leg_age_s"]
-    oldest = max(row.y_age_s, row.x_age_s)
-    found.append((passed, f"leg {age(oldest)} s {'<' if passed else '≥'} {v['max_leg_age_s']:g} s"))
+    rho, least = compared(row.correlation, v["min_correlation"])
+    found = [(passed, f"ρ {rho} {'≥' if passed else '<'} {least}")]
+    oldest, most = max(row.y_age_s, row.x_age_s), v["max_leg_age_s"]
+    passed = oldest < most
+    shown, _ = compared(oldest, most, 2 if oldest < 9.995 else 0)
+    found.append((passed, f"leg {shown} s {'<' if passed else '≥'} {most:g} s"))
     if v["require_stationary"]:
-        passed = row.p_value <= v["max_p_value"]
-        sign = "≤" if passed else ">"
-        found.append((passed, f"p {p_value(row.p_value)} {sign} {number(v['max_p_value'], 3)}"))
+        found.append((row.p_value <= v["max_p_value"], p_compared(row.p_value, v["max_p_value"])))
     if v["cooldown_s"] > 0 and left_ns is not None:
-        since_s = (row.time_ns - left_ns) / NS_PER_S
-        passed = since_s >= v["cooldown_s"]
-        sign = "≥" if passed else "<"
-        found.append((passed, f"out for {duration(since_s)} {sign} {v['cooldown_s']:g} s"))
-    least = v["min_edge_bps"]
-    if least is not None:
+        since_s, most = (row.time_ns - left_ns) / NS_PER_S, v["cooldown_s"]
+        passed = since_s >= most
+        shown = f"{compared(since_s, most, 1)[0]} s" if since_s < 60 else duration(since_s)
+        found.append((passed, f"out for {shown} {'≥' if passed else '<'} {most:g} s"))
+    least_bps = v["min_edge_bps"]
+    if least_bps is not None:
         edge = edge_bps(row, v["price_scale"])
-        passed = edge >= least
-        found.append((passed, f"edge {number(edge)} {'≥' if passed else '<'} {least:g} bps"))
+        passed = edge >= least_bps
+        shown, _ = compared(edge, least_bps)
+        found.append((passed, f"edge {shown} {'≥' if passed else '<'} {least_bps:g} bps"))
     return found
+
+
+def p_compared(p: float, most: float) -> str:
+    """Return a p-value against the largest that counts as stationary.
+
+    >>> p_compared(0.0331, 0.05), p_compared(0.0504, 0.05), p_compared(0.0000001, 0.05)
+    ('p 0.033 ≤ 0.050', 'p 0.0504 > 0.0500', 'p <0.001 ≤ 0.050')
+    """
+    shown, limit = compared(p, most, 3)
+    if p < 0.001 <= most:
+        shown = p_value(p)
+    return f"p {shown} {'≤' if p <= most else '>'} {limit}"
+
+
+def signed_beside(value: float, limit: float) -> str:
+    """Return a number with its sign, and with the decimals that tell it apart from a limit."""
+    return signed(value, len(compared(value, limit)[0].partition(".")[2]))
+
+
+def newest_ns(lab: PairLab, row: Snapshot) -> int:
+    """Return when a row is of, ns since 1970: the time of a bar that forms is its close to come."""
+    return lab.newest_ns if row.provisional else row.time_ns

@@ -15,6 +15,7 @@ from pairlab.settings import SETTINGS
 from pairlab.ticks import NS_PER_S
 from pairlab.widgets.bundle import HTML
 from pairlab.widgets.charts import price_decimals
+from pairlab.widgets.fields import Refusals, typed
 from pairlab.widgets.formats import (
     MISSING,
     duration,
@@ -26,6 +27,7 @@ from pairlab.widgets.formats import (
     signed,
 )  # fmt: skip
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.reasons import newest_ns
 from pairlab.widgets.screen import Part, showing
 from pairlab.widgets.tables import show_swapped, swap_button
 from pairlab.widgets.theme import glyph, var
@@ -39,7 +41,6 @@ __all__ = ["SignalPanel"]
 _OFF: Final = ("", "off", "none", "0", MISSING)
 _SIDES: Final = {1: ("up", "y", "LONG"), -1: ("down", "x", "SHORT"), 0: ("dash", "text2", "FLAT")}
 _UNKNOWN: Final = Profit(math.nan, math.nan, math.nan, math.nan, math.nan)
-_REFUSED: Final = "pairlab-refused"
 
 
 class SignalPanel(Part, VBox):  # type: ignore[misc]
@@ -57,7 +58,7 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
 
     def __init__(self, lab: PairLab) -> None:
         self.settings = lab.settings
-        self._lab = lab
+        self._refusals = Refusals(lab)
         self._head = HTML().add_class("pairlab-head-text")
         self._fields = {
             name: self._field(name, label)
@@ -105,27 +106,16 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
     # -- costs ----------------------------------------------------------------------------------
 
     def _on_field(self, name: str, change: Any) -> None:
+        self._refusals.forget(name)
         text = str(change["new"]).strip()
         if text == self._shown(name):
             return
-        value: object = text
-        if name == "min_edge_bps" and text.lower() in _OFF:
-            value = None
-        else:
-            try:
-                value = float(text.replace("−", "-").replace(",", ""))
-            except ValueError:
-                value = text
+        off = name == "min_edge_bps" and text.lower() in _OFF
         try:
-            setattr(self.settings, name, value)
+            setattr(self.settings, name, None if off else typed(text))
         except SettingError as error:
-            log = self._lab.event_log
-            if not log or log[-1].message != str(error):
-                self._lab.note("warning", str(error))
-            self._show_fields()
-            self._fields[name].add_class(_REFUSED)
-        else:
-            self._show_fields()
+            self._refusals.refuse(name, self._fields[name], str(error))
+        self._show_fields()
 
     def _shown(self, name: str) -> str:
         value = getattr(self.settings, name)
@@ -134,8 +124,6 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
     def _show_fields(self) -> None:
         with showing():
             for name, field in self._fields.items():
-                if field.value != self._shown(name):
-                    field.remove_class(_REFUSED)
                 put(field, value=self._shown(name))
 
     # -- painting -------------------------------------------------------------------------------
@@ -144,6 +132,7 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
         """Set the numbers; they stand still with the charts while the view is paused."""
         self.show_staleness(frame)
         show_swapped(self, behind=not self.screen.shows_signal)
+        self._refusals.look()
         if self.changed("costs", (frame.values["fee_bps"], frame.values["min_edge_bps"])):
             self._show_fields()
         if not frame.text_due:
@@ -154,21 +143,18 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
         side = 0 if row is None else row.position
         if entry is not None and entry.side != side:
             entry = None  # its row is not the newest one yet
-        if not self.changed("signal", (row, entry, tuple(frame.values.values()))):
+        held_s = None
+        if row is not None and entry is not None:
+            held_s = (newest_ns(self.screen.lab, row) - entry.time_ns) / NS_PER_S
+        if not self.changed("signal", (row, entry, held_s, tuple(frame.values.values()))):
             return
         sign, colour, word = _SIDES[side]
         self._head.value = (
             f'<h3>Signal</h3><span class="pairlab-side" style="color:{var(colour)}">'
             f'{glyph(sign, size=11)}<b>{word}</b></span><small class="pairlab-held-for">'
-            f"{self._age(row, entry)}</small>"
+            f"{'' if held_s is None else f'for {duration(held_s)}'}</small>"
         )
         put(self._body, value=self._table(frame, row, entry), tooltip=self._words(frame, entry))
-
-    @staticmethod
-    def _age(row: Snapshot | None, entry: Alert | None) -> str:
-        if row is None or entry is None:
-            return ""
-        return f"for {safe(duration((row.time_ns - entry.time_ns) / NS_PER_S))}"
 
     def _table(self, frame: Frame, row: Snapshot | None, entry: Alert | None) -> str:
         pair = self.screen.lab.pair

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import Button, HBox
 
-from pairlab.alerts import Alert, Snapshot
+from pairlab.alerts import Alert, Snapshot, compared
 from pairlab.ticks import NS_PER_S, AlertKind, RowFlag
 from pairlab.widgets.bundle import HTML
 from pairlab.widgets.export import ExportButton
 from pairlab.widgets.formats import (
     MISSING,
     age,
+    as_set,
     count,
     duration,
     number,
@@ -23,7 +24,7 @@ from pairlab.widgets.formats import (
     signed,
 )  # fmt: skip
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.reasons import entry_filters
+from pairlab.widgets.reasons import entry_filters, newest_ns, p_compared, signed_beside
 from pairlab.widgets.screen import Part
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
@@ -92,18 +93,22 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
         self.join(lab)
 
     def _on_pause(self, _: Any) -> None:
-        screen = self.screen
-        screen.pause(not screen.paused)
+        self.screen.pause(not self.screen.paused)
+        self._show_pause()
+
+    def _show_pause(self) -> None:
+        paused = self.screen.paused
         put(
             self._pause,
-            description="Resume" if screen.paused else "Pause",
-            tooltip="Go on with the newest rows" if screen.paused
+            description="Resume" if paused else "Pause",
+            tooltip="Go on with the newest rows" if paused
             else "Hold charts and tables still; the feed goes on",
         )  # fmt: skip
-        (self._pause.add_class if screen.paused else self._pause.remove_class)("pairlab-on")
+        (self._pause.add_class if paused else self._pause.remove_class)("pairlab-on")
 
     def paint(self, frame: Frame) -> None:
-        """Set the cells whose words have changed."""
+        """Set the cells whose words have changed, and the button, whoever paused the view."""
+        self._show_pause()
         if not frame.text_due:
             return
         self._paint_pair(frame)
@@ -198,8 +203,10 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
         return "Median / 99 %.\n" + "\n".join(lines)
 
     def _silence_s(self, frame: Frame, row: Snapshot) -> float:
-        """Seconds since the newest row changed, beyond what two ordinary frames need."""
-        if self.changed("row", (row.time_ns, self.screen.lab.rows.total)):
+        """Seconds since a tick came, beyond what two ordinary frames need."""
+        lab = self.screen.lab
+        # A bar's own row stands until it closes; what counts is the row that forms.
+        if self.changed("row", (newest_ns(lab, row), row.y_age_s, row.x_age_s, lab.rows.total)):
             self._row_came_ns = frame.now_ns
         quiet_s = (frame.now_ns - self._row_came_ns) / NS_PER_S
         return quiet_s if quiet_s > 1 and frame.health.state in _ALIVE else 0.0
@@ -232,14 +239,13 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
         if words == "FLAT SPREAD":
             verdict = "Every spread of the window is the same: no z, no test, no alerts. "
         elif row is not None and row.stationary >= 0:
-            sign = "≤" if row.stationary else ">"
-            verdict = f"p {p_value(row.p_value)} {sign} {number(v['max_p_value'], 3)}. "
+            verdict = f"{p_compared(row.p_value, v['max_p_value'])}. "
         what = "ADF on the spread" if v["hedge"] == "fixed" else "Engle-Granger on the residual"
         self._set(
             "test",
             f'{text}<div class="pairlab-two">{safe(details)}</div>',
             f"{verdict}{what} over the window, {v['adf_lags']} lag: stationary when p ≤ "
-            f"{number(v['max_p_value'], 3)}. Half-life in rows; over {window:,} rows about "
+            f"{as_set(v['max_p_value'], 3)}. Half-life in rows; over {window:,} rows about "
             f"{window // 7:,} is the most that it can resolve.",
         )
 
@@ -273,17 +279,16 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
             out = f"out at z {'≥' if position > 0 else '≤'} {signed(-position * v['exit_z'])}"
             since = ""
             if entry is not None and entry.side == position:
-                held_s = (row.time_ns - entry.time_ns) / NS_PER_S + self._silence_s(frame, row)
-                since = f"in at z {signed(entry.at.zscore)} · {duration(held_s)}"
+                held_s = (newest_ns(self.screen.lab, row) - entry.time_ns) / NS_PER_S
+                held = duration(held_s + self._silence_s(frame, row))
+                since = f"in at z {signed(entry.at.zscore)} · {held}"
             return [since, out if h.state == "live" else "no new rows"]
         if h.filled < v["window"]:
             return ["no signals before", f"{v['window']:,} rows"]
         if not math.isfinite(row.zscore):
             return ["z is –", "zero variance"]
-        reach = abs(row.zscore)
-        lines = [
-            f"|z| {number(reach)} {'<' if reach < v['entry_z'] else '≥'} {number(v['entry_z'])}"
-        ]
+        reach, entry_z = compared(abs(row.zscore), v["entry_z"])
+        lines = [f"|z| {reach} {'<' if abs(row.zscore) < v['entry_z'] else '≥'} {entry_z}"]
         held_back = [words for passed, words in entry_filters(row, v, self._left_ns) if not passed]
         if held_back:
             lines.append(held_back[0])
@@ -304,12 +309,14 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
             if v["stop_z"] is not None:
                 against = "≤" if position > 0 else "≥"
                 words += f", stopped when z {against} {signed(-position * v['stop_z'])}"
-            return f"{words}; z is {signed(row.zscore)}.\n{last}"
+            z = signed_beside(row.zscore, -position * v["exit_z"])
+            return f"{words}; z is {z}.\n{last}"
         filters = entry_filters(row, v, self._left_ns)
         listed = "; ".join(f"{'✓' if passed else '✕'} {words}" for passed, words in filters)
+        z = signed_beside(row.zscore, math.copysign(v["entry_z"], row.zscore))
         return (
-            f"In when |z| ≥ {number(v['entry_z'])} and every filter passes; z is "
-            f"{signed(row.zscore)}.\n{listed}\n{last}"
+            f"In when |z| ≥ {number(v['entry_z'])} and every filter passes; z is {z}.\n"
+            f"{listed}\n{last}"
         )
 
     def _look_at_alerts(self) -> None:

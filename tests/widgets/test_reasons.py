@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 from dataclasses import replace
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pairlab import alerts
 from pairlab.alerts import Snapshot
 from pairlab.engine import PairEngine
 from pairlab.health import RecentQuantiles
 from pairlab.history import Ring
 from pairlab.settings import Settings
 from pairlab.ticks import ROW, AlertKind, RowFlag
+from pairlab.widgets import fields, reasons
 from pairlab.widgets.lags import ScreenLag
 from pairlab.widgets.reasons import entry_filters
 from tests.engine import worlds
@@ -58,6 +61,38 @@ def test_what_is_no_number_does_not_pass() -> None:
     assert [words for _, words in found] == [
         "ρ – < 0.90", "leg 0.10 s < 0.4 s", "p – > 0.200", "edge – < 1.2 bps",
     ]  # fmt: skip
+
+
+def test_no_comparison_is_made_void_by_rounding() -> None:
+    row = Snapshot.of(np.full(1, 0, ROW)[0])
+    near = replace(row, correlation=0.89996, p_value=0.20004, y_age_s=9.9996, zscore=1.0, y=1e4,
+                   spread_std=1.19996, time_ns=2_999_600_000)  # fmt: skip
+    values = {**Settings(**GIVEN).values(), "max_leg_age_s": 10.0, "max_p_value": 0.2}
+    assert entry_filters(near, values, 0) == [
+        (False, "ρ 0.89996 < 0.90000"), (True, "leg 9.9996 s < 10 s"),
+        (False, "p 0.20004 > 0.20000"), (False, "out for 2.9996 s < 3 s"),
+        (False, "edge 1.19996 < 1.2 bps"),
+    ]  # fmt: skip
+    strict = {**values, "max_p_value": 0.0004, "min_correlation": 0.875}
+    told = [words for _, words in entry_filters(replace(near, p_value=0.0003), strict, None)]
+    assert told[0] == "ρ 0.900 ≥ 0.875"
+    assert told[2] == "p 0.0003 ≤ 0.0004"
+
+
+def test_a_minute_is_never_told_as_seconds() -> None:
+    row = Snapshot.of(np.full(1, 0, ROW)[0])
+    values = {**Settings(cooldown_s=60.0).values()}
+    told = [entry_filters(replace(row, time_ns=int(t * 1e9)), values, 0) for t in (59.97, 60.2)]
+    assert [found[-1] for found in told] == [
+        (False, "out for 59.97 s < 60 s"), (True, "out for 0:01:00 ≥ 60 s"),
+    ]  # fmt: skip
+
+
+def test_examples_in_the_docstrings() -> None:
+    for module in (reasons, alerts, fields):
+        result = doctest.testmod(module)
+        assert result.attempted
+        assert result.failed == 0
 
 
 async def test_the_strip_says_what_holds_an_entry_back_and_the_rest_on_hover(
