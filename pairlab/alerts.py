@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import pandas as pd
 from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.ticks import HISTORY_COLUMNS, AlertKind, Filter, Records
 
-__all__ = ["Alert", "AlertLog", "SettingChange", "Snapshot"]
+__all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "decimals_apart", "records"]
 
 MINUS: Final = "\u2212"
 
@@ -34,18 +34,16 @@ def plain(value: float, decimals: int = 2) -> str:
     return text[1:] if text.startswith("-") and not float(text) else text.replace("-", MINUS)
 
 
-def compared(value: float, limit: float, decimals: int = 2) -> tuple[str, str]:
-    """Return two numbers with the decimals that show the limit and tell them apart: eight at most.
+def decimals_apart(value: float, limit: float, decimals: int = 2) -> int:
+    """Return decimals, at least `decimals`, that show which of two numbers is larger.
 
-    >>> compared(0.6, 0.7), compared(0.6996, 0.7), compared(0.2, 0.0004, 3)
-    (('0.60', '0.70'), ('0.6996', '0.7000'), ('0.2000', '0.0004'))
+    >>> decimals_apart(0.61, 0.7), decimals_apart(0.6997, 0.7), decimals_apart(2.0, 2.0)
+    (2, 4, 2)
     """
-    while decimals < 8 and (
-        abs(round(limit, decimals) - limit) > 1e-9
-        or (value != limit and plain(value, decimals) == plain(limit, decimals))
-    ):
-        decimals += 1
-    return plain(value, decimals), plain(limit, decimals)
+    needed = decimals
+    while value != limit and f"{value:.{needed}f}" == f"{limit:.{needed}f}" and needed < 8:
+        needed += 1
+    return needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +164,7 @@ class Alert:
             case AlertKind.STOP:
                 return f"z {'≤' if long else '≥'} {signed(-t['stop_z'] if long else t['stop_z'])}"
             case AlertKind.DECOUPLED:
-                return "ρ {} < {}".format(*compared(at.correlation, t["min_correlation"]))
+                return self._beyond("ρ", at.correlation, "<", t["min_correlation"])
             case AlertKind.SUPPRESSED:
                 return " · ".join(self._failures())
 
@@ -180,13 +178,11 @@ class Alert:
         match self.kind:
             case AlertKind.ENTRY:
                 least = t["min_edge_bps"]
-                worth = ""
-                if least is not None:
-                    worth = f", {compared(self.edge_bps, least)[0]} ≥ {least:g} bps"
-                rho = "ρ {} ≥ {}".format(*compared(at.correlation, t["min_correlation"]))
+                worth = "" if least is None else f", {plain(self.edge_bps)} ≥ {least:g} bps"
                 return (
-                    f"{side} entry: {z} {entry} and every filter passed: {rho}, {legs}, "
-                    f"{at.filled} of {t['window']} rows{worth}."
+                    f"{side} entry: {z} {entry} and every filter passed: ρ {plain(at.correlation)} "
+                    f"≥ {plain(t['min_correlation'])}, {legs}, {at.filled} of {t['window']} rows"
+                    f"{worth}."
                 )
             case AlertKind.EXIT:
                 return f"{side} exit: {z}, the spread is back ({self.reason})."
@@ -232,18 +228,24 @@ class Alert:
         t, at = self.thresholds, self.at
         words = []
         if self.failed & Filter.CORRELATION:
-            words.append("ρ {} < {}".format(*compared(at.correlation, t["min_correlation"])))
+            words.append(self._beyond("ρ", at.correlation, "<", t["min_correlation"]))
         if self.failed & Filter.LEG_AGE:
-            oldest_s, most_s = max(at.y_age_s, at.x_age_s), t["max_leg_age_s"]
-            words.append(f"leg {compared(oldest_s, most_s, 1)[0]} s ≥ {most_s:g} s")
+            oldest, limit = max(at.y_age_s, at.x_age_s), t["max_leg_age_s"]
+            words.append(f"leg {plain(oldest, decimals_apart(oldest, limit, 1))} s ≥ {limit:g} s")
         if self.failed & Filter.STATIONARY:
-            words.append("p {} > {}".format(*compared(at.p_value, t["max_p_value"], 3)))
+            words.append(self._beyond("p", at.p_value, ">", t["max_p_value"], 3))
         if self.failed & Filter.COOLDOWN:
             words.append(f"within {t['cooldown_s']:g} s of the last exit")
         if self.failed & Filter.EDGE:
             least = t["min_edge_bps"]
-            words.append(f"{compared(self.edge_bps, least)[0]} bps < {least:g} bps")
+            edge = plain(self.edge_bps, decimals_apart(self.edge_bps, least))
+            words.append(f"{edge} bps < {least:g} bps")
         return words
+
+    @staticmethod
+    def _beyond(name: str, value: float, sign: str, limit: float, decimals: int = 2) -> str:
+        decimals = decimals_apart(value, limit, decimals)
+        return f"{name} {plain(value, decimals)} {sign} {plain(limit, decimals)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +281,13 @@ _THRESHOLDS: Final = (
     "entry_z", "exit_z", "stop_z", "min_correlation", "max_leg_age_s", "max_p_value",
     "require_stationary", "cooldown_s", "min_edge_bps", "fee_bps", "price_scale", "window",
 )  # fmt: skip
+
+
+COLUMNS: Final = (
+    "kind", "side", "reason", "sentence", *HISTORY_COLUMNS, "n", *_THRESHOLDS, "withheld",
+    "setting", "old", "new",
+)  # fmt: skip
+"""What a row of the log says."""
 
 
 class AlertLog:
@@ -373,14 +382,14 @@ class AlertLog:
 
     def frame(self) -> pd.DataFrame:
         """Return the log as a DataFrame indexed by time (UTC), oldest first."""
-        records = [_record(entry) for entry in self._entries]
-        columns = [
-            "kind", "side", "reason", "sentence", *HISTORY_COLUMNS, "n", *_THRESHOLDS, "withheld",
-            "setting", "old", "new",
-        ]  # fmt: skip
         times = np.array([entry.time_ns for entry in self._entries], dtype="M8[ns]")
         index = pd.DatetimeIndex(times, name="time").tz_localize("UTC")
-        return pd.DataFrame.from_records(records, columns=columns).set_index(index)
+        return pd.DataFrame.from_records(records(self._entries), columns=COLUMNS).set_index(index)
+
+
+def records(entries: Iterable[Alert | SettingChange]) -> list[dict[str, Any]]:
+    """Return entries as rows of `COLUMNS`, without those that an entry does not have."""
+    return [_record(entry) for entry in entries]
 
 
 def _record(entry: Alert | SettingChange) -> dict[str, Any]:

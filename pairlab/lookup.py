@@ -14,11 +14,9 @@ from pairlab.errors import DataError
 from pairlab.history import Ring
 from pairlab.ticks import HISTORY_COLUMNS, Records
 
-__all__ = ["between_ns", "inside", "row_at", "selected_ns", "span_ns", "time_ns"]
+_CLOCK: Final = re.compile(r"\d{1,2}:\d{2}.*")
 
-_TIME_OF_DAY: Final = re.compile(
-    r"\d{1,2}:\d{2}(:\d{2}(\.\d*)?)?\s*([ap]m)?\s*(z|utc|[+-][\d:]+)?", re.IGNORECASE
-)
+__all__ = ["between_ns", "inside", "row_at", "span_ns", "time_ns", "within"]
 
 
 def time_ns(moment: Any, name: str) -> int:
@@ -27,7 +25,8 @@ def time_ns(moment: Any, name: str) -> int:
     Parameters
     ----------
     moment : str, datetime, numpy.datetime64, pandas.Timestamp or int
-        Without a time zone it is UTC, a time of day alone is of today's UTC day; an int is in ns.
+        Without a time zone it is UTC, and so is a time of today such as "14:30" or "now"; an int
+        is in ns.
     name : str
         Of the argument, for the error.
 
@@ -37,7 +36,7 @@ def time_ns(moment: Any, name: str) -> int:
         If it is no moment.
     """
     try:
-        stamp = pd.Timestamp(_dated(moment) if isinstance(moment, str) else moment)
+        stamp = pd.Timestamp(_in_utc(moment))
         if not pd.isna(stamp):
             stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
             return int(stamp.as_unit("ns").value)
@@ -49,13 +48,14 @@ def time_ns(moment: Any, name: str) -> int:
     )
 
 
-def _dated(moment: str) -> str:
-    """Give a moment that depends on the day its day in UTC: pandas takes this machine's."""
-    if moment in ("now", "today"):
-        return pd.Timestamp.now("UTC").isoformat()
-    if _TIME_OF_DAY.fullmatch(moment.strip()):
-        return f"{pd.Timestamp.now('UTC'):%Y-%m-%d} {moment}"
-    return moment
+def _in_utc(moment: Any) -> Any:
+    """Return a text that names no day with today's in UTC: pandas would take the local one's."""
+    if not isinstance(moment, str):
+        return moment
+    now, text = pd.Timestamp.now("UTC"), moment.strip()
+    if text.lower() in ("now", "today"):
+        return now
+    return f"{now:%Y-%m-%d} {text}" if _CLOCK.fullmatch(text) else moment
 
 
 def between_ns(records: Records, start_ns: int | None, end_ns: int | None) -> Records:
@@ -82,29 +82,9 @@ def span_ns(start: Any, end: Any) -> tuple[int | None, int | None]:
     return first, last
 
 
-def selected_ns(records: Records, start: Any, end: Any) -> tuple[int, int] | None:
-    """Return both ends of a span in ns, an open one where the records end; None without ends.
-
-    Raises
-    ------
-    DataError
-        As `span_ns`, or if the one end that is given lies beyond the records.
-    """
-    first, last = span_ns(start, end)
-    if first is not None and last is not None:
-        return first, last
-    if first is None and last is None:
-        return None
-    given = f"end = {end!r}" if first is None else f"start = {start!r}"
-    if not len(records):
-        raise DataError(f"{given} alone selects nothing: there is no row yet")
-    oldest, newest = int(records[0]["time_ns"]), int(records[-1]["time_ns"])
-    first, last = oldest if first is None else first, newest if last is None else last
-    if last < first:
-        beyond = "before the oldest row" if last < oldest else "after the newest row"
-        edge = pd.Timestamp(oldest if last < oldest else newest, tz="UTC")
-        raise DataError(f"{given} alone selects nothing: it is {beyond}, of {edge}")
-    return first, last
+def within(time_ns: int, start_ns: int | None, end_ns: int | None) -> bool:
+    """Return whether a time is within both ends; None is open."""
+    return (start_ns is None or time_ns >= start_ns) and (end_ns is None or time_ns <= end_ns)
 
 
 def inside(what: Any, times_ns: Any, start_ns: int | None, end_ns: int | None) -> Any:

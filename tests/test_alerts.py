@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairlab.alerts import Alert, AlertLog, SettingChange, Snapshot
+from pairlab.alerts import Alert, AlertLog, SettingChange
 from pairlab.settings import Settings
 from pairlab.ticks import EVENT, ROW, AlertKind, Filter
 
@@ -35,18 +35,22 @@ def test_counts_and_newest_first_agree_with_what_is_kept(kinds, capacity):
     assert log.total == len(kinds)
 
 
-def test_what_held_an_entry_back_is_not_rounded_to_its_limit():
-    at = replace(
-        Snapshot.of(np.zeros(1, ROW)[0]),
-        correlation=0.69997, y_age_s=0.444, p_value=0.05004, zscore=-2.0, spread_std=7.99998,
-        y=1e4,
-    )  # fmt: skip
-    values = Settings(max_leg_age_s=0.44, min_edge_bps=16.0).values()
-    every = Filter.CORRELATION | Filter.LEG_AGE | Filter.STATIONARY | Filter.EDGE
-    held = Alert(1, AlertKind.SUPPRESSED, 1, at, values, every, 0)
-    assert held.reason == (
-        "ρ 0.69997 < 0.70000 · leg 0.444 s ≥ 0.44 s · p 0.05004 > 0.05000 · 15.99996 bps < 16 bps"
-    )
-    assert replace(held, kind=AlertKind.DECOUPLED).reason == "ρ 0.69997 < 0.70000"
-    strict = replace(held, thresholds={**values, "max_p_value": 0.0004}, failed=Filter.STATIONARY)
-    assert strict.reason == "p 0.0500 > 0.0004"
+@given(st.sampled_from(["correlation", "p_value", "y_age_s"]), st.floats(1e-7, 0.004))
+def test_a_comparison_never_contradicts_itself(name, apart):
+    """What is told of a filter that failed shows on which side the number is."""
+    values = {**Settings().values(), "require_stationary": True}
+    limit, failed = {
+        "correlation": (values["min_correlation"] - apart, Filter.CORRELATION),
+        "p_value": (values["max_p_value"] + apart, Filter.STATIONARY),
+        "y_age_s": (values["max_leg_age_s"] + apart, Filter.LEG_AGE),
+    }[name]
+    rows, event = np.zeros(1, ROW), np.zeros(1, EVENT)
+    rows[name] = limit
+    event["kind"], event["side"], event["failed"] = AlertKind.SUPPRESSED, 1, failed
+    log = AlertLog(10)
+    log.add(event, rows, values)
+    left, sign, right = re.search(
+        r"([\d.]+) (?:s )?([<≥>]) ([\d.]+)", log.alerts()[0].reason
+    ).groups()
+    assert (float(left) < float(right)) == (sign == "<")
+    assert float(left) != float(right)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from voila.paths import collect_template_paths
 
-from pairlab.app import AppOptions, dashboard_for_page, lab_for_page
+from pairlab.app import AppOptions, PageQuery, dashboard_for_page, lab_for_page
 from pairlab.page import voila_settings
 
 
@@ -54,23 +54,34 @@ def test_what_was_refused_is_told() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("settings", "query", "left_out", "why"),
-    [
-        ({"entry_z": 4.0}, "exit_z=5", "exit_z = 5.0", "entry_z = 4.0 is not possible"),
-        ({"entry_z": 4.0, "stop_z": 4.5}, "entry_z=6", "entry_z = 6.0", "stop_z = 4.5"),
-        ({"history_rows": 200}, "window=300", "window = 300.0", "history_rows = 200"),
-    ],
-)
-def test_what_contradicts_the_command_s_settings_is_left_out_alone(
-    settings: dict[str, object], query: str, left_out: str, why: str
-) -> None:
-    lab = lab_for(f"min_correlation=0.25&{query}&fee_bps=1", settings=settings)
-    values = lab.settings.values()
-    assert {name: values[name] for name in settings} == settings
-    assert (values["min_correlation"], values["fee_bps"]) == (0.25, 1.0)
-    [told] = [entry.message for entry in lab.event_log]
-    assert told.startswith(f"from the address: {left_out} is left out: {why}")
+def test_a_pair_of_one_symbol_costs_nothing_else() -> None:
+    lab = lab_for("y=BTCUSDT&x=BTCUSDT&window=100&entry_z=2.5")
+    assert lab.pair == ("BTCUSDT", "ETHUSDT")
+    assert (lab.settings.window, lab.settings.entry_z) == (100, 2.5)
+    [entry] = lab.event_log
+    assert "y = x = 'BTCUSDT': the legs of a pair must be two different" in entry.message
+    query = PageQuery.read("y=BTCUSDT&x=BTCUSDT", AppOptions())
+    assert (query.y, query.x) == lab.pair  # the title says what is shown
+
+
+def test_a_name_that_is_none_is_told_with_the_closest() -> None:
+    lab = lab_for("windw=100&exit_z=0.25&ticks_held=99&" + "&".join(f"a{i}=1" for i in range(9)))
+    assert lab.settings.exit_z == 0.25
+    told = [entry.message for entry in lab.event_log]
+    assert len(told) == 3
+    assert "'windw'" in told[0]
+    assert "did you mean 'window'" in told[0]
+    assert "ticks_held is not set by an address" in told[1]
+    assert not lab_for("token=secret&voila-theme=light").event_log
+
+
+def test_what_contradicts_the_commands_setting_is_left_out_alone() -> None:
+    lab = lab_for("exit_z=5&window=77&fee_bps=1", settings={"entry_z": 4.0})
+    assert lab.settings.entry_z == 4.0
+    assert lab.settings.exit_z == 0.5
+    assert (lab.settings.window, lab.settings.fee_bps) == (77, 1.0)
+    [entry] = lab.event_log
+    assert entry.message.endswith("; exit_z of the address is left out")
 
 
 def test_layout_and_theme_come_from_the_address_and_are_refused_in_words() -> None:

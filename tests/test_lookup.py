@@ -6,7 +6,6 @@ import asyncio
 import datetime as dt
 import io
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,11 @@ import pandas as pd
 import pytest
 
 from pairlab import DataError, PairLab, SettingError
+from pairlab.alerts import AlertLog, SettingChange
+from pairlab.csvs import alerts_csv
 from pairlab.exchange import LocalExchange, SyntheticMarket
 from pairlab.lookup import time_ns
-from pairlab.ticks import HISTORY_COLUMNS
+from pairlab.ticks import EVENT, HISTORY_COLUMNS, AlertKind
 
 
 @pytest.fixture(scope="module")
@@ -54,40 +55,6 @@ def test_between_takes_what_pandas_takes_and_includes_both_ends(lab: PairLab) ->
     empty = lab.between("1999-01-01", "1999-01-02")
     assert len(empty) == 0
     assert list(empty.columns) == list(history.columns)
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine so far ahead of UTC, or behind, that it has another day."""
-    hour = dt.datetime.now(dt.UTC).hour
-    monkeypatch.setenv("TZ", "XXX-14" if hour >= 10 else "XXX+12")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.usefixtures("elsewhere")
-def test_a_moment_without_a_zone_is_utc_wherever_the_machine_stands(lab: PairLab) -> None:
-    def day() -> str:
-        return f"{pd.Timestamp.now('UTC'):%Y-%m-%d}"
-
-    assert day() != f"{dt.datetime.now():%Y-%m-%d}"
-    for word in ("now", "today"):
-        assert abs(time_ns(word, "when") - time.time_ns()) < 60e9
-    before = day()
-    times = {"12:00": "12:00", " 9:05:01.25 ": "09:05:01.25", "5:30 pm": "17:30",
-             "12:00Z": "12:00", "12:00+02:00": "10:00"}  # fmt: skip
-    found = [time_ns(asked, "when") for asked in times]
-    days = (before, day())  # midnight may pass while this runs
-    assert found in [[pd.Timestamp(f"{d} {t}").value for t in times.values()] for d in days]
-    assert lab.at("now").name == lab.history().index[-1]
-    assert len(lab.between("now")) == 0
-    lab.select("2026-01-01 12:00", "now")
-    assert lab.selected_ns is not None
-    assert abs(lab.selected_ns[1] - time.time_ns()) < 60e9
-    lab.select()
-    assert lab.csv_bytes("history", "now").count(b"\n") == 1
 
 
 def test_a_span_that_is_none_is_refused_in_words(lab: PairLab) -> None:
@@ -152,33 +119,36 @@ def test_the_selection_is_a_frame_whatever_is_selected(lab: PairLab) -> None:
     assert len(lab.selection) == 0
 
 
-def test_one_end_outside_of_the_history_selects_nothing_and_says_so(lab: PairLab) -> None:
-    index = lab.history().index
-    lab.select(index[10], index[20])
-    kept = lab.selected_ns
-    with pytest.raises(DataError, match=r"start = '2099-01-01' alone .* after the newest row"):
-        lab.select(start="2099-01-01")
-    with pytest.raises(DataError, match=r"end = '1999-01-01' alone .* before the oldest row"):
-        lab.select(end="1999-01-01")
-    assert lab.selected_ns == kept
-    lab.select(start="1999-01-01")
-    assert lab.selected_ns == (pd.Timestamp("1999-01-01").value, index[-1].value)
-    lab.select(end=index[0])
-    assert lab.selected_ns == (index[0].value, index[0].value)
-    lab.select()
+def test_times_of_today_are_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    for zone in ("America/New_York", "Pacific/Kiritimati"):
+        with monkeypatch.context() as there:
+            there.setenv("TZ", zone)
+            time.tzset()
+            now = pd.Timestamp.now("UTC")
+            for word in ("now", "Today", " now "):
+                assert abs(time_ns(word, "when") - now.value) < 60 * 10**9
+            for text in ("14:30", "09:05:01.25"):
+                want = pd.Timestamp(f"{now:%Y-%m-%d} {text}", tz="UTC").value
+                assert time_ns(text, "when") - want in (0, 86_400 * 10**9)  # it was midnight
+        time.tzset()
+    with pytest.raises(DataError, match="when = '25:99' is no moment"):
+        time_ns("25:99", "when")
 
 
-def test_before_the_first_row_a_span_is_selected_by_both_its_ends() -> None:
-    lab = PairLab(feed="demo")
-    with pytest.raises(DataError, match=r"end = '2026-01-02' alone .* no row yet"):
-        lab.select(end="2026-01-02")
-    assert lab.selected_ns is None
-    lab.select("2026-01-01", "2026-01-02")
-    ends = pd.Timestamp("2026-01-01").value, pd.Timestamp("2026-01-02").value
-    assert lab.selected_ns == ends
-    assert len(lab.selection) == 0
-    lab.select()
-    assert lab.selected_ns is None
+def test_a_selection_is_never_the_wrong_way_round(lab: PairLab) -> None:
+    first, last = lab.history().index[100], lab.history().index[200]
+    lab.select(first, last)
+    for start, end, word in (("2099-01-01", None, "start"), (None, "1999-01-01", "end")):
+        with pytest.raises(DataError, match=f"{word} = '.*' is outside of the history: 20"):
+            lab.select(start, end)
+    assert len(lab.selection) == len(lab.between(first, last))  # it stays
+    empty = PairLab(feed="demo")
+    with pytest.raises(DataError, match="no rows yet: give both"):
+        empty.select("2026-01-01")
+    empty.select("2026-01-01", "2026-01-02")
+    assert empty.selected_ns == tuple(time_ns(f"2026-01-0{d}", "when") for d in (1, 2))
+    empty.select()
+    assert empty.selected_ns is None
 
 
 @pytest.mark.parametrize("what", ["history", "ticks", "alerts"])
@@ -204,6 +174,41 @@ def test_every_table_is_written_with_its_own_numbers(
     empty = lab.csv_bytes(what, "1999-01-01", "1999-01-02").decode()
     assert empty.startswith("time,")
     assert empty.count("\n") == 1
+
+
+def test_no_table_becomes_one_long_string(lab: PairLab) -> None:
+    class Target:
+        def __init__(self) -> None:
+            self.pieces: list[str] = []
+
+        def write(self, text: str) -> None:
+            self.pieces.append(text)
+
+    log = AlertLog(10_000)
+    values, rows = lab.settings.values(), lab.rows.view(1)
+    event = np.zeros(1, EVENT)
+    event["kind"], event["side"] = AlertKind.ENTRY, 1
+    for n in range(3_000):
+        log.add(event, rows, values)
+        if n % 7 == 0:
+            log.changed(SettingChange(int(rows["time_ns"][0]), "window", n, n + 1))
+    one_by_one = "".join(alerts_csv([entry]).__next__().split("\n", 1)[1] for entry in log)
+    target = Target()
+    for piece in alerts_csv(list(log)):
+        target.write(piece)
+    assert "".join(target.pieces).split("\n", 1)[1] == one_by_one
+    assert max(map(len, target.pieces)) < 0.3 * len(one_by_one)
+
+    big = PairLab(feed="demo")
+    big._pipeline.engage()
+    for _ in range(20):  # of 3,000 ticks each
+        big._pipeline.take(lab._pipeline.ticks.view()[:3_000])
+    for what in ("history", "ticks"):
+        target = Target()
+        big.to_csv(target, what)
+        whole = sum(map(len, target.pieces))
+        assert max(map(len, target.pieces)) < 0.5 * whole, what
+        assert "".join(target.pieces) == big.csv_bytes(what).decode()
 
 
 def test_an_unknown_table_is_refused(lab: PairLab) -> None:

@@ -129,11 +129,6 @@ class Memory:
         return {name.replace("_", " "): int(state[name]) for name in _DROPPED}
 
     @property
-    def newest_ns(self) -> int:
-        """Time of the newest tick that counted, ns since 1970 UTC; 0 before the first."""
-        return int(self._state[0]["time_ns"])
-
-    @property
     def late(self) -> int:
         """Ticks at bar timeframes that were older than the forming bar; they counted in it."""
         return int(self._state[0]["late"])

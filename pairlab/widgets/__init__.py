@@ -14,6 +14,7 @@
     controls    Controls: settings as sliders, both ways
     tables      LatestTable, RowTable, AlertTable
     export      ExportButton: the browser downloads tables as CSV, charts as PNG or SVG
+    part        Part: what every part is, made once for a lab
     screen      Screen: one frame clock, view, pointer and brush per lab, shared by its parts
     frame       Frame: one picture, gathered once and read by every part
     theme, style, formats       colours and sizes; the style sheet; numbers as text

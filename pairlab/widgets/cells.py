@@ -25,18 +25,17 @@ class CellWatch:
         self._shell: Any = None
 
     def start(self) -> None:
-        """Begin to watch. Called by a cell as a rule, which ends later."""
+        """Begin to watch. The first call comes from a cell, which ends later."""
         shell = get_ipython()
         if shell is None or self._shell is not None:
             return
+        self._shell = shell  # when the interpreter ends it cannot be asked for any more
         shell.events.register("pre_execute", self._begins)
         shell.events.register("post_execute", self._ends)
-        self._shell = shell
         self._begins()
 
     def stop(self) -> None:
         """Watch no longer."""
-        # The one of `start`: at the interpreter's exit, to ask for it would import what is gone.
         shell, self._shell = self._shell, None
         if shell is not None:
             shell.events.unregister("pre_execute", self._begins)

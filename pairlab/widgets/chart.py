@@ -16,9 +16,10 @@ from pairlab.widgets.bundle import HTML
 from pairlab.widgets.formats import MISSING, safe
 from pairlab.widgets.formats import clock as clock_text
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.part import Part
 from pairlab.widgets.plotting import Axis, Figure, Label, LinearScale, Lines, Scatter
-from pairlab.widgets.screen import Part, Screen
-from pairlab.widgets.theme import SIZES, var
+from pairlab.widgets.screen import Screen
+from pairlab.widgets.theme import SIZES, TYPE, var
 from pairlab.widgets.thin import trim
 from pairlab.widgets.trees import put, put_ticks
 
@@ -143,7 +144,8 @@ class Chart(Part, VBox):  # type: ignore[misc]
         )  # fmt: skip
         self._pointer_time = Label(
             x=[], y=[], text=[], scales={"x": self.times, "y": self.scale}, colors=[var("text")],
-            default_size=10, font_weight="bold", align="middle", y_offset=12, apply_clip=False,
+            default_size=TYPE.caption, font_weight="bold", align="middle", y_offset=12,
+            apply_clip=False,
         )  # fmt: skip
         self._selector = screen.pointer_selector
         self._selected = Lines(
@@ -235,7 +237,7 @@ class Chart(Part, VBox):  # type: ignore[misc]
             stroke=var(colour), stroke_width=0, apply_clip=False,
         )  # fmt: skip
         label = Label(
-            x=[], y=[], text=[], scales=scales, colors=[var(colour)], default_size=11,
+            x=[], y=[], text=[], scales=scales, colors=[var(colour)], default_size=TYPE.body,
             font_weight="bold", align="start", x_offset=12, apply_clip=False,
         )  # fmt: skip
         return dot, label
@@ -250,9 +252,10 @@ class Chart(Part, VBox):  # type: ignore[misc]
             self.paint_lines(frame)
             self._paint_selection(frame)
         self._paint_markers(frame)
-        if self.changed("pointer", frame.pointer_ns):
+        # What it reads may change while it stands still: a row comes, the metrics, the scale.
+        if self.changed("pointer", (frame.pointer_ns, frame.pointed, self.scale.min)):
             self._paint_pointer(frame)
-        if frame.text_due and self.changed("head", (frame.picture, values)):
+        if frame.text_due and self.changed("head", (frame.picture, frame.read, values)):
             self.paint_head(frame)
 
     def show_line(self, mark: Lines, x: Any, y: Any) -> tuple[float, float]:

@@ -60,7 +60,12 @@ class AutoChart(Chart):
 class SpreadChart(AutoChart):
     """The spread with its mean and the band whose edge is the entry.
 
-    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis (in the dashboard only the lowest chart does).
     """
 
     caption = "spread"
@@ -126,7 +131,12 @@ class SpreadChart(AutoChart):
 class CorrelationChart(AutoChart):
     """The rolling correlation and the least that allows an entry.
 
-    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis (in the dashboard only the lowest chart does).
     """
 
     caption = "correlation"
@@ -178,7 +188,12 @@ class CorrelationChart(AutoChart):
 class PriceChart(AutoChart):
     """Both prices; the right axis is tied to the left by β, so that the gap is the spread.
 
-    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis (in the dashboard only the lowest chart does).
     """
 
     caption = "prices"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,11 +23,10 @@ from ipywidgets import (
 from pairlab.errors import SettingError
 from pairlab.settings import SETTINGS
 from pairlab.ticks import TIMEFRAMES_NS
-from pairlab.widgets.fields import Refusals, typed
-from pairlab.widgets.formats import as_set, number
+from pairlab.widgets.formats import exact, number
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part, showing
-from pairlab.widgets.trees import put
+from pairlab.widgets.part import Part
+from pairlab.widgets.trees import put, showing, shown_by_kernel
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
@@ -35,6 +36,7 @@ __all__ = ["Controls"]
 _Z_MAX: Final = 6.0  # entry, exit and stop share one scale: their handles stand as a staircase
 _STOP_DEFAULT: Final = 4.0
 _HEDGES: Final = (("fixed", "fixed"), ("OLS", "ols"), ("Kalman", "kalman"))
+_REFUSED: Final = "pairlab-refused"
 
 
 class _Row:
@@ -51,6 +53,7 @@ class _Row:
         slot: Any = None,
     ) -> None:
         self.name, self.decimals, self.whole = name, decimals, whole
+        self._asked: deque[None] = deque()  # moves of the handle that are on their way to the loop
         self._controls = controls
         self.slider = slider
         slider.description, slider.tooltip = label, _about(name)
@@ -62,8 +65,8 @@ class _Row:
         ).add_class("pairlab-field")
         self.box = HBox([slider, *([slot] if slot else []), self.field]).add_class("pairlab-row")
         self.box.add_class(f"pairlab-row-{name}")
-        self._known = slider.value
-        slider.observe(controls.hand_over(self._on_slider), "value")
+        move = controls.hand_over(self._on_slider)
+        slider.observe(functools.partial(self._move, move), "value")
         self.field.observe(controls.hand_over(self._on_field), "value")
 
     def show(self, value: float | None) -> None:
@@ -73,28 +76,24 @@ class _Row:
 
     def _show(self, value: float | None) -> None:
         self.slider.disabled = self.field.disabled = value is None
-        put(self.field, value=self._text(value))
-        if value is None or self._moving:
+        if value is None:
+            self._set_field("off")
             return
         s = self.slider
         low, high = (s.min, s.max) if not isinstance(s, FloatLogSlider) else (10**s.min, 10**s.max)
-        # A ratio below one step stands at 0, from where the next step leaps over it.
-        too_small = self.name == "hedge_ratio" and abs(value) < s.step
-        if not low <= value <= high or too_small:
+        if not low <= value <= high:
             self._widen(value)
-        if not self._same(s.value, value):
+        if not self._asked and not self._same(s.value, value):
             s.value = value
-        self._known = s.value
+        self._set_field(self._text(value))
 
-    @property
-    def _moving(self) -> bool:
-        """A value from the front end waits its turn: to send an older one would move the handle."""
-        return bool(self.slider.value != self._known)
+    def _set_field(self, text: str) -> None:
+        if self.field.value != text:
+            self.field.remove_class(_REFUSED)  # it was of what is replaced now
+        put(self.field, value=text)
 
-    def _text(self, value: float | None) -> str:
-        if value is None:
-            return "off"
-        return number(value, 0) if self.whole else as_set(value, self.decimals)
+    def _text(self, value: float) -> str:
+        return number(value, 0) if self.whole else exact(value, self.decimals)
 
     def _widen(self, value: float) -> None:
         s = self.slider
@@ -109,14 +108,20 @@ class _Row:
         else:
             put(s, min=min(s.min, value), max=max(s.max, value))
 
-    def _same(self, a: float, b: float) -> bool:
-        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9 * self.slider.step)
+    @staticmethod
+    def _same(a: float, b: float) -> bool:
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+
+    def _move(self, move: Callable[[Any], None], change: Any) -> None:
+        if not shown_by_kernel():
+            self._asked.append(None)
+            move(change)
 
     def _on_slider(self, change: Any) -> None:
+        self._asked.popleft()
+        if self._asked:
+            return  # a newer one is on its way: under a finger nothing jumps back
         value = float(change["new"])
-        if value != self.slider.value and self._moving:
-            return  # a newer one has come, and waits its turn
-        self._known = self.slider.value
         now = getattr(self._controls.settings, self.name)
         if now is None or self._same(self._rounded(now), self._rounded(value)):
             return
@@ -125,15 +130,23 @@ class _Row:
     def _rounded(self, value: float) -> float:
         if self.whole:
             return round(value)
-        digit_of_step = 1 - math.floor(math.log10(self.slider.step))
-        return round(value, max(self.decimals, 3, digit_of_step))
+        finer = math.ceil(-math.log10(self.slider.step))
+        return round(value, max(self.decimals, 3, finer))
 
     def _on_field(self, change: Any) -> None:
-        self._controls.refusals.forget(self.name)
         text = str(change["new"]).strip()
         now = getattr(self._controls.settings, self.name)
-        if now is not None and text != self._text(now):
-            self._controls.apply(self, typed(text))
+        self.field.remove_class(_REFUSED)
+        if now is None or text == self._text(now):
+            return
+        try:
+            value = float(text.replace("−", "-").replace(",", ""))
+        except ValueError:
+            self._controls.refuse(
+                self, str(SettingError(self.name, text, SETTINGS[self.name].allowed))
+            )
+            return
+        self._controls.apply(self, value)
 
 
 def _about(name: str) -> str:
@@ -152,7 +165,6 @@ class Controls(Part, VBox):  # type: ignore[misc]
     def __init__(self, lab: PairLab) -> None:
         self.settings = lab.settings
         self._lab = lab
-        self.refusals = Refusals(lab)
         ratio = lab.settings.hedge_ratio
         low, high = sorted((0.0, 2 * ratio))
         self._stop_on = Checkbox(
@@ -238,15 +250,26 @@ class Controls(Part, VBox):  # type: ignore[misc]
 
     # -- from the screen ------------------------------------------------------------------------
 
-    def apply(self, row: _Row, value: float | str) -> None:
-        """Set a setting, or say why not; in both cases the row follows the setting."""
+    def apply(self, row: _Row, value: float) -> None:
+        """Set a setting, or say why not and put the old value back."""
         try:
             setattr(self.settings, row.name, value)
         except SettingError as error:
-            self.refusals.refuse(row.name, row.field, str(error))
+            self.refuse(row, str(error))
         else:
-            self.refusals.forget(row.name)
+            row.show(getattr(self.settings, row.name))
+            row.field.remove_class(_REFUSED)
+
+    def refuse(self, row: _Row, why: str) -> None:
+        """Show why a value was refused; the old one comes back."""
+        self._say(why)
         row.show(getattr(self.settings, row.name))
+        row.field.add_class(_REFUSED)
+
+    def _say(self, why: str) -> None:
+        log = self._lab.event_log
+        if not log or log[-1].message != why:
+            self._lab.note("warning", why)
 
     def _try(self, name: str, value: object, show: Callable[[], None]) -> None:
         if getattr(self.settings, name) == value:
@@ -254,7 +277,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
         try:
             setattr(self.settings, name, value)
         except SettingError as error:
-            self.refusals.tell(str(error))
+            self._say(str(error))
         # In both cases what is on the screen follows the setting.
         show()
 
@@ -276,24 +299,21 @@ class Controls(Part, VBox):  # type: ignore[misc]
             self._show_all()
 
     def _on_p(self, change: Any) -> None:
-        self.refusals.forget("max_p_value")
         text = str(change["new"]).strip()
-        if text != self._p_text():
-            try:
-                self.settings.max_p_value = typed(text)
-            except SettingError as error:
-                self.refusals.refuse("max_p_value", self._p_field, str(error))
+        if text == exact(self.settings.max_p_value, 3):
+            return
+        try:
+            value: object = float(text)
+        except ValueError:
+            value = text
+        self._try("max_p_value", value, self._show_all)
         self._show_all()
-
-    def _p_text(self) -> str:
-        return as_set(self.settings.max_p_value, 3)
 
     # -- from the settings ----------------------------------------------------------------------
 
     def paint(self, frame: Frame) -> None:
         """Move every control to its setting, if one of them has changed."""
-        self.refusals.look()
-        if self.changed("values", tuple(frame.values.values())):
+        if self.changed("values", tuple(frame.settings.values())):
             self._show_all()
 
     def _show_all(self) -> None:
@@ -311,7 +331,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
         put(self._require, value=self.settings.require_stationary)
         on = "on" if self.settings.require_stationary else "off"
         self._p_note.value = f"<small>{on} · p ≤</small>"
-        put(self._p_field, value=self._p_text())
+        put(self._p_field, value=exact(self.settings.max_p_value, 3))
         for name in self._choices:
             self._show_choice(name)
 

@@ -14,7 +14,7 @@ from pairlab.widgets.frame import Frame
 from pairlab.widgets.hedge import HedgeChart
 from pairlab.widgets.histogram import ZHistogram
 from pairlab.widgets.layouts import Layout, LayoutSpec, read_layout
-from pairlab.widgets.screen import Part
+from pairlab.widgets.part import Part
 from pairlab.widgets.signal import SignalPanel
 from pairlab.widgets.status import StatusBar
 from pairlab.widgets.tables import AlertTable, LatestTable, RowTable
@@ -99,10 +99,11 @@ class Dashboard(Part, VBox):  # type: ignore[misc]
     def identity(cls, arguments: dict[str, Any]) -> Hashable:
         """Return by what dashboards of a lab differ; refuse what there is not."""
         layout, theme, frames_per_s = arguments.values()
+        layout = read_layout(layout)
         read_theme(theme)
         if frames_per_s is not None and not 0 < frames_per_s <= 60:
             raise ValueError(f"frames_per_s = {frames_per_s!r}: allowed: above 0, up to 60")
-        return read_layout(layout), theme, frames_per_s
+        return layout, theme, frames_per_s
 
     def _body(self) -> Any:
         if self.composition.name != "own":

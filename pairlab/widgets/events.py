@@ -12,7 +12,7 @@ from pairlab.ticks import NS_PER_S, LogEntry
 from pairlab.widgets.bundle import HTML
 from pairlab.widgets.formats import clock, count, number, quantity_ms, safe
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part
+from pairlab.widgets.part import Part
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
 

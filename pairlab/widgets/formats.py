@@ -17,12 +17,11 @@ from pairlab.ticks import NS_PER_S, Pair
 __all__ = [
     "MISSING",
     "age",
-    "as_set",
     "clock",
     "count",
     "date_label",
-    "decimals_as_set",
     "duration",
+    "exact",
     "extent",
     "fitted",
     "guess_decimals",
@@ -69,6 +68,18 @@ def signed(value: float, decimals: int = 2) -> str:
     """
     text = number(value, decimals)
     return text if text.startswith((_MINUS, MISSING)) else "+" + text
+
+
+def exact(value: float, decimals: int = 2) -> str:
+    """Return a setting as it is: with `decimals`, or as many as it needs.
+
+    >>> exact(25.0, 3), exact(24.87125, 3), exact(3e-9, 3), exact(0.1 + 0.2)
+    ('25.000', '24.87125', '0.000000003', '0.30000000')
+    """
+    small = -math.floor(math.log10(abs(value))) if 0 < abs(value) < 1 else 0
+    most = max(8, small + 3)
+    needed = next((d for d in range(decimals, most) if round(value, d) == value), most)
+    return number(value, needed)
 
 
 def fitted(value: float, decimals: int = 2, width: int = 8) -> str:
@@ -125,16 +136,12 @@ def date_label(time_ns: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return how long something took: ``1.5 s`` below a minute, else ``h:mm:ss``.
-
-    >>> duration(1.52), duration(59.97), duration(3723.9)
-    ('1.5 s', '0:01:00', '1:02:03')
-    """
+    """Return how long something took: ``1.5 s`` below a minute, else ``h:mm:ss``."""
     if not math.isfinite(seconds):
         return MISSING
     if seconds < 59.95:
         return f"{max(seconds, 0):.1f} s"
-    minutes, second = divmod(int(max(seconds, 60)), 60)
+    minutes, second = divmod(round(seconds) if seconds < 60 else int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}"
 
@@ -175,27 +182,6 @@ def guess_decimals(value: float) -> int:
     if not math.isfinite(value) or value == 0:
         return 2
     return min(max(6 - math.floor(math.log10(abs(value))), 2), 8)
-
-
-def decimals_as_set(value: float, least: int) -> int:
-    """Return the decimals that show a setting as it is: at least `least`, at most eight digits'."""
-    if not math.isfinite(value) or value == 0:
-        return least
-    most = max(8, 7 - math.floor(math.log10(abs(value))))
-    return next((d for d in range(least, most) if round(value, d) == value), most)
-
-
-def as_set(value: float, decimals: int) -> str:
-    """Return a setting as it is, with at least `decimals`; a tiny one in powers of ten.
-
-    >>> as_set(2.0, 2), as_set(0.0004, 3), as_set(-1.5e-6, 3), as_set(1 / 3, 3)
-    ('2.00', '0.0004', '−1.5e−6', '0.33333333')
-    """
-    text = number(value, decimals_as_set(value, decimals))
-    if len(text) <= 8 or abs(value) >= 1e-3:
-        return text
-    mantissa, exponent = f"{value:.7e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}".replace("-", _MINUS)
 
 
 def js_number(value: float) -> str:

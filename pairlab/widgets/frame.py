@@ -33,13 +33,19 @@ class Frame:
     health : Health
         Never paused: the strip always tells the truth.
     values : dict
-        Every setting.
+        Every setting, those that define a metric as the rows were made with them.
+    settings : dict
+        Every setting as it is asked for.
     rows : array of pairlab.ROW
         All rows held, or those of the moment at which the view was paused.
     latest : Snapshot or None
         The newest of them (at bar timeframes: the forming bar).
     live : Snapshot or None
         The newest row whether paused or not.
+    shown : array of pairlab.ROW
+        Those in view and one before, from which lines come into it.
+    inside : array of pairlab.ROW
+        Those in view.
     version : tuple
         Differs from the last frame's if, and only if, anything may look different.
     picture : tuple
@@ -54,7 +60,8 @@ class Frame:
         self._screen = screen
         lab = screen.lab
         self.health: Health = screen.health(due)
-        self.values: dict[str, Any] = lab.settings.values()
+        self.values: dict[str, Any] = lab.row_settings
+        self.settings: dict[str, Any] = lab.settings.values()
         self.live: Snapshot | None = lab.latest()
         self.rows = rows
         self.held = screen.window_ns is not None
@@ -73,11 +80,14 @@ class Frame:
         else:
             self.span_ns = round(screen.span_s * NS_PER_S)
             self.edge_ns = int(rows[-1]["time_ns"]) if len(rows) else 0
-            self.start_ns = max(self.edge_ns - self.span_ns, screen.cleared_ns)
+            self.start_ns = self.edge_ns - self.span_ns
+        if not self.held or screen.held_to_brush:
+            self.start_ns = max(self.start_ns, screen.cleared_ns)
         # Bisecting looks at a few rows; searchsorted would first copy the whole strided column.
         first = max(bisect.bisect_left(times, self.start_ns) - 1, 0)
         last = bisect.bisect_right(times, self.edge_ns) if self.held else len(rows)
         self.shown = rows[first:last]
+        self.inside = self.shown[bisect.bisect_left(self.shown["time_ns"], self.start_ns) :]
         self._first = first
         self._total = 0 if screen.paused else lab.rows.total
         self.version = (len(rows), self._total, *looks)
@@ -96,6 +106,13 @@ class Frame:
         return self._screen.follower.thinned(
             self.rows, self._first, self._total, lab.generation, self.edge_ns, self.span_ns
         )
+
+    @property
+    def live_ns(self) -> int:
+        """Exchange time of the newest row; while a bar forms, of its last tick."""
+        if self.live is None or self.live.provisional:
+            return self._screen.lab.newest_ns
+        return self.live.time_ns
 
     @property
     def pad_ms(self) -> float:
@@ -143,12 +160,10 @@ class Frame:
 
     @cached_property
     def end(self) -> Snapshot | None:
-        """The row at the right edge of the view: the latest, unless the view is held."""
-        if not self.held:
-            return self.latest
+        """The row at which the lines end; a bar that forms is not drawn."""
         return Snapshot.of(self.shown[-1]) if len(self.shown) else None
 
     @property
     def read(self) -> Snapshot | None:
-        """The row whose numbers the headers show: under the pointer, else at the right edge."""
-        return self.pointed or self.end
+        """The row whose numbers the headers show: under the pointer, else the latest in view."""
+        return self.pointed or (self.end if self.held else self.latest)

@@ -22,7 +22,12 @@ _WAYS: Final = {
 class HedgeChart(AutoChart):
     """β at the left, the intercept α at the right, with the alerts on the β of their moment.
 
-    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis (in the dashboard only the lowest chart does).
     """
 
     caption = "hedge"

@@ -13,8 +13,8 @@ from pairlab.widgets.bundle import HTML
 from pairlab.widgets.chart import legend, nice_ticks
 from pairlab.widgets.formats import MISSING, count, number, signed
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.part import Part
 from pairlab.widgets.plotting import Axis, Bars, Figure, LinearScale, Lines, Scatter
-from pairlab.widgets.screen import Part
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.trees import put, put_ticks
 
@@ -122,7 +122,7 @@ class ZHistogram(Part, VBox):  # type: ignore[misc]
         levels = (v["entry_z"], v["exit_z"], v["stop_z"])
         if not frame.text_due or not self.changed("rows", (frame.picture, levels)):
             return
-        z = np.asarray(frame.shown["zscore"], dtype=np.float64)
+        z = np.asarray(frame.inside["zscore"], dtype=np.float64)
         z = z[np.isfinite(z)]
         entry, _, stop = levels
         far = float(np.abs(z).max()) if len(z) else 0.0

@@ -4,7 +4,7 @@
 // there are, it answers once.
 const page = Math.random().toString(36).slice(2);
 const TELL_MS = 20; // what is shown changes for many parts at once
-const LOOK_MS = 50;
+const ATTACHED_MS = 50;
 const parts = new Map(); // by view: the part that it stands in
 
 function initialize({ model }) {
@@ -13,7 +13,14 @@ function initialize({ model }) {
     if (parts.size) model.send({ page, drawn: newest });
     newest = null;
   };
-  const heard = ({ updates, frame }, buffers) => {
+  const save = async (job, buffers) => {
+    // Of several pages that show the button, the one in which it was pressed.
+    if (!job.pages.includes(page) || (job.pages.length > 1 && !document.hasFocus())) return;
+    const failed = await saveFile(job, buffers).then(() => null, String); // in export.js
+    model.send({ page, saved: job.token, failed });
+  };
+  const heard = ({ updates, frame, job }, buffers) => {
+    if (job) save(job, buffers);
     if (updates) takeApart(model.widget_manager, updates, buffers); // in bundle.js
     if (frame === undefined || !parts.size) return;
     const waits = newest !== null;
@@ -45,7 +52,7 @@ function render({ model, el }) {
     const [, part] = el.parentElement.className.match(/(?:^|\s)pairlab-([0-9a-f]{32})(?:\s|$)/) ?? [];
     parts.set(el, part ?? "*"); // where that cannot be told: any of them
     tell();
-  }, LOOK_MS);
+  }, ATTACHED_MS);
   return () => {
     clearInterval(looking);
     if (!parts.delete(el)) return;

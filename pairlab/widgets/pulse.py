@@ -39,7 +39,7 @@ ASK_S: Final = 1.0
 # Read when the module is imported, not when a view is made: that may happen on a running loop.
 _SCRIPT: Final = "".join(
     files("pairlab.widgets").joinpath(name).read_text("utf-8")
-    for name in ("labels.js", "bundle.js", "pulse.js")
+    for name in ("labels.js", "bundle.js", "export.js", "pulse.js")
 )
 
 
@@ -103,6 +103,14 @@ class Pace:
         shown = frozenset[str]().union(*(page.shows for page in self._awake(now_s)))
         return None if shown & ANY else shown
 
+    def showing(self, part: str, now_s: float) -> list[str]:
+        """Return the pages that are looked at and show a part, or may."""
+        return [
+            name
+            for name, page in self._pages.items()
+            if (self._deaf or now_s - page.owes_s < SILENT_S) and page.shows & {part, *ANY}
+        ]
+
     def decide(self, now_s: float) -> Literal["paint", "ask", "wait"]:
         """Return what to do now: paint a frame, only ask who is there, or neither."""
         if not self.answers:
@@ -137,6 +145,8 @@ class Pace:
     def heard(self, content: Mapping[str, Any], now_s: float) -> bool:
         """Take in what a page said; return whether it shows a part that it did not show before."""
         name, shows = str(content.get("page")), content.get("shows")
+        if "saved" in content:
+            return False
         self._known = True
         if isinstance(shows, list):
             return self._heard_shows(name, frozenset(map(str, shows)))

@@ -1,19 +1,16 @@
-"""Why the signal waits: the entry filters of a row, in words that the numbers bear out."""
+"""Why the signal waits: the entry filters of a row, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pairlab.alerts import Snapshot, compared
+from pairlab.alerts import Snapshot, decimals_apart
 from pairlab.costs import edge_bps
 from pairlab.ticks import NS_PER_S
-from pairlab.widgets.formats import duration, p_value, signed
+from pairlab.widgets.formats import duration, exact, number, p_value
 
-if TYPE_CHECKING:
-    from pairlab.lab import PairLab
-
-__all__ = ["entry_filters", "newest_ns", "p_compared", "signed_beside"]
+__all__ = ["entry_filters", "p_words"]
 
 
 def entry_filters(
@@ -37,45 +34,41 @@ def entry_filters(
     """
     v = values
     passed = row.correlation >= v["min_correlation"]
-    rho, least = compared(row.correlation, v["min_correlation"])
-    found = [(passed, f"ρ {rho} {'≥' if passed else '<'} {least}")]
-    oldest, most = max(row.y_age_s, row.x_age_s), v["max_leg_age_s"]
-    passed = oldest < most
-    shown, _ = compared(oldest, most, 2 if oldest < 9.995 else 0)
-    found.append((passed, f"leg {shown} s {'<' if passed else '≥'} {most:g} s"))
+    found = [
+        (
+            passed,
+            _words("ρ", row.correlation, "≥" if passed else "<", v["min_correlation"]),
+        )
+    ]
+    oldest, limit = max(row.y_age_s, row.x_age_s), v["max_leg_age_s"]
+    passed = oldest < limit
+    decimals = decimals_apart(oldest, limit, 2 if oldest < 9.995 else 0)
+    found.append((passed, f"leg {number(oldest, decimals)} s {'<' if passed else '≥'} {limit:g} s"))
     if v["require_stationary"]:
-        found.append((row.p_value <= v["max_p_value"], p_compared(row.p_value, v["max_p_value"])))
+        passed = row.p_value <= v["max_p_value"]
+        sign = "≤" if passed else ">"
+        found.append((passed, p_words(row.p_value, sign, v["max_p_value"])))
     if v["cooldown_s"] > 0 and left_ns is not None:
-        since_s, most = (row.time_ns - left_ns) / NS_PER_S, v["cooldown_s"]
-        passed = since_s >= most
-        shown = f"{compared(since_s, most, 1)[0]} s" if since_s < 60 else duration(since_s)
-        found.append((passed, f"out for {shown} {'≥' if passed else '<'} {most:g} s"))
-    least_bps = v["min_edge_bps"]
-    if least_bps is not None:
+        since_s = (row.time_ns - left_ns) / NS_PER_S
+        passed = since_s >= v["cooldown_s"]
+        sign = "≥" if passed else "<"
+        found.append((passed, f"out for {duration(since_s)} {sign} {v['cooldown_s']:g} s"))
+    least = v["min_edge_bps"]
+    if least is not None:
         edge = edge_bps(row, v["price_scale"])
-        passed = edge >= least_bps
-        shown, _ = compared(edge, least_bps)
-        found.append((passed, f"edge {shown} {'≥' if passed else '<'} {least_bps:g} bps"))
+        passed = edge >= least
+        shown = number(edge, decimals_apart(edge, least))
+        found.append((passed, f"edge {shown} {'≥' if passed else '<'} {least:g} bps"))
     return found
 
 
-def p_compared(p: float, most: float) -> str:
-    """Return a p-value against the largest that counts as stationary.
-
-    >>> p_compared(0.0331, 0.05), p_compared(0.0504, 0.05), p_compared(0.0000001, 0.05)
-    ('p 0.033 ≤ 0.050', 'p 0.0504 > 0.0500', 'p <0.001 ≤ 0.050')
-    """
-    shown, limit = compared(p, most, 3)
-    if p < 0.001 <= most:
-        shown = p_value(p)
-    return f"p {shown} {'≤' if p <= most else '>'} {limit}"
+def p_words(value: float, sign: str, limit: float) -> str:
+    """Return the comparison of a p-value, which below 0.001 is only said to be so."""
+    if value < 0.001 < limit:
+        return f"p {p_value(value)} {sign} {exact(limit, 3)}"
+    return _words("p", value, sign, limit, 3)
 
 
-def signed_beside(value: float, limit: float) -> str:
-    """Return a number with its sign, and with the decimals that tell it apart from a limit."""
-    return signed(value, len(compared(value, limit)[0].partition(".")[2]))
-
-
-def newest_ns(lab: PairLab, row: Snapshot) -> int:
-    """Return when a row is of, ns since 1970: the time of a bar that forms is its close to come."""
-    return lab.newest_ns if row.provisional else row.time_ns
+def _words(name: str, value: float, sign: str, limit: float, decimals: int = 2) -> str:
+    decimals = decimals_apart(value, limit, decimals)
+    return f"{name} {number(value, decimals)} {sign} {exact(limit, decimals)}"

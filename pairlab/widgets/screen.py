@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from inspect import signature
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
 import numpy as np
-from traitlets import MetaHasTraits
 
 from pairlab.widgets.bundle import bundled
 from pairlab.widgets.cells import CellWatch
@@ -25,118 +22,19 @@ from pairlab.widgets.pointer import Pointer
 from pairlab.widgets.pulse import Pace, Pulse
 from pairlab.widgets.theme import var
 from pairlab.widgets.timeaxis import TimeAxis
-from pairlab.widgets.trees import close_tree, tree
+from pairlab.widgets.trees import close_tree, showing, shown_by_kernel, tree
 from pairlab.widgets.view import View
 
 if TYPE_CHECKING:
     from pairlab.health import Health
     from pairlab.lab import PairLab
+    from pairlab.widgets.part import Part
 
-__all__ = ["Frame", "Part", "Screen", "picture_class", "showing"]
+__all__ = ["Screen"]
 
 _TELL_AGAIN_S: Final = 60.0
 _BUSY: Final = 5
 """Painting may take one part in this many of the loop's time; a slow kernel paints less often."""
-
-
-_SHOWING: Final = threading.local()
-
-
-@contextmanager
-def showing() -> Iterator[None]:
-    """Mark changes of widgets on this thread as shown by the kernel, not made by a person."""
-    before = getattr(_SHOWING, "on", False)
-    _SHOWING.on = True
-    try:
-        yield
-    finally:
-        _SHOWING.on = before
-
-
-class _OncePerLab(MetaHasTraits):
-    """Makes a part once for each lab: asked for again with the same arguments, it is the same.
-
-    A cell that is run again, and however many cells show a part, cost one set of updates.
-    """
-
-    def __call__(self, lab: PairLab, *args: Any, **options: Any) -> Any:
-        given = signature(self.__init__).bind(None, lab, *args, **options)  # type: ignore[misc]
-        given.apply_defaults()
-        key = self, self.identity(dict(list(given.arguments.items())[2:]))  # type: ignore[attr-defined]
-        made = Screen.of(lab).made
-        part = made.get(key)
-        if part is None or part.comm is None:  # none yet, or closed
-            part = made[key] = super().__call__(lab, *args, **options)
-        return part
-
-
-class Part(metaclass=_OncePerLab):
-    """Something of a lab on the screen: painted with the others, from the same frame.
-
-    Made again with the same arguments it is the same widget, which any number of cells may show.
-    """
-
-    screen: Screen
-    children: Any
-    comm: Any
-    model_id: str
-    add_class: Callable[[str], Any]
-    caption = ""
-    """What an exported picture of it is called; none: it is no chart."""
-
-    @classmethod
-    def identity(cls, arguments: dict[str, Any]) -> Hashable:
-        """Return by what one of a lab differs from another; refuse what cannot be made."""
-        return repr(arguments)
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        self.screen.start()  # it rests after a stop; shown again, the lab may run again
-        return super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
-
-    def join(self, lab: PairLab, frames_per_s: float | None = None) -> None:
-        """Begin to be painted. Call it last in ``__init__``."""
-        self._seen: dict[str, Any] = {}
-        self.screen = Screen.of(lab)
-        # Wherever the part is put, alone or in a box of the user's, it has to bring what it needs.
-        self.children = (*self.children, self.screen.pulse)
-        self.add_class(picture_class(self))
-        self.screen.join(self, frames_per_s)
-
-    def paint(self, frame: Frame) -> None:
-        """Show `frame`; send nothing that is already on the screen."""
-        raise NotImplementedError
-
-    def changed(self, what: str, key: Any) -> bool:
-        """Return whether `key` differs from the one of the last call, and remember it."""
-        if self._seen.get(what) == key:
-            return False
-        self._seen[what] = key
-        return True
-
-    def show_staleness(self, frame: Frame) -> None:
-        """Mute what is shown while nothing new comes."""
-        stale = frame.health.state in ("stalled", "reconnecting")
-        if self.changed("stale", stale):
-            change = "add_class" if stale else "remove_class"
-            getattr(self, change)("pairlab-stale")
-
-    def close(self) -> None:
-        """Leave the screen, and no widget but what other parts have, in front end or kernel."""
-        if getattr(self, "screen", None) is not None and self.comm is not None:
-            self.screen.take_down(self)
-
-    def hand_over(self, work: Callable[..., Any]) -> Callable[[Any], None]:
-        """Do as `Screen.hand_over`; also before the part has joined."""
-
-        def received(change: Any) -> None:
-            self.screen.hand_over(work)(change)
-
-        return received
-
-
-def picture_class(part: Any) -> str:
-    """Return the CSS class by which the browser finds one part of one lab."""
-    return f"pairlab-{part.model_id}"
 
 
 class Screen(View):
@@ -180,6 +78,7 @@ class Screen(View):
         self.pulse = Pulse(self.hand_over(self._on_pulse))
         self._cells = CellWatch(self.pace.deafen, self._on_cell_end)
         self._timer: asyncio.TimerHandle | None = None
+        self._refreshing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.frames_painted = 0
         self._since_s = time.monotonic()
@@ -188,6 +87,7 @@ class Screen(View):
         self.made: dict[tuple[type, Hashable], Any] = {}  # by class and arguments
         self._health: Health | None = None
         lab.settings.observe(self._on_timeframe, "timeframe")
+        lab.settings.observe(self._on_setting)
 
     @classmethod
     def of(cls, lab: PairLab) -> Screen:
@@ -205,8 +105,9 @@ class Screen(View):
         if frames_per_s is not None:
             self.frames_per_s = frames_per_s
         self._parts.append(part)
+        self._cells.start()
         with showing():
-            part.paint(self._frame(due=True))
+            self._paint_part(part, self._frame(due=True))
         self.start()
 
     def leave(self, part: Part) -> None:
@@ -214,7 +115,7 @@ class Screen(View):
         if part in self._parts:
             self._parts.remove(part)
         self.made = {key: made for key, made in self.made.items() if made is not part}
-        if not self._parts:
+        if all(part.still for part in self._parts):
             self._rest()
 
     def pictures(self) -> dict[str, list[str]]:
@@ -222,24 +123,36 @@ class Screen(View):
         found: dict[str, list[str]] = {}
         for part in self._parts:
             if part.caption:
-                found.setdefault(part.caption, []).append(picture_class(part))
+                found.setdefault(part.caption, []).append(part.picture_class)
         return found
 
     def start(self) -> None:
-        """Paint from now on, on the lab's loop. Twice, or without parts, it does nothing."""
-        if self._timer is not None or not self._parts:
-            return
-        try:
-            self._loop = self.lab.loop or asyncio.get_running_loop()
-        except RuntimeError:
-            return  # a plain script: nobody looks
-        if not self._loop.is_closed():
-            self._cells.start()
-            self._timer = self._loop.call_later(1 / self.frames_per_s, self._tick)
+        """Paint from now on, on the lab's loop, if the lab runs and there is something to paint."""
+        loop = self.lab.loop
+        moving = not all(part.still for part in self._parts)
+        if self._timer is None and moving and self.lab.running and loop is not None:
+            self._loop = loop
+            self._timer = loop.call_later(1 / self.frames_per_s, self._tick)
+
+    def refresh(self) -> None:
+        """Paint once, soon, if the clock rests: a lab that has stopped is used, too."""
+        if self._timer is None and self._parts and not self._refreshing:
+            self._refreshing = True
+            self.lab.call(self._refresh)
+
+    def _refresh(self) -> None:
+        self._refreshing = False
+        if self._timer is None:
+            self.paint(due=True)
+
+    def _on_setting(self, _: Any) -> None:
+        self.refresh()
 
     def finish(self) -> None:
         """Paint the end and rest; everything stays on the screen."""
         self._rest()
+        for part in list(self._parts):
+            part.finish()
         self.paint(due=True)
 
     def close(self) -> None:
@@ -247,7 +160,9 @@ class Screen(View):
         if self._screens.pop(id(self.lab), None) is None:
             return
         self._rest()
+        self._cells.stop()
         self.lab.settings.unobserve(self._on_timeframe, "timeframe")
+        self.lab.settings.unobserve(self._on_setting)
         parts, self._parts = self._parts, []
         close_tree(parts)
         close_tree(self.shared())
@@ -274,7 +189,6 @@ class Screen(View):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._cells.stop()
 
     # -- what the person does -------------------------------------------------------------------
 
@@ -292,7 +206,7 @@ class Screen(View):
         """
 
         def received(change: Any) -> None:
-            if not getattr(_SHOWING, "on", False):
+            if not shown_by_kernel():
                 self.lab.call(self._attempt, work, change)
 
         return received
@@ -306,6 +220,7 @@ class Screen(View):
                 "what you asked for on the screen failed", error,
                 "Nothing else was touched; try again, or set it in code",
             )  # fmt: skip
+        self.refresh()
 
     def _on_pointer(self, change: Any) -> None:
         if self._aimed is not None:
@@ -380,6 +295,10 @@ class Screen(View):
     def _on_pulse(self, content: Any) -> None:
         if self.pace.heard(content, time.monotonic()):
             self._healer.begin()
+        if isinstance(token := content.get("saved"), str):
+            failed = content.get("failed")
+            for part in list(self._parts):
+                part.saved(token, None if failed is None else str(failed))
         if isinstance(drawn := content.get("drawn"), int):
             self.lag.drawn(drawn, time.time_ns())
 
@@ -440,8 +359,8 @@ class Screen(View):
             self.aim(self._aimed)
         looks = (
             lab.generation, self.span_s, self.window_ns, self.cleared_ns, self.pointer_ns,
-            self.paused, self.selected and self.selected.number, lab.selected_ns, self.brushing,
-            self.selecting,
+            self.paused and self.paused_ns, self.selected and self.selected.number,
+            lab.selected_ns, self.brushing, self.selecting,
         )  # fmt: skip
         frame = Frame(self, rows, looks, due)
         pinned = self.pointer_ns

@@ -15,7 +15,6 @@ from pairlab.settings import SETTINGS
 from pairlab.ticks import NS_PER_S
 from pairlab.widgets.bundle import HTML
 from pairlab.widgets.charts import price_decimals
-from pairlab.widgets.fields import Refusals, typed
 from pairlab.widgets.formats import (
     MISSING,
     duration,
@@ -27,11 +26,10 @@ from pairlab.widgets.formats import (
     signed,
 )  # fmt: skip
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.reasons import newest_ns
-from pairlab.widgets.screen import Part, showing
+from pairlab.widgets.part import Part
 from pairlab.widgets.tables import show_swapped, swap_button
 from pairlab.widgets.theme import glyph, var
-from pairlab.widgets.trees import put
+from pairlab.widgets.trees import put, showing
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
@@ -41,6 +39,7 @@ __all__ = ["SignalPanel"]
 _OFF: Final = ("", "off", "none", "0", MISSING)
 _SIDES: Final = {1: ("up", "y", "LONG"), -1: ("down", "x", "SHORT"), 0: ("dash", "text2", "FLAT")}
 _UNKNOWN: Final = Profit(math.nan, math.nan, math.nan, math.nan, math.nan)
+_REFUSED: Final = "pairlab-refused"
 
 
 class SignalPanel(Part, VBox):  # type: ignore[misc]
@@ -58,7 +57,7 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
 
     def __init__(self, lab: PairLab) -> None:
         self.settings = lab.settings
-        self._refusals = Refusals(lab)
+        self._lab = lab
         self._head = HTML().add_class("pairlab-head-text")
         self._fields = {
             name: self._field(name, label)
@@ -106,16 +105,28 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
     # -- costs ----------------------------------------------------------------------------------
 
     def _on_field(self, name: str, change: Any) -> None:
-        self._refusals.forget(name)
         text = str(change["new"]).strip()
         if text == self._shown(name):
             return
-        off = name == "min_edge_bps" and text.lower() in _OFF
+        value: object = text
+        if name == "min_edge_bps" and text.lower() in _OFF:
+            value = None
+        else:
+            try:
+                value = float(text.replace("−", "-").replace(",", ""))
+            except ValueError:
+                value = text
         try:
-            setattr(self.settings, name, None if off else typed(text))
+            setattr(self.settings, name, value)
         except SettingError as error:
-            self._refusals.refuse(name, self._fields[name], str(error))
-        self._show_fields()
+            log = self._lab.event_log
+            if not log or log[-1].message != str(error):
+                self._lab.note("warning", str(error))
+            self._show_fields()
+            self._fields[name].add_class(_REFUSED)
+        else:
+            self._show_fields()
+            self._fields[name].remove_class(_REFUSED)
 
     def _shown(self, name: str) -> str:
         value = getattr(self.settings, name)
@@ -124,6 +135,8 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
     def _show_fields(self) -> None:
         with showing():
             for name, field in self._fields.items():
+                if field.value != self._shown(name):
+                    field.remove_class(_REFUSED)
                 put(field, value=self._shown(name))
 
     # -- painting -------------------------------------------------------------------------------
@@ -132,7 +145,6 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
         """Set the numbers; they stand still with the charts while the view is paused."""
         self.show_staleness(frame)
         show_swapped(self, behind=not self.screen.shows_signal)
-        self._refusals.look()
         if self.changed("costs", (frame.values["fee_bps"], frame.values["min_edge_bps"])):
             self._show_fields()
         if not frame.text_due:
@@ -143,18 +155,21 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
         side = 0 if row is None else row.position
         if entry is not None and entry.side != side:
             entry = None  # its row is not the newest one yet
-        held_s = None
-        if row is not None and entry is not None:
-            held_s = (newest_ns(self.screen.lab, row) - entry.time_ns) / NS_PER_S
-        if not self.changed("signal", (row, entry, held_s, tuple(frame.values.values()))):
+        if not self.changed("signal", (row, entry, tuple(frame.values.values()))):
             return
         sign, colour, word = _SIDES[side]
         self._head.value = (
             f'<h3>Signal</h3><span class="pairlab-side" style="color:{var(colour)}">'
             f'{glyph(sign, size=11)}<b>{word}</b></span><small class="pairlab-held-for">'
-            f"{'' if held_s is None else f'for {duration(held_s)}'}</small>"
+            f"{self._age(frame.live_ns, entry)}</small>"
         )
         put(self._body, value=self._table(frame, row, entry), tooltip=self._words(frame, entry))
+
+    @staticmethod
+    def _age(live_ns: int, entry: Alert | None) -> str:
+        if entry is None:
+            return ""
+        return f"for {safe(duration((live_ns - entry.time_ns) / NS_PER_S))}"
 
     def _table(self, frame: Frame, row: Snapshot | None, entry: Alert | None) -> str:
         pair = self.screen.lab.pair

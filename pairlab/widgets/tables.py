@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import dropwhile, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import Button, HBox, ToggleButton, VBox
@@ -17,6 +17,7 @@ from pairlab.widgets.chart import MARKERS, Marker
 from pairlab.widgets.charts import price_decimals
 from pairlab.widgets.formats import (
     MISSING,
+    age,
     clock,
     count,
     extent,
@@ -27,7 +28,7 @@ from pairlab.widgets.formats import (
     signed,
 )
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part
+from pairlab.widgets.part import Part
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
 
@@ -90,7 +91,9 @@ class LatestTable(Part, VBox):  # type: ignore[misc]
         """Set the numbers."""
         self.show_staleness(frame)
         show_swapped(self, behind=self.screen.shows_signal)
-        if not frame.text_due or not self.changed("row", (frame.version, frame.latest)):
+        if not frame.text_due or not self.changed(
+            "row", (frame.version, frame.latest, frame.values)
+        ):
             return
         row, lab, v = frame.latest, self.screen.lab, frame.values
         when, shown = "", {}
@@ -232,7 +235,9 @@ class RowTable(Part, VBox):  # type: ignore[misc]
 class AlertTable(Part, VBox):  # type: ignore[misc]
     """The alerts, newest first, with the legend as filter, pages, and an explanation.
 
-    A click on a row selects it: its marker gets a ring and its explanation stands below.
+    A click on a row selects it: the charts pan to it, its marker gets a ring, and below stand the
+    whole explanation and every number that decided it. While one is selected, ‹ and › go from one
+    to the next; × or a click on its row goes back.
 
     Parameters
     ----------
@@ -258,6 +263,11 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
         self._where = HTML().add_class("pairlab-where")
         self._newer = self._turn("‹", "Newer alerts", -1)
         self._older = self._turn("›", "Older alerts", 1)
+        self._close = Button(
+            description="×", tooltip="Back to all alerts: the charts follow the newest rows"
+        ).add_class("pairlab-turn")
+        self._close.add_class("pairlab-unchoose")
+        self._close.on_click(self.hand_over(lambda _: self.screen.choose(None)))
         self._body = HTML().add_class("pairlab-body")
         # HTML tables send no clicks: a button without a face lies over each row.
         self._covers = [
@@ -268,7 +278,9 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
         self._why = HTML(description="explanation").add_class("pairlab-explain")
         self._why.add_class("pairlab-tip")
         title = HTML("<h3>Alerts</h3>").add_class("pairlab-head-text")
-        head = HBox([title, *self._filters.values(), self._where, self._newer, self._older])
+        head = HBox(
+            [title, *self._filters.values(), self._where, self._newer, self._older, self._close]
+        )
         covers = VBox(self._covers).add_class("pairlab-covers")
         super().__init__([head.add_class("pairlab-head"), self._body, covers, self._why])
         for style in ("pairlab", "pairlab-panel", "pairlab-alerts"):
@@ -282,8 +294,30 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
         return button
 
     def _go(self, step: int) -> None:
-        self._page = max(self._page + step, 0)
-        self._refresh()
+        if self.screen.selected is None:
+            self._page = max(self._page + step, 0)
+            self._refresh()
+            return
+        kept = list(self._wanted())
+        at = self._place_of(self.screen.selected, kept) + step
+        if 0 <= at < len(kept):
+            self._page = at // self._step
+            self.screen.choose(kept[at])
+
+    def _wanted(self) -> Iterator[Alert]:
+        """Go through the alerts that the filters leave, newest first; paused, until then."""
+        kinds = {kind for kind, button in self._filters.items() if button.value}
+        newest_first = self.screen.lab.alert_log.newest_first()
+        if self.screen.paused:
+            last = self.screen.rows()[-1:]
+            until_ns = int(last[0]["time_ns"]) if len(last) else 0
+            newest_first = dropwhile(lambda a: a.time_ns > until_ns, newest_first)
+        return (a for a in newest_first if a.kind in kinds)
+
+    @staticmethod
+    def _place_of(alert: Alert, kept: list[Alert]) -> int:
+        """Return where an alert stands among others, newest first; one that left, beyond them."""
+        return next((n for n, a in enumerate(kept) if a.number <= alert.number), len(kept))
 
     def _refresh(self, _: Any = None) -> None:
         self._seen.pop("alerts", None)
@@ -294,17 +328,16 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
             chosen = self._on_page[place]
             again = screen.selected is not None and screen.selected.number == chosen.number
             screen.choose(None if again else chosen)  # pans to it, or back to the newest rows
-            self._refresh()
 
     def paint(self, frame: Frame) -> None:
         """Set counts, page and explanation."""
-        log = self.screen.lab.alert_log
-        if self.screen.paused and not self.changed("paused", True) and "alerts" in self._seen:
-            return  # tables stand still with the charts
-        if not self.screen.paused:
-            self._seen.pop("paused", None)
-        if not frame.text_due or not self.changed("alerts", log.total):
+        log, selected = self.screen.lab.alert_log, self.screen.selected
+        # Tables stand still with the charts while these are paused, but for what is selected.
+        seen = self._seen.get("alerts", (log.total, None))
+        total = seen[0] if self.screen.paused else log.total
+        if not frame.text_due or not self.changed("alerts", (total, selected and selected.number)):
             return
+        self._show_selection(selected is not None)
         for kind, button in self._filters.items():
             put(button, description=count(log.count(kind)))
         kinds = {kind for kind, button in self._filters.items() if button.value}
@@ -312,11 +345,15 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
         pages = max(math.ceil(shown / self._step), 1)
         self._page = min(self._page, pages - 1)
         first = self._page * self._step
-        wanted = (a for a in log.newest_first() if a.kind in kinds)
-        self._on_page = list(islice(wanted, first, first + self._rows_shown))
+        self._on_page = list(islice(self._wanted(), first, first + self._rows_shown))
         self._where.value = self._place(first, shown)
-        put(self._newer, disabled=self._page == 0)
-        put(self._older, disabled=self._page == pages - 1)
+        newest, oldest = self._page == 0, self._page == pages - 1
+        if selected is not None:
+            kept = list(self._wanted())
+            at = self._place_of(selected, kept)
+            newest, oldest = at == 0, at >= len(kept) - 1
+        put(self._newer, disabled=newest)
+        put(self._older, disabled=oldest)
         self._body.value = self._table(frame)
         for place, cover in enumerate(self._covers):
             known = place < len(self._on_page)
@@ -325,7 +362,16 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
                 description=self._on_page[place].sentence if known else "no alert",
                 tooltip=self._on_page[place].explain() if known else "",
             )  # fmt: skip
-        self._explain(next(log.newest_first(), None))
+            chosen = known and selected is not None and self._on_page[place] is selected
+            (cover.add_class if chosen else cover.remove_class)("pairlab-chosen")
+        self._explain(next(log.newest_first(), None), selected)
+
+    def _show_selection(self, on: bool) -> None:
+        if not self.changed("selecting", on):
+            return
+        (self.add_class if on else self.remove_class)("pairlab-one-alert")
+        put(self._newer, tooltip="The newer alert" if on else "Newer alerts")
+        put(self._older, tooltip="The older alert" if on else "Older alerts")
 
     def _place(self, first: int, shown: int) -> str:
         """Return which of the alerts are on the page: in a high panel and in a low one."""
@@ -357,13 +403,38 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
             lines.append(line.replace("<tr>", '<tr class="pairlab-chosen">') if mark else line)
         return f"<table>{''.join(lines)}</table>"
 
-    def _explain(self, newest: Alert | None) -> None:
-        alert = self.screen.selected or newest
+    def _explain(self, newest: Alert | None, selected: Alert | None) -> None:
+        alert = selected or newest
         if alert is None:
             self._why.value = "<div><p>No alerts yet: each will be explained here.</p></div>"
             return
+        when = numbers = ""
+        if selected is not None:
+            when = f"<small>{clock(alert.time_ns)}</small> "
+            numbers = self._numbers(alert)
         put(
             self._why,
-            value=f"<div>{_glyph_of(alert)}<p>{safe(alert.sentence)}</p></div>",
+            value=f"<div>{_glyph_of(alert)}<p>{when}{safe(alert.sentence)}</p></div>{numbers}",
             tooltip=alert.explain(),
         )
+
+    def _numbers(self, alert: Alert) -> str:
+        """Return everything that an alert was decided on, as `Alert.explain` has it."""
+        at, t = alert.at, alert.thresholds
+        y, x = price_decimals(self.screen.lab, at, t)
+        least = t["min_edge_bps"]
+        numbers = {
+            "y": number(at.y, y), "x": number(at.x, x),
+            "age y": f"{age(at.y_age_s)} s", "age x": f"{age(at.x_age_s)} s",
+            "β": fitted(at.hedge_ratio, 3), "α": fitted(at.intercept),
+            "spread": fitted(at.spread), "mean": fitted(at.spread_mean),
+            "σ": fitted(at.spread_std), "z": signed(at.zscore), "ρ": number(at.correlation),
+            "p": p_value(at.p_value), "entry": number(t["entry_z"]), "exit": number(t["exit_z"]),
+            "stop": "off" if t["stop_z"] is None else number(t["stop_z"]),
+            "min ρ": number(t["min_correlation"]),
+            "edge": _bps(alert.edge_bps), "least": "off" if least is None else _bps(least),
+            "cost": _bps(round_trip_bps(t["fee_bps"], at, t["price_scale"])),
+            "rows": f"{at.filled:,}/{t['window']:,}",
+        }  # fmt: skip
+        cells = (f"<div><dt>{n}</dt><dd>{safe(text)}</dd></div>" for n, text in numbers.items())
+        return f'<dl class="pairlab-facts">{"".join(cells)}</dl>'

@@ -174,8 +174,22 @@ def read_theme(theme: ThemeName) -> ThemeName:
     return theme
 
 
-def dress(widget: Any, theme: ThemeName) -> None:
-    """Give a view, and every part in it, a theme; any part shown by itself can be dressed too.
+def dress(widget: Any, theme: ThemeName) -> Any:
+    """Give a view, and every part in it, a theme: a box of parts, or a part shown by itself.
+
+    A part has one theme wherever it is shown; put into boxes of different themes it wears theirs.
+
+    Parameters
+    ----------
+    widget : ipywidgets.DOMWidget
+        A part, or a box that holds some.
+    theme : {"dark", "light", "jupyterlab"}
+        ``"jupyterlab"`` follows the theme of JupyterLab or Notebook.
+
+    Returns
+    -------
+    ipywidgets.DOMWidget
+        The widget.
 
     Raises
     ------
@@ -185,6 +199,7 @@ def dress(widget: Any, theme: ThemeName) -> None:
     read_theme(theme)
     for name, style in (("light", "pairlab-light"), ("jupyterlab", "pairlab-follow")):
         (widget.add_class if theme == name else widget.remove_class)(style)
+    return widget
 
 
 def var(token: str) -> str:

@@ -8,7 +8,7 @@ from ipywidgets import Button, Dropdown, HBox, ToggleButton
 
 from pairlab.widgets.formats import number, span_label
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part
+from pairlab.widgets.part import Part
 from pairlab.widgets.trees import put
 from pairlab.widgets.view import SPANS
 

@@ -63,13 +63,24 @@ class View:
         self.selected: Alert | None = None
         self.selecting = False
         self.brushing = False
-        self._held_to_brush = False
+        self.held_to_brush = False
         self._frozen: Records | None = None
+        self._frozen_in = (0, 0)  # generation, and rows made until then
         self.follower = Follower()
 
     def rows(self) -> Records:
         """Return the rows to show: all that are held, or those of the moment of the pause."""
+        if self._frozen is not None and self._frozen_in[0] != self.lab.generation:
+            # The metrics were defined anew: the same moment, under the new ones.
+            edge_ns = int(self._frozen[-1]["time_ns"]) if len(self._frozen) else 0
+            self._freeze(edge_ns)
         return self.lab.rows.view() if self._frozen is None else self._frozen
+
+    def _freeze(self, edge_ns: int) -> None:
+        rows = self.lab.rows.view()
+        self._frozen = rows[: bisect.bisect_right(rows["time_ns"], edge_ns)]
+        made = self.lab.rows.total - (len(rows) - len(self._frozen))
+        self._frozen_in = self.lab.generation, made
 
     # -- pause, clear, pointer ------------------------------------------------------------------
 
@@ -77,20 +88,20 @@ class View:
         """Stand still, or go on with the newest rows; feed, signals and strip are not touched."""
         self.paused = paused
         self.paused_ns = time.time_ns()
-        self._frozen = self.lab.rows.view() if paused else None
-        if not paused:
+        self._frozen = None
+        if paused:
+            last = self.lab.rows.view(1)
+            self._freeze(int(last[0]["time_ns"]) if len(last) else 0)
+        else:
             self.follow()
 
     def waiting_rows(self) -> int:
         """Rows that came while the view was paused."""
-        if self._frozen is None or not len(self._frozen):
-            return len(self.lab.rows) if self.paused else 0
-        rows = self.lab.rows.view()
-        return len(rows) - bisect.bisect_right(rows["time_ns"], int(self._frozen[-1]["time_ns"]))
+        return self.lab.rows.total - self._frozen_in[1] if self.paused else 0
 
     def clear(self) -> None:
         """Let the charts begin anew at the newest row; the history keeps everything."""
-        last = self.lab.rows.view(1)
+        last = self.rows()[-1:]
         self.cleared_ns = int(last[0]["time_ns"]) if len(last) else 0
         self.follow()
 
@@ -122,7 +133,7 @@ class View:
     def follow(self) -> None:
         """Show the newest rows, from now on."""
         self.window_ns = None
-        self._held_to_brush = False
+        self.held_to_brush = self.brushing = False
 
     def reset(self) -> None:
         """Go back to the newest rows; there already, to the usual span."""
@@ -138,7 +149,7 @@ class View:
                 "info", "the view is held, everything else goes on; Reset zoom follows again"
             )
         self.window_ns = (start_ns, end_ns)
-        self._held_to_brush = False
+        self.held_to_brush = False
         self.pointer_ns = None
 
     def set_span(self, seconds: float) -> None:
@@ -204,6 +215,13 @@ class View:
                 "still is",
             )
             return
+        if alert.time_ns > int(rows[-1]["time_ns"]):
+            self.lab.note(
+                "warning",
+                f"the alert of {clock(alert.time_ns)} UTC came after the pause: press Resume to "
+                "see its rows",
+            )
+            return
         start, end = self.ends_ns()
         width = end - start if self.window_ns else round(self.span_s * NS_PER_S)
         self._hold_around(alert.time_ns, width)
@@ -214,10 +232,10 @@ class View:
         """Take what the mouse did: a drag goes on or has ended, over this span or none."""
         if brushing and not self.brushing and self.window_ns is None:
             self.window_ns = self._whole()  # nothing slides away under the mouse
-            self._held_to_brush = self.window_ns is not None
+            self.held_to_brush = self.window_ns is not None
         ended = self.brushing and not brushing
         self.brushing = brushing
-        if ended and self._held_to_brush:
+        if ended and self.held_to_brush:
             self.follow()
         if brushing:
             return
@@ -252,5 +270,6 @@ class View:
 
     def _on_timeframe(self, change: Any) -> None:
         self.span_s = _DEFAULT_SPANS[change.new]
+        self.cleared_ns = 0
         self.selected = None
         self.follow()

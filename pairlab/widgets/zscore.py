@@ -38,7 +38,12 @@ def _time_text(frame: Frame, snapshot: Snapshot | None) -> str:
 class ZScoreChart(Chart):
     """z-score with its thresholds, their zones, the alerts, and a ribbon of the position.
 
-    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis (in the dashboard only the lowest chart does).
     """
 
     caption = "zscore"

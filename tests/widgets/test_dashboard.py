@@ -13,7 +13,7 @@ from pairlab import PairLab, widgets
 from pairlab.exchange import LocalExchange, SyntheticMarket
 from pairlab.widgets import Dashboard, SpreadChart, ZScoreChart
 from pairlab.widgets.plotting import Axis
-from pairlab.widgets.screen import Part, Screen
+from pairlab.widgets.screen import Screen
 from pairlab.widgets.trees import tree
 from tests.widgets.conftest import MakeLab, Wire, settled
 
@@ -168,7 +168,7 @@ def test_a_part_brings_what_it_needs_wherever_it_is_put(kind: Any, wire: Wire) -
     assert wire.open == set()
 
 
-@pytest.mark.parametrize("kind", [p for p in [*SINGLE, Dashboard] if issubclass(p, Part)])
+@pytest.mark.parametrize("kind", [*SINGLE, Dashboard])
 def test_made_again_it_is_the_same_part(kind: Any, wire: Wire) -> None:
     lab, other = PairLab(feed="demo"), PairLab("BNBUSDT", "SOLUSDT", feed="demo", hedge="ols")
     part = kind(lab)

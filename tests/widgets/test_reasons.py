@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import math
 from dataclasses import replace
 from typing import Any
@@ -10,14 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairlab import alerts
 from pairlab.alerts import Snapshot
 from pairlab.engine import PairEngine
 from pairlab.health import RecentQuantiles
 from pairlab.history import Ring
 from pairlab.settings import Settings
 from pairlab.ticks import ROW, AlertKind, RowFlag
-from pairlab.widgets import fields, reasons
 from pairlab.widgets.lags import ScreenLag
 from pairlab.widgets.reasons import entry_filters
 from tests.engine import worlds
@@ -63,38 +60,6 @@ def test_what_is_no_number_does_not_pass() -> None:
     ]  # fmt: skip
 
 
-def test_no_comparison_is_made_void_by_rounding() -> None:
-    row = Snapshot.of(np.full(1, 0, ROW)[0])
-    near = replace(row, correlation=0.89996, p_value=0.20004, y_age_s=9.9996, zscore=1.0, y=1e4,
-                   spread_std=1.19996, time_ns=2_999_600_000)  # fmt: skip
-    values = {**Settings(**GIVEN).values(), "max_leg_age_s": 10.0, "max_p_value": 0.2}
-    assert entry_filters(near, values, 0) == [
-        (False, "ρ 0.89996 < 0.90000"), (True, "leg 9.9996 s < 10 s"),
-        (False, "p 0.20004 > 0.20000"), (False, "out for 2.9996 s < 3 s"),
-        (False, "edge 1.19996 < 1.2 bps"),
-    ]  # fmt: skip
-    strict = {**values, "max_p_value": 0.0004, "min_correlation": 0.875}
-    told = [words for _, words in entry_filters(replace(near, p_value=0.0003), strict, None)]
-    assert told[0] == "ρ 0.900 ≥ 0.875"
-    assert told[2] == "p 0.0003 ≤ 0.0004"
-
-
-def test_a_minute_is_never_told_as_seconds() -> None:
-    row = Snapshot.of(np.full(1, 0, ROW)[0])
-    values = {**Settings(cooldown_s=60.0).values()}
-    told = [entry_filters(replace(row, time_ns=int(t * 1e9)), values, 0) for t in (59.97, 60.2)]
-    assert [found[-1] for found in told] == [
-        (False, "out for 59.97 s < 60 s"), (True, "out for 0:01:00 ≥ 60 s"),
-    ]  # fmt: skip
-
-
-def test_examples_in_the_docstrings() -> None:
-    for module in (reasons, alerts, fields):
-        result = doctest.testmod(module)
-        assert result.attempted
-        assert result.failed == 0
-
-
 async def test_the_strip_says_what_holds_an_entry_back_and_the_rest_on_hover(
     running_lab: MakeLab,
 ) -> None:
@@ -110,6 +75,19 @@ async def test_the_strip_says_what_holds_an_entry_back_and_the_rest_on_hover(
         assert "leg 12 s ≥ 10 s" in painted(lab, old, state="live")["signal"]
         painted(lab, {**flat, "position": 1}, state="live")
         assert "Out when z ≥ −0.50, stopped when z ≤ −4.00; z is −2.50" in cell.tooltip
+
+
+def test_no_reason_contradicts_itself_by_rounding() -> None:
+    row = Snapshot.of(np.zeros(1, ROW)[0])
+    values = {**Settings().values(), "require_stationary": True, "min_edge_bps": None}
+    near = replace(row, correlation=0.6999, p_value=0.05004, y_age_s=9.9996)
+    assert [words for _, words in entry_filters(near, values, None)] == [
+        "ρ 0.6999 < 0.7000", "leg 9.9996 s < 10 s", "p 0.05004 > 0.05000"
+    ]  # fmt: skip
+    far = replace(row, correlation=0.91, p_value=1e-9, y_age_s=0.2)
+    assert [words for _, words in entry_filters(far, values, None)] == [
+        "ρ 0.91 ≥ 0.70", "leg 0.20 s < 10 s", "p <0.001 ≤ 0.050"
+    ]  # fmt: skip
 
 
 async def test_stationarity_and_ages_give_their_reasons_on_hover(running_lab: MakeLab) -> None:
