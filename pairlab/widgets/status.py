@@ -92,18 +92,11 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
         self.join(lab)
 
     def _on_pause(self, _: Any) -> None:
-        screen = self.screen
-        screen.pause(not screen.paused)
-        put(
-            self._pause,
-            description="Resume" if screen.paused else "Pause",
-            tooltip="Go on with the newest rows" if screen.paused
-            else "Hold charts and tables still; the feed goes on",
-        )  # fmt: skip
-        (self._pause.add_class if screen.paused else self._pause.remove_class)("pairlab-on")
+        self.screen.pause(not self.screen.paused)
 
     def paint(self, frame: Frame) -> None:
         """Set the cells whose words have changed."""
+        self._paint_pause(self.screen.paused)
         if not frame.text_due:
             return
         self._paint_pair(frame)
@@ -111,6 +104,16 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
         self._paint_numbers(frame)
         self._paint_test(frame)
         self._paint_signal(frame)
+
+    def _paint_pause(self, paused: bool) -> None:
+        if self.changed("paused", paused):
+            put(
+                self._pause,
+                description="Resume" if paused else "Pause",
+                tooltip="Go on with the newest rows" if paused
+                else "Hold charts and tables still; the feed goes on",
+            )  # fmt: skip
+            (self._pause.add_class if paused else self._pause.remove_class)("pairlab-on")
 
     def _set(self, name: str, text: str, tooltip: str) -> None:
         put(self._cells[name], value=text, tooltip=tooltip)
