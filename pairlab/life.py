@@ -413,11 +413,6 @@ class LabLife:
         """Tell `view` when this lab starts, stops, says something, or is replaced."""
         self._views.append(view)
 
-    def detach(self, view: View) -> None:
-        """Tell `view` nothing more; one that is not attached is no error."""
-        if view in self._views:
-            self._views.remove(view)
-
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Have a function called after every batch of ticks and every rebuild.
 
