@@ -319,7 +319,11 @@ class LabLife:
                 count = max(500, self.settings.window)
                 self._pipeline.klines[timeframe] = await feed.closes(timeframe, count)
         except FeedError as error:
-            self.note("warning", f"no bars from before the start: {error}")
+            self.note(
+                "warning",
+                f"no bars from before the start: {error} Bar timeframes fill from the ticks that "
+                "come; to ask for the bars again, make the lab anew: run its cell",
+            )
 
     def _take(self, ticks: Any) -> None:
         self._pipeline.take(ticks)
@@ -430,6 +434,11 @@ class LabLife:
     def attach(self, view: View) -> None:
         """Tell `view` when this lab starts, stops, says something, or is replaced."""
         self._views.append(view)
+
+    def detach(self, view: View) -> None:
+        """Tell `view` nothing more; one that is not attached is no error."""
+        if view in self._views:
+            self._views.remove(view)
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Have a function called after every batch of ticks and every rebuild.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +38,24 @@ _Z_MAX: Final = 6.0  # entry, exit and stop share one scale: their handles stand
 _STOP_DEFAULT: Final = 4.0
 _HEDGES: Final = (("fixed", "fixed"), ("OLS", "ols"), ("Kalman", "kalman"))
 _REFUSED: Final = "pairlab-refused"
+_SHOWN: Final = 8
+"""So many values that a slider was shown may yet be said back by a browser."""
+
+_ECHO_S: Final = 2.0
+"""Within this: later it is a hand that asks for the same value again."""
+
+
+class _Slider(FloatSlider):  # type: ignore[misc]
+    """A slider whose range can be made wider for a value outside of it.
+
+    Range and value have to be one message, the range first: the browser would cut the value off
+    at the old range, or put the old one into the new range, and send that back as if somebody had
+    asked for it.
+    """
+
+    def send_state(self, key: Any = None) -> None:
+        """Send what changed, the value last: what is held back comes as a set."""
+        super().send_state(sorted(key, key="value".__eq__) if isinstance(key, set) else key)
 
 
 class _Row:
@@ -56,6 +75,7 @@ class _Row:
         self._asked: deque[None] = deque()  # moves of the handle that are on their way to the loop
         self._controls = controls
         self.slider = slider
+        self._shown: deque[tuple[float, float]] = deque(maxlen=_SHOWN)
         slider.description, slider.tooltip = label, _about(name)
         slider.readout = False
         self.field = Text(
@@ -83,10 +103,13 @@ class _Row:
         low, high = (s.min, s.max) if not isinstance(s, FloatLogSlider) else (10**s.min, 10**s.max)
         # A ratio below one step stands at 0, and the next step leaps over it.
         too_small = self.name == "hedge_ratio" and abs(value) < s.step
-        if not low <= value <= high or too_small:
-            self._widen(value)
-        if not self._asked and not self._same(s.value, value):
-            s.value = value
+        with s.hold_sync():
+            if not low <= value <= high or too_small:
+                self._widen(value)
+            if not self._asked and not self._near(s.value, value):
+                s.value = value
+                if s.continuous_update:
+                    self._shown.append((value, time.monotonic() + _ECHO_S))
         self._set_field(self._text(value))
 
     def _set_field(self, text: str) -> None:
@@ -118,11 +141,32 @@ class _Row:
             self._asked.append(None)
             move(change)
 
+    def _near(self, a: float, b: float) -> bool:
+        """Whether two values are the same to a slider, which has its own steps."""
+        if isinstance(self.slider, FloatLogSlider):
+            return self._same(a, b)
+        return abs(a - b) <= 0.501 * float(self.slider.step)
+
+    def _echoes(self, value: float) -> bool:
+        """Whether the browser only says back, rounded to its steps, a value that it was shown.
+
+        That may come late, when the setting is elsewhere already: it must not go back.
+        """
+        now_s = time.monotonic()
+        for shown in self._shown:
+            if now_s < shown[1] and self._near(shown[0], value):
+                self._shown.remove(shown)
+                return True
+        self._shown.clear()  # a hand was here
+        return False
+
     def _on_slider(self, change: Any) -> None:
         self._asked.popleft()
         if self._asked:
             return  # a newer one is on its way: under a finger nothing jumps back
         value = float(change["new"])
+        if self._echoes(value):
+            return
         now = getattr(self._controls.settings, self.name)
         if now is None or self._same(self._rounded(now), self._rounded(value)):
             return
@@ -178,7 +222,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
         self._rows = {
             row.name: row
             for row in (
-                _Row(self, "hedge_ratio", "Hedge ratio β", FloatSlider(
+                _Row(self, "hedge_ratio", "Hedge ratio β", _Slider(
                     ratio, min=low, max=high, step=(high - low) / 2000,
                     continuous_update=False), 3),
                 _Row(self, "window", "Window", FloatLogSlider(
@@ -188,7 +232,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
                 _Row(self, "exit_z", "Exit z", self._threshold(0.5), 2),
                 _Row(self, "stop_z", "Stop z", self._threshold(_STOP_DEFAULT), 2,
                      slot=self._stop_on),
-                _Row(self, "min_correlation", "Min correlation", FloatSlider(
+                _Row(self, "min_correlation", "Min correlation", _Slider(
                     0.7, min=0.0, max=1.0, step=0.01), 2),
             )
         }  # fmt: skip
@@ -218,7 +262,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
 
     @staticmethod
     def _threshold(value: float) -> FloatSlider:
-        return FloatSlider(value, min=0.0, max=_Z_MAX, step=0.01)
+        return _Slider(value, min=0.0, max=_Z_MAX, step=0.01)
 
     def _choice(self, name: str, label: str, options: list[tuple[str, str]]) -> tuple[Any, Any]:
         """Return segments for a wide panel and a drop-down for a narrow one: CSS shows one."""

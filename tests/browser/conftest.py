@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import queue
-import re
 import shutil
 import signal
 import socket
@@ -14,22 +13,34 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
-from playwright.sync_api import TimeoutError as PageTimeoutError
 
-OURS = re.compile(r"pairlab|ipywidget|bqplot|comm", re.IGNORECASE)
+from tests.browser.console import Screen
+from tests.browser.notebooks import ready, run_cell, write_notebook
+
 SERVER_READY_S = 90.0
 WARM_S = 30.0
+SHOW = 'from pairlab import PairLab\nlab = PairLab(feed="demo")\nlab.start()\nlab'
+AS_AT_FIRST = """
+from pairlab.settings import SETTINGS
+lab.settings.update(**{name: knob.default for name, knob in SETTINGS.items()})
+lab.select()
+screen = lab.dashboard().screen
+screen.selecting, screen.shows_signal, screen.cleared_ns = False, False, 0
+screen.pause(False)
+screen.reset()
+screen.reset()
+screen.paint(due=True)
+"""
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -41,9 +52,11 @@ CHROMIUM_FLAGS = [
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.browser)
+    """Mark what is here; tests on the common pages come last, one front end after the other."""
+    ours = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.browser)
+    items.sort(key=lambda item: item in ours and "place" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -60,22 +73,12 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@dataclass
-class Screen:
-    """A page, and what its console said."""
+@contextmanager
+def tabs(chromium: Any) -> Iterator[Callable[..., Screen]]:
+    """Open addresses at a size; in the end no console may have said what is not known.
 
-    page: Any
-    errors: list[str] = field(default_factory=list)
-
-    @property
-    def our_errors(self) -> list[str]:
-        """Those of them that may be this package's doing."""
-        return [error for error in self.errors if OURS.search(error)]
-
-
-@pytest.fixture(scope="module")
-def open_page(chromium: Any) -> Iterator[Callable[..., Screen]]:
-    """Open an address at a size; pages are left as a person leaves them, by closing the tab."""
+    Pages are left as a person leaves them, by closing the tab.
+    """
     screens: list[Screen] = []
 
     def opened(url: str, width: int = 1280, height: int = 800, script: str = "") -> Screen:
@@ -87,19 +90,23 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Screen]]:
         page.set_default_timeout(60_000)
         screen = Screen(page)
         screens.append(screen)
-        page.on(
-            "console",
-            lambda message: screen.errors.append(message.text) if message.type == "error" else None,
-        )
-        page.on("pageerror", lambda error: screen.errors.append(str(error)))
         page.goto(url, wait_until="domcontentloaded")
         return screen
 
     yield opened
+    strange = [error for screen in screens for error in screen.strange]
     for screen in screens:
         if not screen.page.is_closed():
             screen.page.close(run_before_unload=True)  # Voila ends the page's kernel then
         screen.page.context.close()
+    assert strange == [], "the console said: " + "\n".join(map(str, strange))
+
+
+@pytest.fixture(scope="module")
+def open_page(chromium: Any) -> Iterator[Callable[..., Screen]]:
+    """Open an address; the page stays until the module's tests are done."""
+    with tabs(chromium) as opened:
+        yield opened
 
 
 class Server:
@@ -173,11 +180,14 @@ class Server:
         assert self.process.stdout is not None
         self.process.stdout.close()
 
+    def newest_kernel(self) -> Path:
+        """Return the connection file of the kernel that was started last."""
+        return max(self.runtime.glob("**/kernel-*.json"), key=lambda path: path.stat().st_mtime)
+
     @contextmanager
-    def kernel(self) -> Iterator[Kernel]:
-        """Speak to the newest kernel of this server."""
-        files = sorted(self.runtime.glob("**/kernel-*.json"), key=lambda p: p.stat().st_mtime)
-        client = BlockingKernelClient(connection_file=str(files[-1]))
+    def kernel(self, file: Path | None = None) -> Iterator[Kernel]:
+        """Speak to the kernel of a connection file, by default to the newest one."""
+        client = BlockingKernelClient(connection_file=str(file or self.newest_kernel()))
         client.load_connection_file()
         client.start_channels()
         # Not wait_for_ready: it ends in a silence of 0.2 s, which a dashboard never leaves.
@@ -245,14 +255,15 @@ def paths(page: Any) -> list[str]:
     )
 
 
-def check_export(page: Any, server: Server) -> None:
+def check_export(place: Place) -> None:
     """Click Export and hold the file against the kernel's own numbers."""
-    with server.kernel() as kernel, page.expect_download(timeout=30_000) as download:
+    page = place.page
+    with place.kernel() as kernel, page.expect_download(timeout=30_000) as download:
         page.locator(".pairlab-button-export").click()
         text = Path(download.value.path()).read_text()
         frame = pd.read_csv(io.StringIO(text), index_col="time", parse_dates=True)
         assert len(frame) > 50
-        name = str(server.home / "expected.npy")
+        name = str(place.server.home / "expected.npy")
         kernel.run(f"import numpy; numpy.save({name!r}, lab.history().iloc[:{len(frame)}])")
     np.testing.assert_array_equal(np.load(name), frame.to_numpy(float))
     assert np.isfinite(frame["zscore"]).sum() > 20
@@ -304,64 +315,26 @@ def notebook7(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
-def write_notebook(server: Server, name: str, cells: list[str]) -> None:
-    """Put a notebook where the server finds it."""
-    book = nbformat.v4.new_notebook()
-    book.metadata["kernelspec"] = {
-        "display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3",
-    }  # fmt: skip
-    book.cells = [nbformat.v4.new_code_cell(source) for source in cells]
-    nbformat.write(book, server.home / name)
-
-
-def run_cell(page: Any, number: int) -> None:
-    """Run a cell by the toolbar's button, and see that the kernel has run it."""
-    prompt = page.locator(".jp-Notebook .jp-CodeCell").nth(number).locator(".jp-InputPrompt")
-    before = prompt.inner_text()
-    for _ in range(20):
-        # Until page and kernel have found each other, a click comes to nothing.
-        if "*" not in prompt.inner_text():
-            prompt.click()
-            page.locator("[data-jp-item-name='run'] .jp-ToolbarButtonComponent").first.click()
-        try:
-            page.wait_for_function(
-                """([n, before]) => {
-                    const cell = document.querySelectorAll('.jp-Notebook .jp-CodeCell')[n];
-                    const now = cell.querySelector('.jp-InputPrompt').innerText;
-                    return now !== before && /\\d/.test(now);
-                }""",
-                arg=[number, before],
-                timeout=4_000,
-            )
-        except PageTimeoutError:
-            continue
-        return
-    raise AssertionError(f"cell {number} was never run")
-
-
-def restart_kernel(page: Any) -> None:
-    """Restart the notebook's kernel, as the menu does once its question is answered."""
-    page.evaluate("void window.jupyterapp.commands.execute('notebook:restart-kernel')")
-    page.locator(".jp-Dialog .jp-mod-accept").click()
-    page.wait_for_selector(".jp-Dialog", state="detached")
-    page.wait_for_function(
-        """async () => {
-            const panel = window.jupyterapp.shell.currentWidget;
-            return panel.sessionContext.session?.kernel?.status === "idle";
-        }"""
-    )
-
-
 @dataclass
 class Place:
     """A lab's dashboard in one of the front ends, warm."""
 
+    name: str
     server: Server
     screen: Screen
+    file: Path
+
+    @property
+    def page(self) -> Any:
+        return self.screen.page
+
+    def kernel(self) -> AbstractContextManager[Kernel]:
+        """Speak to the kernel of this page, whatever else runs on the server."""
+        return self.server.kernel(self.file)
 
 
-@pytest.fixture(scope="module", params=["voila", "jupyterlab", "notebook7"])
-def place(request: pytest.FixtureRequest, open_page: Callable[..., Screen]) -> Place:
+@pytest.fixture(scope="session", params=["voila", "jupyterlab", "notebook7"])
+def warm_place(request: pytest.FixtureRequest, chromium: Any) -> Iterator[Place]:
     """The same dashboard in every front end: what one test asks holds in all."""
     name, path = {
         "voila": ("demo", ""),
@@ -369,15 +342,26 @@ def place(request: pytest.FixtureRequest, open_page: Callable[..., Screen]) -> P
         "notebook7": ("notebook7", "notebooks"),
     }[request.param]
     server = request.getfixturevalue(name)
-    if not path:
-        screen = open_page(server.url)
-    else:
-        cells = ['from pairlab import PairLab\nlab = PairLab(feed="demo")\nlab.start()\nlab']
-        write_notebook(server, "place.ipynb", cells)
-        # Wide and high: beside JupyterLab's panels there is room for the whole dashboard.
-        screen = open_page(f"{server.url}/{path}/place.ipynb", 1700, 1300)
-        screen.page.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content")
-        run_cell(screen.page, 0)
-        screen.page.wait_for_selector(".pairlab-dash")
-    warm(screen.page)
-    return Place(server, screen)
+    with tabs(chromium) as opened:
+        if not path:
+            screen = opened(server.url)
+        else:
+            write_notebook(server.home, "place.ipynb", [SHOW])
+            # Wide and high: beside JupyterLab's panels there is room for the whole dashboard.
+            screen = opened(f"{server.url}/{path}/place.ipynb", 1700, 1300)
+            ready(screen.page)
+            run_cell(screen.page, 0)
+            screen.page.wait_for_selector(".pairlab-dash")
+        warm(screen.page)
+        yield Place(request.param, server, screen, server.newest_kernel())
+
+
+@pytest.fixture
+def place(warm_place: Place) -> Iterator[Place]:
+    """One page for all tests; whatever a test did, the next one finds it as it was at first."""
+    size = warm_place.page.viewport_size
+    yield warm_place
+    warm_place.page.mouse.move(1, 1)
+    warm_place.page.set_viewport_size(size)
+    with warm_place.kernel() as kernel:
+        kernel.run(AS_AT_FIRST)

@@ -6,25 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Place, Screen, Server
+from tests.browser.conftest import Place
 
 OPERATED = {"button", "checkbox", "combobox", "slider", "textbox"}
 
 
-@pytest.fixture(scope="module")
-def screen(place: Place) -> Screen:
+@pytest.fixture
+def page(place: Place) -> Any:
     """A page that is named: the names come with the widgets' script."""
-    screen = place.screen
-    screen.page.wait_for_function(
+    place.page.wait_for_function(
         """[...document.querySelectorAll('.noUi-handle')].every(h => h.getAttribute('aria-label'))
             && document.querySelector('.pairlab-chart svg[role=img]')"""
     )
-    return screen
-
-
-@pytest.fixture
-def server(place: Place) -> Server:
-    return place.server
+    return place.page
 
 
 def nodes(page: Any) -> list[dict[str, Any]]:
@@ -50,15 +44,15 @@ def nodes(page: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_every_control_has_a_name(screen: Screen) -> None:
-    found = [n for n in nodes(screen.page) if n["role"] in OPERATED]
+def test_every_control_has_a_name(page: Any) -> None:
+    found = [n for n in nodes(page) if n["role"] in OPERATED]
     assert {n["role"] for n in found} == OPERATED
     assert len(found) > 40
     assert [n for n in found if not any(c.isalnum() for c in n["name"])] == []
 
 
-def test_controls_are_named_after_what_stands_beside_them(screen: Screen) -> None:
-    found = nodes(screen.page)
+def test_controls_are_named_after_what_stands_beside_them(page: Any) -> None:
+    found = nodes(page)
     for role in ("slider", "textbox"):
         names = [n["name"] for n in found if n["role"] == role]
         for name in ("Hedge ratio β", "Window", "Entry z", "Exit z", "Stop z", "Min correlation"):
@@ -76,8 +70,7 @@ def test_controls_are_named_after_what_stands_beside_them(screen: Screen) -> Non
     assert len([name for name in charts if name]) >= 4
 
 
-def test_states_are_said(screen: Screen) -> None:
-    page = screen.page
+def test_states_are_said(page: Any) -> None:
     pressed = {n["name"]: n.get("pressed") for n in nodes(page) if n["role"] == "button"}
     assert pressed["tick"] == "true"
     assert pressed["5m"] == "false"
@@ -97,10 +90,7 @@ def test_states_are_said(screen: Screen) -> None:
     assert page.locator(".pairlab-event-text [aria-live=polite]").count() == 1
 
 
-def test_the_keyboard_reaches_and_works_every_kind_of_control(
-    server: Server, screen: Screen
-) -> None:
-    page = screen.page
+def test_the_keyboard_reaches_and_works_every_kind_of_control(place: Place, page: Any) -> None:
     reached: set[str] = set()
     page.locator(".pairlab-strip button").first.focus()
     for _ in range(120):
@@ -114,7 +104,7 @@ def test_the_keyboard_reaches_and_works_every_kind_of_control(
         )
     assert {"Hedge ratio β", "Entry z", "Require stationary", "fee", "min edge", "tick", "Kalman",
             "Export", "Older alerts"} <= reached  # fmt: skip
-    with server.kernel() as kernel:
+    with place.kernel() as kernel:
         page.locator(".pairlab-row-min_correlation .noUi-handle").focus()
         page.keyboard.press("ArrowRight")
         page.wait_for_function(
@@ -135,11 +125,9 @@ def test_the_keyboard_reaches_and_works_every_kind_of_control(
             "document.querySelector('.pairlab-event').innerText.includes('fee_bps = \\'lots\\'')"
         )
         assert fee.input_value() == "2.5"
-        kernel.run("lab.settings.update(fee_bps=4.0, min_correlation=0.7)")
 
 
-def test_a_key_on_a_control_is_not_a_shortcut_of_the_notebook(screen: Screen) -> None:
-    page = screen.page
+def test_a_key_on_a_control_is_not_a_shortcut_of_the_notebook(page: Any) -> None:
     cells = "document.querySelectorAll('.jp-Cell').length"
     before = page.evaluate(cells)
     page.locator(".pairlab-row-window .noUi-handle").focus()

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.browser.conftest import Place, Screen, Server
+from tests.browser.conftest import Place
 
 CHARTS = 4
 BAND = """() => [...document.querySelectorAll('.pairlab-chart')].map((chart) => {
@@ -21,28 +21,12 @@ BAND = """() => [...document.querySelectorAll('.pairlab-chart')].map((chart) => 
 })"""
 
 
-@pytest.fixture(scope="module")
-def screen(place: Place) -> Screen:
-    """A page with some rows to select from."""
-    with place.server.kernel() as kernel:
-        kernel.run("lab.wait(lab.health().rows + 400, 60)")
-    return place.screen
-
-
 @pytest.fixture
-def server(place: Place) -> Server:
-    return place.server
-
-
-@pytest.fixture(autouse=True)
-def as_before(screen: Screen, server: Server) -> Any:
-    """Leave the view following, with nothing selected and no choices open."""
-    yield
-    with server.kernel() as kernel:
-        kernel.run(
-            "s = lab.dashboard().screen; lab.select(); s.pause(False); s.selecting = False; "
-            "s.reset(); s.reset(); s.paint(due=True)"
-        )
+def page(place: Place) -> Any:
+    """A page with some rows to select from."""
+    with place.kernel() as kernel:
+        kernel.run("lab.wait(800, 60)")
+    return place.page
 
 
 def drag(page: Any, chart: str, start: float, end: float) -> None:
@@ -78,8 +62,7 @@ def select(page: Any) -> None:
     )
 
 
-def test_a_drag_selects_in_all_charts_and_a_click_clears(server: Server, screen: Screen) -> None:
-    page = screen.page
+def test_a_drag_selects_in_all_charts_and_a_click_clears(place: Place, page: Any) -> None:
     select(page)
     drag(page, "spread", 0.65, 0.95)
     event_says(page, "they are lab.selection")
@@ -91,7 +74,7 @@ def test_a_drag_selects_in_all_charts_and_a_click_clears(server: Server, screen:
     assert max(widths) - min(widths) < 1
     plot = page.locator(".pairlab-spread .brushintsel .overlay").bounding_box()
     assert widths[0] == pytest.approx(0.3 * plot["width"], rel=0.05)
-    with server.kernel() as kernel:
+    with place.kernel() as kernel:
         kernel.run(
             "s, (a, b) = lab.selection, lab.selected_ns; assert len(s) > 20, len(s); "
             "assert s.equals(lab.between(a, b)); assert list(s.columns) == list(lab.history())"
@@ -101,12 +84,11 @@ def test_a_drag_selects_in_all_charts_and_a_click_clears(server: Server, screen:
     # The pointer is on the plot still: a click there, without a drag, clears.
     page.mouse.click(plot["x"] + 5, plot["y"] + plot["height"] / 2)
     page.wait_for_function(f"() => ({BAND})().every((band) => !band)")
-    with server.kernel() as kernel:
+    with place.kernel() as kernel:
         assert kernel.run("print(len(lab.selection), lab.selected_ns)") == "0 None"
 
 
-def test_the_readout_follows_the_mouse_and_leaves_with_it(screen: Screen) -> None:
-    page = screen.page
+def test_the_readout_follows_the_mouse_and_leaves_with_it(page: Any) -> None:
     page.locator(".pairlab-button-pause").click()  # the mouse stands on the same row
     plot = page.locator(".pairlab-prices .selectormouse")
     plot.wait_for(state="attached")
@@ -127,8 +109,7 @@ def test_the_readout_follows_the_mouse_and_leaves_with_it(screen: Screen) -> Non
     page.locator(".pairlab-button-pause").click()
 
 
-def test_zoom_to_the_selection_and_back_by_keyboard(server: Server, screen: Screen) -> None:
-    page = screen.page
+def test_zoom_to_the_selection_and_back_by_keyboard(place: Place, page: Any) -> None:
     button = page.get_by_role("button", name="Select", exact=True)
     button.focus()
     page.keyboard.press("Space")
@@ -139,7 +120,7 @@ def test_zoom_to_the_selection_and_back_by_keyboard(server: Server, screen: Scre
     zoom.focus()
     page.keyboard.press("Enter")
     held(page)
-    with server.kernel() as kernel:
+    with place.kernel() as kernel:
         same = "print(lab.dashboard().screen.window_ns == lab.selected_ns)"
         assert kernel.run(same) == "True"
     reset = page.get_by_role("button", name="Reset zoom", exact=True)
@@ -150,8 +131,7 @@ def test_zoom_to_the_selection_and_back_by_keyboard(server: Server, screen: Scre
     page.wait_for_function(f"() => ({BAND})().every((band) => !band)")
 
 
-def test_pan_and_zoom_buttons_move_all_charts(server: Server, screen: Screen) -> None:
-    page = screen.page
+def test_pan_and_zoom_buttons_move_all_charts(place: Place, page: Any) -> None:
     page.locator(".pairlab-tools button", has_text="+").click()
     page.wait_for_function(
         "document.querySelector('.pairlab-tools select').selectedOptions[0].text === '10\u00a0s'"
@@ -164,16 +144,15 @@ def test_pan_and_zoom_buttons_move_all_charts(server: Server, screen: Screen) ->
     page.wait_for_function(
         "([at, before]) => document.querySelector(at).textContent !== before", arg=[clock, before]
     )
-    with server.kernel() as kernel:
+    with place.kernel() as kernel:
         text = kernel.run("a, b = lab.dashboard().screen.window_ns; print((b - a) / 1e9)")
         assert float(text) == 10
     page.get_by_role("button", name="Reset zoom", exact=True).click()
     held(page, False)
 
 
-def test_a_click_on_an_alert_pans_to_it_and_explains_it(server: Server, screen: Screen) -> None:
-    page = screen.page
-    with server.kernel() as kernel:
+def test_a_click_on_an_alert_pans_to_it_and_explains_it(place: Place, page: Any) -> None:
+    with place.kernel() as kernel:
         kernel.run("n = len(lab.alert_log.alerts())")
         # Tables stand still with a paused view: the row clicked on is the row that was read.
         kernel.run("lab.dashboard().screen.pause(True); lab.dashboard().screen.paint(due=True)")
@@ -184,7 +163,7 @@ def test_a_click_on_an_alert_pans_to_it_and_explains_it(server: Server, screen: 
         "(words) => document.querySelector('.pairlab-explain').innerText.includes(words)",
         arg=explained,
     )
-    with server.kernel() as kernel:
+    with place.kernel() as kernel:
         alert = kernel.run(
             "s = lab.dashboard().screen; a = s.selected; assert a.sentence in a.explain(); "
             "assert s.window_ns[0] <= a.time_ns <= s.window_ns[1]; "
@@ -207,13 +186,12 @@ def test_a_click_on_an_alert_pans_to_it_and_explains_it(server: Server, screen: 
     strip = page.locator(".pairlab-cell-feed").inner_text()
     assert "SIMULATED" in strip
     page.locator(".pairlab-button-pause").click()
-    with server.kernel() as kernel:
+    with place.kernel() as kernel:
         kernel.run("s.reset()")
     held(page, False)
 
 
-def test_kinds_of_alerts_are_filtered(server: Server, screen: Screen) -> None:
-    page = screen.page
+def test_kinds_of_alerts_are_filtered(place: Place, page: Any) -> None:
     rows = "[...document.querySelectorAll('.pairlab-alerts td b')].map((b) => b.innerText)"
     page.wait_for_function(f"{rows}.some((kind) => kind.startsWith('EXIT'))")
     page.locator(".pairlab-filter-exit").click()
@@ -225,9 +203,8 @@ def test_kinds_of_alerts_are_filtered(server: Server, screen: Screen) -> None:
     page.wait_for_function(f"{rows}.some((kind) => kind.startsWith('EXIT'))")
 
 
-def test_what_is_selected_is_exported(server: Server, screen: Screen) -> None:
-    page = screen.page
-    with server.kernel() as kernel:
+def test_what_is_selected_is_exported(place: Place, page: Any) -> None:
+    with place.kernel() as kernel:
         kernel.run("h = lab.history(); lab.select(h.index[-300], h.index[-100])")
         wanted = int(kernel.run("print(len(lab.selection))"))
     page.locator(".pairlab-button-more").click()
@@ -251,8 +228,7 @@ def test_what_is_selected_is_exported(server: Server, screen: Screen) -> None:
     choices.wait_for(state="hidden")
 
 
-def test_charts_are_saved_in_the_colours_of_the_theme(server: Server, screen: Screen) -> None:
-    page = screen.page
+def test_charts_are_saved_in_the_colours_of_the_theme(place: Place, page: Any) -> None:
     page.locator(".pairlab-button-more").click()
     choices = page.locator(".pairlab-export-choices")
     choices.wait_for()
@@ -293,7 +269,3 @@ def test_charts_are_saved_in_the_colours_of_the_theme(server: Server, screen: Sc
     assert seen[1] > 10_000
     assert seen[2] > 100
     page.locator(".pairlab-button-more").click()
-
-
-def test_the_console_is_free_of_errors(screen: Screen) -> None:
-    assert screen.our_errors == []

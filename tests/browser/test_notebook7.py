@@ -10,11 +10,9 @@ from tests.browser.conftest import (
     Screen,
     Server,
     paths,
-    restart_kernel,
-    run_cell,
     warm,
-    write_notebook,
 )
+from tests.browser.notebooks import ready, restart_kernel, run_cell, write_notebook
 
 CELLS = [
     'from pairlab import PairLab\nlab = PairLab(feed="demo")\nlab.start()\nlab',
@@ -25,9 +23,9 @@ CELLS = [
 @pytest.fixture(scope="module")
 def notebook(notebook7: Server, open_page: Callable[..., Screen]) -> Screen:
     """A notebook with a lab shown in its only cell."""
-    write_notebook(notebook7, "lab.ipynb", CELLS)
+    write_notebook(notebook7.home, "lab.ipynb", CELLS)
     screen = open_page(f"{notebook7.url}/notebooks/lab.ipynb", 1280, 1000)
-    screen.page.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content")
+    ready(screen.page)
     run_cell(screen.page, 0)
     screen.page.wait_for_selector(".pairlab-dash")
     warm(screen.page)
@@ -84,7 +82,3 @@ def test_a_restarted_kernel_shows_the_lab_again(notebook7: Server, notebook: Scr
         # The new lab begins with its own settings, and the page shows them.
         assert kernel.run("print(lab.settings.entry_z)") == "2.0"
     page.wait_for_function(f"document.querySelector({field!r}).value === '2.00'")
-
-
-def test_the_console_is_free_of_errors_of_ours(notebook: Screen) -> None:
-    assert notebook.our_errors == []

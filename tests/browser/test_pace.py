@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tests.browser.conftest import Screen, Server, run_cell, warm, write_notebook
+from tests.browser.conftest import Screen, Server, warm
+from tests.browser.notebooks import ready, run_cell, write_notebook
 
 CELLS = [
     'from pairlab import PairLab\nlab = PairLab(feed="demo")\nlab.start()\nlab',
@@ -47,10 +48,9 @@ def measured(page: Any, server: Server, name: str) -> tuple[int, int]:
 def test_a_closed_view_is_not_painted_and_a_new_one_is(
     jupyter: Server, open_page: Callable[..., Screen]
 ) -> None:
-    write_notebook(jupyter, "pace.ipynb", CELLS)
+    write_notebook(jupyter.home, "pace.ipynb", CELLS)
     page = open_page(f"{jupyter.url}/doc/tree/pace.ipynb", 1600, 2200).page
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content")
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+    ready(page)
     run_cell(page, 0)
     warm(page)
     run_cell(page, 1)
