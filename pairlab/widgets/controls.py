@@ -101,8 +101,10 @@ class _Row:
             return
         s = self.slider
         low, high = (s.min, s.max) if not isinstance(s, FloatLogSlider) else (10**s.min, 10**s.max)
+        # A ratio below one step stands at 0, and the next step leaps over it.
+        too_small = self.name == "hedge_ratio" and abs(value) < s.step
         with s.hold_sync():
-            if not low <= value <= high:
+            if not low <= value <= high or too_small:
                 self._widen(value)
             if not self._asked and not self._near(s.value, value):
                 s.value = value
@@ -131,9 +133,8 @@ class _Row:
         else:
             put(s, min=min(s.min, value), max=max(s.max, value))
 
-    @staticmethod
-    def _same(a: float, b: float) -> bool:
-        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+    def _same(self, a: float, b: float) -> bool:
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9 * self.slider.step)
 
     def _move(self, move: Callable[[Any], None], change: Any) -> None:
         if not shown_by_kernel():
@@ -183,14 +184,15 @@ class _Row:
         self.field.remove_class(_REFUSED)
         if now is None or text == self._text(now):
             return
-        try:
-            value = float(text.replace("−", "-").replace(",", ""))
-        except ValueError:
-            self._controls.refuse(
-                self, str(SettingError(self.name, text, SETTINGS[self.name].allowed))
-            )
-            return
-        self._controls.apply(self, value)
+        self._controls.apply(self, typed(text))
+
+
+def typed(text: str) -> float | str:
+    """Return the number that was typed, or the text, which no setting of numbers takes."""
+    try:
+        return float(text.replace("−", "-").replace(",", ""))
+    except ValueError:
+        return text
 
 
 def _about(name: str) -> str:
@@ -294,7 +296,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
 
     # -- from the screen ------------------------------------------------------------------------
 
-    def apply(self, row: _Row, value: float) -> None:
+    def apply(self, row: _Row, value: float | str) -> None:
         """Set a setting, or say why not and put the old value back."""
         try:
             setattr(self.settings, row.name, value)
@@ -343,14 +345,16 @@ class Controls(Part, VBox):  # type: ignore[misc]
             self._show_all()
 
     def _on_p(self, change: Any) -> None:
+        self._p_field.remove_class(_REFUSED)
         text = str(change["new"]).strip()
-        if text == exact(self.settings.max_p_value, 3):
-            return
-        try:
-            value: object = float(text)
-        except ValueError:
-            value = text
-        self._try("max_p_value", value, self._show_all)
+        if text != exact(self.settings.max_p_value, 3):
+            try:
+                self.settings.max_p_value = typed(text)
+            except SettingError as error:
+                self._say(str(error))
+                self._show_all()
+                self._p_field.add_class(_REFUSED)
+                return
         self._show_all()
 
     # -- from the settings ----------------------------------------------------------------------
@@ -375,7 +379,10 @@ class Controls(Part, VBox):  # type: ignore[misc]
         put(self._require, value=self.settings.require_stationary)
         on = "on" if self.settings.require_stationary else "off"
         self._p_note.value = f"<small>{on} · p ≤</small>"
-        put(self._p_field, value=exact(self.settings.max_p_value, 3))
+        p_value = exact(self.settings.max_p_value, 3)
+        if self._p_field.value != p_value:
+            self._p_field.remove_class(_REFUSED)
+        put(self._p_field, value=p_value)
         for name in self._choices:
             self._show_choice(name)
 
