@@ -6,7 +6,7 @@ The map of the house; data flows one way, ticks → rows → views::
     widgets/          what is seen: charts, controls, status, alert table, export, dashboard
     services/         who else is served: the REST API, on the lab's own loop
     research/         what is asked of the past: analyze
-    lab, life         PairLab: what a user asks of it; its tasks from start to stop
+    lab, access, life PairLab: what a user does with it, asks of it; its tasks from start to stop
     sources           which feed `feed=` means
     pipeline          ticks to rows: engine, rings, alerts; rebuilds when a metric changes
     feeds/            where ticks come from: wire format (no I/O), Binance connection, REST

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import pandas as pd
 from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.ticks import HISTORY_COLUMNS, AlertKind, Filter, Records
 
-__all__ = ["Alert", "AlertLog", "SettingChange", "Snapshot"]
+__all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "decimals_apart", "records"]
 
 MINUS: Final = "\u2212"
 
@@ -34,6 +35,30 @@ def plain(value: float, decimals: int = 2) -> str:
     return text[1:] if text.startswith("-") and not float(text) else text.replace("-", MINUS)
 
 
+def decimals_apart(value: float, limit: float, decimals: int = 2) -> int:
+    """Return decimals, at least `decimals`, that show which of two numbers is larger.
+
+    >>> decimals_apart(0.61, 0.7), decimals_apart(0.6997, 0.7), decimals_apart(2.0, 2.0)
+    (2, 4, 2)
+    """
+    needed = decimals
+    if 0 < limit < 0.1:
+        needed = min(max(1 - math.floor(math.log10(limit)), decimals), 8)
+    while value != limit and f"{value:.{needed}f}" == f"{limit:.{needed}f}" and needed < 8:
+        needed += 1
+    return needed
+
+
+def compared(value: float, limit: float, decimals: int = 2) -> tuple[str, str]:
+    """Return two numbers with as many decimals, eight at most, as show and tell apart both.
+
+    >>> compared(0.6, 0.7), compared(0.6996, 0.7), compared(0.00042, 0.0001, 3)
+    (('0.60', '0.70'), ('0.6996', '0.7000'), ('0.00042', '0.00010'))
+    """
+    decimals = decimals_apart(value, limit, decimals)
+    return plain(value, decimals), plain(limit, decimals)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One row, and whether it is final.
@@ -47,7 +72,7 @@ class Snapshot:
     hedge_ratio, intercept : float
         β and α of the spread.
     spread, spread_mean, spread_std : float
-        In units of y; NaN where not defined.
+        In units of y (none under ``price_scale="log"``); NaN where not defined.
     zscore, correlation, adf_stat, p_value, half_life : float
         As `engine` computes them; NaN until the window is full or where not defined.
     stationary : int
@@ -152,7 +177,7 @@ class Alert:
             case AlertKind.STOP:
                 return f"z {'≤' if long else '≥'} {signed(-t['stop_z'] if long else t['stop_z'])}"
             case AlertKind.DECOUPLED:
-                return f"ρ {plain(at.correlation)} < {plain(t['min_correlation'])}"
+                return "ρ {} < {}".format(*compared(at.correlation, t["min_correlation"]))
             case AlertKind.SUPPRESSED:
                 return " · ".join(self._failures())
 
@@ -166,11 +191,13 @@ class Alert:
         match self.kind:
             case AlertKind.ENTRY:
                 least = t["min_edge_bps"]
-                worth = "" if least is None else f", {plain(self.edge_bps)} ≥ {least:g} bps"
+                worth = ""
+                if least is not None:
+                    worth = f", {compared(self.edge_bps, least)[0]} ≥ {least:g} bps"
+                rho = "ρ {} ≥ {}".format(*compared(at.correlation, t["min_correlation"]))
                 return (
-                    f"{side} entry: {z} {entry} and every filter passed: ρ {plain(at.correlation)} "
-                    f"≥ {plain(t['min_correlation'])}, {legs}, {at.filled} of {t['window']} rows"
-                    f"{worth}."
+                    f"{side} entry: {z} {entry} and every filter passed: {rho}, {legs}, "
+                    f"{at.filled} of {t['window']} rows{worth}."
                 )
             case AlertKind.EXIT:
                 return f"{side} exit: {z}, the spread is back ({self.reason})."
@@ -198,6 +225,8 @@ class Alert:
         least = t["min_edge_bps"]
         least = "off" if least is None else f"at least {least:g}"
         cost = round_trip_bps(t["fee_bps"], at, t["price_scale"])
+        edge = plain(self.edge_bps, 4 if self.edge_bps < 0.1 else 2)
+        p_value = "<0.0001" if at.p_value < 0.0001 else plain(at.p_value, 4)
         numbers = {
             "time": pd.Timestamp(at.time_ns, tz="UTC").isoformat(timespec="milliseconds"),
             "y, x": f"{at.y:,.8g}, {at.x:,.8g}",
@@ -206,8 +235,8 @@ class Alert:
             "spread": f"{at.spread:.6g} (mean {at.spread_mean:.6g}, std {at.spread_std:.6g})",
             "z": f"{signed(at.zscore, 4)} ({limits})",
             "ρ": f"{plain(at.correlation, 4)} (at least {t['min_correlation']:g})",
-            "p-value": f"{plain(at.p_value, 4)} (at most {t['max_p_value']:g}, {required})",
-            "edge": f"{plain(self.edge_bps)} bps ({least}); a round trip costs {plain(cost)} bps",
+            "p-value": f"{p_value} (at most {t['max_p_value']:g}, {required})",
+            "edge": f"{edge} bps ({least}); a round trip costs {plain(cost)} bps",
             "window": f"{at.filled} of {t['window']} rows",
         }
         return "\n".join([self.sentence, *(f"  {name:8} {text}" for name, text in numbers.items())])
@@ -216,17 +245,17 @@ class Alert:
         t, at = self.thresholds, self.at
         words = []
         if self.failed & Filter.CORRELATION:
-            words.append(f"ρ {plain(at.correlation)} < {plain(t['min_correlation'])}")
+            words.append("ρ {} < {}".format(*compared(at.correlation, t["min_correlation"])))
         if self.failed & Filter.LEG_AGE:
-            words.append(
-                f"leg {plain(max(at.y_age_s, at.x_age_s), 1)} s ≥ {t['max_leg_age_s']:g} s"
-            )
+            oldest, limit = max(at.y_age_s, at.x_age_s), t["max_leg_age_s"]
+            words.append(f"leg {plain(oldest, decimals_apart(oldest, limit, 1))} s ≥ {limit:g} s")
         if self.failed & Filter.STATIONARY:
-            words.append(f"p {plain(at.p_value, 3)} > {plain(t['max_p_value'], 3)}")
+            words.append("p {} > {}".format(*compared(at.p_value, t["max_p_value"], 3)))
         if self.failed & Filter.COOLDOWN:
             words.append(f"within {t['cooldown_s']:g} s of the last exit")
         if self.failed & Filter.EDGE:
-            words.append(f"{plain(self.edge_bps)} bps < {t['min_edge_bps']:g} bps")
+            least = t["min_edge_bps"]
+            words.append(f"{compared(self.edge_bps, least)[0]} bps < {least:g} bps")
         return words
 
 
@@ -263,6 +292,13 @@ _THRESHOLDS: Final = (
     "entry_z", "exit_z", "stop_z", "min_correlation", "max_leg_age_s", "max_p_value",
     "require_stationary", "cooldown_s", "min_edge_bps", "fee_bps", "price_scale", "window",
 )  # fmt: skip
+
+
+COLUMNS: Final = (
+    "kind", "side", "reason", "sentence", *HISTORY_COLUMNS, "n", *_THRESHOLDS, "withheld",
+    "setting", "old", "new",
+)  # fmt: skip
+"""What a row of the log says."""
 
 
 class AlertLog:
@@ -357,14 +393,14 @@ class AlertLog:
 
     def frame(self) -> pd.DataFrame:
         """Return the log as a DataFrame indexed by time (UTC), oldest first."""
-        records = [_record(entry) for entry in self._entries]
-        columns = [
-            "kind", "side", "reason", "sentence", *HISTORY_COLUMNS, "n", *_THRESHOLDS, "withheld",
-            "setting", "old", "new",
-        ]  # fmt: skip
         times = np.array([entry.time_ns for entry in self._entries], dtype="M8[ns]")
         index = pd.DatetimeIndex(times, name="time").tz_localize("UTC")
-        return pd.DataFrame.from_records(records, columns=columns).set_index(index)
+        return pd.DataFrame.from_records(records(self._entries), columns=COLUMNS).set_index(index)
+
+
+def records(entries: Iterable[Alert | SettingChange]) -> list[dict[str, Any]]:
+    """Return entries as rows of `COLUMNS`, without those that an entry does not have."""
+    return [_record(entry) for entry in entries]
 
 
 def _record(entry: Alert | SettingChange) -> dict[str, Any]:

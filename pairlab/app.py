@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from pairlab.errors import PairlabError, SettingError
 from pairlab.lab import PairLab
-from pairlab.settings import SETTINGS
+from pairlab.settings import SETTINGS, Settings, unknown_setting
 from pairlab.sources import Source
 
 if TYPE_CHECKING:
@@ -26,6 +26,12 @@ _LONGEST_VALUE: Final = 40
 _MOST_FIELDS: Final = 50
 _ASKABLE: Final = frozenset(SETTINGS) - {"history_rows", "ticks_held"}
 """What a page's address may set: nothing that costs memory."""
+
+_OTHERS: Final = ("token", "voila-template", "voila-theme")
+"""Names in an address that are meant for the server."""
+
+_MOST_TOLD: Final = 3
+"""Strange names that are told: an address may have many."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,8 @@ class PageQuery:
         Of the dashboard.
     settings : dict
         Those of them that a page may set.
+    refused : tuple of str
+        What it asks for in vain, and why.
     """
 
     y: str
@@ -95,34 +103,45 @@ class PageQuery:
     layout: str
     theme: str
     settings: dict[str, Any]
+    refused: tuple[str, ...]
 
     @classmethod
     def read(cls, query: str, options: AppOptions) -> PageQuery:
         """Return what `query` asks for; what cannot be read is left out."""
         try:
-            asked = dict(parse_qsl(query, max_num_fields=_MOST_FIELDS))
+            asked, refused = dict(parse_qsl(query, max_num_fields=_MOST_FIELDS)), []
         except ValueError:
-            asked = {}
+            asked, refused = {}, [f"it has more than {_MOST_FIELDS} names, and none was read"]
         asked = {name: text[:_LONGEST_VALUE] for name, text in asked.items()}
-        return cls(
-            y=asked.pop("y", options.y),
-            x=asked.pop("x", options.x),
-            layout=asked.pop("layout", "auto"),
-            theme=asked.pop("theme", "dark"),
-            settings={name: _parsed(text) for name, text in asked.items() if name in _ASKABLE},
-        )
+        y, x = asked.pop("y", options.y), asked.pop("x", options.x)
+        layout, theme = asked.pop("layout", "auto"), asked.pop("theme", "dark")
+        strange = [name for name in asked if name not in _ASKABLE and name not in _OTHERS]
+        refused += [_refusal(name[:_LONGEST_VALUE]) for name in strange[:_MOST_TOLD]]
+        if y == x:
+            refused.append(f"y = x = {y!r}: the legs of a pair must be two different symbols")
+            y, x = options.y, options.x
+        settings = {name: _parsed(text) for name, text in asked.items() if name in _ASKABLE}
+        return cls(y, x, layout, theme, settings, tuple(refused))
 
 
 def lab_for_page(environ: Mapping[str, str] = os.environ) -> PairLab:
     """Return the lab of one page: the command's options, then what the page's address asks for.
 
-    Each value goes through the same checks as everywhere; what is refused is told in the event
-    log, and the lab runs without it.
+    Parameters
+    ----------
+    environ : mapping
+        With `AppOptions`, and ``QUERY_STRING`` as Voila gives it.
+
+    Returns
+    -------
+    PairLab
+        Not started. Each value went through the same checks as everywhere; what was refused is told
+        in the event log, and the lab does without it.
     """
     options = AppOptions.from_environment(environ)
     query = PageQuery.read(environ.get("QUERY_STRING", ""), options)
     pair, asked = (query.y, query.x), dict(query.settings)
-    refused: list[str] = []
+    refused = list(query.refused)
     while True:
         try:
             lab = PairLab(
@@ -136,8 +155,13 @@ def lab_for_page(environ: Mapping[str, str] = os.environ) -> PairLab:
                 del asked[blamed]
             elif blamed == "hedge_ratio" and asked.get("hedge") != "ols":
                 asked["hedge"] = "ols"  # no ratio was given for these prices: estimate one
+                refused[-1] += "; it is estimated: hedge = 'ols'"
+            elif asked and (culprit := _contradicting(options.settings, asked)):
+                del asked[culprit]
+                refused[-1] += f"; {culprit} of the address is left out"
             elif asked:
                 asked.clear()
+                refused[-1] += "; the settings of the address are left out"
             elif pair != (options.y, options.x):
                 pair = (options.y, options.x)
             else:
@@ -147,8 +171,34 @@ def lab_for_page(environ: Mapping[str, str] = os.environ) -> PairLab:
     return lab
 
 
+def _contradicting(settings: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
+    """Return the setting that was asked for without which all fit together, if it is one."""
+
+    def fits(without: str) -> bool:
+        try:
+            Settings(**{**settings, **{n: v for n, v in asked.items() if n != without}})
+        except SettingError:
+            return False
+        return True
+
+    return next(filter(fits, asked), None)
+
+
 def dashboard_for_page(lab: PairLab, environ: Mapping[str, str] = os.environ) -> Dashboard:
-    """Return the dashboard in the layout and theme that the page's address asks for."""
+    """Return the dashboard in the layout and theme that the page's address asks for.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Of the page.
+    environ : mapping
+        As `lab_for_page` takes it.
+
+    Returns
+    -------
+    Dashboard
+        What was refused is told in the lab's event log.
+    """
     query = PageQuery.read(environ.get("QUERY_STRING", ""), AppOptions.from_environment(environ))
     asked: dict[str, Any] = {"layout": query.layout, "theme": query.theme}
     while True:
@@ -157,6 +207,12 @@ def dashboard_for_page(lab: PairLab, environ: Mapping[str, str] = os.environ) ->
         except SettingError as error:
             asked.pop("theme" if error.name == "theme" else "layout")
             lab.note("warning", f"from the address: {error}")
+
+
+def _refusal(name: str) -> str:
+    if name in SETTINGS:
+        return f"{name} is not set by an address, as it costs memory"
+    return str(unknown_setting(name, ("y", "x", "layout", "theme")))
 
 
 def _parsed(text: str) -> Any:

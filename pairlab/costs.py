@@ -82,7 +82,20 @@ def edge_bps(row: _Row, price_scale: str) -> float:
 
 
 def x_quantity(row: _Row, price_scale: str) -> float:
-    """Return how many units of x stand against one unit of y; below 0 for a β below 0."""
+    """Return how many units of x stand against one unit of y.
+
+    Parameters
+    ----------
+    row : Snapshot or similar
+        Whose β, and under a log scale whose prices.
+    price_scale : {"linear", "log"}
+        Of β.
+
+    Returns
+    -------
+    float
+        Below 0 for a β below 0; NaN where it is not known.
+    """
     if price_scale == "log":
         return _over(row.hedge_ratio * row.y, row.x)
     return _known(row.hedge_ratio)

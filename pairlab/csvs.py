@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pairlab.alerts import COLUMNS, Alert, SettingChange, records
 from pairlab.history import ticks_frame
 from pairlab.ticks import Pair, Records
 
-__all__ = ["frame_csv", "ticks_csv"]
+__all__ = ["alerts_csv", "ticks_csv"]
 
 _AT_ONCE: Final = 20_000
 """Ticks turned to text at a time, so that many never become one long string."""
+
+_ALERTS_AT_ONCE: Final = 500
 
 
 def ticks_csv(ticks: Records, pair: Pair) -> Iterator[str]:
@@ -29,11 +32,19 @@ def ticks_csv(ticks: Records, pair: Pair) -> Iterator[str]:
         yield frame.to_csv(header=at == 0, lineterminator="\n")
 
 
-def frame_csv(frame: pd.DataFrame) -> str:
-    """Return a DataFrame indexed by UTC time as CSV text, NaN and None as empty fields."""
-    times = pd.DatetimeIndex(frame.index).as_unit("ns").asi8
-    texts = pd.Index(_iso(times, _unit(times)), name="time")
-    return str(frame.set_axis(texts).to_csv(lineterminator="\n"))
+def alerts_csv(entries: Sequence[Alert | SettingChange]) -> Iterator[str]:
+    """Yield a log's entries as CSV text in pieces: `COLUMNS`, ISO 8601 UTC times.
+
+    NaN and what an entry does not have are empty fields.
+    """
+    times = np.array([entry.time_ns for entry in entries], dtype=np.int64)
+    unit = _unit(times)
+    for at in range(0, max(len(entries), 1), _ALERTS_AT_ONCE):
+        part = slice(at, at + _ALERTS_AT_ONCE)
+        index = pd.Index(_iso(times[part], unit), name="time")
+        # As objects: what a whole number looks like does not depend on its neighbours.
+        frame = pd.DataFrame(records(entries[part]), index, COLUMNS, dtype=object)
+        yield frame.to_csv(header=at == 0, lineterminator="\n")
 
 
 def _unit(times_ns: NDArray[np.int64]) -> Literal["ns", "ms"]:

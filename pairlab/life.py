@@ -37,6 +37,9 @@ class View(Protocol):
     def finish(self) -> None:
         """Paint once more and rest: the lab has stopped."""
 
+    def refresh(self) -> None:
+        """Show what has changed, if nothing is painted now: a note, a setting."""
+
     def close(self) -> None:
         """Leave nothing behind: the lab was replaced."""
 
@@ -116,7 +119,7 @@ class LabLife:
         PairlabError
             Outside a running event loop (a plain script: use ``async with PairLab(…)``).
         """
-        if self._runs():
+        if self.running:
             return self
         try:
             self.loop = asyncio.get_running_loop()
@@ -142,7 +145,9 @@ class LabLife:
         self._main = self.loop.create_task(self._run(self._before), name=name)
         return self
 
-    def _runs(self) -> bool:
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
         main = self._main
         return main is not None and not main.done() and not main.get_loop().is_closed()
 
@@ -361,10 +366,23 @@ class LabLife:
             await asyncio.wait({self._main})
 
     async def wait_async(self, rows: int = 1, timeout_s: float = 30.0) -> None:
-        """Do as `wait`, for code that awaits."""
+        """Do as `wait`, for code that awaits.
+
+        Parameters
+        ----------
+        rows : int
+            How many, counted since the lab was made.
+        timeout_s : float
+            How long to wait at most.
+
+        Raises
+        ------
+        WaitTimeoutError, FeedError, PairlabError
+            As `wait` does.
+        """
         if self._pipeline.made >= rows and self._state.state != "failed":
             return
-        if not self._runs():
+        if not self.running:
             raise self._ended()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (rows, waiter)
@@ -392,25 +410,49 @@ class LabLife:
             self.loop.call_soon_threadsafe(function, *args)
 
     def note(self, level: LogLevel, message: str) -> None:
-        """Add a line to the event log."""
+        """Add a line to the event log.
+
+        Parameters
+        ----------
+        level : {"info", "warning", "error"}
+            How much it matters.
+        message : str
+            What happened, and what to do.
+        """
         self._log(LogEntry(time.time_ns(), level, message))
 
     def _log(self, entry: LogEntry) -> None:
         self.event_log.append(entry)
         self.event_log_total += 1
+        for view in self._views:
+            view.refresh()
 
     def attach(self, view: View) -> None:
-        """Tell `view` when this lab stops or is replaced."""
+        """Tell `view` when this lab starts, stops, says something, or is replaced."""
         self._views.append(view)
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` after every batch of ticks and every rebuild; return what ends that.
+        """Have a function called after every batch of ticks and every rebuild.
 
-        It is called on the lab's loop, between two ticks: it must return at once, and not raise.
+        Parameters
+        ----------
+        listener : callable
+            Called on the lab's loop, between two ticks: it must return at once, and not raise.
+
+        Returns
+        -------
+        callable
+            Ends it.
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def price_decimals(self) -> tuple[int, int] | None:
-        """Return the decimals of both symbols' tick sizes, None while unknown."""
+        """Return the decimals of both symbols' tick sizes.
+
+        Returns
+        -------
+        tuple of int or None
+            Of y and of x; None while they are not known.
+        """
         return self._feed.price_decimals() if self._feed is not None else self._decimals

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from typing import Any
+import re
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,9 @@ from pairlab.errors import DataError
 from pairlab.history import Ring
 from pairlab.ticks import HISTORY_COLUMNS, Records
 
-__all__ = ["between_ns", "inside", "row_at", "span_ns", "time_ns"]
+_CLOCK: Final = re.compile(r"\d{1,2}:\d{2}.*")
+
+__all__ = ["between_ns", "inside", "row_at", "span_ns", "time_ns", "within"]
 
 
 def time_ns(moment: Any, name: str) -> int:
@@ -22,7 +25,8 @@ def time_ns(moment: Any, name: str) -> int:
     Parameters
     ----------
     moment : str, datetime, numpy.datetime64, pandas.Timestamp or int
-        Without a time zone it is UTC; an int is in ns.
+        Without a time zone it is UTC, and so is a time of today such as "14:30" or "now"; an int
+        is in ns.
     name : str
         Of the argument, for the error.
 
@@ -32,7 +36,7 @@ def time_ns(moment: Any, name: str) -> int:
         If it is no moment.
     """
     try:
-        stamp = pd.Timestamp(moment)
+        stamp = pd.Timestamp(_in_utc(moment))
         if not pd.isna(stamp):
             stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
             return int(stamp.as_unit("ns").value)
@@ -42,6 +46,16 @@ def time_ns(moment: Any, name: str) -> int:
         f"{name} = {moment!r} is no moment in time: give what pandas.Timestamp accepts, such as "
         "'2026-11-22 14:32:09.482' (UTC where no zone is named)"
     )
+
+
+def _in_utc(moment: Any) -> Any:
+    """Return a text that names no day with today's in UTC: pandas would take the local one's."""
+    if not isinstance(moment, str):
+        return moment
+    now, text = pd.Timestamp.now("UTC"), moment.strip()
+    if text.lower() in ("now", "today"):
+        return now
+    return f"{now:%Y-%m-%d} {text}" if _CLOCK.fullmatch(text) else moment
 
 
 def between_ns(records: Records, start_ns: int | None, end_ns: int | None) -> Records:
@@ -66,6 +80,11 @@ def span_ns(start: Any, end: Any) -> tuple[int | None, int | None]:
     if first is not None and last is not None and last < first:
         raise DataError(f"end = {end!r} is before start = {start!r}")
     return first, last
+
+
+def within(time_ns: int, start_ns: int | None, end_ns: int | None) -> bool:
+    """Return whether a time is within both ends; None is open."""
+    return (start_ns is None or time_ns >= start_ns) and (end_ns is None or time_ns <= end_ns)
 
 
 def inside(what: Any, times_ns: Any, start_ns: int | None, end_ns: int | None) -> Any:

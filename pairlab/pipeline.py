@@ -93,6 +93,12 @@ class Pipeline:
             self.engine.mark_gap()
         self._gaps.append(self.ticks.total)
 
+    @property
+    def newest_ns(self) -> int:
+        """Exchange time of the newest tick; 0 before the first."""
+        last = self.ticks.view(1)
+        return int(last[0]["time_ns"]) if len(last) else 0
+
     def latest(self) -> Snapshot | None:
         """Return the newest row, or the forming bar's provisional one; None before the first."""
         forming = None if self.engine is None else self.engine.provisional()
@@ -110,6 +116,13 @@ class Pipeline:
         """Return what a person should know about the numbers."""
         warning = None if self.engine is None else self.engine.kalman_warning
         return () if warning is None else (warning,)
+
+    def values(self) -> dict[str, Any]:
+        """Return every setting by name: as they are now, but the metrics' as the rows have them."""
+        values = self.settings.values()
+        if self.engine is not None:
+            values.update((name, self.engine.values[name]) for name in METRIC_SETTINGS)
+        return values
 
     def fits_settings(self) -> bool:
         """Tell whether the engine's metrics are the ones that the settings ask for."""
@@ -168,8 +181,8 @@ class Pipeline:
             fresh.adopt_signal(old)
         self._keep_positions(rows)
         self._flag_gaps(rows)
-        fresh.apply(self._current_thresholds(fresh))
         self.engine = fresh
+        fresh.apply(self.values())
         self._replace_rows(rows)
 
     def _replace_rows(self, rows: Records) -> None:
@@ -217,11 +230,6 @@ class Pipeline:
                 self.alert_log.add(engine.events, rows, engine.values)
         self.latency_ms.add((time.time_ns() - ticks["received_ns"]) / 1e6)
 
-    def _current_thresholds(self, engine: PairEngine) -> dict[str, Any]:
-        """Return the settings now, but for those that define this engine's metrics."""
-        metric = {name: engine.values[name] for name in METRIC_SETTINGS}
-        return {**self.settings.values(), **metric}
-
     def _on_setting(self, change: Any) -> None:
         last = self.rows.view(1)
         at_ns = int(last["time_ns"][0]) if len(last) else 0
@@ -235,4 +243,4 @@ class Pipeline:
         if change.name in METRIC_SETTINGS:
             self._rebuild_wanted()
         else:
-            self.engine.apply(self._current_thresholds(self.engine))
+            self.engine.apply(self.values())

@@ -166,7 +166,15 @@ class Filter(IntFlag):
 
 
 class Pair(NamedTuple):
-    """Two symbols: ``y`` is bought when the spread is bought, ``x`` is sold against it."""
+    """Two symbols.
+
+    Attributes
+    ----------
+    y : str
+        Bought when the spread is bought.
+    x : str
+        Sold against it.
+    """
 
     y: str
     x: str

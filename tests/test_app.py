@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from voila.paths import collect_template_paths
 
 from pairlab.app import AppOptions, dashboard_for_page, lab_for_page
-from pairlab.page import voila_settings
+from pairlab.page import prepare_page, voila_settings
 
 
 def lab_for(query: str, **options: object) -> object:
@@ -52,6 +53,63 @@ def test_what_was_refused_is_told() -> None:
     assert [entry.message for entry in lab.event_log] == [
         "from the address: window = 5.0 is not possible: allowed: a whole number from 10 to 50,000"
     ]
+
+
+def test_a_pair_of_one_symbol_costs_nothing_else() -> None:
+    lab = lab_for("y=BTCUSDT&x=BTCUSDT&window=100&entry_z=2.5")
+    assert lab.pair == ("BTCUSDT", "ETHUSDT")
+    assert (lab.settings.window, lab.settings.entry_z) == (100, 2.5)
+    [entry] = lab.event_log
+    assert "y = x = 'BTCUSDT': the legs of a pair must be two different" in entry.message
+
+
+@pytest.mark.parametrize(
+    ("query", "pair", "theme"),
+    [
+        ("", "BTCUSDT / ETHUSDT", "dark"),
+        ("y=SOLUSDT&theme=light", "SOLUSDT / ETHUSDT", "light"),
+        ("y=SOLUSDT&x=SOLUSDT&theme=%22%3E", "BTCUSDT / ETHUSDT", "dark"),
+    ],
+)
+def test_the_title_says_what_is_shown(query: str, pair: str, theme: str) -> None:
+    request = SimpleNamespace(query=query)
+    page = SimpleNamespace(metadata={})
+    prepare_page(SimpleNamespace(request=request, xsrf_token=b""), page, "")
+    assert page.metadata == {"title": f"{pair} · pairlab", "voila": {"theme": theme}}
+    assert " / ".join(lab_for(query).pair) == pair
+
+
+def test_a_name_that_is_none_is_told_with_the_closest() -> None:
+    lab = lab_for("windw=100&exit_z=0.25&ticks_held=99&" + "&".join(f"a{i}=1" for i in range(9)))
+    assert lab.settings.exit_z == 0.25
+    told = [entry.message for entry in lab.event_log]
+    assert len(told) == 3
+    assert "'windw'" in told[0]
+    assert "did you mean 'window'" in told[0]
+    assert "ticks_held is not set by an address" in told[1]
+    assert not lab_for("token=secret&voila-theme=light").event_log
+
+
+def test_an_address_without_end_is_not_read_and_told() -> None:
+    [entry] = lab_for("window=100&" + "&".join(f"a{i}=1" for i in range(50))).event_log
+    assert entry.message == "from the address: it has more than 50 names, and none was read"
+
+
+def test_a_ratio_that_nobody_gave_is_estimated_and_told() -> None:
+    lab = lab_for("y=SOLUSDT&x=ETHUSDT")
+    assert lab.settings.hedge == "ols"
+    [entry] = lab.event_log
+    assert entry.message.startswith("from the address: hedge_ratio = 25.0")
+    assert entry.message.endswith("; it is estimated: hedge = 'ols'")
+
+
+def test_what_contradicts_the_commands_setting_is_left_out_alone() -> None:
+    lab = lab_for("exit_z=5&window=77&fee_bps=1", settings={"entry_z": 4.0})
+    assert lab.settings.entry_z == 4.0
+    assert lab.settings.exit_z == 0.5
+    assert (lab.settings.window, lab.settings.fee_bps) == (77, 1.0)
+    [entry] = lab.event_log
+    assert entry.message.endswith("; exit_z of the address is left out")
 
 
 def test_layout_and_theme_come_from_the_address_and_are_refused_in_words() -> None:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from enum import Enum, Flag
 from pathlib import Path
+from typing import Any, Final, get_args
+
+import pytest
 
 import pairlab
+from pairlab import costs, widgets
+from pairlab.access import What
+from pairlab.app import dashboard_for_page, lab_for_page
 from pairlab.settings import SETTINGS, Settings
+from pairlab.widgets.layouts import LAYOUTS
 
 ROOT = Path(__file__).parents[1]
+COSTS: Final = [n for n in costs.__all__ if inspect.isfunction(getattr(costs, n))]
 
 
 def test_all_names_exist_and_nothing_else_leaks() -> None:
@@ -40,3 +53,57 @@ def test_every_setting_has_a_trait_with_words() -> None:
     traits = Settings.class_own_traits()
     assert set(traits) == set(SETTINGS)
     assert all(trait.help for trait in traits.values())
+
+
+def sections(what: Any) -> dict[str, str]:
+    """Return a docstring's sections by their titles."""
+    parts = re.split(r"^(\w+)\n-+$", inspect.getdoc(what) or "", flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def told(section: str) -> set[str]:
+    """Return the names that a section tells of."""
+    heads = [line.split(":")[0] for line in section.splitlines() if line[:1].strip()]
+    return {name.strip().lstrip("*") for head in heads for name in head.split(",")}
+
+
+def public() -> Iterator[tuple[str, Any, Any]]:
+    """Yield what a user calls: a name, what has the words, what has the parameters."""
+    for name in (*pairlab.__all__, *widgets.__all__):
+        thing = getattr(pairlab, name, None) or getattr(widgets, name)
+        if inspect.isclass(thing) and not issubclass(thing, Exception | Enum | Flag | str):
+            yield name, thing, thing if issubclass(thing, tuple) else thing.__init__
+        elif inspect.isfunction(thing):
+            yield name, thing, thing
+    for name, method in inspect.getmembers(pairlab.PairLab, inspect.isfunction):
+        if not name.startswith("_") and name not in ("attach", "call"):  # for views
+            yield f"PairLab.{name}", method, method
+    for function in (lab_for_page, dashboard_for_page, *map(costs.__dict__.get, COSTS)):
+        yield function.__name__, function, function
+
+
+@pytest.mark.parametrize(("name", "words", "called"), list(public()), ids=[p[0] for p in public()])
+def test_every_parameter_and_result_has_words(name: str, words: Any, called: Any) -> None:
+    found, signature = sections(words), inspect.signature(called)
+    assert (inspect.getdoc(words) or "").strip(), name
+    wanted = {n for n in signature.parameters if n not in ("self", "cls", "args", "kwargs")}
+    # Of a record each field is told as what it is, an attribute.
+    record = is_dataclass(words) or (inspect.isclass(words) and issubclass(words, tuple))
+    have = told(found.get("Attributes" if record else "Parameters", ""))
+    assert wanted <= have, f"{name}: {sorted(wanted - have)}"
+    result = str(signature.return_annotation)
+    if inspect.isfunction(words) and result not in ("None", "Self"):
+        assert "Returns" in found, name
+
+
+@pytest.mark.parametrize("name", sorted(set(widgets.__all__) - {"dress"}))
+def test_a_notebook_shows_what_a_part_is_made_of(name: str) -> None:
+    part = getattr(widgets, name)
+    _, *own = inspect.signature(part.__init__).parameters.values()
+    assert list(inspect.signature(part).parameters.values()) == own
+
+
+def test_the_readme_names_every_part_and_every_layout() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in (*widgets.__all__, *LAYOUTS, *get_args(What)):
+        assert f"`{name}`" in readme or f'"{name}"' in readme, name

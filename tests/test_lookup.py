@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import io
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ import pandas as pd
 import pytest
 
 from pairlab import DataError, PairLab, SettingError
+from pairlab.alerts import AlertLog, SettingChange
+from pairlab.csvs import alerts_csv
 from pairlab.exchange import LocalExchange, SyntheticMarket
-from pairlab.ticks import HISTORY_COLUMNS
+from pairlab.lookup import time_ns
+from pairlab.ticks import EVENT, HISTORY_COLUMNS, AlertKind
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +119,38 @@ def test_the_selection_is_a_frame_whatever_is_selected(lab: PairLab) -> None:
     assert len(lab.selection) == 0
 
 
+def test_times_of_today_are_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    for zone in ("America/New_York", "Pacific/Kiritimati"):
+        with monkeypatch.context() as there:
+            there.setenv("TZ", zone)
+            time.tzset()
+            now = pd.Timestamp.now("UTC")
+            for word in ("now", "Today", " now "):
+                assert abs(time_ns(word, "when") - now.value) < 60 * 10**9
+            for text in ("14:30", "09:05:01.25"):
+                want = pd.Timestamp(f"{now:%Y-%m-%d} {text}", tz="UTC").value
+                assert time_ns(text, "when") - want in (0, 86_400 * 10**9)  # it was midnight
+        time.tzset()
+    with pytest.raises(DataError, match="when = '25:99' is no moment"):
+        time_ns("25:99", "when")
+
+
+def test_a_selection_is_never_the_wrong_way_round(lab: PairLab) -> None:
+    first, last = lab.history().index[100], lab.history().index[200]
+    lab.select(first, last)
+    for start, end, word in (("2099-01-01", None, "start"), (None, "1999-01-01", "end")):
+        with pytest.raises(DataError, match=f"{word} = '.*' is outside of the history: 20"):
+            lab.select(start, end)
+    assert len(lab.selection) == len(lab.between(first, last))  # it stays
+    empty = PairLab(feed="demo")
+    with pytest.raises(DataError, match="no rows yet: give both"):
+        empty.select("2026-01-01")
+    empty.select("2026-01-01", "2026-01-02")
+    assert empty.selected_ns == tuple(time_ns(f"2026-01-0{d}", "when") for d in (1, 2))
+    empty.select()
+    assert empty.selected_ns is None
+
+
 @pytest.mark.parametrize("what", ["history", "ticks", "alerts"])
 def test_every_table_is_written_with_its_own_numbers(
     lab: PairLab, what: str, tmp_path: Path
@@ -138,6 +174,38 @@ def test_every_table_is_written_with_its_own_numbers(
     empty = lab.csv_bytes(what, "1999-01-01", "1999-01-02").decode()
     assert empty.startswith("time,")
     assert empty.count("\n") == 1
+
+
+def test_no_table_becomes_one_long_string(lab: PairLab) -> None:
+    class Target:
+        def __init__(self) -> None:
+            self.pieces: list[str] = []
+
+        def write(self, text: str) -> None:
+            self.pieces.append(text)
+
+    log = AlertLog(10_000)
+    values, rows = lab.settings.values(), lab.rows.view(1)
+    event = np.zeros(1, EVENT)
+    event["kind"], event["side"] = AlertKind.ENTRY, 1
+    for n in range(3_000):
+        log.add(event, rows, values)
+        if n % 7 == 0:
+            log.changed(SettingChange(int(rows["time_ns"][0]), "window", n, n + 1))
+    one_by_one = "".join(next(alerts_csv([entry])).split("\n", 1)[1] for entry in log)
+    assert "".join(alerts_csv(list(log))).split("\n", 1)[1] == one_by_one
+
+    big = PairLab(feed="demo")
+    big._pipeline.engage()
+    for _ in range(20):  # of 3,000 ticks each
+        big._pipeline.take(lab._pipeline.ticks.view()[:3_000])
+    big._pipeline.alert_log = log
+    for what in ("history", "ticks", "alerts"):
+        target = Target()
+        big.to_csv(target, what)
+        whole = sum(map(len, target.pieces))
+        assert max(map(len, target.pieces)) < 0.5 * whole, what
+        assert "".join(target.pieces) == big.csv_bytes(what).decode()
 
 
 def test_an_unknown_table_is_refused(lab: PairLab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from IPython import get_ipython
 
@@ -21,22 +22,21 @@ class CellWatch:
     def __init__(self, begins: Callable[[], None], ends: Callable[[], None]) -> None:
         self._begins = begins
         self._ends = ends
-        self._watching = False
+        self._shell: Any = None
 
     def start(self) -> None:
-        """Begin to watch. Called by a cell as a rule, which ends later."""
+        """Begin to watch. The first call comes from a cell, which ends later."""
         shell = get_ipython()
-        if shell is None or self._watching:
+        if shell is None or self._shell is not None:
             return
+        self._shell = shell  # when the interpreter ends it cannot be asked for any more
         shell.events.register("pre_execute", self._begins)
         shell.events.register("post_execute", self._ends)
-        self._watching = True
         self._begins()
 
     def stop(self) -> None:
         """Watch no longer."""
-        shell = get_ipython()
-        if shell is not None and self._watching:
+        shell, self._shell = self._shell, None
+        if shell is not None:
             shell.events.unregister("pre_execute", self._begins)
             shell.events.unregister("post_execute", self._ends)
-        self._watching = False

@@ -13,12 +13,12 @@ from ipywidgets import HBox, Layout, VBox
 from pairlab.alerts import Alert
 from pairlab.ticks import AlertKind
 from pairlab.widgets.bundle import HTML
-from pairlab.widgets.formats import MISSING, safe
-from pairlab.widgets.formats import clock as clock_text
+from pairlab.widgets.formats import MISSING, day, safe
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.part import Part
 from pairlab.widgets.plotting import Axis, Figure, Label, LinearScale, Lines, Scatter
-from pairlab.widgets.screen import Part, Screen, close_part, picture_class
-from pairlab.widgets.theme import SIZES, var
+from pairlab.widgets.screen import Screen
+from pairlab.widgets.theme import SIZES, TYPE, var
 from pairlab.widgets.thin import trim
 from pairlab.widgets.trees import put, put_ticks
 
@@ -97,7 +97,7 @@ class Chart(Part, VBox):  # type: ignore[misc]
     lab : PairLab
         Whose rows.
     clock : bool
-        Label the time axis (in the dashboard only the lowest chart does).
+        Label the time axis, with the day beside it (in the dashboard only the lowest chart does).
     """
 
     plot_px = 100
@@ -143,7 +143,8 @@ class Chart(Part, VBox):  # type: ignore[misc]
         )  # fmt: skip
         self._pointer_time = Label(
             x=[], y=[], text=[], scales={"x": self.times, "y": self.scale}, colors=[var("text")],
-            default_size=10, font_weight="bold", align="middle", y_offset=12, apply_clip=False,
+            default_size=TYPE.caption, font_weight="bold", align="middle", y_offset=12,
+            apply_clip=False,
         )  # fmt: skip
         self._selector = screen.pointer_selector
         self._selected = Lines(
@@ -169,9 +170,8 @@ class Chart(Part, VBox):  # type: ignore[misc]
         super().__init__([header, self.figure, screen.mouse])
         for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{self.caption}"):
             self.add_class(style)
-        self.add_class(picture_class(self))
         if clock:
-            self.add_class("pairlab-clock")
+            self.add_class("pairlab-clock").add_class("pairlab-dated")
         self.join(lab)
 
     # -- for subclasses -------------------------------------------------------------------------
@@ -188,8 +188,8 @@ class Chart(Part, VBox):  # type: ignore[misc]
         """Send what the lines show of `frame`."""
         raise NotImplementedError
 
-    def paint_head(self, frame: Frame) -> None:
-        """Set the header's text."""
+    def head_text(self, frame: Frame) -> str:
+        """Return the header's text, as HTML."""
         raise NotImplementedError
 
     def marked_value(self, alert: Alert) -> float:
@@ -236,7 +236,7 @@ class Chart(Part, VBox):  # type: ignore[misc]
             stroke=var(colour), stroke_width=0, apply_clip=False,
         )  # fmt: skip
         label = Label(
-            x=[], y=[], text=[], scales=scales, colors=[var(colour)], default_size=11,
+            x=[], y=[], text=[], scales=scales, colors=[var(colour)], default_size=TYPE.body,
             font_weight="bold", align="start", x_offset=12, apply_clip=False,
         )  # fmt: skip
         return dot, label
@@ -251,9 +251,10 @@ class Chart(Part, VBox):  # type: ignore[misc]
             self.paint_lines(frame)
             self._paint_selection(frame)
         self._paint_markers(frame)
-        if self.changed("pointer", frame.pointer_ns):
+        # What it reads may change while it stands still: a row comes, the metrics, the scale.
+        if self.changed("pointer", (frame.pointer_ns, frame.pointed, self.scale.min)):
             self._paint_pointer(frame)
-        if frame.text_due and self.changed("head", (frame.picture, values)):
+        if frame.text_due and self.changed("head", (frame.picture, frame.read, values)):
             self.paint_head(frame)
 
     def show_line(self, mark: Lines, x: Any, y: Any) -> tuple[float, float]:
@@ -305,6 +306,15 @@ class Chart(Part, VBox):  # type: ignore[misc]
             time_ms = selected.time_ns / 1e6 if selected is not None else 0.0
             put(self._ring, x=[time_ms] if known_at else [], y=[at] if known_at else [])
 
+    def paint_head(self, frame: Frame) -> None:
+        """Set the header's text and, beside a labelled time axis, the day."""
+        beside = ""
+        if self._clock and frame.edge_ns:
+            # A view of several days has them in its labels.
+            today = "" if frame.days else f"{day(frame.edge_ns)} "
+            beside = f'<small class="pairlab-day">{today}UTC</small>'
+        self.head.value = self.head_text(frame) + beside
+
     # -- pointer and selection ------------------------------------------------------------------
 
     def _paint_pointer(self, frame: Frame) -> None:
@@ -312,10 +322,10 @@ class Chart(Part, VBox):  # type: ignore[misc]
         dots = [] if row is None else [v for v in self.dots_at(frame) if math.isfinite(v)]
         time_ms = 0.0 if row is None else row.time_ns / 1e6
         if self._clock:
-            text = "" if row is None else clock_text(row.time_ns)
+            text = "" if row is None else frame.when(row.time_ns)
             put(
-                self._pointer_time, x=[time_ms] if row else [], y=[self.scale.min] if row else [],
-                text=[text] if row else [],
+                self._pointer_time, x=[frame.time_read_ms] if row else [],
+                y=[self.scale.min] if row else [], text=[text] if row else [],
             )  # fmt: skip
         put(self._pointer_dots, x=np.full(len(dots), time_ms), y=np.array(dots, dtype=np.float64))
 
@@ -330,7 +340,3 @@ class Chart(Part, VBox):  # type: ignore[misc]
             ends = [] if chosen is None else [ns / 1e6 for ns in chosen]
             corners = np.array([0.0, 1.0, 1.0, 0.0][: 2 * len(ends)])
             put(self._selected, x=np.repeat(ends, 2), y=corners)
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)

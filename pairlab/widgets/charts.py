@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from pairlab.alerts import Snapshot
 from pairlab.ticks import AlertKind
 from pairlab.widgets.chart import MARKERS, Chart, legend, nice_ticks
-from pairlab.widgets.formats import (
-    MISSING,
-    date_label,
-    fitted,
-    guess_decimals,
-    number,
-    safe,
-)  # fmt: skip
+from pairlab.widgets.formats import MISSING, compact, currency, number, safe
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.places import price_decimals
 from pairlab.widgets.plotting import Axis, LinearScale
 from pairlab.widgets.trees import put
 
-if TYPE_CHECKING:
-    from pairlab.lab import PairLab
-
-__all__ = ["AutoChart", "CorrelationChart", "PriceChart", "SpreadChart", "price_decimals"]
+__all__ = ["AutoChart", "CorrelationChart", "PriceChart", "SpreadChart"]
 
 
 def inside(low: float, high: float) -> tuple[float, float]:
@@ -44,7 +34,8 @@ class AutoChart(Chart):
         if not (math.isfinite(low) and math.isfinite(high)):
             return
         if high - low < 1e-12 * max(abs(low), abs(high), 1e-6):
-            low, high = low - 1, high + 1
+            reach = min(1.0, 0.1 * abs(low)) or 1.0
+            low, high = low - reach, high + reach
         scale = self.scale if scale is None else scale
         have_low, have_high = scale.min, scale.max
         moved = self.changed(f"view {axis.side}", (self.screen.window_ns, self.screen.span_s))
@@ -56,11 +47,21 @@ class AutoChart(Chart):
             ticks, need = nice_ticks(*inside(scale.min, scale.max), self._most_ticks)
             self.show_ticks(axis, {t: number(t, max(decimals, need)) for t in ticks})
 
+    def forget_fit(self, axis: Axis) -> None:
+        """Fit anew at the next `fit`, as if nothing had been shown: something else moved it."""
+        for what in ("view", "fit"):
+            self._seen.pop(f"{what} {axis.side}", None)
+
 
 class SpreadChart(AutoChart):
     """The spread with its mean and the band whose edge is the entry.
 
-    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis (in the dashboard only the lowest chart does).
     """
 
     caption = "spread"
@@ -92,31 +93,37 @@ class SpreadChart(AutoChart):
         x, lines = drawn.slow(centre - reach, centre + reach, centre)
         self.show_line(self._band, x, lines[:2])
         self.show_line(self._mean, x, lines[2])
-        self.show_curve(frame, self._curve, self._end, fitted)
+        places = frame.spread_places_in_view
+        self.show_curve(frame, self._curve, self._end, lambda spread: compact(spread, places))
         seen = np.concatenate([drawn.bounds("spread"), centre - reach, centre + reach])
         seen = seen[np.isfinite(seen)]
         if len(seen):
             self.fit(self._axis, float(seen.min()), float(seen.max()), 0)
 
-    def paint_head(self, frame: Frame) -> None:
-        """Set the spread, its mean and its band."""
+    def head_text(self, frame: Frame) -> str:
+        """Return the spread, its mean and its band."""
         row, v = frame.read, frame.values
         spread = mean = band = MISSING
-        formula = "= y − βx" if v["hedge"] == "fixed" else "= y − βx − α"
+        log = v["price_scale"] == "log"
+        y, x = ("ln y", "ln x") if log else ("y", "x")
+        alpha = "" if v["hedge"] == "fixed" else " − α"
+        formula = f"= {y} − β {x}{alpha}" if log else f"= y − βx{alpha}"
         if row is not None:
-            beta = number(abs(row.hedge_ratio), 3)
+            beta = number(abs(row.hedge_ratio), frame.ratio_places)
             sign = "+" if row.hedge_ratio < 0 else "−"
-            alpha = "" if v["hedge"] == "fixed" else " − α"
-            formula = f"= y {sign} {beta} x{alpha}"
+            formula = f"= {y} {sign} {beta} {x}{alpha}"
+            places = frame.spread_places_in_view
             centre = row.spread_mean if v["hedge"] == "fixed" else 0.0
             reach = v["entry_z"] * row.spread_std
-            spread, mean = number(row.spread), number(centre)
-            band = f"{number(centre - reach)} … {number(centre + reach)}"
+            spread = number(row.spread, places)
+            mean = number(centre, places) if centre else number(0.0)
+            band = f"{number(centre - reach, places)} … {number(centre + reach, places)}"
             if not math.isfinite(row.spread_std):
                 mean = band = MISSING
         sigmas = f"±{number(v['entry_z'])}σ"
-        self.head.value = (
-            f"<h3>Spread</h3><small>{safe(_unit(self.screen.lab.pair.y))} {safe(formula)}</small>"
+        unit = "" if log else currency(self.screen.lab.pair.y)  # a logarithm has none
+        return (
+            f"<h3>Spread</h3><small>{safe(unit)} {safe(formula)}</small>"
             f"{legend('s', 'spread', spread, title='spread')}"
             f"{legend('mean', 'muted', mean, style='dashed')}"
             f"{legend(sigmas, 'spread', band, style='band')}"
@@ -126,7 +133,12 @@ class SpreadChart(AutoChart):
 class CorrelationChart(AutoChart):
     """The rolling correlation and the least that allows an entry.
 
-    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis (in the dashboard only the lowest chart does).
     """
 
     caption = "correlation"
@@ -165,10 +177,10 @@ class CorrelationChart(AutoChart):
             self.show_ticks(self._axis, {t: number(t) for t in shown if abs(t - least) > near})
         self.show_curve(frame, self._curve, self._end, number)
 
-    def paint_head(self, frame: Frame) -> None:
-        """Set ρ and its minimum."""
+    def head_text(self, frame: Frame) -> str:
+        """Return ρ and its minimum."""
         row, v = frame.read, frame.values
-        self.head.value = (
+        return (
             f"<h3>Correlation</h3><small>ρ of {safe(v['correlation_of'])}, {v['window']:,} rows"
             f"</small>{legend('ρ', 'corr', MISSING if row is None else number(row.correlation))}"
             f"{legend('min', 'text2', number(v['min_correlation']), style='dashed')}"
@@ -178,7 +190,14 @@ class CorrelationChart(AutoChart):
 class PriceChart(AutoChart):
     """Both prices; the right axis is tied to the left by β, so that the gap is the spread.
 
-    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
+    Under ``price_scale="log"`` β is of logarithms, and each price fills an axis of its own.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis (in the dashboard only the lowest chart does).
     """
 
     caption = "prices"
@@ -212,24 +231,24 @@ class PriceChart(AutoChart):
         if row is None or not len(frame.shown):
             return
         (low, high), x = drawn.bounds("y"), drawn.bounds("x")
-        decimals = price_decimals(self.screen.lab, row, frame.values)
+        decimals = price_decimals(self.screen.lab, row)
         beta, alpha = row.hedge_ratio, row.intercept
         spread_mean = drawn.mean("y") - beta * drawn.mean("x")
         mean = self._steady(spread_mean - alpha, (beta, alpha))
-        tied = math.isfinite(mean) and beta > 0
+        tied = math.isfinite(mean) and beta > 0 and frame.values["price_scale"] == "linear"
         if tied:
             as_y = [alpha + mean + beta * end for end in x]
             low, high = min(low, as_y[0]), max(high, as_y[1])
         self.fit(self._left_axis, low, high, decimals[0])
         if tied:
             ends = [(e - alpha - mean) / beta for e in (self.scale.min, self.scale.max)]
+            put(self._right, min=ends[0], max=ends[1])
+            ticks, need = nice_ticks(*inside(*ends), self._most_ticks)
+            self.show_ticks(self._right_axis, {t: number(t, max(need, decimals[1])) for t in ticks})
         else:
-            # Nothing ties the axes: each price fills its own.
-            reach = max(x[1] - x[0], 1e-9 * abs(row.x))
-            ends = [x[0] - 0.1 * reach, x[1] + 0.1 * reach]
-        put(self._right, min=ends[0], max=ends[1])
-        ticks, need = nice_ticks(*inside(*ends), self._most_ticks)
-        self.show_ticks(self._right_axis, {t: number(t, max(need, decimals[1])) for t in ticks})
+            if self._tied:
+                self.forget_fit(self._right_axis)
+            self.fit(self._right_axis, *x, decimals[1], self._right)
         self._tied = tied
 
     def _steady(self, mean: float, tie: tuple[float, float]) -> float:
@@ -240,32 +259,19 @@ class PriceChart(AutoChart):
             self._mean = (mean, tie)
         return self._mean[0]
 
-    def paint_head(self, frame: Frame) -> None:
-        """Set both prices, the day, and how the axes are tied."""
+    def head_text(self, frame: Frame) -> str:
+        """Return both prices, and how the axes are tied."""
         row, pair = frame.read, self.screen.lab.pair
         prices = [MISSING, MISSING]
         if row is not None:
-            decimals = price_decimals(self.screen.lab, row, frame.values)
+            decimals = price_decimals(self.screen.lab, row)
             prices = [number(row.y, decimals[0]), number(row.x, decimals[1])]
         tied = "axes tied by β: the gap between the lines is the spread"
-        note = tied if self._tied else "axes not tied: no positive β"
-        day = date_label(frame.edge_ns) if frame.edge_ns else ""
-        self.head.value = (
-            f"<h3>Prices</h3><small>{safe(_unit(pair.y))}</small>"
+        log = frame.values["price_scale"] == "log"
+        why = "β is of log prices" if log else "no positive β"
+        note = tied if self._tied else f"axes not tied: {why}"
+        return (
+            f"<h3>Prices</h3><small>{safe(currency(pair.y))}</small>"
             f"{legend(f'y {pair.y}', 'y', prices[0])}{legend(f'x {pair.x}', 'x', prices[1])}"
             f'<small class="pairlab-far">{note if row is not None else ""}</small>'
-            f'<small class="pairlab-day">{safe(day)}</small>'
         )
-
-
-def _unit(symbol: str) -> str:
-    """Return the quote currency, where the symbol ends with one that is known."""
-    return next((q for q in ("USDT", "USDC", "BUSD", "BTC", "ETH") if symbol.endswith(q)), "")
-
-
-def price_decimals(lab: PairLab, row: Snapshot, values: dict[str, Any]) -> tuple[int, int]:
-    """Return the decimals in which both prices are shown: the symbols' tick sizes, if known."""
-    if values["price_scale"] == "log":
-        return 6, 6
-    known = lab.price_decimals()
-    return known if known is not None else (guess_decimals(row.y), guess_decimals(row.x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import deque
 from collections.abc import Callable
@@ -22,10 +23,10 @@ from ipywidgets import (
 from pairlab.errors import SettingError
 from pairlab.settings import SETTINGS
 from pairlab.ticks import TIMEFRAMES_NS
-from pairlab.widgets.formats import number
+from pairlab.widgets.formats import exact, number
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part, close_part, showing
-from pairlab.widgets.trees import put
+from pairlab.widgets.part import Part
+from pairlab.widgets.trees import put, showing, shown_by_kernel
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
@@ -67,6 +68,7 @@ class _Row:
         slot: Any = None,
     ) -> None:
         self.name, self.decimals, self.whole = name, decimals, whole
+        self._asked: deque[None] = deque()  # moves of the handle that are on their way to the loop
         self._controls = controls
         self.slider = slider
         self._shown: deque[float] = deque(maxlen=_SHOWN)
@@ -79,7 +81,8 @@ class _Row:
         ).add_class("pairlab-field")
         self.box = HBox([slider, *([slot] if slot else []), self.field]).add_class("pairlab-row")
         self.box.add_class(f"pairlab-row-{name}")
-        slider.observe(controls.hand_over(self._on_slider), "value")
+        move = controls.hand_over(self._on_slider)
+        slider.observe(functools.partial(self._move, move), "value")
         self.field.observe(controls.hand_over(self._on_field), "value")
 
     def show(self, value: float | None) -> None:
@@ -97,22 +100,19 @@ class _Row:
         with s.hold_sync():
             if not low <= value <= high:
                 self._widen(value)
-            if not self._near(s.value, value):
+            if not self._asked and not self._near(s.value, value):
                 s.value = value
                 if s.continuous_update:
                     self._shown.append(value)
-        self._set_field(number(value, 0 if self.whole else self._needed(value)))
+        self._set_field(self._text(value))
 
     def _set_field(self, text: str) -> None:
-        self.field.remove_class(_REFUSED)
+        if self.field.value != text:
+            self.field.remove_class(_REFUSED)  # it was of what is replaced now
         put(self.field, value=text)
 
-    def _needed(self, value: float) -> int:
-        """Decimals that show the value as it is, at least the usual ones."""
-        for decimals in range(self.decimals, 8):
-            if round(value, decimals) == value:
-                return decimals
-        return 8
+    def _text(self, value: float) -> str:
+        return number(value, 0) if self.whole else exact(value, self.decimals)
 
     def _widen(self, value: float) -> None:
         s = self.slider
@@ -149,7 +149,15 @@ class _Row:
         self._shown.clear()  # a hand was here
         return False
 
+    def _move(self, move: Callable[[Any], None], change: Any) -> None:
+        if not shown_by_kernel():
+            self._asked.append(None)
+            move(change)
+
     def _on_slider(self, change: Any) -> None:
+        self._asked.popleft()
+        if self._asked:
+            return  # a newer one is on its way: under a finger nothing jumps back
         value = float(change["new"])
         if self._echoes(value):
             return
@@ -159,12 +167,16 @@ class _Row:
         self._controls.apply(self, self._rounded(value))
 
     def _rounded(self, value: float) -> float:
-        return round(value) if self.whole else round(value, max(self.decimals, 3))
+        if self.whole:
+            return round(value)
+        finer = math.ceil(-math.log10(self.slider.step))
+        return round(value, max(self.decimals, 3, finer))
 
     def _on_field(self, change: Any) -> None:
         text = str(change["new"]).strip()
         now = getattr(self._controls.settings, self.name)
-        if now is None or text == number(now, 0 if self.whole else self._needed(now)):
+        self.field.remove_class(_REFUSED)
+        if now is None or text == self._text(now):
             return
         try:
             value = float(text.replace("−", "-").replace(",", ""))
@@ -285,6 +297,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
             self.refuse(row, str(error))
         else:
             row.show(getattr(self.settings, row.name))
+            row.field.remove_class(_REFUSED)
 
     def refuse(self, row: _Row, why: str) -> None:
         """Show why a value was refused; the old one comes back."""
@@ -326,7 +339,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
 
     def _on_p(self, change: Any) -> None:
         text = str(change["new"]).strip()
-        if text == number(self.settings.max_p_value, 3):
+        if text == exact(self.settings.max_p_value, 3):
             return
         try:
             value: object = float(text)
@@ -339,7 +352,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
 
     def paint(self, frame: Frame) -> None:
         """Move every control to its setting, if one of them has changed."""
-        if self.changed("values", tuple(frame.values.values())):
+        if self.changed("values", tuple(frame.settings.values())):
             self._show_all()
 
     def _show_all(self) -> None:
@@ -357,7 +370,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
         put(self._require, value=self.settings.require_stationary)
         on = "on" if self.settings.require_stationary else "off"
         self._p_note.value = f"<small>{on} · p ≤</small>"
-        put(self._p_field, value=number(self.settings.max_p_value, 3))
+        put(self._p_field, value=exact(self.settings.max_p_value, 3))
         for name in self._choices:
             self._show_choice(name)
 
@@ -365,7 +378,3 @@ class Controls(Part, VBox):  # type: ignore[misc]
         with showing():
             for widget in self._choices[name]:
                 put(widget, value=getattr(self.settings, name))
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)

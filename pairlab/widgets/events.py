@@ -12,7 +12,7 @@ from pairlab.ticks import NS_PER_S, LogEntry
 from pairlab.widgets.bundle import HTML
 from pairlab.widgets.formats import clock, count, number, quantity_ms, safe
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part, close_part
+from pairlab.widgets.part import Part
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
 
@@ -77,16 +77,16 @@ class EventLog(Part, HBox):  # type: ignore[misc]
         if h.state == "live" and math.isfinite(h.lag_p50_ms):
             shown = screen.lag.p50_p99_ms()
             parts.append(
-                f"lag p50 / p99 ms: exchange→receive {quantity_ms(h.lag_p50_ms)} / "
-                f"{quantity_ms(h.lag_p99_ms)}, →row {quantity_ms(h.row_p50_ms)} / "
+                '<span class="pairlab-lags"><i>lag p50 / p99 ms: exchange→receive '
+                f"{quantity_ms(h.lag_p50_ms)} / {quantity_ms(h.lag_p99_ms)}, </i>"
+                f"→row {quantity_ms(h.row_p50_ms)} / "
                 f"{quantity_ms(h.row_p99_ms)}, →screen {quantity_ms(shown[0])} / "
-                f"{quantity_ms(shown[1])}"
+                f"{quantity_ms(shown[1])}</span>"
             )
         if math.isfinite(screen.measured_frames_per_s) and h.state != "stopped":
-            parts.append(f"{number(screen.measured_frames_per_s, 0)} frames/s")
-        spans = "".join(f"<span>{safe(p)}</span>" for p in parts)
+            parts.append(f"<span>{number(screen.measured_frames_per_s, 0)} frames/s</span>")
         when = f"<b>{clock(frame.live.time_ns)} UTC</b>" if frame.live is not None else ""
-        self._way.value = spans + when
+        self._way.value = "".join(parts) + when
 
     @staticmethod
     def _worth_showing(log: Sequence[LogEntry], frame: Frame) -> LogEntry:
@@ -108,7 +108,3 @@ class EventLog(Part, HBox):  # type: ignore[misc]
     def _recent(self) -> str:
         entries = list(self.screen.lab.event_log)[-12:]
         return "\n".join(f"{clock(e.time_ns)} {e.level}: {e.message}" for e in reversed(entries))
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)

@@ -1,9 +1,6 @@
-async (job) => {
-  // Every view of the button runs this; the file is wanted once.
-  const done = (window.pairlabExports ??= new Set());
-  if (done.has(job.token)) return;
-  done.add(job.token);
-
+// Has the browser download a file: a table that the kernel sent, or a picture of charts as they are
+// on the screen. Throws an error whose message says why there is none.
+async function saveFile(job, [packed]) {
   const save = (blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
@@ -15,14 +12,13 @@ async (job) => {
   };
 
   if (job.kind === "csv") {
-    const packed = Uint8Array.from(atob(job.data), (c) => c.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
     save(new Blob([await new Response(stream).arrayBuffer()], { type: "text/csv" }));
     return;
   }
 
-  // A picture of charts as they are on the screen: every colour is a custom property of the
-  // page's style sheet, which a file does not have, so what the browser made of it is written in.
+  // Every colour is a custom property of the page's style sheet, which a file does not have, so
+  // what the browser made of it is written in.
   const SVG = "http://www.w3.org/2000/svg";
   const KEPT = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity",
     "stroke-dasharray", "opacity", "font-family", "font-size", "font-weight",
@@ -55,7 +51,7 @@ async (job) => {
     .map((names) => names.map((name) => [...document.querySelectorAll("." + name)]).flat()
       .find((panel) => panel.getClientRects().length))
     .filter(Boolean);
-  if (!panels.length) return;
+  if (!panels.length) throw new Error("no chart is in view: scroll to one and try again");
   const boxes = panels.map((panel) => panel.getBoundingClientRect());
   const left = Math.min(...boxes.map((b) => b.left)), top = Math.min(...boxes.map((b) => b.top));
   const width = Math.max(...boxes.map((b) => b.right)) - left;
@@ -116,5 +112,7 @@ async (job) => {
   canvas.height = Math.round(2 * height);
   canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
   URL.revokeObjectURL(image.src);
-  canvas.toBlob(save, "image/png");
+  const png = await new Promise((made) => canvas.toBlob(made, "image/png"));
+  if (!png) throw new Error("the picture is too large for this browser: try SVG");
+  save(png);
 }

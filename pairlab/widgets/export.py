@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import itertools
-import json
+import time
 import zlib
 from collections.abc import Iterator
-from importlib.resources import files
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from ipywidgets import Button, Dropdown, HBox, Output, ToggleButtons, VBox
+from ipywidgets import Button, Dropdown, HBox, ToggleButtons, VBox
 
-from pairlab.history import csv_name
-from pairlab.lab import What
+from pairlab.access import What
+from pairlab.history import csv_name, csv_pieces
+from pairlab.lookup import between_ns
 from pairlab.widgets.bundle import HTML
 from pairlab.widgets.formats import count
-from pairlab.widgets.screen import Screen
+from pairlab.widgets.frame import Frame
+from pairlab.widgets.part import Part
 from pairlab.widgets.trees import put
 
 if TYPE_CHECKING:
@@ -25,12 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportButton"]
 
-_KEEP_S: Final = 10.0
-"""The file leaves the widgets' state after this, or it would be saved with the notebook."""
-
-# There is no way to start a download from the kernel without script. The file travels compressed:
-# 100,000 rows are some 20 MB of text. Read when the module is, not on a running loop.
-_SCRIPT: Final = files("pairlab.widgets").joinpath("export.js").read_text(encoding="utf-8").strip()
+_WAIT_S: Final = 20.0
+"""A page that was asked for a file says within this that it has saved it, or why not."""
 
 _TABLES: Final = [(what, what) for what in get_args(What)]
 _ROWS: Final = [("all", "all"), ("in view", "view"), ("selected", "selection")]
@@ -38,11 +35,21 @@ _ALL_CHARTS: Final = "all charts"
 _NUMBERS: Final = itertools.count(1)
 
 
-class ExportButton(HBox):  # type: ignore[misc]
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A file that a page was asked to save."""
+
+    name: str
+    words: str  # what is told of it once it is saved
+    token: str
+
+
+class ExportButton(Part, HBox):  # type: ignore[misc]
     """Downloads the history, the ticks or the alerts as CSV, and charts as PNG or SVG.
 
     The button itself saves the table that is chosen, at first the whole history, with the numbers
-    that `PairLab.history` has; the small button beside it opens the choices.
+    that `PairLab.history` has; the small button beside it opens the choices. The event log says
+    when the browser has saved the file, or why it has not.
 
     Parameters
     ----------
@@ -50,9 +57,10 @@ class ExportButton(HBox):  # type: ignore[misc]
         Whose tables and charts.
     """
 
+    still = True
+
     def __init__(self, lab: PairLab) -> None:
         self._lab = lab
-        self._screen = Screen.of(lab)
         self._button = Button(description="Export").add_class("pairlab-button-export")
         self._more = Button(
             description="▾", tooltip="What to export: table, rows, or a chart as a picture"
@@ -69,25 +77,27 @@ class ExportButton(HBox):  # type: ignore[misc]
                 HBox([self._chart, self._png, self._svg]).add_class("pairlab-export-chart"),
             ]
         ).add_class("pairlab-export-choices")  # fmt: skip
-        self._output = Output().add_class("pairlab-hidden")
         for button in (self._button, self._csv):
-            button.on_click(lambda _: lab.call(self._begin))
-        self._more.on_click(lambda _: lab.call(self._open))
-        self._png.on_click(lambda _: lab.call(self._picture, "png"))
-        self._svg.on_click(lambda _: lab.call(self._picture, "svg"))
+            button.on_click(self.hand_over(lambda _: self._begin()))
+        self._more.on_click(self.hand_over(lambda _: self._open()))
+        self._png.on_click(self.hand_over(lambda _: self._picture("png")))
+        self._svg.on_click(self.hand_over(lambda _: self._picture("svg")))
         self._opened = False
         self._work: asyncio.Task[None] | None = None
-        self._forget: asyncio.TimerHandle | None = None
-        pulse = self._screen.pulse  # brings the style
-        super().__init__([self._button, self._more, self._choices, self._output, pulse])
+        self._job: _Job | None = None
+        self._giving_up: asyncio.TimerHandle | None = None
+        super().__init__([self._button, self._more, self._choices])
         self._describe()
-        lab.attach(self)
         for style in ("pairlab", "pairlab-export"):
             self.add_class(style)
+        self.join(lab)
+
+    def paint(self, frame: Frame) -> None:
+        """Nothing: it shows nothing of a row."""
 
     def _choice(self, name: str, options: list[tuple[str, str]]) -> ToggleButtons:
         choice = ToggleButtons(options=options, description=name).add_class("pairlab-segments")
-        choice.observe(lambda _: self._lab.call(self._describe), "value")
+        choice.observe(self.hand_over(lambda _: self._describe()), "value")
         return choice
 
     def _describe(self) -> None:
@@ -100,7 +110,7 @@ class ExportButton(HBox):  # type: ignore[misc]
         self._opened = not self._opened
         change = "add_class" if self._opened else "remove_class"
         getattr(self, change)("pairlab-open")
-        charts = (_ALL_CHARTS, *self._screen.pictures())
+        charts = (_ALL_CHARTS, *self.screen.pictures())
         if self._opened and charts != self._chart.options:
             put(self._chart, options=charts)
 
@@ -110,7 +120,7 @@ class ExportButton(HBox):  # type: ignore[misc]
         """Return both ends of the rows that are wanted; None if there are none."""
         match self._rows.value:
             case "view":
-                return self._screen.ends_ns()
+                return self.screen.ends_ns()
             case "selection":
                 return self._lab.selected_ns
         return None, None
@@ -127,7 +137,7 @@ class ExportButton(HBox):  # type: ignore[misc]
         name = self.file_name(self._what.value)
         # Taken here, on the lab's loop: a picture of this moment, which a thread then writes out.
         try:
-            pieces = self._lab.csv_pieces(self._what.value, *ends)
+            pieces = self._pieces(self._what.value, ends)
         except Exception as error:
             self._failed(error)
             return
@@ -136,34 +146,40 @@ class ExportButton(HBox):  # type: ignore[misc]
         except RuntimeError:
             self._deliver_csv(name, _pack(pieces))  # a lab never started has no loop to spare
             return
-        self._work = loop.create_task(self._export(loop, name, pieces), name="pairlab export")
+        self._work = loop.create_task(self._export(name, pieces), name="pairlab export")
 
-    async def _export(
-        self, loop: asyncio.AbstractEventLoop, name: str, pieces: Iterator[str]
-    ) -> None:
+    def _pieces(self, what: What, ends: tuple[int | None, int | None]) -> Iterator[str]:
+        if what == "history" and self._rows.value == "view":
+            # What is seen: while the view is paused, the ring may have gone on without it.
+            return csv_pieces(between_ns(self.screen.rows(), *ends))
+        return self._lab.csv_pieces(what, *ends)
+
+    async def _export(self, name: str, pieces: Iterator[str]) -> None:
         put(self._button, disabled=True)
         try:
             self._deliver_csv(name, await asyncio.to_thread(_pack, pieces))
         except Exception as error:
             self._failed(error)
-        else:
-            self._forget = loop.call_later(_KEEP_S, self._clear)
         finally:
-            put(self._button, disabled=False)
+            if self.comm is not None:
+                put(self._button, disabled=False)
 
     def _failed(self, error: Exception) -> None:
         # A background error belongs on the screen: nobody awaits this.
-        self._lab.note("error", f"the export failed: {type(error).__name__}: {error}")
+        self._lab.note(
+            "error",
+            f"the export failed: {type(error).__name__}: {error}. Try again, or write the file "
+            "with lab.to_csv(path)",
+        )
 
-    def _deliver_csv(self, name: str, packed: tuple[str, int]) -> None:
+    def _deliver_csv(self, name: str, packed: tuple[bytes, int]) -> None:
         data, size = packed
-        self._deliver({"kind": "csv", "name": name, "data": data})
-        self._lab.note("info", f"exported {name}: {count(size)} bytes")
+        self._deliver({"kind": "csv", "name": name}, f"{count(size)} bytes", [data])
 
     # -- charts ---------------------------------------------------------------------------------
 
     def _picture(self, kind: str) -> None:
-        charts = self._screen.pictures()
+        charts = self.screen.pictures()
         wanted = self._chart.value
         chosen = list(charts.values()) if wanted not in charts else [charts[wanted]]
         if not chosen:
@@ -171,60 +187,94 @@ class ExportButton(HBox):  # type: ignore[misc]
             return
         stem = csv_name(self._lab.pair).removesuffix(".csv")
         which = "charts" if wanted not in charts else wanted
-        name = f"{stem}-{which}.{kind}"
-        self._deliver({"kind": kind, "name": name, "charts": chosen})
-        self._lab.note("info", f"exported {name}")
-        if self._lab.loop is not None and not self._lab.loop.is_closed():
-            self._forget = self._lab.loop.call_later(_KEEP_S, self._clear)
+        self._deliver({"kind": kind, "name": f"{stem}-{which}.{kind}", "charts": chosen}, kind, [])
 
-    def _deliver(self, job: dict[str, Any]) -> None:
-        self._clear()
-        job = {"token": f"{self.model_id}-{next(_NUMBERS)}", **job}
-        self._output.outputs = (
-            {
-                "output_type": "display_data",
-                "data": {
-                    "application/javascript": f"({_SCRIPT})({json.dumps(job)});",
-                    "text/plain": job["name"],
-                },
-                "metadata": {},
-            },
+    # -- the page -------------------------------------------------------------------------------
+
+    def _deliver(self, job: dict[str, Any], words: str, buffers: list[bytes]) -> None:
+        """Ask the page in which the button was pressed to save a file."""
+        screen, name = self.screen, job["name"]
+        pages = screen.pace.showing(self.model_id, time.monotonic())
+        if not pages:
+            self._lab.note(
+                "error",
+                f"no page can save {name}: this front end does not run pairlab's script (is "
+                "anywidget installed where Jupyter runs?). lab.to_csv(path) writes tables",
+            )
+            return
+        self._forget()
+        self._job = _Job(name, words, f"{self.model_id}-{next(_NUMBERS)}")
+        job = {**job, "token": self._job.token, "pages": pages}
+        screen.pulse.carrier.send({"job": job}, buffers)
+        if self._lab.loop is not None and not self._lab.loop.is_closed():
+            self._giving_up = self._lab.loop.call_later(_WAIT_S, self._give_up)
+
+    def saved(self, token: str, failed: str | None) -> None:
+        """Tell that the page has saved the file, or why it has not."""
+        job = self._job
+        if job is None or job.token != token:
+            return
+        self._forget()
+        if failed is None:
+            self._lab.note("info", f"exported {job.name}: {job.words}")
+        else:
+            self._lab.note("error", f"{job.name} was not saved: {failed.removeprefix('Error: ')}")
+
+    def _give_up(self) -> None:
+        job = self._job
+        if job is None or self._lab.loop is None:
+            return
+        if not self.screen.pace.answers:  # a cell runs: what a page says waits behind it
+            self._giving_up = self._lab.loop.call_later(_WAIT_S, self._give_up)
+            return
+        self._forget()
+        self._lab.note(
+            "warning",
+            f"no page says that it has saved {job.name}: look into the browser's downloads, or "
+            "write the file with lab.to_csv(path)",
         )
 
     def file_name(self, what: str = "history") -> str:
-        """Return the name of a table's file: pair and UTC time, safe on every system."""
+        """Return the name of a table's file: pair and UTC time, safe on every system.
+
+        Parameters
+        ----------
+        what : str
+            The table.
+
+        Returns
+        -------
+        str
+            Of letters, digits, ``.``, ``_`` and ``-``.
+        """
         name = csv_name(self._lab.pair)
         return name if what == "history" else name.removesuffix(".csv") + f"-{what}.csv"
 
-    def _clear(self) -> None:
-        if self._forget is not None:
-            self._forget.cancel()
-            self._forget = None
-        self._output.outputs = ()
+    def _forget(self) -> None:
+        self._job = None
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
 
-    def start(self) -> None:
-        """Do nothing: a click is what starts the work."""
-
-    def finish(self) -> Any:
+    def finish(self) -> None:
         """End what runs in the background."""
         if self._work is not None:
             self._work.cancel()
-        if self._forget is not None:
-            self._clear()
+        self._forget()
 
     def close(self) -> None:
-        """Leave no widget in the front end or the kernel, and nothing on the loop."""
-        if "_work" in self.__dict__:
+        """Leave nothing: no widget, nothing on the loop."""
+        if self.comm is not None:
             self.finish()
-            self._screen.take_down(self)
+            super().close()
 
 
-def _pack(pieces: Iterator[str]) -> tuple[str, int]:
-    """Return compressed text in base64 and the text's size; runs off the loop."""
+def _pack(pieces: Iterator[str]) -> tuple[bytes, int]:
+    """Return compressed text and the text's size in bytes; runs off the loop."""
     packer, parts, size = zlib.compressobj(6), [], 0
     for piece in pieces:
         raw = piece.encode()
         size += len(raw)
         parts.append(packer.compress(raw))
     parts.append(packer.flush())
-    return base64.b64encode(b"".join(parts)).decode("ascii"), size
+    return b"".join(parts), size

@@ -18,15 +18,20 @@ __all__ = [
     "MISSING",
     "age",
     "clock",
+    "compact",
     "count",
-    "date_label",
+    "currency",
+    "day",
+    "decimals_for",
     "duration",
+    "exact",
     "extent",
     "fitted",
     "guess_decimals",
     "js_number",
     "number",
     "p_value",
+    "power",
     "quantity_ms",
     "quote",
     "safe",
@@ -69,6 +74,18 @@ def signed(value: float, decimals: int = 2) -> str:
     return text if text.startswith((_MINUS, MISSING)) else "+" + text
 
 
+def exact(value: float, decimals: int = 2) -> str:
+    """Return a setting as it is: with `decimals`, or as many as it needs.
+
+    >>> exact(25.0, 3), exact(24.87125, 3), exact(3e-9, 3), exact(0.1 + 0.2)
+    ('25.000', '24.87125', '0.000000003', '0.30000000')
+    """
+    small = -math.floor(math.log10(abs(value))) if 0 < abs(value) < 1 else 0
+    most = max(8, small + 3)
+    needed = next((d for d in range(decimals, most) if round(value, d) == value), most)
+    return number(value, needed)
+
+
 def fitted(value: float, decimals: int = 2, width: int = 8) -> str:
     """Return a number with as many decimals as `width` characters hold.
 
@@ -78,6 +95,40 @@ def fitted(value: float, decimals: int = 2, width: int = 8) -> str:
     while decimals and len(number(value, decimals)) > width:
         decimals -= 1
     return number(value, decimals)
+
+
+def compact(value: float, decimals: int, width: int = 8) -> str:
+    """Return a number as `fitted` does; a small one in powers of ten, where it needs more room.
+
+    >>> compact(41.75, 2), compact(-0.0123, 4), compact(-0.0000123, 7), compact(3.2201234, 7)
+    ('41.75', '−0.0123', '−1.2e−5', '3.220123')
+    """
+    # As if it were below zero, so that a number whose sign turns keeps its form; and one character
+    # less: a digit is wider than what stands between thousands.
+    if 0 < abs(value) < 0.1 and len(number(-abs(value), decimals)) >= width:
+        return power(value)
+    return fitted(value, decimals, width)
+
+
+def power(value: float) -> str:
+    """Return two digits of a number and the power of ten that goes with them.
+
+    >>> power(-0.0000123), power(0.05)
+    ('−1.2e−5', '5.0e−2')
+    """
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}".replace("-", _MINUS)
+
+
+def decimals_for(size: float, least: int) -> int:
+    """Return the decimals that show three digits of a small number, eight at most.
+
+    >>> [decimals_for(size, 2) for size in (38.0, 0.1, 0.0437, 0.000123, 1e-9, float("nan"))]
+    [2, 2, 4, 6, 8, 2]
+    """
+    if not 0 < size < 0.1:
+        return least
+    return min(max(2 - math.floor(math.log10(size)), least), 8)
 
 
 def p_value(value: float) -> str:
@@ -113,22 +164,22 @@ def clock(time_ns: int, *, milliseconds: bool = True) -> str:
     return f"{text}.{rest // 1_000_000:03d}" if milliseconds else text
 
 
-def date_label(time_ns: int) -> str:
-    """Return the UTC day, as it stands left of the time axis.
+def day(time_ns: int) -> str:
+    """Return the UTC day.
 
-    >>> date_label(1_732_285_910_902_000_000)
-    '22 Nov UTC'
+    >>> day(1_732_285_910_902_000_000)
+    '22 Nov'
     """
-    return time.strftime("%d %b UTC", time.gmtime(time_ns // NS_PER_S)).lstrip("0")
+    return time.strftime("%d %b", time.gmtime(time_ns // NS_PER_S)).lstrip("0")
 
 
 def duration(seconds: float) -> str:
     """Return how long something took: ``1.5 s`` below a minute, else ``h:mm:ss``."""
     if not math.isfinite(seconds):
         return MISSING
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{max(seconds, 0):.1f} s"
-    minutes, second = divmod(int(seconds), 60)
+    minutes, second = divmod(round(seconds) if seconds < 60 else int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}"
 
@@ -154,13 +205,18 @@ def span_label(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
+def currency(symbol: str) -> str:
+    """Return the currency that a symbol's price is in, "" where it is not known."""
+    return next((q for q in _QUOTES if symbol.endswith(q)), "")
+
+
 def quote(pair: Pair) -> str | None:
     """Return the currency that both prices are in: "" where it is not known, None for two.
 
     >>> quote(Pair("BTCUSDT", "ETHUSDT")), quote(Pair("BTCUSDT", "ETHBTC")), quote(Pair("A", "B"))
     ('USDT', None, '')
     """
-    y, x = (next((q for q in _QUOTES if leg.endswith(q)), "") for leg in pair)
+    y, x = map(currency, pair)
     return None if y and x and y != x else y or x
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 import time
 from functools import cached_property
 from itertools import islice, takewhile
@@ -13,8 +14,11 @@ from numpy.typing import NDArray
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.ticks import NS_PER_S, Records
+from pairlab.widgets.formats import clock, day
+from pairlab.widgets.places import Places
 from pairlab.widgets.theme import SIZES
 from pairlab.widgets.thin import COLUMNS, Thinned
+from pairlab.widgets.view import PAD
 
 if TYPE_CHECKING:
     from pairlab.health import Health
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Frame"]
 
 _MARKERS_KEPT: Final = 300
+_DAY_NS: Final = 86_400 * NS_PER_S
+_TIME_PX: Final = {False: 32, True: 54}  # half of a time of day, and of one with its day
 
 
 class Frame:
@@ -33,13 +39,19 @@ class Frame:
     health : Health
         Never paused: the strip always tells the truth.
     values : dict
-        Every setting.
+        Every setting, those that define a metric as the rows were made with them.
+    settings : dict
+        Every setting as it is asked for.
     rows : array of pairlab.ROW
         All rows held, or those of the moment at which the view was paused.
     latest : Snapshot or None
         The newest of them (at bar timeframes: the forming bar).
     live : Snapshot or None
         The newest row whether paused or not.
+    shown : array of pairlab.ROW
+        Those in view and one before, from which lines come into it.
+    inside : array of pairlab.ROW
+        Those in view.
     version : tuple
         Differs from the last frame's if, and only if, anything may look different.
     picture : tuple
@@ -54,7 +66,8 @@ class Frame:
         self._screen = screen
         lab = screen.lab
         self.health: Health = screen.health(due)
-        self.values: dict[str, Any] = lab.settings.values()
+        self.values: dict[str, Any] = lab.row_settings
+        self.settings: dict[str, Any] = lab.settings.values()
         self.live: Snapshot | None = lab.latest()
         self.rows = rows
         self.held = screen.window_ns is not None
@@ -73,11 +86,14 @@ class Frame:
         else:
             self.span_ns = round(screen.span_s * NS_PER_S)
             self.edge_ns = int(rows[-1]["time_ns"]) if len(rows) else 0
-            self.start_ns = max(self.edge_ns - self.span_ns, screen.cleared_ns)
+            self.start_ns = self.edge_ns - self.span_ns
+        if not self.held or screen.held_to_brush:
+            self.start_ns = max(self.start_ns, screen.cleared_ns)
         # Bisecting looks at a few rows; searchsorted would first copy the whole strided column.
         first = max(bisect.bisect_left(times, self.start_ns) - 1, 0)
         last = bisect.bisect_right(times, self.edge_ns) if self.held else len(rows)
         self.shown = rows[first:last]
+        self.inside = self.shown[bisect.bisect_left(self.shown["time_ns"], self.start_ns) :]
         self._first = first
         self._total = 0 if screen.paused else lab.rows.total
         self.version = (len(rows), self._total, *looks)
@@ -98,9 +114,57 @@ class Frame:
         )
 
     @property
+    def live_ns(self) -> int:
+        """Exchange time of the newest row; while a bar forms, of its last tick."""
+        if self.live is None or self.live.provisional:
+            return self._screen.lab.newest_ns
+        return self.live.time_ns
+
+    @property
     def pad_ms(self) -> float:
         """Room for the dot at a line's end, beyond the edge."""
-        return self.span_ns / 1e6 * 4 / SIZES.plot_width
+        return self.span_ns / 1e6 * PAD
+
+    @property
+    def fine(self) -> bool:
+        """Whether times are told in ms: they are at tick, in seconds at bars."""
+        return bool(self.values["timeframe"] == "tick")
+
+    @property
+    def days(self) -> bool:
+        """Whether the view covers more than a day, so that a time of day alone says little."""
+        return self.span_ns > _DAY_NS
+
+    def when(self, time_ns: int) -> str:
+        """Return a time in view as it is read under the pointer."""
+        time_of_day = clock(time_ns, milliseconds=self.fine)
+        return f"{day(time_ns)} {time_of_day}" if self.days else time_of_day
+
+    @property
+    def time_read_ms(self) -> float:
+        """Where on the axis the time under the pointer is told; infinity where none is."""
+        if self.pointed is None:
+            return math.inf
+        # Not over the day at the left, nor with a half of it outside.
+        left_ns = self.edge_ns - self.span_ns * (1 - _TIME_PX[self.days] / SIZES.plot_width)
+        return max(self.pointed.time_ns, left_ns) / 1e6
+
+    @cached_property
+    def spread_places(self) -> int:
+        """Decimals of the newest rows' spread, mean and σ."""
+        return self._screen.places.spread(self.rows, self.values)
+
+    @cached_property
+    def spread_places_in_view(self) -> int:
+        """The same of the rows that the charts show."""
+        if not self.held:
+            return self.spread_places
+        return Places(self._screen.lab).spread(self.shown, self.values)
+
+    @cached_property
+    def ratio_places(self) -> int:
+        """Decimals of β."""
+        return self._screen.places.ratio(self.read, self.values)
 
     @cached_property
     def alerts_key(self) -> tuple[int, int, int, int]:
@@ -143,12 +207,10 @@ class Frame:
 
     @cached_property
     def end(self) -> Snapshot | None:
-        """The row at the right edge of the view: the latest, unless the view is held."""
-        if not self.held:
-            return self.latest
+        """The row at which the lines end; a bar that forms is not drawn."""
         return Snapshot.of(self.shown[-1]) if len(self.shown) else None
 
     @property
     def read(self) -> Snapshot | None:
-        """The row whose numbers the headers show: under the pointer, else at the right edge."""
-        return self.pointed or self.end
+        """The row whose numbers the headers show: under the pointer, else the latest in view."""
+        return self.pointed or (self.end if self.held else self.latest)

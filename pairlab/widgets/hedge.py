@@ -22,7 +22,12 @@ _WAYS: Final = {
 class HedgeChart(AutoChart):
     """β at the left, the intercept α at the right, with the alerts on the β of their moment.
 
-    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis (in the dashboard only the lowest chart does).
     """
 
     caption = "hedge"
@@ -53,14 +58,16 @@ class HedgeChart(AutoChart):
             low, high = frame.thinned.bounds(name)
             self.fit(axis, low, high, 0, scale)
 
-    def paint_head(self, frame: Frame) -> None:
-        """Set β, α and where they come from."""
+    def head_text(self, frame: Frame) -> str:
+        """Return β, α and where they come from."""
         row, v = frame.read, frame.values
-        beta = MISSING if row is None else number(row.hedge_ratio, 3)
-        alpha = MISSING if row is None else fitted(row.intercept)
+        beta = MISSING if row is None else number(row.hedge_ratio, frame.ratio_places)
+        places = frame.spread_places_in_view
+        alpha = MISSING if row is None else fitted(row.intercept, places, 6 + places)
+        x = "notional of x" if v["price_scale"] == "log" else "x"
         way = _WAYS[v["hedge"]].format(window=v["window"])
-        self.head.value = (
-            f"<h3>Hedge</h3><small>x against one y</small>"
+        return (
+            f"<h3>Hedge</h3><small>{x} against one y</small>"
             f"{legend('β', 'z', beta, title='hedge ratio')}"
             f"{legend('α', 'muted', alpha, title='intercept')}"
             f'<small class="pairlab-far">{safe(way)}</small>'

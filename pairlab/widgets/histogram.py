@@ -13,8 +13,8 @@ from pairlab.widgets.bundle import HTML
 from pairlab.widgets.chart import legend, nice_ticks
 from pairlab.widgets.formats import MISSING, count, number, signed
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.part import Part
 from pairlab.widgets.plotting import Axis, Bars, Figure, LinearScale, Lines, Scatter
-from pairlab.widgets.screen import Part, close_part, picture_class
 from pairlab.widgets.theme import SIZES, var
 from pairlab.widgets.trees import put, put_ticks
 
@@ -112,7 +112,7 @@ class ZHistogram(Part, VBox):  # type: ignore[misc]
         super().__init__([HBox([self._head]).add_class("pairlab-head"), self.figure])
         for style in ("panel", "chart", "clock", "histogram"):
             self.add_class(f"pairlab-{style}")
-        self.add_class("pairlab").add_class(picture_class(self))
+        self.add_class("pairlab")
         self.join(lab)
 
     def paint(self, frame: Frame) -> None:
@@ -122,7 +122,7 @@ class ZHistogram(Part, VBox):  # type: ignore[misc]
         levels = (v["entry_z"], v["exit_z"], v["stop_z"])
         if not frame.text_due or not self.changed("rows", (frame.picture, levels)):
             return
-        z = np.asarray(frame.shown["zscore"], dtype=np.float64)
+        z = np.asarray(frame.inside["zscore"], dtype=np.float64)
         z = z[np.isfinite(z)]
         entry, _, stop = levels
         far = float(np.abs(z).max()) if len(z) else 0.0
@@ -166,7 +166,3 @@ class ZHistogram(Part, VBox):  # type: ignore[misc]
             f"{legend(f'z ≤ {signed(-entry)}', 'y', below)}"
             f'<small class="pairlab-far">beyond entry {both}; of a normal z {normal}</small>'
         )
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)

@@ -30,13 +30,16 @@ SILENT_S: Final = 5.0
 FORGET_S: Final = 600.0
 """A page that was killed did not say so; one that wakes up later is known again by its answer."""
 
+ANY: Final = frozenset({"*"})
+"""Parts of a page of which that is not known."""
+
 ASK_S: Final = 1.0
 """How often silent pages are asked whether they are looked at again."""
 
 # Read when the module is imported, not when a view is made: that may happen on a running loop.
 _SCRIPT: Final = "".join(
     files("pairlab.widgets").joinpath(name).read_text("utf-8")
-    for name in ("labels.js", "bundle.js", "pulse.js")
+    for name in ("labels.js", "bundle.js", "export.js", "pulse.js")
 )
 
 
@@ -64,6 +67,7 @@ class Pulse(AnyWidget):
 class _Page:
     drawn: int  # the newest frame that it answered
     owes_s: float = math.inf  # when it was sent the oldest one that it did not
+    shows: frozenset[str] = ANY  # ids of the parts
 
 
 class Pace:
@@ -83,13 +87,33 @@ class Pace:
         self._careful = CAREFUL
         self._sent_s = -math.inf
 
+    @property
+    def answers(self) -> bool:
+        """Whether pages can be heard."""
+        return self._known and not self._deaf
+
     def looking(self, now_s: float) -> int | None:
         """Return how many pages are looked at; None where that cannot be known."""
         return len(self._awake(now_s)) if self._known else None
 
+    def shown(self, now_s: float) -> frozenset[str] | None:
+        """Return the ids of the parts that are looked at; None where that may be any."""
+        if not self.answers:
+            return None
+        shown = frozenset[str]().union(*(page.shows for page in self._awake(now_s)))
+        return None if shown & ANY else shown
+
+    def showing(self, part: str, now_s: float) -> list[str]:
+        """Return the pages that are looked at and show a part, or may."""
+        return [
+            name
+            for name, page in self._pages.items()
+            if (self._deaf or now_s - page.owes_s < SILENT_S) and page.shows & {part, *ANY}
+        ]
+
     def decide(self, now_s: float) -> Literal["paint", "ask", "wait"]:
         """Return what to do now: paint a frame, only ask who is there, or neither."""
-        if self._deaf or not self._known:
+        if not self.answers:
             return "paint"
         awake = self._awake(now_s)
         if not awake:
@@ -119,22 +143,32 @@ class Pace:
         return self._frame if ask else None
 
     def heard(self, content: Mapping[str, Any], now_s: float) -> bool:
-        """Take in what a page said; return whether something in it is new."""
-        name = str(content.get("page"))
-        self._known = True
-        if content.get("closed"):
-            self._pages.pop(name, None)
+        """Take in what a page said; return whether it shows a part that it did not show before."""
+        name, shows = str(content.get("page")), content.get("shows")
+        if "saved" in content:
             return False
-        if content.get("opened") and name in self._pages:
-            return True  # one more part in a page that has others
-        new = name not in self._pages
-        drawn = content.get("drawn", self._frame)
+        self._known = True
+        if isinstance(shows, list):
+            return self._heard_shows(name, frozenset(map(str, shows)))
+        drawn = content.get("drawn")
         if not isinstance(drawn, int) or drawn >= self._asked:
             drawn = self._frame  # whatever came after that asked for nothing
-        if not new:
-            drawn = max(drawn, self._pages[name].drawn)  # an answer can be late
-        self._pages[name] = _Page(drawn, math.inf if drawn == self._frame else now_s)
+        new = name not in self._pages
+        page = self._pages.setdefault(name, _Page(drawn))
+        page.drawn = max(drawn, page.drawn)  # an answer can be late
+        page.owes_s = math.inf if page.drawn == self._frame else now_s
         return new
+
+    def _heard_shows(self, name: str, shows: frozenset[str]) -> bool:
+        page = self._pages.get(name)
+        if not shows:
+            self._pages.pop(name, None)
+        elif page is None:
+            self._pages[name] = _Page(self._frame, shows=shows)
+        else:
+            new, page.shows = shows - page.shows, shows
+            return bool(new)
+        return bool(shows)
 
     def deafen(self) -> None:
         """Expect no answers: a cell runs, and they wait in the kernel's queue behind it."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pairlab.alerts import Snapshot
+from pairlab.alerts import Snapshot, decimals_apart
 from pairlab.costs import edge_bps
 from pairlab.ticks import NS_PER_S
-from pairlab.widgets.formats import age, duration, number, p_value
+from pairlab.widgets.formats import duration, exact, number, p_value
 
-__all__ = ["entry_filters"]
+__all__ = ["entry_filters", "p_words"]
 
 
 def entry_filters(
@@ -37,16 +37,17 @@ def entry_filters(
     found = [
         (
             passed,
-            f"ρ {number(row.correlation)} {'≥' if passed else '<'} {number(v['min_correlation'])}",
+            _words("ρ", row.correlation, "≥" if passed else "<", v["min_correlation"]),
         )
     ]
-    passed = max(row.y_age_s, row.x_age_s) < v["max_leg_age_s"]
-    oldest = max(row.y_age_s, row.x_age_s)
-    found.append((passed, f"leg {age(oldest)} s {'<' if passed else '≥'} {v['max_leg_age_s']:g} s"))
+    oldest, limit = max(row.y_age_s, row.x_age_s), v["max_leg_age_s"]
+    passed = oldest < limit
+    decimals = decimals_apart(oldest, limit, 2 if oldest < 9.995 else 0)
+    found.append((passed, f"leg {number(oldest, decimals)} s {'<' if passed else '≥'} {limit:g} s"))
     if v["require_stationary"]:
         passed = row.p_value <= v["max_p_value"]
         sign = "≤" if passed else ">"
-        found.append((passed, f"p {p_value(row.p_value)} {sign} {number(v['max_p_value'], 3)}"))
+        found.append((passed, p_words(row.p_value, sign, v["max_p_value"])))
     if v["cooldown_s"] > 0 and left_ns is not None:
         since_s = (row.time_ns - left_ns) / NS_PER_S
         passed = since_s >= v["cooldown_s"]
@@ -56,5 +57,18 @@ def entry_filters(
     if least is not None:
         edge = edge_bps(row, v["price_scale"])
         passed = edge >= least
-        found.append((passed, f"edge {number(edge)} {'≥' if passed else '<'} {least:g} bps"))
+        shown = number(edge, decimals_apart(edge, least))
+        found.append((passed, f"edge {shown} {'≥' if passed else '<'} {least:g} bps"))
     return found
+
+
+def p_words(value: float, sign: str, limit: float) -> str:
+    """Return the comparison of a p-value, which below 0.001 is only said to be so."""
+    if value < 0.001 < limit:
+        return f"p {p_value(value)} {sign} {exact(limit, 3)}"
+    return _words("p", value, sign, limit, 3)
+
+
+def _words(name: str, value: float, sign: str, limit: float, decimals: int = 2) -> str:
+    decimals = decimals_apart(value, limit, decimals)
+    return f"{name} {number(value, decimals)} {sign} {exact(limit, decimals)}"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
@@ -18,98 +17,25 @@ from pairlab.widgets.cells import CellWatch
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.heal import Healer
 from pairlab.widgets.lags import ScreenLag
+from pairlab.widgets.places import Places
 from pairlab.widgets.plotting import BrushIntervalSelector, IndexSelector, LinearScale
 from pairlab.widgets.pointer import Pointer
 from pairlab.widgets.pulse import Pace, Pulse
 from pairlab.widgets.theme import var
 from pairlab.widgets.timeaxis import TimeAxis
-from pairlab.widgets.trees import close_tree, tree
+from pairlab.widgets.trees import close_tree, showing, shown_by_kernel, tree
 from pairlab.widgets.view import View
 
 if TYPE_CHECKING:
     from pairlab.health import Health
     from pairlab.lab import PairLab
+    from pairlab.widgets.part import Part
 
-__all__ = ["Frame", "Part", "Screen", "close_part", "picture_class", "showing"]
+__all__ = ["Screen"]
 
 _TELL_AGAIN_S: Final = 60.0
 _BUSY: Final = 5
 """Painting may take one part in this many of the loop's time; a slow kernel paints less often."""
-
-
-_SHOWING: Final = threading.local()
-
-
-@contextmanager
-def showing() -> Iterator[None]:
-    """Mark changes of widgets on this thread as shown by the kernel, not made by a person."""
-    before = getattr(_SHOWING, "on", False)
-    _SHOWING.on = True
-    try:
-        yield
-    finally:
-        _SHOWING.on = before
-
-
-class Part:
-    """Something of a lab on the screen: painted with the others, from the same frame."""
-
-    screen: Screen
-    children: Any
-    caption = ""
-    """What an exported picture of it is called; none: it is no chart."""
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        self.screen.start()  # it rests after a stop; shown again, the lab may run again
-        return super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
-
-    def join(self, lab: PairLab, frames_per_s: float | None = None) -> None:
-        """Begin to be painted. Call it last in ``__init__``."""
-        self._seen: dict[str, Any] = {}
-        self.screen = Screen.of(lab)
-        # Wherever the part is put, alone or in a box of the user's, it has to bring what it needs.
-        self.children = (*self.children, self.screen.pulse)
-        self.screen.join(self, frames_per_s)
-
-    def paint(self, frame: Frame) -> None:
-        """Show `frame`; send nothing that is already on the screen."""
-        raise NotImplementedError
-
-    def changed(self, what: str, key: Any) -> bool:
-        """Return whether `key` differs from the one of the last call, and remember it."""
-        if self._seen.get(what) == key:
-            return False
-        self._seen[what] = key
-        return True
-
-    def show_staleness(self, frame: Frame) -> None:
-        """Mute what is shown while nothing new comes."""
-        stale = frame.health.state in ("stalled", "reconnecting")
-        if self.changed("stale", stale):
-            change = "add_class" if stale else "remove_class"
-            getattr(self, change)("pairlab-stale")
-
-    def hand_over(self, work: Callable[..., Any]) -> Callable[[Any], None]:
-        """Do as `Screen.hand_over`; also before the part has joined."""
-
-        def received(change: Any) -> None:
-            self.screen.hand_over(work)(change)
-
-        return received
-
-
-def picture_class(part: Any) -> str:
-    """Return the CSS class by which the browser finds one part of one lab."""
-    return f"pairlab-{part.model_id}"
-
-
-def close_part(part: Any) -> None:
-    """Take a part off its screen and close its widgets, but those that other parts share."""
-    screen: Screen | None = getattr(part, "screen", None)
-    if screen is None:
-        return  # never made whole
-    screen.leave(part)
-    screen.take_down(part)
 
 
 class Screen(View):
@@ -132,6 +58,7 @@ class Screen(View):
         self.measured_frames_per_s = float("nan")
         self.frame_p50_ms = float("nan")
         self.lag = ScreenLag()
+        self.places = Places(lab)
         self.shows_signal = False  # in a narrow dashboard, instead of the latest row
         self._clock = TimeAxis()
         self.offset_scale, self.time_scale = self._clock.offset_scale, self._clock.time_scale
@@ -153,14 +80,16 @@ class Screen(View):
         self.pulse = Pulse(self.hand_over(self._on_pulse))
         self._cells = CellWatch(self.pace.deafen, self._on_cell_end)
         self._timer: asyncio.TimerHandle | None = None
+        self._refreshing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.frames_painted = 0
         self._since_s = time.monotonic()
         self._spent_s: list[float] = []
         self._told_s: dict[tuple[str, type[Exception]], float] = {}
-        self.shelf: Any = None  # what dashboards of this screen share; theirs to keep
+        self.made: dict[tuple[type, Hashable], Any] = {}  # by class and arguments
         self._health: Health | None = None
         lab.settings.observe(self._on_timeframe, "timeframe")
+        lab.settings.observe(self._on_setting)
 
     @classmethod
     def of(cls, lab: PairLab) -> Screen:
@@ -173,20 +102,20 @@ class Screen(View):
 
     # -- parts ----------------------------------------------------------------------------------
 
-    def join(self, part: Part, frames_per_s: float | None = None) -> None:
+    def join(self, part: Part) -> None:
         """Add a part, show it what there is, and keep it painted."""
-        if frames_per_s is not None:
-            self.frames_per_s = frames_per_s
         self._parts.append(part)
+        self._cells.start()
         with showing():
-            part.paint(self._frame(due=True))
+            self._paint_part(part, self._frame(due=True))
         self.start()
 
     def leave(self, part: Part) -> None:
         """Remove a part; with the last one the painting ends."""
         if part in self._parts:
             self._parts.remove(part)
-        if not self._parts:
+        self.made = {key: made for key, made in self.made.items() if made is not part}
+        if all(part.still for part in self._parts):
             self._rest()
 
     def pictures(self) -> dict[str, list[str]]:
@@ -194,24 +123,36 @@ class Screen(View):
         found: dict[str, list[str]] = {}
         for part in self._parts:
             if part.caption:
-                found.setdefault(part.caption, []).append(picture_class(part))
+                found.setdefault(part.caption, []).append(part.picture_class)
         return found
 
     def start(self) -> None:
-        """Paint from now on, on the lab's loop. Twice, or without parts, it does nothing."""
-        if self._timer is not None or not self._parts:
-            return
-        try:
-            self._loop = self.lab.loop or asyncio.get_running_loop()
-        except RuntimeError:
-            return  # a plain script: nobody looks
-        if not self._loop.is_closed():
-            self._cells.start()
-            self._timer = self._loop.call_later(1 / self.frames_per_s, self._tick)
+        """Paint from now on, on the lab's loop, if the lab runs and there is something to paint."""
+        loop = self.lab.loop
+        moving = not all(part.still for part in self._parts)
+        if self._timer is None and moving and self.lab.running and loop is not None:
+            self._loop = loop
+            self._timer = loop.call_later(1 / self.frames_per_s, self._tick)
+
+    def refresh(self) -> None:
+        """Paint once, soon, if the clock rests: a lab that has stopped is used, too."""
+        if self._timer is None and self._parts and not self._refreshing:
+            self._refreshing = True
+            self.lab.call(self._refresh)
+
+    def _refresh(self) -> None:
+        self._refreshing = False
+        if self._timer is None:
+            self.paint(due=True)
+
+    def _on_setting(self, _: Any) -> None:
+        self.refresh()
 
     def finish(self) -> None:
         """Paint the end and rest; everything stays on the screen."""
         self._rest()
+        for part in list(self._parts):
+            part.finish()
         self.paint(due=True)
 
     def close(self) -> None:
@@ -219,7 +160,9 @@ class Screen(View):
         if self._screens.pop(id(self.lab), None) is None:
             return
         self._rest()
+        self._cells.stop()
         self.lab.settings.unobserve(self._on_timeframe, "timeframe")
+        self.lab.settings.unobserve(self._on_setting)
         parts, self._parts = self._parts, []
         close_tree(parts)
         close_tree(self.shared())
@@ -232,14 +175,20 @@ class Screen(View):
         ]  # fmt: skip
 
     def take_down(self, widget: Any) -> None:
-        """Close a widget and everything below it that belongs to no other part."""
-        close_tree(widget, frozenset(id(w) for w in tree(self.shared())))
+        """Close a widget and everything below it, but for what other parts have."""
+        mine = set(tree(widget))
+        others = [p for p in self._parts if p not in mine and widget not in set(tree(p))]
+        spared = set(tree([others, self.shared()]))
+        for part in [p for p in self._parts if p in mine - spared]:
+            self.leave(part)
+            if part is not widget:
+                part.close()
+        close_tree(widget, frozenset(map(id, spared)))
 
     def _rest(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._cells.stop()
 
     # -- what the person does -------------------------------------------------------------------
 
@@ -257,7 +206,7 @@ class Screen(View):
         """
 
         def received(change: Any) -> None:
-            if not getattr(_SHOWING, "on", False):
+            if not shown_by_kernel():
                 self.lab.call(self._attempt, work, change)
 
         return received
@@ -271,8 +220,11 @@ class Screen(View):
                 "what you asked for on the screen failed", error,
                 "Nothing else was touched; try again, or set it in code",
             )  # fmt: skip
+        self.refresh()
 
     def _on_pointer(self, change: Any) -> None:
+        if self._aimed is not None:
+            return  # the mouse says the same, and says it as a place that does not move
         chosen = change["new"]
         self.point(float(chosen[0]) if chosen is not None and len(chosen) else None)
 
@@ -280,8 +232,7 @@ class Screen(View):
         if share is None or self.selecting:
             self.point(None)
         elif isinstance(share, int | float) and 0 <= share <= 1 and len(self.rows()):
-            left, right = self.time_scale.min, self.time_scale.max
-            self.point(left + share * (right - left))
+            self.aim(share)
 
     def _on_brush(self, _: Any) -> None:
         # Read here, when the message comes: by the time that the loop turns, another may have come.
@@ -307,9 +258,10 @@ class Screen(View):
             try:
                 with self._bundled(**({} if frame is None else {"frame": frame})):
                     if to_do == "paint":
-                        self._paint_frame()
+                        self._paint_frame(self.pace.shown(now_s))
                 if to_do == "paint":
-                    self.lag.painted(self.lab, time.time_ns())  # sent, too
+                    answers = self.pace.answers
+                    self.lag.sent(self.lab, time.time_ns(), asked=frame, answers=answers)
             except Exception as error:
                 # The next frame has to come, whatever befell this one on its way; and what this one
                 # had is on no page, though the kernel believes so.
@@ -326,13 +278,14 @@ class Screen(View):
             wait_s = max(1 / self.frames_per_s - spent_s, _BUSY * spent_s)
             self._timer = self._loop.call_later(wait_s, self._tick)
 
-    def _paint_frame(self) -> None:
+    def _paint_frame(self, shown: frozenset[str] | None) -> None:
         self.frames_painted += 1
         due = self.frames_painted % 2 == 0 or self.frames_per_s < 8
         try:
-            self.paint(due=due)
+            parts = [p for p in self._parts if shown is None or p.model_id in shown]
+            self._paint(parts, due)
             if due:
-                self._healer.heal([self._parts, self.shared()])
+                self._healer.heal([parts, self.shared()])
         except Exception as error:
             self._tell(
                 "the dashboard could not paint", error,
@@ -342,6 +295,12 @@ class Screen(View):
     def _on_pulse(self, content: Any) -> None:
         if self.pace.heard(content, time.monotonic()):
             self._healer.begin()
+        if isinstance(token := content.get("saved"), str):
+            failed = content.get("failed")
+            for part in list(self._parts):
+                part.saved(token, None if failed is None else str(failed))
+        if isinstance(drawn := content.get("drawn"), int):
+            self.lag.drawn(drawn, time.time_ns())
 
     def _on_cell_end(self) -> None:
         self.pace.listen(time.monotonic())
@@ -358,12 +317,15 @@ class Screen(View):
             self._since_s = time.monotonic()
 
     def paint(self, *, due: bool) -> None:
-        """Paint every part once."""
+        """Paint every part once, whether anybody looks or not."""
+        self._paint(list(self._parts), due)
+
+    def _paint(self, parts: list[Part], due: bool) -> None:
         frame = self._frame(due=due)
         with showing(), self._bundled():
             self._clock.place(frame)
             self._place_pointer(frame)
-            for part in list(self._parts):
+            for part in parts:
                 self._paint_part(part, frame)
 
     def _bundled(self, **also: Any) -> AbstractContextManager[None]:
@@ -393,10 +355,12 @@ class Screen(View):
     def _frame(self, *, due: bool) -> Frame:
         lab = self.lab
         rows = self.rows()
+        if self._aimed is not None:
+            self.aim(self._aimed)
         looks = (
             lab.generation, self.span_s, self.window_ns, self.cleared_ns, self.pointer_ns,
-            self.paused, self.selected and self.selected.number, lab.selected_ns, self.brushing,
-            self.selecting,
+            self.paused and self.paused_ns, self.selected and self.selected.number,
+            lab.selected_ns, self.brushing, self.selecting,
         )  # fmt: skip
         frame = Frame(self, rows, looks, due)
         pinned = self.pointer_ns

@@ -14,22 +14,24 @@ from pairlab.errors import SettingError
 from pairlab.settings import SETTINGS
 from pairlab.ticks import NS_PER_S
 from pairlab.widgets.bundle import HTML
-from pairlab.widgets.charts import price_decimals
 from pairlab.widgets.formats import (
     MISSING,
+    compact,
+    decimals_for,
     duration,
-    fitted,
     guess_decimals,
     number,
+    power,
     quote,
     safe,
     signed,
 )  # fmt: skip
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part, close_part, showing
+from pairlab.widgets.part import Part
+from pairlab.widgets.places import price_decimals
 from pairlab.widgets.tables import show_swapped, swap_button
 from pairlab.widgets.theme import glyph, var
-from pairlab.widgets.trees import put
+from pairlab.widgets.trees import put, showing
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
@@ -126,6 +128,7 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
             self._fields[name].add_class(_REFUSED)
         else:
             self._show_fields()
+            self._fields[name].remove_class(_REFUSED)
 
     def _shown(self, name: str) -> str:
         value = getattr(self.settings, name)
@@ -160,15 +163,15 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
         self._head.value = (
             f'<h3>Signal</h3><span class="pairlab-side" style="color:{var(colour)}">'
             f'{glyph(sign, size=11)}<b>{word}</b></span><small class="pairlab-held-for">'
-            f"{self._age(row, entry)}</small>"
+            f"{self._age(frame.live_ns, entry)}</small>"
         )
         put(self._body, value=self._table(frame, row, entry), tooltip=self._words(frame, entry))
 
     @staticmethod
-    def _age(row: Snapshot | None, entry: Alert | None) -> str:
-        if row is None or entry is None:
+    def _age(live_ns: int, entry: Alert | None) -> str:
+        if entry is None:
             return ""
-        return f"for {safe(duration((row.time_ns - entry.time_ns) / NS_PER_S))}"
+        return f"for {safe(duration((live_ns - entry.time_ns) / NS_PER_S))}"
 
     def _table(self, frame: Frame, row: Snapshot | None, entry: Alert | None) -> str:
         pair = self.screen.lab.pair
@@ -178,11 +181,12 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
         if row is not None and entry is not None:
             at, scale = entry.at, entry.thresholds["price_scale"]
             made = profit(entry.side, at, scale, row.y, row.x, frame.values["fee_bps"])
-            places = price_decimals(self.screen.lab, row, {**frame.values, "price_scale": "linear"})
+            places = price_decimals(self.screen.lab, row)
             decimals = max(2, places[0])
             prices = [number(at.y, places[0]), number(at.x, places[1])]
             units = [signed(made.y_quantity, 0), _quantity(made.x_quantity)]
-            beta, z = fitted(at.hedge_ratio, 3, 8), signed(at.zscore)
+            beta = compact(at.hedge_ratio, decimals_for(abs(at.hedge_ratio), 3))
+            z = signed(at.zscore)
         currency = quote(pair)
         if currency is None:  # legs in two currencies cannot be added up
             made = _UNKNOWN
@@ -218,10 +222,6 @@ class SignalPanel(Part, VBox):  # type: ignore[misc]
             f"at the last prices, not the book's, after {fee}: two at the entry, two to close now."
         )
 
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)
-
 
 def _leg(leg: str, symbol: str) -> str:
     name = f'{leg}<span class="pairlab-symbol"> {safe(symbol)}</span>'
@@ -243,6 +243,9 @@ def _quantity(value: float) -> str:
 
 
 def _signed_fitted(value: float, decimals: int, width: int = 8) -> str:
-    while decimals and len(signed(value, decimals)) > width:
-        decimals -= 1
-    return signed(value, decimals)
+    kept = decimals
+    while kept and len(signed(value, kept)) > width:
+        kept -= 1
+    if kept < decimals and 0 < abs(value) < 10.0 ** (1 - kept):  # not two of its digits are left
+        return power(value) if value < 0 else f"+{power(value)}"
+    return signed(value, kept)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import Button, HBox
 
-from pairlab.alerts import Alert, Snapshot
+from pairlab.alerts import Alert, decimals_apart
 from pairlab.ticks import NS_PER_S, AlertKind, RowFlag
 from pairlab.widgets.bundle import HTML
 from pairlab.widgets.export import ExportButton
@@ -16,6 +16,7 @@ from pairlab.widgets.formats import (
     age,
     count,
     duration,
+    exact,
     number,
     p_value,
     quantity_ms,
@@ -23,8 +24,8 @@ from pairlab.widgets.formats import (
     signed,
 )  # fmt: skip
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.reasons import entry_filters
-from pairlab.widgets.screen import Part, close_part
+from pairlab.widgets.part import Part
+from pairlab.widgets.reasons import entry_filters, p_words
 from pairlab.widgets.theme import glyph, var
 from pairlab.widgets.trees import put
 
@@ -37,6 +38,8 @@ __all__ = ["StatusBar"]
 _ALIVE: Final = ("live", "stalled", "reconnecting")
 _OLD_LEG_SHARE: Final = 0.5
 """A leg as old as this share of max_leg_age_s is shown in warn, before it holds entries back."""
+
+_PAUSE: Final = ("Hold charts and tables still; the feed goes on", "Go on with the newest rows")
 
 _BADGES: Final = {
     "stalled": ("warn", "up", "STALLED"),
@@ -78,9 +81,8 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
         self._cells = {n: HTML(description=n).add_class(f"pairlab-cell-{n}") for n in names}
         for cell in self._cells.values():
             cell.add_class("pairlab-cell")
-        self._pause = Button(
-            description="Pause", tooltip="Hold charts and tables still; the feed goes on"
-        ).add_class("pairlab-button-pause")
+        self._pause = Button(description="Pause", tooltip=_PAUSE[False])
+        self._pause.add_class("pairlab-button-pause")
         self._pause.on_click(self.hand_over(self._on_pause))
         self.export = ExportButton(lab)
         buttons = HBox([self._pause, self.export]).add_class("pairlab-buttons")
@@ -94,9 +96,15 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
     def _on_pause(self, _: Any) -> None:
         self.screen.pause(not self.screen.paused)
 
+    def _paint_pause(self) -> None:
+        paused = self.screen.paused
+        if self.changed("paused", paused):
+            put(self._pause, description="Resume" if paused else "Pause", tooltip=_PAUSE[paused])
+            (self._pause.add_class if paused else self._pause.remove_class)("pairlab-on")
+
     def paint(self, frame: Frame) -> None:
         """Set the cells whose words have changed."""
-        self._paint_pause(self.screen.paused)
+        self._paint_pause()
         if not frame.text_due:
             return
         self._paint_pair(frame)
@@ -104,16 +112,6 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
         self._paint_numbers(frame)
         self._paint_test(frame)
         self._paint_signal(frame)
-
-    def _paint_pause(self, paused: bool) -> None:
-        if self.changed("paused", paused):
-            put(
-                self._pause,
-                description="Resume" if paused else "Pause",
-                tooltip="Go on with the newest rows" if paused
-                else "Hold charts and tables still; the feed goes on",
-            )  # fmt: skip
-            (self._pause.add_class if paused else self._pause.remove_class)("pairlab-on")
 
     def _set(self, name: str, text: str, tooltip: str) -> None:
         put(self._cells[name], value=text, tooltip=tooltip)
@@ -172,7 +170,7 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
         ages, old = (math.nan, math.nan), False
         if row is not None:
             # Rows carry ages at trade time; while nothing comes, both grow by the silence.
-            silence_s = self._silence_s(frame, row)
+            silence_s = self._silence_s(frame)
             ages = (row.y_age_s + silence_s, row.x_age_s + silence_s)
             old = max(ages) >= _OLD_LEG_SHARE * v["max_leg_age_s"]
         text = MISSING if row is None else f"{age(ages[0])} / {age(ages[1])}"
@@ -195,16 +193,17 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
             ("From the exchange's event to its receipt here, corrected by the clocks' offset",
              h.lag_p50_ms, h.lag_p99_ms),
             ("Receipt to row", h.row_p50_ms, h.row_p99_ms),
-            ("Receipt to the frame that showed the row first", *self.screen.lag.p50_p99_ms()),
+            ("Receipt until the browser has drawn the row first", *self.screen.lag.p50_p99_ms()),
         ]  # fmt: skip
         lines = [f"{name}: {quantity_ms(p50)} / {quantity_ms(p99)} ms" for name, p50, p99 in ways]
-        return "Median / 99 %.\n" + "\n".join(lines) + "\nThe browser's own drawing comes on top."
+        return "Median / 99 %.\n" + "\n".join(lines)
 
-    def _silence_s(self, frame: Frame, row: Snapshot) -> float:
-        """Seconds since the newest row changed, beyond what two ordinary frames need."""
-        if self.changed("row", (row.time_ns, self.screen.lab.rows.total)):
-            self._row_came_ns = frame.now_ns
-        quiet_s = (frame.now_ns - self._row_came_ns) / NS_PER_S
+    def _silence_s(self, frame: Frame) -> float:
+        """Seconds since the newest tick came, beyond what two ordinary frames need."""
+        lab = self.screen.lab
+        if self.changed("tick", (lab.newest_ns, lab.rows.total)):
+            self._tick_came_ns = frame.now_ns
+        quiet_s = (frame.now_ns - self._tick_came_ns) / NS_PER_S
         return quiet_s if quiet_s > 1 and frame.health.state in _ALIVE else 0.0
 
     def _paint_test(self, frame: Frame) -> None:
@@ -236,13 +235,13 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
             verdict = "Every spread of the window is the same: no z, no test, no alerts. "
         elif row is not None and row.stationary >= 0:
             sign = "≤" if row.stationary else ">"
-            verdict = f"p {p_value(row.p_value)} {sign} {number(v['max_p_value'], 3)}. "
+            verdict = f"{p_words(row.p_value, sign, v['max_p_value'])}. "
         what = "ADF on the spread" if v["hedge"] == "fixed" else "Engle-Granger on the residual"
         self._set(
             "test",
             f'{text}<div class="pairlab-two">{safe(details)}</div>',
             f"{verdict}{what} over the window, {v['adf_lags']} lag: stationary when p ≤ "
-            f"{number(v['max_p_value'], 3)}. Half-life in rows; over {window:,} rows about "
+            f"{exact(v['max_p_value'], 3)}. Half-life in rows; over {window:,} rows about "
             f"{window // 7:,} is the most that it can resolve.",
         )
 
@@ -276,17 +275,17 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
             out = f"out at z {'≥' if position > 0 else '≤'} {signed(-position * v['exit_z'])}"
             since = ""
             if entry is not None and entry.side == position:
-                held_s = (row.time_ns - entry.time_ns) / NS_PER_S + self._silence_s(frame, row)
+                held_s = (frame.live_ns - entry.time_ns) / NS_PER_S + self._silence_s(frame)
                 since = f"in at z {signed(entry.at.zscore)} · {duration(held_s)}"
             return [since, out if h.state == "live" else "no new rows"]
         if h.filled < v["window"]:
             return ["no signals before", f"{v['window']:,} rows"]
         if not math.isfinite(row.zscore):
             return ["z is –", "zero variance"]
-        reach = abs(row.zscore)
-        lines = [
-            f"|z| {number(reach)} {'<' if reach < v['entry_z'] else '≥'} {number(v['entry_z'])}"
-        ]
+        reach, entry_z = abs(row.zscore), v["entry_z"]
+        decimals = decimals_apart(reach, entry_z)
+        sign = "<" if reach < entry_z else "≥"
+        lines = [f"|z| {number(reach, decimals)} {sign} {number(entry_z, decimals)}"]
         held_back = [words for passed, words in entry_filters(row, v, self._left_ns) if not passed]
         if held_back:
             lines.append(held_back[0])
@@ -321,10 +320,6 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
             self._newest = next(log.newest_first(), None)
             left = (a for a in log.newest_first() if a.kind in (AlertKind.EXIT, AlertKind.STOP))
             self._left_ns = next((a.time_ns for a in left), None)
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)
 
 
 def _uptime(seconds: float) -> str:

@@ -12,6 +12,7 @@ __all__ = ["stylesheet"]
 
 _MASKS: Final = (
     "pause", "play", "download", "check", "up", "down", "circle", "square", "diamond", "cross",
+    "backspace",
 )  # fmt: skip
 _SHEETS: Final = ("style.css", "layout.css", "view.css", "signal.css")
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from ipywidgets import Button, HBox, ToggleButton, VBox
+from ipywidgets import Button, HBox, VBox
 
-from pairlab.alerts import Alert, Snapshot
+from pairlab.alerts import Snapshot
 from pairlab.costs import edge_bps, round_trip_bps
-from pairlab.ticks import NS_PER_S, AlertKind
+from pairlab.ticks import NS_PER_S
 from pairlab.widgets.bundle import HTML
-from pairlab.widgets.chart import MARKERS, Marker
-from pairlab.widgets.charts import price_decimals
 from pairlab.widgets.formats import (
     MISSING,
     clock,
@@ -27,45 +24,33 @@ from pairlab.widgets.formats import (
     signed,
 )
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part, close_part
-from pairlab.widgets.theme import glyph, var
-from pairlab.widgets.trees import put
+from pairlab.widgets.part import Part
+from pairlab.widgets.places import price_decimals
+from pairlab.widgets.theme import var
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
 
 __all__ = [
-    "AlertTable",
     "LatestTable",
     "RowTable",
+    "bps",
+    "cells",
     "show_swapped",
     "swap_button",
     "window_s",
 ]
 
-_ALERTS_SHOWN: Final = 8
-_ALERTS_STEP: Final = 4
-_ALERTS_MOST: Final = 12  # of a panel whose height may change: style sheets hide what is too low
 _ROWS_SHOWN: Final = 5
-_SIDELESS: Final = (AlertKind.SUPPRESSED, AlertKind.DECOUPLED)  # their words are long enough
 
 
-def _cells(values: Iterable[str], tag: str = "td") -> str:
+def cells(values: Iterable[str], tag: str = "td") -> str:
+    """Return a row of a table; its cells are HTML already."""
     return "<tr>" + "".join(f"<{tag}>{v}</{tag}>" for v in values) + "</tr>"
 
 
 def _coloured(text: str, token: str) -> str:
     return f'<span style="color:{var(token)}">{safe(text)}</span>'
-
-
-def _glyph_of(alert: Alert, size: int = 12) -> str:
-    marker = _marker_of(alert)
-    colour = marker.fill if marker.fill != "panel" else marker.stroke
-    return glyph(marker.glyph, var(colour), size)
-
-
-def _marker_of(alert: Alert) -> Marker:
-    return next(m for m in MARKERS if m.kind == alert.kind and m.side in (0, alert.side))
 
 
 class LatestTable(Part, VBox):  # type: ignore[misc]
@@ -90,23 +75,27 @@ class LatestTable(Part, VBox):  # type: ignore[misc]
         """Set the numbers."""
         self.show_staleness(frame)
         show_swapped(self, behind=self.screen.shows_signal)
-        if not frame.text_due or not self.changed("row", (frame.version, frame.latest)):
+        if not frame.text_due or not self.changed(
+            "row", (frame.version, frame.latest, frame.values)
+        ):
             return
         row, lab, v = frame.latest, self.screen.lab, frame.values
         when, shown = "", {}
         if row is not None:
-            when = clock(row.time_ns) + (" forming" if row.provisional else "")
-            decimals = price_decimals(lab, row, v)
+            when = clock(row.time_ns, milliseconds=frame.fine)
+            when += " forming" if row.provisional else ""
+            decimals, places = price_decimals(lab, row), frame.spread_places
             shown = {
                 "y": number(row.y, decimals[0]), "x": number(row.x, decimals[1]),
-                "β": number(row.hedge_ratio, 3),
-                "α": "0" if row.intercept == 0 else number(row.intercept, 2),
-                "spread": number(row.spread), "mean": number(row.spread_mean),
-                "σ": number(row.spread_std), "z": signed(row.zscore), "ρ": number(row.correlation),
+                "β": number(row.hedge_ratio, frame.ratio_places),
+                "α": "0" if row.intercept == 0 else number(row.intercept, places),
+                "spread": number(row.spread, places), "mean": number(row.spread_mean, places),
+                "σ": number(row.spread_std, places), "z": signed(row.zscore),
+                "ρ": number(row.correlation),
                 "p-value": p_value(row.p_value), "half-life": number(row.half_life, 1),
                 "rows": f"{row.filled:,}/{v['window']:,}", "span": extent(window_s(frame, row)),
-                "edge": _bps(edge_bps(row, v["price_scale"])),
-                "cost": _bps(round_trip_bps(v["fee_bps"], row, v["price_scale"])),
+                "edge": bps(edge_bps(row, v["price_scale"])),
+                "cost": bps(round_trip_bps(v["fee_bps"], row, v["price_scale"])),
             }  # fmt: skip
         self._head.value = f'<h3>Latest</h3><small class="pairlab-far">{when}</small>'
         self._body.value = "<dl>" + "".join(
@@ -121,14 +110,19 @@ class LatestTable(Part, VBox):  # type: ignore[misc]
         wanted = "min_edge_bps is off" if least is None else f"an entry wants {least:g}"
         edge = f"What the spread's distance from its mean is worth, gross, of y's price; {wanted}"
         cost = f"Of a round trip, both legs in and out, at {values['fee_bps']:g} bps a fill"
+        spread = "y − βx (− α under OLS and Kalman), in units of y"
+        ratio = "units of x against one of y"
+        if values["price_scale"] == "log":
+            spread = "ln y − β ln x (− α under OLS and Kalman): it has no unit"
+            ratio = "notional of x against one of y"
         return [
             ("y", "y", f"{lab.pair.y}, last price"),
-            ("spread", "spread", "y − βx (− α under OLS and Kalman), in units of y"),
+            ("spread", "spread", spread),
             ("ρ", "corr", "Rolling correlation"),
             ("x", "x", f"{lab.pair.x}, last price"),
             ("mean", "text", "Mean of the window's spreads"),
             ("p-value", "text", "Of the stationarity test: small is stationary"),
-            ("β", "text", "Hedge ratio: units of x against one of y"),
+            ("β", "text", f"Hedge ratio: {ratio}"),
             ("σ", "text", "Standard deviation of the window's spreads (ddof 1)"),
             ("half-life", "text", "Rows until a deviation has halved"),
             ("α", "text", "Intercept of the hedge"),
@@ -138,10 +132,6 @@ class LatestTable(Part, VBox):  # type: ignore[misc]
             ("edge", "text", edge),
             ("cost", "text", f"{cost}: basis points of y's price"),
         ]
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)
 
 
 def swap_button(part: Part, *, to_signal: bool) -> Button:
@@ -186,7 +176,8 @@ def window_s(frame: Frame, row: Snapshot) -> float:
     return (row.time_ns - int(frame.rows[-before]["time_ns"])) / NS_PER_S
 
 
-def _bps(value: float) -> str:
+def bps(value: float) -> str:
+    """Return basis points in four digits or so."""
     return f"{fitted(value, 2, 4)} bps" if math.isfinite(value) else MISSING
 
 
@@ -218,164 +209,18 @@ class RowTable(Part, VBox):  # type: ignore[misc]
             f'<h3>Rows</h3><small class="pairlab-far">{count(len(frame.rows))} in history</small>'
         )
         newest = [Snapshot.of(row) for row in frame.rows[: -self._rows_shown - 1 : -1]]
-        lines = []
+        lines, places = [], frame.spread_places
         for row in newest:
-            y, x = price_decimals(self.screen.lab, row, frame.values)
+            y, x = price_decimals(self.screen.lab, row)
             lines.append(
-                _cells(
+                cells(
                     [
-                        clock(row.time_ns), number(row.y, y), number(row.x, x),
-                        number(row.spread), signed(row.zscore), number(row.correlation),
+                        clock(row.time_ns, milliseconds=frame.fine), number(row.y, y),
+                        number(row.x, x), number(row.spread, places), signed(row.zscore),
+                        number(row.correlation),
                     ]
                 )
             )  # fmt: skip
-        head = _cells(["Time UTC", "y", "x", "spread", "z", "ρ"], "th")
-        self._body.value = f"<table>{head}{''.join(lines)}</table>"
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)
-
-
-class AlertTable(Part, VBox):  # type: ignore[misc]
-    """The alerts, newest first, with the legend as filter, pages, and an explanation.
-
-    A click on a row selects it: its marker gets a ring and its explanation stands below.
-
-    Parameters
-    ----------
-    lab : PairLab
-        Whose alerts.
-    rows : int
-        How many of them a page has at most; a low panel shows fewer.
-    """
-
-    def __init__(self, lab: PairLab, rows: int = _ALERTS_SHOWN) -> None:
-        self._page = 0
-        self._rows_shown = rows
-        # A page moves by what a low panel shows, unless the panel is never low.
-        self._step = _ALERTS_STEP if rows <= _ALERTS_MOST else rows
-        self._filters = {
-            kind: ToggleButton(
-                True, description="0", tooltip=f"Show {kind.name} alerts"
-            ).add_class("pairlab-filter").add_class(f"pairlab-filter-{kind.name.lower()}")
-            for kind in AlertKind
-        }  # fmt: skip
-        for button in self._filters.values():
-            button.observe(self.hand_over(self._refresh), "value")
-        self._where = HTML().add_class("pairlab-where")
-        self._newer = self._turn("‹", "Newer alerts", -1)
-        self._older = self._turn("›", "Older alerts", 1)
-        self._body = HTML().add_class("pairlab-body")
-        # HTML tables send no clicks: a button without a face lies over each row.
-        self._covers = [
-            Button(tooltip="Explain this alert").add_class("pairlab-cover") for _ in range(rows)
-        ]
-        for place, cover in enumerate(self._covers):
-            cover.on_click(self.hand_over(lambda _, at=place: self._select(at)))
-        self._why = HTML(description="explanation").add_class("pairlab-explain")
-        self._why.add_class("pairlab-tip")
-        title = HTML("<h3>Alerts</h3>").add_class("pairlab-head-text")
-        head = HBox([title, *self._filters.values(), self._where, self._newer, self._older])
-        covers = VBox(self._covers).add_class("pairlab-covers")
-        super().__init__([head.add_class("pairlab-head"), self._body, covers, self._why])
-        for style in ("pairlab", "pairlab-panel", "pairlab-alerts"):
-            self.add_class(style)
-        self._on_page: list[Alert] = []
-        self.join(lab)
-
-    def _turn(self, face: str, tooltip: str, step: int) -> Button:
-        button = Button(description=face, tooltip=tooltip).add_class("pairlab-turn")
-        button.on_click(self.hand_over(lambda _: self._go(step)))
-        return button
-
-    def _go(self, step: int) -> None:
-        self._page = max(self._page + step, 0)
-        self._refresh()
-
-    def _refresh(self, _: Any = None) -> None:
-        self._seen.pop("alerts", None)
-
-    def _select(self, place: int) -> None:
-        screen = self.screen
-        if place < len(self._on_page):
-            chosen = self._on_page[place]
-            again = screen.selected is not None and screen.selected.number == chosen.number
-            screen.choose(None if again else chosen)  # pans to it, or back to the newest rows
-            self._refresh()
-
-    def paint(self, frame: Frame) -> None:
-        """Set counts, page and explanation."""
-        log = self.screen.lab.alert_log
-        if self.screen.paused and not self.changed("paused", True) and "alerts" in self._seen:
-            return  # tables stand still with the charts
-        if not self.screen.paused:
-            self._seen.pop("paused", None)
-        if not frame.text_due or not self.changed("alerts", log.total):
-            return
-        for kind, button in self._filters.items():
-            put(button, description=count(log.count(kind)))
-        kinds = {kind for kind, button in self._filters.items() if button.value}
-        shown = sum(map(log.count, kinds))
-        pages = max(math.ceil(shown / self._step), 1)
-        self._page = min(self._page, pages - 1)
-        first = self._page * self._step
-        wanted = (a for a in log.newest_first() if a.kind in kinds)
-        self._on_page = list(islice(wanted, first, first + self._rows_shown))
-        self._where.value = self._place(first, shown)
-        put(self._newer, disabled=self._page == 0)
-        put(self._older, disabled=self._page == pages - 1)
-        self._body.value = self._table(frame)
-        for place, cover in enumerate(self._covers):
-            known = place < len(self._on_page)
-            put(
-                cover, disabled=not known,
-                description=self._on_page[place].sentence if known else "no alert",
-                tooltip=self._on_page[place].explain() if known else "",
-            )  # fmt: skip
-        self._explain(next(log.newest_first(), None))
-
-    def _place(self, first: int, shown: int) -> str:
-        """Return which of the alerts are on the page: in a high panel and in a low one."""
-        if not shown:
-            return "<small>none</small>"
-        heights = (("tall", self._rows_shown), ("mid", _ALERTS_SHOWN), ("low", _ALERTS_STEP))
-        return "".join(
-            f'<small class="pairlab-{height}">{first + 1}–{min(first + rows, shown)} of '
-            f"{count(shown)}</small>"
-            for height, rows in heights
-        )
-
-    def _table(self, frame: Frame) -> str:
-        selected = self.screen.selected
-        lines = [_cells(["Time UTC", "Kind", "z", "ρ", "Reason"], "th")]
-        for alert in self._on_page:
-            marker = _marker_of(alert)
-            colour = marker.fill if marker.fill != "panel" else "text"
-            side = "" if alert.kind in _SIDELESS else f" {alert.side_name}"
-            name = f"{alert.kind.name}<i>{side}</i>"
-            kind = f'{_glyph_of(alert)}<b style="color:{var(colour)}">{name}</b>'
-            mark = selected is not None and selected.number == alert.number
-            line = _cells(
-                [
-                    clock(alert.time_ns, milliseconds=frame.values["timeframe"] == "tick"), kind,
-                    signed(alert.at.zscore), number(alert.at.correlation), safe(alert.reason),
-                ]
-            )  # fmt: skip
-            lines.append(line.replace("<tr>", '<tr class="pairlab-chosen">') if mark else line)
-        return f"<table>{''.join(lines)}</table>"
-
-    def _explain(self, newest: Alert | None) -> None:
-        alert = self.screen.selected or newest
-        if alert is None:
-            self._why.value = "<div><p>No alerts yet: each will be explained here.</p></div>"
-            return
-        put(
-            self._why,
-            value=f"<div>{_glyph_of(alert)}<p>{safe(alert.sentence)}</p></div>",
-            tooltip=alert.explain(),
-        )
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)
+        head = cells(["Time UTC", "y", "x", "spread", "z", "ρ"], "th")
+        wide = ' class="pairlab-fine"' if places > 2 else ""
+        self._body.value = f"<table{wide}>{head}{''.join(lines)}</table>"

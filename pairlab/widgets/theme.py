@@ -174,8 +174,22 @@ def read_theme(theme: ThemeName) -> ThemeName:
     return theme
 
 
-def dress(widget: Any, theme: ThemeName) -> None:
-    """Give a view, and every part in it, a theme; any part shown by itself can be dressed too.
+def dress(widget: Any, theme: ThemeName) -> Any:
+    """Give a view, and every part in it, a theme: a box of parts, or a part shown by itself.
+
+    A part has one theme wherever it is shown; put into boxes of different themes it wears theirs.
+
+    Parameters
+    ----------
+    widget : ipywidgets.DOMWidget
+        A part, or a box that holds some.
+    theme : {"dark", "light", "jupyterlab"}
+        ``"jupyterlab"`` follows the theme of JupyterLab or Notebook.
+
+    Returns
+    -------
+    ipywidgets.DOMWidget
+        The widget.
 
     Raises
     ------
@@ -185,6 +199,7 @@ def dress(widget: Any, theme: ThemeName) -> None:
     read_theme(theme)
     for name, style in (("light", "pairlab-light"), ("jupyterlab", "pairlab-follow")):
         (widget.add_class if theme == name else widget.remove_class)(style)
+    return widget
 
 
 def var(token: str) -> str:
@@ -217,6 +232,9 @@ _SHAPES: Final = {
     "pause": '<path d="M2.5 1.8H5V10.2H2.5ZM7 1.8H9.5V10.2H7Z"/>',
     "play": '<path d="M2.6 1.4 10.4 6 2.6 10.6Z"/>',
     "download": '<path d="M5.1 1H6.9V5.4H9.2L6 8.6 2.8 5.4H5.1ZM1.6 9.4H10.4V11H1.6Z"/>',
+    "backspace": '<path d="M4 2H11.4V10H4L.8 6Z" fill="none" stroke="currentColor"'
+    ' stroke-width="1.2"/><path d="M5.6 4.3 9 7.7M9 4.3 5.6 7.7" stroke="currentColor"'
+    ' stroke-width="1.2"/>',
     "caret": '<path d="M1.5 3.5H10.5L6 9.5Z" fill="currentColor"/>',
     "cursor": '<circle cx="6" cy="6" r="3.4" fill="none" stroke="currentColor"/>'
     '<path d="M5.5 0H6.5V4H5.5ZM5.5 8H6.5V12H5.5ZM0 5.5H4V6.5H0ZM8 5.5H12V6.5H8Z"/>',

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 from pairlab.ticks import NS_PER_S
-from pairlab.widgets.formats import clock
+from pairlab.widgets.formats import clock, day
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.plotting import Axis, LinearScale
 from pairlab.widgets.theme import SIZES, var
@@ -18,7 +17,11 @@ _STEPS_S: Final = (
     0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600,
     43_200, 86_400, 172_800, 604_800,
 )  # fmt: skip
+_DAY_MS: Final = 86_400_000
 _LABEL_PX: Final = 110  # room that one clock label wants
+_POINTER_PX: Final = {False: 78, True: 92}  # from its time to a label, without and with the day
+_ALONE_PX: Final = 140  # to a label that a chart half as wide shows too, without its neighbours
+_DAY_PX: Final = 62  # from the plot's left edge, beside which the day stands: half as wide, too
 
 
 class TimeAxis:
@@ -66,20 +69,30 @@ class TimeAxis:
         first = int((edge_ms - frame.span_ns / 1e6) // step_ms) + 1
         ticks = tuple(n * step_ms for n in range(first, int(edge_ms // step_ms) + 1))
         px_ms = frame.span_ns / 1e6 / SIZES.plot_width
-        at_ms = math.inf if frame.pointer_ns is None else frame.pointer_ns / 1e6
-        # No label under the pointer's own, nor over the date at the left.
-        hidden = {t for t in ticks if abs(t - at_ms) < 78 * px_ms}
-        hidden |= {t for t in ticks if t - edge_ms + frame.span_ns / 1e6 < 30 * px_ms}
+        apart_px = (_ALONE_PX, _POINTER_PX[frame.days])
+        hidden = {
+            t
+            for t in ticks
+            if abs(t - frame.time_read_ms) < apart_px[t // step_ms % 2] * px_ms
+            or t - edge_ms + frame.span_ns / 1e6 < _DAY_PX * px_ms
+        }
         if not self._ticks_changed(ticks, hidden):
             return
-        fine = frame.values["timeframe"] == "tick"
+        fine = frame.fine or step_ms < 1000
         for parity, axis in enumerate(self.axes):
             # Two axes, every other tick each: in a narrow layout one of them hides its labels.
             mine = [t for t in ticks if t // step_ms % 2 == parity]
             put_ticks(
                 axis,
-                {t: "" if t in hidden else clock(t * 1_000_000, milliseconds=fine) for t in mine},
+                {t: "" if t in hidden else _label(t, fine=fine, days=frame.days) for t in mine},
             )
+
+
+def _label(at_ms: int, *, fine: bool, days: bool) -> str:
+    """Return the time of day, or the day itself where one begins in a view of several."""
+    if days and at_ms % _DAY_MS == 0:
+        return day(at_ms * 1_000_000)
+    return clock(at_ms * 1_000_000, milliseconds=fine)
 
 
 def _step_ms(span_s: float) -> int:

@@ -8,7 +8,7 @@ from ipywidgets import Button, Dropdown, HBox, ToggleButton
 
 from pairlab.widgets.formats import number, span_label
 from pairlab.widgets.frame import Frame
-from pairlab.widgets.screen import Part, close_part
+from pairlab.widgets.part import Part
 from pairlab.widgets.trees import put
 from pairlab.widgets.view import SPANS
 
@@ -56,23 +56,27 @@ class ViewTools(Part, HBox):  # type: ignore[misc]
         self.select.observe(self.hand_over(self._on_select), "value")
         self.earlier = self._button("‹", "Half a view earlier", lambda view: view.pan(-0.5))
         self.later = self._button("›", "Half a view later", lambda view: view.pan(0.5))
-        self.nearer = self._button("+", "Zoom in: half the time", lambda view: view.zoom(0.5))
-        self.wider = self._button("−", "Zoom out: twice the time", lambda view: view.zoom(2.0))
+        self.nearer = self._button("+", "Zoom in: less time", lambda view: view.zoom(0.5))
+        self.wider = self._button("−", "Zoom out: more time", lambda view: view.zoom(2.0))
         for turn in (self.earlier, self.later, self.nearer, self.wider):
             turn.add_class("pairlab-icon")
         self.to_selection = self._button(
             "Zoom",
             "Zoom to the selection: show that span alone",
             lambda view: view.zoom_to_selection(),
-        )
+        ).add_class("pairlab-to-selection")
         self.unselect = self._button(
             "×", "Select nothing: lab.selection becomes empty", lambda view: view.lab.select()
         ).add_class("pairlab-icon")
         self.reset = self._button(
-            "Reset zoom", "Back to the newest rows", lambda view: view.reset()
+            "Reset zoom",
+            "Back to the newest rows, with those before Clear; again: to the usual span",
+            lambda view: view.reset(),
         ).add_class("pairlab-reset")
         self.clear = self._button(
-            "Clear", "Let the charts begin anew; history stays", lambda view: view.clear()
+            "Clear",
+            "Let the charts begin anew; history stays, Reset zoom shows it again",
+            lambda view: view.clear(),
         ).add_class("pairlab-clear")
         super().__init__(
             [
@@ -113,7 +117,3 @@ class ViewTools(Part, HBox):  # type: ignore[misc]
             for button in (self.to_selection, self.unselect):
                 button.layout.display = None if frame.selected_ns is not None else "none"
         put(self.select, value=screen.selecting)
-
-    def close(self) -> None:
-        """Leave the screen, and no widget in the front end or the kernel."""
-        close_part(self)

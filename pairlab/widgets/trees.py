@@ -1,9 +1,11 @@
-"""Widgets are set in one message and closed with everything below them."""
+"""Widgets are set in one message, as the kernel's doing, and closed with everything below them."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Final
 
 import numpy as np
 from ipywidgets import Widget
@@ -11,7 +13,26 @@ from ipywidgets import Widget
 from pairlab.widgets.formats import js_number
 from pairlab.widgets.plotting import Plotted
 
-__all__ = ["close_tree", "put", "put_ticks", "tree"]
+__all__ = ["close_tree", "put", "put_ticks", "showing", "shown_by_kernel", "tree"]
+
+
+_SHOWING: Final = threading.local()
+
+
+@contextmanager
+def showing() -> Iterator[None]:
+    """Mark changes of widgets on this thread as shown by the kernel, not made by a person."""
+    before = getattr(_SHOWING, "on", False)
+    _SHOWING.on = True
+    try:
+        yield
+    finally:
+        _SHOWING.on = before
+
+
+def shown_by_kernel() -> bool:
+    """Return whether this thread's changes are the kernel's own, as `showing` marks them."""
+    return getattr(_SHOWING, "on", False)
 
 
 def put(widget: Any, **state: Any) -> None:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pairlab.alerts import Alert
 from pairlab.ticks import NS_PER_S, Records
 from pairlab.widgets.formats import clock, count
+from pairlab.widgets.theme import SIZES
 from pairlab.widgets.thin import Follower
 
 if TYPE_CHECKING:
     from pairlab.lab import PairLab
 
-__all__ = ["SPANS", "View"]
+__all__ = ["PAD", "SPANS", "View"]
 
 SPANS: Final = (10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800)
 """Visible spans to choose from, seconds."""
@@ -22,6 +23,9 @@ SPANS: Final = (10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800)
 _DEFAULT_SPANS: Final = {
     "tick": 30, "1s": 300, "5s": 900, "1m": 3600, "5m": 21_600, "15m": 86_400, "1h": 604_800,
 }  # fmt: skip
+PAD: Final = 4 / SIZES.plot_width
+"""Room at the right edge for the dot at a line's end, as a share of the span."""
+
 _LEAST_S: Final = 0.1
 """The shortest span that can be zoomed to: trades come in whole milliseconds."""
 
@@ -54,17 +58,29 @@ class View:
         self.paused = False
         self.paused_ns = 0
         self.pointer_ns: int | None = None
+        self._aimed: float | None = None
         self.cleared_ns = 0
         self.selected: Alert | None = None
         self.selecting = False
         self.brushing = False
-        self._held_to_brush = False
+        self.held_to_brush = False
         self._frozen: Records | None = None
+        self._frozen_in = (0, 0)  # generation, and rows made until then
         self.follower = Follower()
 
     def rows(self) -> Records:
         """Return the rows to show: all that are held, or those of the moment of the pause."""
+        if self._frozen is not None and self._frozen_in[0] != self.lab.generation:
+            # The metrics were defined anew: the same moment, under the new ones.
+            edge_ns = int(self._frozen[-1]["time_ns"]) if len(self._frozen) else 0
+            self._freeze(edge_ns)
         return self.lab.rows.view() if self._frozen is None else self._frozen
+
+    def _freeze(self, edge_ns: int) -> None:
+        rows = self.lab.rows.view()
+        self._frozen = rows[: bisect.bisect_right(rows["time_ns"], edge_ns)]
+        made = self.lab.rows.total - (len(rows) - len(self._frozen))
+        self._frozen_in = self.lab.generation, made
 
     # -- pause, clear, pointer ------------------------------------------------------------------
 
@@ -72,25 +88,34 @@ class View:
         """Stand still, or go on with the newest rows; feed, signals and strip are not touched."""
         self.paused = paused
         self.paused_ns = time.time_ns()
-        self._frozen = self.lab.rows.view() if paused else None
-        if not paused:
+        self._frozen = None
+        if paused:
+            last = self.lab.rows.view(1)
+            self._freeze(int(last[0]["time_ns"]) if len(last) else 0)
+        else:
             self.follow()
 
     def waiting_rows(self) -> int:
         """Rows that came while the view was paused."""
-        if self._frozen is None or not len(self._frozen):
-            return len(self.lab.rows) if self.paused else 0
-        rows = self.lab.rows.view()
-        return len(rows) - bisect.bisect_right(rows["time_ns"], int(self._frozen[-1]["time_ns"]))
+        return self.lab.rows.total - self._frozen_in[1] if self.paused else 0
 
     def clear(self) -> None:
-        """Let the charts begin anew at the newest row; the history keeps everything."""
-        last = self.lab.rows.view(1)
+        """Let the charts begin anew at the newest row, until `reset`; the history keeps all."""
+        last = self.rows()[-1:]
         self.cleared_ns = int(last[0]["time_ns"]) if len(last) else 0
         self.follow()
 
+    def aim(self, share: float) -> None:
+        """Put the pointer at a share of the plot's width, where it stays as the view moves on."""
+        self._aimed = share
+        ends = self.window_ns or self._whole()
+        if ends is not None:
+            width = (ends[1] - ends[0]) * (1 + PAD)
+            self.pointer_ns = ends[0] + round(share * width)
+
     def point(self, time_ms: float | None) -> None:
         """Put the pointer at a time, in all charts, or take it away."""
+        self._aimed = None
         self.pointer_ns = None if time_ms is None else round(time_ms * 1e6)
 
     # -- which part of the time -----------------------------------------------------------------
@@ -108,12 +133,13 @@ class View:
     def follow(self) -> None:
         """Show the newest rows, from now on."""
         self.window_ns = None
-        self._held_to_brush = False
+        self.held_to_brush = self.brushing = False
 
     def reset(self) -> None:
-        """Go back to the newest rows; there already, to the usual span."""
-        if self.window_ns is None:
+        """Go back to the newest rows, cleared ones too; there already, to the usual span."""
+        if self.window_ns is None and not self.cleared_ns:
             self.span_s = _DEFAULT_SPANS[self.lab.settings.timeframe]
+        self.cleared_ns = 0
         self.selected = None
         self.follow()
 
@@ -124,7 +150,7 @@ class View:
                 "info", "the view is held, everything else goes on; Reset zoom follows again"
             )
         self.window_ns = (start_ns, end_ns)
-        self._held_to_brush = False
+        self.held_to_brush = False
         self.pointer_ns = None
 
     def set_span(self, seconds: float) -> None:
@@ -190,6 +216,13 @@ class View:
                 "still is",
             )
             return
+        if alert.time_ns > int(rows[-1]["time_ns"]):
+            self.lab.note(
+                "warning",
+                f"the alert of {clock(alert.time_ns)} UTC came after the pause: press Resume to "
+                "see its rows",
+            )
+            return
         start, end = self.ends_ns()
         width = end - start if self.window_ns else round(self.span_s * NS_PER_S)
         self._hold_around(alert.time_ns, width)
@@ -200,10 +233,10 @@ class View:
         """Take what the mouse did: a drag goes on or has ended, over this span or none."""
         if brushing and not self.brushing and self.window_ns is None:
             self.window_ns = self._whole()  # nothing slides away under the mouse
-            self._held_to_brush = self.window_ns is not None
+            self.held_to_brush = self.window_ns is not None
         ended = self.brushing and not brushing
         self.brushing = brushing
-        if ended and self._held_to_brush:
+        if ended and self.held_to_brush:
             self.follow()
         if brushing:
             return
@@ -238,5 +271,6 @@ class View:
 
     def _on_timeframe(self, change: Any) -> None:
         self.span_s = _DEFAULT_SPANS[change.new]
+        self.cleared_ns = 0
         self.selected = None
         self.follow()

@@ -9,7 +9,7 @@ import numpy as np
 
 from pairlab.alerts import Snapshot
 from pairlab.widgets.chart import Chart, legend, value
-from pairlab.widgets.formats import MISSING, clock, number, signed
+from pairlab.widgets.formats import MISSING, number, signed
 from pairlab.widgets.frame import Frame
 from pairlab.widgets.plotting import Axis
 from pairlab.widgets.theme import SIZES, glyph, var
@@ -30,15 +30,18 @@ def _time_text(frame: Frame, snapshot: Snapshot | None) -> str:
     if snapshot is None:
         return ""
     sign = glyph("cursor", var("muted"), 11) if frame.pointed is not None else ""
-    fine = frame.values["timeframe"] == "tick"
-    when = clock(snapshot.time_ns, milliseconds=fine)
-    return f'<span class="pairlab-when">{sign}{when}</span>'
+    return f'<span class="pairlab-when">{sign}{frame.when(snapshot.time_ns)}</span>'
 
 
 class ZScoreChart(Chart):
     """z-score with its thresholds, their zones, the alerts, and a ribbon of the position.
 
-    Takes what `Chart` takes: `lab`, and `clock` to label the time axis.
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis (in the dashboard only the lowest chart does).
     """
 
     caption = "zscore"
@@ -133,19 +136,14 @@ class ZScoreChart(Chart):
             xs, ys = trim(xs, ys)
             put(mark, x=xs, y=ys)
 
-    def paint_head(self, frame: Frame) -> None:
-        """Set name, time, z and position."""
+    def head_text(self, frame: Frame) -> str:
+        """Return name, time, z and position."""
         row = frame.read
         shown = MISSING if row is None else signed(row.zscore)
         side = MISSING if row is None else _POSITIONS[row.position]
         held = '<span class="pairlab-held">held</span>' if frame.held else ""
         when = _time_text(frame, row)
-        self.head.value = (
+        return (
             f"<h3>Z-score</h3><small>σ</small>{when}{held}{legend('z', 'z', shown)}"
             f'<span class="pairlab-key">position{value(side)}</span>'
         )
-
-    def close(self) -> None:
-        """Leave the screen, with the tools, and no widget in the front end or the kernel."""
-        self.tools.close()
-        super().close()

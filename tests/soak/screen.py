@@ -36,6 +36,12 @@ print(len(_instances), len(comm.get_comm_manager().comms), lab.history().index[-
       lab.health().rows, len(lab.alert_log), lab.health().missing)
 """
 NODES = ("*:not(svg *)", "svg *")
+HOLD_NOTHING = """
+screen = lab.dashboard().screen
+minute_ns = 60_000_000_000
+ahead_ns = (int(screen.rows()[-1]["time_ns"]) // minute_ns + 1440) * minute_ns
+screen.hold(ahead_ns, ahead_ns + minute_ns // 2)
+"""
 
 
 @dataclass
@@ -79,9 +85,9 @@ def watch_screen(
     Returns
     -------
     tuple
-        Whether nothing grew: as many widgets, comms and DOM nodes (outside of the drawings, which
-        have as many as there are markers in view) at the end as after the first minute, and memory
-        within ±10 MB of what it was when every ring had filled; and in words.
+        Whether nothing grew: as many widgets, comms and DOM nodes (inside of the drawings: while
+        no row and no marker is in view) at the end as after the first minute, and memory within
+        ±10 MB of what it was when every ring had filled; and in words.
     """
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -104,18 +110,35 @@ def watch_screen(
             if now.time_s - start_s < 60:
                 continue
             looks.append(now)
+            if len(looks) == 1:
+                bare = _bare_drawings(kernel, page)
             if now.rows > 125_000 and now.alerts >= 10_000:
                 full.append(now.kernel_mb)
             progress(f"{(now.time_s - start_s) / 3600:5.2f} h {now}")
+        bare_at_last = _bare_drawings(kernel, page)
     first, last = looks[0], looks[-1]
-    same = astuple(first)[:3] == astuple(last)[:3]
+    same = astuple(first)[:3] == astuple(last)[:3] and bare == bare_at_last
     flat = bool(full) and max(abs(mb - full[0]) for mb in full) <= _ALLOWED_MB
     words = f"at first {first}\nat last  {last}\n"
+    words += f"drawn while nothing is in view: {bare} at first, {bare_at_last} at last\n"
     words += (
         f"memory once the rings were full: {full[0]:.1f} MB, then {min(full):.1f} to "
         f"{max(full):.1f} MB" if full else "the rings did not fill: give it more hours"
     )  # fmt: skip
     return same and flat and last.missing == 0, words
+
+
+def _bare_drawings(kernel: Kernel, page: Page) -> int:
+    """Return how many nodes the drawings have while no row is in view: what is left is theirs."""
+    kernel.run(HOLD_NOTHING)
+    page.wait_for_selector(".pairlab-held")
+    counts: list[int] = []
+    while len(counts) < 4 or len(set(counts[-4:])) > 1:
+        time.sleep(0.5)
+        counts.append(page.evaluate(f"document.querySelectorAll('{NODES[1]}').length"))
+    kernel.run("screen.reset()")
+    page.wait_for_selector(".pairlab-held", state="detached")
+    return counts[-1]
 
 
 def _look(kernel: Kernel, page: Page, process: psutil.Process) -> Look:

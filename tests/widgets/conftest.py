@@ -67,7 +67,8 @@ def running_lab(no_task_left: None) -> MakeLab:
 
     @asynccontextmanager
     async def make(rows: int = 600, **options: Any) -> AsyncIterator[PairLab]:
-        market = SyntheticMarket(seed=11, speed=options.pop("speed", 20.0))
+        of = options.pop("market", {})
+        market = SyntheticMarket(seed=11, speed=options.pop("speed", 20.0), **of)
         symbols = options.pop("symbols", ("BTCUSDT", "ETHUSDT"))
         async with LocalExchange(market) as exchange:
             lab = PairLab(*symbols, feed=exchange.url, **{"window": 60, **options})

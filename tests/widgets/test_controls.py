@@ -192,3 +192,59 @@ async def test_a_choice_that_code_takes_back_before_the_next_frame_is_taken_back
         assert [w.value for w in controls._choices["hedge"]] == ["fixed", "fixed"]
         assert controls._rows["entry_z"].field.value == "2.00"
         assert costs["fee_bps"].value == "4"
+
+
+@pytest.mark.parametrize(("ratio", "moved"), [(1.5e-6, 2.4e-6), (0.012, 0.01337), (3e-9, 4.5e-9)])
+def test_a_small_ratio_is_moved_and_shown_as_it_is(ratio: float, moved: float) -> None:
+    lab = PairLab("DOGEUSDT", "BTCUSDT", feed="demo", hedge_ratio=ratio)
+    row = Controls(lab)._rows["hedge_ratio"]
+    assert float(row.field.value) == ratio
+    row.slider.value = moved
+    assert lab.settings.hedge_ratio == pytest.approx(moved, rel=1e-3)
+    assert float(row.field.value) == lab.settings.hedge_ratio
+    row.field.value = "0.0000000625"
+    assert lab.settings.hedge_ratio == 6.25e-8
+    assert row.slider.value == pytest.approx(6.25e-8)
+    lab.settings.max_p_value = 0.0004
+    controls = Controls(lab)
+    repaint(controls)
+    assert controls._p_field.value == "0.0004"
+
+
+def test_the_mark_of_a_refused_value_stands_until_the_next_one(controls: Controls) -> None:
+    entry, other = controls._rows["entry_z"], controls._rows["min_correlation"]
+
+    def marked() -> bool:
+        repaint(controls)
+        return "pairlab-refused" in entry.field._dom_classes
+
+    entry.field.value = "99"
+    assert marked()
+    other.slider.value = 0.8  # something else is changed
+    assert controls.settings.min_correlation == 0.8
+    assert marked()
+    entry.field.value = "3"
+    assert not marked()
+    entry.field.value = "abc"
+    assert marked()
+    controls.settings.entry_z = 2.5  # in code
+    assert not marked()
+
+
+async def test_a_handle_under_a_finger_does_not_jump_back(running_lab: MakeLab) -> None:
+    async with running_lab(rows=60) as lab:
+        controls = lab.dashboard().parts["settings"]
+        slider, shown = controls._rows["entry_z"].slider, []
+        slider.observe(lambda change: shown.append(change["new"]), "value")
+        moves = [2.1 + 0.1 * n for n in range(8)]
+        for n, moved in enumerate(moves):
+            slider.value = moved  # as the front end's message does, before the loop turns
+            if n % 2:
+                repaint(controls)  # a frame in between
+        assert lab.settings.entry_z == 2.0
+        await settled(lambda: lab.settings.entry_z == pytest.approx(moves[-1]), lab)
+        repaint(controls)
+        assert shown == moves
+        lab.settings.entry_z = 2.25  # and in code it still follows
+        repaint(controls)
+        assert slider.value == 2.25

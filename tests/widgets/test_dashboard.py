@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ipywidgets import HTML, FloatSlider
 
-from pairlab import PairLab, widgets
+from pairlab import PairLab, SettingError, widgets
 from pairlab.exchange import LocalExchange, SyntheticMarket
 from pairlab.widgets import Dashboard, SpreadChart, ZScoreChart
 from pairlab.widgets.plotting import Axis
@@ -18,7 +18,7 @@ from pairlab.widgets.trees import tree
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 FRAME_LIMIT_BYTES = 160_000
-SINGLE = [getattr(widgets, name) for name in widgets.__all__ if name != "Dashboard"]
+SINGLE = [getattr(widgets, name) for name in widgets.__all__ if name not in ("Dashboard", "dress")]
 
 
 async def test_widgets_are_made_once_and_only_updated(running_lab: MakeLab, wire: Wire) -> None:
@@ -168,6 +168,45 @@ def test_a_part_brings_what_it_needs_wherever_it_is_put(kind: Any, wire: Wire) -
     assert wire.open == set()
 
 
+@pytest.mark.parametrize("kind", [*SINGLE, Dashboard])
+def test_made_again_it_is_the_same_part(kind: Any, wire: Wire) -> None:
+    lab, other = PairLab(feed="demo"), PairLab("BNBUSDT", "SOLUSDT", feed="demo", hedge="ols")
+    part = kind(lab)
+    opened, parts = set(wire.open), list(part.screen._parts)
+    for _ in range(3):  # a cell is run again
+        assert kind(lab) is part
+    assert wire.open == opened
+    assert part.screen._parts == parts
+    assert kind(other) is not part
+    part.close()
+    again = kind(lab)
+    assert again is not part
+    assert again.comm is not None
+    for made in (again, kind(other)):
+        made.screen.close()
+
+
+def test_what_another_part_has_stays_when_one_is_closed(wire: Wire) -> None:
+    lab = PairLab(feed="demo")
+    auto, wide = Dashboard(lab), Dashboard(lab, layout="wide")
+    strip, alone = auto.parts["strip"], ZScoreChart(lab)
+    assert wide.parts["strip"] is strip
+    assert alone is not auto.parts["zscore"]  # it labels the time
+    assert alone.tools is auto.parts["zscore"].tools
+    mine = {auto.parts[name].model_id for name in ("rows", "alerts")}  # of other lengths in wide
+    auto.close()
+    assert not mine & wire.open
+    assert strip.comm is not None
+    alone.close()
+    assert wide.parts["zscore"].tools.comm is not None
+    left = {w.model_id for w in tree([wide, wide.screen.shared()])}
+    assert wire.open == left
+    wide.close()
+    assert wire.open == {w.model_id for w in tree(wide.screen.shared())}
+    wide.screen.close()
+    assert wire.open == set()
+
+
 async def test_a_part_that_breaks_is_told_once_and_the_rest_goes_on(running_lab: MakeLab) -> None:
     async with running_lab() as lab:
         dashboard = lab.dashboard()
@@ -218,9 +257,9 @@ def test_a_lab_that_was_never_started_can_be_looked_at(wire: Wire) -> None:
     dashboard.screen.close()
 
 
-@pytest.mark.parametrize("frames_per_s", [0, -1, 61, float("nan")])
+@pytest.mark.parametrize("frames_per_s", [0, -1, 61, float("nan"), "20"])
 def test_an_impossible_frame_rate_is_refused(frames_per_s: float) -> None:
-    with pytest.raises(ValueError, match="frames_per_s"):
+    with pytest.raises(SettingError, match=f"frames_per_s = {frames_per_s!r} .* above 0 to 60"):
         Dashboard(PairLab(feed="demo"), frames_per_s=frames_per_s)
 
 
@@ -241,3 +280,12 @@ async def test_symbols_and_messages_are_text_never_html(wire: Wire) -> None:
     assert not [t for t in shown if "<img" in t or "<script" in t or '"&<i>' in t]
     dashboard.screen.close()
     await asyncio.sleep(0)
+
+
+def test_the_frame_rate_is_the_one_asked_for_last(wire: Wire) -> None:
+    lab = PairLab(feed="demo")
+    for asked, rate in ((20, 20), (5, 5), (None, 5), (20, 20)):
+        dashboard = Dashboard(lab, frames_per_s=asked)
+        assert dashboard is lab.dashboard()
+        assert dashboard.screen.frames_per_s == rate
+    dashboard.screen.close()

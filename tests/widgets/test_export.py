@@ -2,42 +2,65 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import json
 import re
+import time
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from pairlab import PairLab
-from pairlab.widgets import ExportButton, ZScoreChart
+from pairlab.widgets import ExportButton, ZScoreChart, export
 from pairlab.widgets.screen import Screen
+from pairlab.widgets.trees import tree
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 
-def job_of(button: ExportButton) -> dict[str, Any]:
-    (output,) = button._output.outputs
-    script = output["data"]["application/javascript"]
-    job: dict[str, Any] = json.loads(script[script.rindex("})(") + 3 : script.rindex(");")])
-    return job
+class Page:
+    """A page that shows all of a lab: it is asked for files, and says what became of them."""
+
+    def __init__(self, lab: PairLab, wire: Wire, name: str = "page") -> None:
+        self.screen, self.wire, self.name = Screen.of(lab), wire, name
+        self.jobs: list[tuple[dict[str, Any], list[Any]]] = []
+        self.say(shows=["*"])
+
+    def say(self, **what: Any) -> None:
+        self.screen.pulse._handle_custom_msg({"page": self.name, **what}, [])
+
+    def job(self) -> dict[str, Any] | None:
+        """Return what it was asked for last."""
+        carrier = self.screen.pulse.carrier.model_id
+        for m in self.wire.take():
+            content = m["data"].get("content", {})
+            if m["id"] == carrier and "job" in content:
+                self.jobs.append((content["job"], m["buffers"]))
+        return self.jobs[-1][0] if self.jobs else None
+
+    def file(self) -> tuple[str, str]:
+        """Return the name and the text of the last one, as the browser unpacks it."""
+        job, [packed] = self.jobs[-1]
+        assert job["kind"] == "csv"
+        return job["name"], zlib.decompress(bytes(packed)).decode()
 
 
-def unpacked(button: ExportButton) -> tuple[str, str]:
-    job = job_of(button)
-    assert job["kind"] == "csv"
-    return job["name"], zlib.decompress(base64.b64decode(job["data"])).decode()
+async def next_job(page: Page, lab: PairLab) -> dict[str, Any]:
+    count = len(page.jobs)
+    await settled(lambda: page.job() is not None and len(page.jobs) > count, lab)
+    return page.jobs[-1][0]
 
 
 async def test_the_file_has_the_numbers_of_the_history(running_lab: MakeLab, wire: Wire) -> None:
     async with running_lab() as lab:
         button = lab.dashboard().parts["strip"].export
+        page = Page(lab, wire)
         await lab.stop()
         button._button.click()
-        await settled(lambda: bool(button._output.outputs), lab)
-        name, text = unpacked(button)
+        job = await next_job(page, lab)
+        assert job["pages"] == ["page"]
+        name, text = page.file()
         assert re.fullmatch(r"pairlab-BTCUSDT-ETHUSDT-\d{8}T\d{6}Z\.csv", name)
         assert text == lab.csv_bytes().decode()
         back = pd.read_csv(io.StringIO(text), index_col="time", parse_dates=True)
@@ -46,13 +69,57 @@ async def test_the_file_has_the_numbers_of_the_history(running_lab: MakeLab, wir
             check_index_type=False,
         )  # fmt: skip
         await settled(lambda: not button._button.disabled, lab)
-        assert "exported" in lab.event_log[-1].message
-        assert button._forget is not None
-        button._clear()
-        assert button._output.outputs == ()  # nothing is saved with the notebook
+        assert not any("exported" in e.message for e in lab.event_log)  # the page has not said so
+        page.say(saved="another", failed=None)
+        page.say(saved=job["token"], failed=None)
+        await settled(lambda: "exported" in lab.event_log[-1].message, lab)
+        assert lab.event_log[-1].message == f"exported {name}: {len(text):,} bytes"
+        said = len(lab.event_log)
+        page.say(saved=job["token"], failed=None)  # a second page, later
+        await lab.stop()
+        assert len(lab.event_log) == said
+        # Nothing of it is in a widget's state, and so in the notebook.
+        assert len(str(button.get_state())) < 5_000
 
 
-async def test_an_export_that_fails_says_so(running_lab: MakeLab) -> None:
+async def test_a_page_that_cannot_save_says_why(running_lab: MakeLab, wire: Wire) -> None:
+    async with running_lab(rows=50) as lab:
+        button = lab.dashboard().parts["strip"].export
+        button._png.click()
+        await settled(lambda: "no page can save" in lab.event_log[-1].message, lab)
+        assert "lab.to_csv(path)" in lab.event_log[-1].message
+        page = Page(lab, wire)
+        await settled(lambda: bool(button.screen.pace.showing("any", time.monotonic())), lab)
+        button._png.click()
+        job = await next_job(page, lab)
+        page.say(saved=job["token"], failed="Error: no chart is in view: scroll to one")
+        await settled(lambda: "was not saved" in lab.event_log[-1].message, lab)
+        assert lab.event_log[-1].level == "error"
+        assert lab.event_log[-1].message.endswith("-charts.png was not saved: no chart is in view: "
+                                                  "scroll to one")  # fmt: skip
+
+
+async def test_a_page_that_says_nothing_is_given_up(
+    running_lab: MakeLab, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "_WAIT_S", 0.05)
+    async with running_lab(rows=50) as lab:
+        button, page = lab.dashboard().parts["strip"].export, Page(lab, wire)
+        await settled(lambda: button.screen.pace.answers, lab)
+        button._svg.click()
+        await next_job(page, lab)
+        await settled(lambda: "no page says that it has saved" in lab.event_log[-1].message, lab)
+        assert "look into the browser's downloads" in lab.event_log[-1].message
+        button.screen.pace.deafen()  # a cell runs: its answer waits in the queue
+        button._svg.click()
+        job = await next_job(page, lab)
+        first = button._giving_up
+        await settled(lambda: button._giving_up is not first, lab)
+        page.say(saved=job["token"], failed=None)
+        await settled(lambda: "exported" in lab.event_log[-1].message, lab)
+
+
+async def test_an_export_that_fails_says_so_and_what_to_do(running_lab: MakeLab) -> None:
     async with running_lab(rows=50) as lab:
         button = lab.dashboard().parts["strip"].export
 
@@ -64,7 +131,34 @@ async def test_an_export_that_fails_says_so(running_lab: MakeLab) -> None:
         button._button.click()
         await settled(lambda: "the export failed" in lab.event_log[-1].message, lab)
         await settled(lambda: not button._button.disabled, lab)
-        assert lab.event_log[-1].message == "the export failed: OSError: no room"
+        assert lab.event_log[-1].message == (
+            "the export failed: OSError: no room. Try again, or write the file with "
+            "lab.to_csv(path)"
+        )
+
+
+async def test_closing_while_an_export_runs_leaves_nothing(
+    running_lab: MakeLab, wire: Wire
+) -> None:
+    async with running_lab(rows=50) as lab:
+        views, opened = len(lab._views), set(wire.open)
+        for _ in range(5):
+            dashboard = lab.dashboard()
+            button = dashboard.parts["strip"].export
+            Page(lab, wire)
+            button._button.click()
+            await settled_work(button, lab)
+            dashboard.close()
+        assert len(lab._views) == views + 1  # the screen
+        shared = {w.model_id for w in tree(Screen.of(lab).shared())}
+        assert set(wire.open) - opened <= shared
+        await lab.wait_async(lab.health().rows + 50, 30)
+        assert not [e for e in lab.event_log if e.level == "error"]
+
+
+async def settled_work(button: ExportButton, lab: PairLab) -> None:
+    while button._work is None:
+        await lab.wait_async(lab.health().rows + 1, 30)
 
 
 async def test_stopping_the_lab_ends_an_export(running_lab: MakeLab) -> None:
@@ -95,9 +189,9 @@ def test_a_file_name_is_safe_whatever_the_symbols() -> None:
     assert re.fullmatch(r"pairlab-\.\._\.\._etc-a_b__c_-\d{8}T\d{6}Z\.csv", button.file_name())
 
 
-async def test_tables_and_rows_are_chosen(running_lab: MakeLab) -> None:
+async def test_tables_and_rows_are_chosen(running_lab: MakeLab, wire: Wire) -> None:
     async with running_lab(rows=800, window=30) as lab:
-        button = ExportButton(lab)
+        button, page = ExportButton(lab), Page(lab, wire)
         screen = lab.dashboard().screen
         await lab.stop()
         rows = lab.rows.view()
@@ -110,40 +204,56 @@ async def test_tables_and_rows_are_chosen(running_lab: MakeLab) -> None:
             for shown, ends in spans.items():
                 button._what.value, button._rows.value = what, shown
                 button._csv.click()
-                await settled(lambda: bool(button._output.outputs), lab)
-                name, text = unpacked(button)
+                await next_job(page, lab)
+                name, text = page.file()
                 assert name.endswith(".csv" if what == "history" else f"-{what}.csv")
                 assert text == lab.csv_bytes(what, *ends).decode()
                 sizes.add((what, text.count("\n")))
                 await settled(lambda: button._work.done(), lab)
-                button._clear()
         assert len(sizes) == 9, "each choice gives other rows"
         assert what in button._csv.tooltip
         lab.select()
         button._rows.value = "selection"
         button._csv.click()
         await settled(lambda: "nothing is selected to export" in lab.event_log[-1].message, lab)
-        assert button._output.outputs == ()
+        assert len(page.jobs) == 9
 
 
-async def test_pictures_are_asked_of_the_charts_that_there_are(running_lab: MakeLab) -> None:
+async def test_what_is_in_view_is_exported_though_the_ring_went_on(
+    running_lab: MakeLab, wire: Wire
+) -> None:
+    async with running_lab(rows=500, history_rows=500, window=30) as lab:
+        button, page = ExportButton(lab), Page(lab, wire)
+        screen = lab.dashboard().screen
+        screen.pause(True)
+        times = screen.rows()["time_ns"]
+        screen.hold(int(times[100]), int(times[300]))
+        await lab.wait_async(lab.health().rows + 700, 30)
+        assert int(lab.rows.view()["time_ns"][0]) > int(times[300])
+        button._rows.value = "view"
+        button._csv.click()
+        await next_job(page, lab)
+        assert page.file()[1].count("\n") == 1 + len(screen._frame(due=True).inside) > 200
+
+
+async def test_pictures_are_asked_of_the_charts_that_there_are(
+    running_lab: MakeLab, wire: Wire
+) -> None:
     async with running_lab(rows=50) as lab:
-        parts = lab.dashboard().parts
+        parts, page = lab.dashboard().parts, Page(lab, wire)
         button = parts["strip"].export
         button._more.click()
         await settled(lambda: "zscore" in button._chart.options, lab)
         button._chart.value = "zscore"
         button._svg.click()
-        await settled(lambda: bool(button._output.outputs), lab)
-        job = job_of(button)
+        job = await next_job(page, lab)
         assert job["name"].endswith("-zscore.svg")
         assert job["charts"] == [[f"pairlab-{parts['zscore'].model_id}"]]
         assert job["charts"][0][0] in parts["zscore"]._dom_classes
         token = job["token"]
         button._chart.value = "all charts"
         button._png.click()
-        await settled(lambda: job_of(button)["kind"] == "png", lab)
-        job = job_of(button)
+        job = await next_job(page, lab)
+        assert job["kind"] == "png"
         assert len(job["charts"]) >= 4
         assert job["token"] != token
-        button._clear()

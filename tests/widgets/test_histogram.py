@@ -39,7 +39,8 @@ async def test_the_histogram_is_of_the_rows_in_view(running_lab: MakeLab) -> Non
         rows = lab.rows.view()
         screen.hold(int(rows[300]["time_ns"]), int(rows[700]["time_ns"]))
         screen.paint(due=True)
-        z = screen._frame(due=True).shown["zscore"]
+        z = screen._frame(due=True).inside["zscore"]
+        assert len(z) == len(lab.between(*(int(t) for t in rows["time_ns"][[300, 700]])))
         z = z[np.isfinite(z)]
         assert np.isclose(np.asarray(chart._bars.y).sum(), 100)
         above = 100 * (z >= 2).mean()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pairlab import PairLab
+from pairlab.widgets import PriceChart, SpreadChart
 from pairlab.widgets.plotting import Axis
 from pairlab.widgets.pulse import AHEAD, ASK_S, CAREFUL, EVERY, FORGET_S, SILENT_S, Pace
 from pairlab.widgets.screen import Screen
@@ -18,7 +19,7 @@ from tests.widgets.conftest import MakeLab, Wire, settled
 def opened(*pages: str) -> Pace:
     pace = Pace()
     for page in pages:
-        assert pace.heard({"page": page, "opened": True}, 0.0)
+        assert pace.heard({"page": page, "shows": ["*"]}, 0.0)
     return pace
 
 
@@ -109,13 +110,32 @@ def test_a_page_that_falls_behind_is_asked_every_time() -> None:
 
 def test_a_closed_page_and_a_forgotten_one_cost_nothing() -> None:
     pace = opened("closed", "killed")
-    pace.heard({"page": "closed", "closed": True}, 1.0)
+    assert not pace.heard({"page": "closed", "shows": []}, 1.0)
     assert pace.looking(1.0) == 1
     pace.send(2.0)
     pace.send(3.0 + FORGET_S)
     assert pace.looking(3.0 + FORGET_S) == 0
     assert pace.heard({"page": "killed", "drawn": 1}, 4.0 + FORGET_S)  # it was only asleep
     assert pace.decide(4.0 + FORGET_S) == "paint"
+
+
+def test_what_pages_show_is_known_part_by_part() -> None:
+    pace = Pace()
+    assert pace.shown(0.0) is None
+    assert pace.heard({"page": "one", "shows": ["a", "b"]}, 0.0)
+    assert pace.heard({"page": "two", "shows": ["b"]}, 0.0)
+    assert pace.shown(0.0) == {"a", "b"}
+    assert not pace.heard({"page": "one", "shows": ["b"]}, 0.0)  # nothing that it may have missed
+    assert pace.shown(0.0) == {"b"}
+    assert pace.heard({"page": "one", "shows": ["b", "c"]}, 0.0)
+    pace.deafen()
+    assert pace.shown(0.0) is None  # what a cell that runs displays is told only after it
+    pace.listen(0.0)
+    pace.send(0.0)
+    answer(pace, "two", 1, 0.1)
+    assert pace.shown(SILENT_S) == {"b"}  # one is hidden
+    assert pace.heard({"page": "three", "shows": ["*"]}, SILENT_S)
+    assert pace.shown(SILENT_S) is None
 
 
 def test_while_a_cell_runs_silence_means_nothing() -> None:
@@ -137,6 +157,8 @@ def test_nonsense_from_a_page_does_no_harm() -> None:
         {"page": None},
         {"page": "page", "drawn": "x"},
         {"page": "page", "drawn": 99},
+        {"page": "page", "shows": "everything"},
+        {"page": "page", "shows": [None, {}]},
     ):
         pace.heard(content, 1.0)
     assert pace.decide(1.0) == "paint"
@@ -146,7 +168,7 @@ def test_nonsense_from_a_page_does_no_harm() -> None:
 async def looked_at(lab: PairLab) -> Screen:
     """Return the lab's screen with a page before it that keeps up, whatever is sent."""
     screen: Screen = lab.dashboard().screen
-    screen.pulse._handle_custom_msg({"page": "page", "opened": True}, [])
+    screen.pulse._handle_custom_msg({"page": "page", "shows": ["*"]}, [])
     await settled(lambda: screen.pace.looking(time.monotonic()) == 1, lab)
     screen.pace.deafen()
     return screen
@@ -183,15 +205,44 @@ async def test_rows_count_as_shown_once_their_frame_is_sent(
 ) -> None:
     async with running_lab() as lab:
         screen = await looked_at(lab)
-        send, painted, order = screen.pulse.carrier.send, screen.lag.painted, []
+        send, sent, order = screen.pulse.carrier.send, screen.lag.sent, []
         monkeypatch.setattr(
             screen.pulse.carrier, "send", lambda *a, **k: (order.append("sent"), send(*a, **k))
         )
-        monkeypatch.setattr(screen.lag, "painted", lambda *a: (order.append("shown"), painted(*a)))
+        monkeypatch.setattr(
+            screen.lag, "sent", lambda *a, **k: (order.append("shown"), sent(*a, **k))
+        )
         while order.count("shown") < 3:
             await lab.wait_async(lab.health().rows + 5, 30)
         first = order.index("sent")
         assert order[first : first + 6] == ["sent", "shown"] * 3
+
+
+async def test_a_part_that_no_page_shows_is_not_painted(running_lab: MakeLab) -> None:
+    async with running_lab() as lab:
+        spread, prices = SpreadChart(lab), PriceChart(lab)
+        screen = spread.screen
+
+        async def painted(*shown: Any) -> list[Any]:
+            """Return which of both were painted while a page showed these."""
+            ids = [part.model_id for part in shown]
+            screen.pulse._handle_custom_msg({"page": "page", "shows": [*ids, "other"]}, [])
+            while screen.pace.shown(time.monotonic()) != {*ids, "other"}:
+                await lab.wait_async(lab.health().rows + 1, 30)
+            lines = {
+                part: part._lines[0] if part is prices else part._curve for part in (spread, prices)
+            }
+            before = {part: line.y for part, line in lines.items()}
+            frames = screen.frames_painted
+            while screen.frames_painted < frames + 3:
+                screen.pulse._handle_custom_msg({"page": "page", "drawn": 10**9}, [])
+                await lab.wait_async(lab.health().rows + 5, 30)
+            return [part for part, line in lines.items() if line.y is not before[part]]
+
+        assert await painted(spread, prices) == [spread, prices]
+        assert await painted(prices) == [prices]
+        assert await painted() == []
+        assert await painted(spread) == [spread]
 
 
 async def test_a_lab_that_nobody_looks_at_is_not_painted(running_lab: MakeLab, wire: Wire) -> None:
@@ -202,15 +253,15 @@ async def test_a_lab_that_nobody_looks_at_is_not_painted(running_lab: MakeLab, w
         def sent() -> list[str]:
             return [m["id"] for m in wire.take() if m["id"] != screen.pulse.carrier.comm.comm_id]
 
-        say({"page": "page", "opened": True}, [])
+        say({"page": "page", "shows": ["*"]}, [])
         await settled(lambda: screen.pace.looking(0.0) == 1, lab)
-        say({"page": "page", "closed": True}, [])
+        say({"page": "page", "shows": []}, [])
         await settled(lambda: screen.pace.looking(0.0) == 0, lab)
         wire.take()
         rows = lab.health().rows
         await lab.wait_async(rows + 200, 30)
         assert sent() == []
-        say({"page": "another", "opened": True}, [])
+        say({"page": "another", "shows": ["*"]}, [])
         while not sent():  # or the test's timeout ends it
             await lab.wait_async(lab.health().rows + 20, 30)
 

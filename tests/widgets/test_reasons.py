@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +78,19 @@ async def test_the_strip_says_what_holds_an_entry_back_and_the_rest_on_hover(
         assert "Out when z ≥ −0.50, stopped when z ≤ −4.00; z is −2.50" in cell.tooltip
 
 
+def test_no_reason_contradicts_itself_by_rounding() -> None:
+    row = Snapshot.of(np.zeros(1, ROW)[0])
+    values = {**Settings().values(), "require_stationary": True, "min_edge_bps": None}
+    near = replace(row, correlation=0.6999, p_value=0.05004, y_age_s=9.9996)
+    assert [words for _, words in entry_filters(near, values, None)] == [
+        "ρ 0.6999 < 0.7000", "leg 9.9996 s < 10 s", "p 0.05004 > 0.05000"
+    ]  # fmt: skip
+    far = replace(row, correlation=0.91, p_value=1e-9, y_age_s=0.2)
+    assert [words for _, words in entry_filters(far, values, None)] == [
+        "ρ 0.91 ≥ 0.70", "leg 0.20 s < 10 s", "p <0.001 ≤ 0.050"
+    ]  # fmt: skip
+
+
 async def test_stationarity_and_ages_give_their_reasons_on_hover(running_lab: MakeLab) -> None:
     async with running_lab(rows=100) as lab:
         cells = lab.dashboard().parts["strip"]._cells
@@ -109,24 +123,49 @@ def test_each_row_waits_until_the_frame_that_showed_it_first() -> None:
     lag = ScreenLag()
     assert all(math.isnan(v) for v in lag.p50_p99_ms())
     lab.add([1])
-    lag.painted(lab, 10)  # what was there before the screen waited for other things
+    lag.sent(
+        lab, 10, asked=None, answers=False
+    )  # what was there before the screen waited for other things
     assert all(math.isnan(v) for v in lag.p50_p99_ms())
     lab.add([1_000_000, 2_000_000, 5_000_000])
-    lag.painted(lab, 11_000_000)
+    lag.sent(lab, 11_000_000, asked=None, answers=False)
     assert lag.p50_p99_ms()[0] == 9.0
-    lag.painted(lab, 10**12)  # nothing new
+    lag.sent(lab, 10**12, asked=None, answers=False)  # nothing new
     assert lag.p50_p99_ms()[0] == 9.0
     lab.add([0], flags=int(RowFlag.SEEDED))
-    lag.painted(lab, 10**12)
+    lag.sent(lab, 10**12, asked=None, answers=False)
     lab.generation += 1
     lab.add([0])
-    lag.painted(lab, 10**12)  # made anew
+    lag.sent(lab, 10**12, asked=None, answers=False)  # made anew
     want = RecentQuantiles()
     want.add(np.array([10.0, 9.0, 6.0]))
     assert lag.p50_p99_ms() == want.p50_p99()
     lab.add([10**12] * 5_000)
-    lag.painted(lab, 10**12 + 2_000_000)
+    lag.sent(lab, 10**12 + 2_000_000, asked=None, answers=False)
     assert lag.p50_p99_ms() == pytest.approx((2.0, 2.0))
+
+
+def test_where_pages_answer_a_row_waits_until_it_is_drawn() -> None:
+    lab: Any = _Rows()
+    lag = ScreenLag()
+    lag.sent(lab, 10, asked=1, answers=True)
+    lab.add([1_000_000])
+    lag.sent(lab, 2_000_000, asked=2, answers=True)
+    lab.add([2_000_000])
+    lag.sent(lab, 3_000_000, asked=None, answers=True)  # nobody will say when this one is drawn
+    lab.add([3_000_000])
+    lag.sent(lab, 4_000_000, asked=4, answers=True)
+    assert all(math.isnan(v) for v in lag.p50_p99_ms())
+    lag.drawn(4, 13_000_000)  # which says of the second one that it is, too
+    want = RecentQuantiles()
+    want.add(np.array([12.0, 10.0]))
+    assert lag.p50_p99_ms() == want.p50_p99()
+    lag.drawn(4, 10**12)  # another page, later
+    lab.add([14_000_000])
+    lag.sent(lab, 15_000_000, asked=5, answers=True)
+    lag.rest()
+    lag.drawn(5, 10**12)  # it was hidden
+    assert lag.p50_p99_ms() == want.p50_p99()
 
 
 async def test_the_whole_way_is_on_the_strip_and_on_the_event_line(running_lab: MakeLab) -> None:
@@ -139,7 +178,11 @@ async def test_the_whole_way_is_on_the_strip_and_on_the_event_line(running_lab: 
         way = lab.dashboard().parts["event"]._way.value
         assert "exchange→receive" in way
         assert "→screen" in way
+        # What a narrow dashboard leaves out, for the strip has it, is marked.
+        assert re.search(
+            r'<span class="pairlab-lags"><i>[^<]*→receive[^<]*</i>→row[^<]*→screen', way
+        )
         assert "nan" not in way
         words = strip._cells["lag"].tooltip
         assert "Receipt to row" in words
-        assert "Receipt to the frame" in words
+        assert "Receipt until the browser has drawn" in words

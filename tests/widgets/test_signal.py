@@ -14,6 +14,7 @@ from pairlab.ticks import AlertKind
 from pairlab.widgets import SignalPanel
 from pairlab.widgets.formats import number, signed
 from pairlab.widgets.frame import Frame
+from pairlab.widgets.signal import _quantity, _signed_fitted
 from tests.widgets.conftest import MakeLab, settled
 from tests.widgets.test_status import text
 
@@ -77,6 +78,20 @@ async def test_it_shows_the_entry_and_the_profit_after_costs(running_lab: MakeLa
         assert ("LONG" if side > 0 else "SHORT") in panel._head.value
         assert entry.sentence in panel._body.tooltip
         assert "3 bps a fill" in panel._body.tooltip
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (_quantity(-25.0), "−25.000"), (_quantity(0.01234567), "+0.01235"),
+        (_quantity(-9.5e-6), "−9.5e−6"), (_signed_fitted(12.0, 2), "+12.00"),
+        (_signed_fitted(-0.001, 2), "+0.00"), (_signed_fitted(-0.0016, 4), "−0.0016"),
+        (_signed_fitted(1.2e-7, 8), "+1.2e−7"), (_signed_fitted(-1.2e-7, 8), "−1.2e−7"),
+        (_signed_fitted(0.0, 8), "+0.00000"), (_signed_fitted(float("nan"), 2), "–"),
+    ],
+)  # fmt: skip
+def test_amounts_carry_their_sign_and_small_ones_their_digits(shown: str, expected: str) -> None:
+    assert shown == expected
 
 
 async def test_flat_is_dashes_and_never_a_number(running_lab: MakeLab) -> None:
@@ -172,6 +187,9 @@ async def test_a_refused_cost_says_why_and_the_old_one_comes_back(
         assert "pairlab-refused" in fee._dom_classes
         said = next(e.message for e in lab.event_log if "fee_bps" in e.message)
         assert "0 to 1000 bps" in said
+        fee.value = "5"
+        await settled(lambda: lab.settings.fee_bps == 5.0, lab)
+        assert "pairlab-refused" not in fee._dom_classes
 
 
 async def test_it_stands_still_while_the_view_is_paused(running_lab: MakeLab) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from html import unescape
 
 from pairlab.alerts import Snapshot
 from pairlab.ticks import AlertKind
-from pairlab.widgets.formats import clock, extent, number, signed
+from pairlab.widgets import AlertTable
+from pairlab.widgets.formats import age, clock, extent, number, signed
 from pairlab.widgets.tables import window_s
 from tests.widgets.conftest import MakeLab, settled
 
@@ -157,3 +159,72 @@ async def test_a_click_on_a_row_explains_that_alert_and_rings_it(running_lab: Ma
         await settled(lambda: dashboard.screen.selected is None, lab)
         dashboard.screen.paint(due=True)
         assert len(chart._ring.x) == 0
+
+
+def facts(table: AlertTable) -> dict[str, str]:
+    """Return the numbers that stand below an explanation, by name."""
+    found = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", table._why.value)
+    return {name: unescape(text) for name, text in found}
+
+
+async def test_a_selected_alert_shows_every_number_and_leads_to_the_next(
+    running_lab: MakeLab,
+) -> None:
+    async with running_lab(rows=2000, speed=100.0, window=30, min_correlation=0.5) as lab:
+        table, other = lab.dashboard().parts["alerts"], AlertTable(lab)
+        screen = table.screen
+        await lab.stop()
+        alerts = lab.alert_log.alerts()
+        assert facts(table) == {}
+        table._covers[2].click()
+        await settled(lambda: screen.selected is alerts[-3], lab)
+        for one in (table, other):  # whichever was clicked on
+            at, t = alerts[-3].at, alerts[-3].thresholds
+            shown = facts(one)
+            assert clock(alerts[-3].time_ns) in one._why.value
+            assert shown["z"] == signed(at.zscore)
+            assert shown["ρ"] == number(at.correlation)
+            assert shown["β"] == number(at.hedge_ratio, 3)
+            assert shown["age y"] == f"{age(at.y_age_s)} s"
+            assert shown["mean"] == number(at.spread_mean)
+            assert shown["σ"] == number(at.spread_std)
+            assert shown["rows"] == f"{at.filled}/{t['window']}"
+            assert (shown["entry"], shown["exit"], shown["stop"]) == ("2.00", "0.50", "off")
+            assert shown["min ρ"] == "0.50"
+            assert len(shown) == 20
+            assert "pairlab-one-alert" in one._dom_classes
+        table._older.click()
+        await settled(lambda: screen.selected is alerts[-4], lab)
+        other._newer.click()
+        await settled(lambda: screen.selected is alerts[-3], lab)
+        table._filters[alerts[-4].kind].value = False
+        await settled(lambda: facts(table) != {}, lab)
+        table._older.click()
+        kept = [a for a in alerts if a.kind != alerts[-4].kind and a.number < alerts[-3].number]
+        await settled(lambda: screen.selected is kept[-1], lab)
+        table._close.click()
+        await settled(lambda: screen.selected is None, lab)
+        assert facts(table) == facts(other) == {}
+        assert "pairlab-one-alert" not in table._dom_classes
+        screen.choose(alerts[-1])
+        screen.reset()  # the button in the charts
+        screen.paint(due=True)
+        assert "pairlab-chosen" not in table._body.value
+
+
+async def test_a_paused_table_shows_alerts_until_then(running_lab: MakeLab) -> None:
+    async with running_lab(rows=1000, speed=100.0, window=30) as lab:
+        table, screen = lab.dashboard().parts["alerts"], lab.dashboard().screen
+        screen.pause(True)
+        screen.paint(due=True)
+        until_ns = int(screen.rows()[-1]["time_ns"])
+        before = lab.alert_log.total
+        while lab.alert_log.total < before + 10:
+            await lab.wait_async(lab.health().rows + 100, 30)
+        table._older.click()
+        await settled(lambda: table._page == 1, lab)
+        table._newer.click()
+        await settled(lambda: table._page == 0, lab)
+        screen.paint(due=True)
+        newest = next(a for a in lab.alert_log.newest_first() if a.time_ns <= until_ns)
+        assert table._on_page[0] is newest

@@ -127,3 +127,10 @@ def test_every_kind_of_alert_has_a_shape_of_its_own() -> None:
     for marker in MARKERS:
         assert glyph(marker.glyph, var(marker.fill)).startswith("<svg")
         assert '"' not in mask(marker.glyph)[5:-2]
+
+
+def test_type_sizes_are_the_themes_own() -> None:
+    rules = re.sub(r"/\*.*?\*/", "", stylesheet(), flags=re.S)
+    given = re.findall(r"font-size:\s*([^;}]+)", rules)
+    assert len(given) > 30
+    assert {size.strip() for size in given if "--pairlab-type-" not in size} <= {"0", "inherit"}

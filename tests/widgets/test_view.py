@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from pairlab import PairLab
 from pairlab.widgets.screen import Screen
@@ -182,6 +183,23 @@ async def test_zoom_and_pan_move_the_view_and_reset_brings_it_back(running_lab: 
         await settled(lambda: screen.span_s == 30, lab)
 
 
+async def test_reset_shows_again_what_was_cleared(running_lab: MakeLab) -> None:
+    async with running_lab(rows=300) as lab:
+        screen, tools = lab.dashboard().screen, lab.dashboard().parts["zscore"].tools
+        await lab.stop()
+        before = len(screen._frame(due=True).shown)
+        screen.span_s = 60
+        tools.clear.click()
+        await settled(lambda: screen.cleared_ns > 0, lab)
+        assert len(screen._frame(due=True).shown) < before
+        tools.reset.click()
+        await settled(lambda: screen.cleared_ns == 0, lab)
+        assert len(screen._frame(due=True).shown) >= before
+        assert screen.span_s == 60, "the span is what the next click resets"
+        tools.reset.click()
+        await settled(lambda: screen.span_s == 30, lab)
+
+
 async def test_resume_follows_again(running_lab: MakeLab) -> None:
     async with running_lab(rows=300) as lab:
         screen = lab.dashboard().screen
@@ -211,3 +229,26 @@ async def test_the_mouse_over_one_chart_reads_all_of_them(running_lab: MakeLab) 
         await settled(lambda: screen.pointer_ns is None, lab)
         screen.paint(due=True)
         assert screen.pointer_selector.selected is None
+
+
+async def test_a_mouse_that_rests_reads_what_moves_by_under_it(running_lab: MakeLab) -> None:
+    async with running_lab(rows=600) as lab:
+        screen = lab.dashboard().screen
+        screen.mouse._handle_custom_msg({"share": 0.75}, [])
+        await settled(lambda: screen.pointer_ns is not None, lab)
+        at_ns, edge_ms = screen.pointer_ns, screen.time_scale.max
+        await settled(lambda: screen.time_scale.max > edge_ms + 1000, lab, 30)
+        moved_ms = screen.time_scale.max - edge_ms
+        assert (screen.pointer_ns - at_ns) / 1e6 == pytest.approx(moved_ms, abs=1e-3)
+        left, right = screen.time_scale.min, screen.time_scale.max
+        at_ms = screen.pointer_ns / 1e6
+        assert (at_ms - left) / (right - left) == pytest.approx(0.75, abs=1e-6)
+        (drawn_ms,) = screen.pointer_selector.selected
+        assert drawn_ms == pytest.approx(at_ms, abs=1e-3)
+        screen.hold(at_ns - 10**9, at_ns + 10**9)
+        screen.paint(due=True)
+        assert screen.pointer_ns is not None
+        held_ns = screen.pointer_ns
+        await lab.wait_async(lab.health().rows + 50, 30)
+        screen.paint(due=True)
+        assert screen.pointer_ns == held_ns

@@ -1,0 +1,198 @@
+"""Small numbers keep their digits; ordinary ones look as the design has them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pairlab import PairLab
+from pairlab.settings import Settings
+from pairlab.ticks import ROW, Records
+from pairlab.widgets import HedgeChart, SpreadChart
+from pairlab.widgets.formats import compact, js_number, number
+from pairlab.widgets.places import Places
+from tests.widgets.conftest import MakeLab
+from tests.widgets.test_status import text
+from tests.widgets.test_tables import cells
+
+LOG = {"price_scale": "log", "hedge": "ols"}
+TIGHT = {
+    "symbols": ("USDCUSDT", "TUSDUSDT"),
+    "market": {"symbols": ("USDCUSDT", "TUSDUSDT"), "prices": (1.0, 1.0)},
+    "hedge_ratio": 1.0,
+}
+
+
+class Feedless:
+    """What is asked of a lab, with no feed behind it."""
+
+    def price_decimals(self) -> tuple[int, int]:
+        return 1, 2
+
+
+def rows_of(std: Any) -> Records:
+    rows = np.zeros(np.size(std), ROW)
+    rows["spread_std"] = std
+    return rows
+
+
+def shown(html: str) -> dict[str, str]:
+    return dict(re.findall(r"<dt>(.*?)</dt><dd[^>]*>(.*?)</dd>", html))
+
+
+def digits(number: str) -> int:
+    return len(number.lstrip("−0.").replace(".", ""))
+
+
+@pytest.mark.parametrize(
+    ("std", "decimals"), [(38.0, 2), (2.2, 2), (0.1, 2), (0.04, 4), (1.2e-4, 6), (3e-9, 8)]
+)
+def test_a_small_spread_has_three_digits_and_an_ordinary_one_two_decimals(
+    std: float, decimals: int
+) -> None:
+    places = Places(Feedless())
+    assert places.spread(rows_of([std] * 100), Settings().values()) == decimals
+
+
+def test_decimals_stand_still_while_the_size_wanders_about_a_power_of_ten() -> None:
+    places, values = Places(Feedless()), Settings().values()
+    sizes = 10.0 ** (-3 + 0.25 * np.sin(np.arange(200)))
+    assert len({places.spread(rows_of([std] * 50), values) for std in sizes}) == 1
+    assert places.spread(rows_of([1e-5] * 50), values) == 7, "but they follow where it goes"
+
+
+def test_a_moment_without_movement_changes_nothing() -> None:
+    places, values = Places(Feedless()), Settings().values()
+    usual = np.full(1000, 1.7)
+    assert places.spread(rows_of(usual), values) == 2
+    usual[-60:] = 0.003
+    assert places.spread(rows_of(usual), values) == 2
+    assert places.spread(rows_of([0.0, np.nan]), values) == 2
+
+
+def test_before_a_spread_is_known_the_price_says_how_fine_it_may_be() -> None:
+    places, linear = Places(Feedless()), Settings().values()
+    log = {**linear, "price_scale": "log"}
+    assert places.spread(rows_of([]), linear) == 2
+    assert places.spread(rows_of([np.nan]), log) == 6
+    assert places.spread(rows_of([5e-5] * 9), log) == 7
+    assert places.spread(rows_of([np.nan]), linear) == 2, "another spread: nothing stays"
+
+
+async def spread_shown(lab: PairLab) -> tuple[str, dict[str, str], list[list[str]], str]:
+    """Return the head of the spread, the latest row, the table of rows and the end's label."""
+    await lab.stop()
+    parts = lab.dashboard().parts
+    lab.dashboard().screen.paint(due=True)
+    return (
+        text(parts["spread"].head.value), shown(parts["latest"]._body.value),
+        cells(parts["rows"]._body.value), str(parts["spread"]._end[1].text[0]),
+    )  # fmt: skip
+
+
+async def test_a_log_spread_keeps_its_digits_and_has_no_unit(running_lab: MakeLab) -> None:
+    async with running_lab(**LOG) as lab:
+        head, latest, rows, end = await spread_shown(lab)
+        row, places = lab.latest(), lab.dashboard().screen._frame(due=True).spread_places
+        assert 1e-6 < row.spread_std < 1e-3
+        assert 6 <= places <= 7
+        assert latest["σ"] == number(row.spread_std, places)
+        assert digits(latest["σ"]) >= 2
+        assert latest["spread"] == number(row.spread, places)
+        assert latest["α"] == number(row.intercept, places)
+        assert rows[1][3] == number(lab.rows.view(1)["spread"][0], places)
+        assert end == compact(row.spread, places)
+        reach = number(2 * row.spread_std, places)
+        assert f"−{reach} … {reach}" in head
+        assert f"= ln y − {number(row.hedge_ratio, 3)} ln x − α" in head
+        assert "USDT" not in head
+        # Prices are what was traded.
+        y, x = lab.price_decimals()
+        assert (latest["y"], latest["x"]) == (number(row.y, y), number(row.x, x))
+        assert rows[1][1:3] == [number(row.y, y), number(row.x, x)]
+
+
+async def test_a_tight_pair_in_linear_prices_keeps_its_digits(running_lab: MakeLab) -> None:
+    async with running_lab(**TIGHT) as lab:
+        head, latest, rows, end = await spread_shown(lab)
+        row, places = lab.latest(), lab.dashboard().screen._frame(due=True).spread_places
+        assert 0 < row.spread_std < 1e-3
+        assert places >= 6
+        assert digits(latest["σ"]) >= 2
+        assert rows[1][3] == number(lab.rows.view(1)["spread"][0], places)
+        assert float(end.replace("−", "-")) == pytest.approx(row.spread, rel=0.05, abs=1e-9)
+        assert f"{number(row.spread_mean, places)}" in head
+        assert head.startswith("Spread USDT = y − 1.000 x")
+
+
+async def test_prices_in_logs_are_not_tied_and_fill_axes_of_their_own(
+    running_lab: MakeLab,
+) -> None:
+    async with running_lab(**LOG) as lab:
+        await lab.stop()
+        chart, screen = lab.dashboard().parts["prices"], lab.dashboard().screen
+        screen.paint(due=True)
+        head = text(chart.head.value)
+        assert "axes not tied: β is of log prices" in head
+        assert "the gap between the lines" not in head
+        for axis, scale, name, decimals in (
+            (chart._left_axis, chart.scale, "y", 1), (chart._right_axis, chart._right, "x", 2),
+        ):  # fmt: skip
+            low, high = screen._frame(due=True).thinned.bounds(name)
+            assert scale.min < low < high < scale.max
+            assert high - low > 0.5 * (scale.max - scale.min)
+            labels = [axis.tick_labels[js_number(at)] for at in axis.tick_values]
+            assert len(labels) >= 2
+            assert all(len(label.split(".")[1]) >= decimals for label in labels)
+
+
+async def test_axes_are_tied_again_with_linear_prices(running_lab: MakeLab) -> None:
+    async with running_lab(**LOG) as lab:
+        await lab.stop()
+        chart, screen = lab.dashboard().parts["prices"], lab.dashboard().screen
+        frame = screen._frame(due=True)
+        frame.values = {**frame.values, "price_scale": "linear"}
+        chart.paint_lines(frame)
+        assert "axes tied by β" in chart.head_text(frame)
+        tied = chart._right.max - chart._right.min
+        chart.paint_lines(screen._frame(due=True))
+        assert chart._right.max - chart._right.min != tied
+        ticks = np.asarray(chart._right_axis.tick_values)
+        assert ((chart._right.min <= ticks) & (ticks <= chart._right.max)).all()
+
+
+async def test_the_hedge_says_what_it_hedges(running_lab: MakeLab) -> None:
+    async with running_lab(**LOG) as lab:
+        await lab.stop()
+        head = text(HedgeChart(lab).head.value)
+        assert "notional of x against one y" in head
+        row, places = lab.latest(), lab.dashboard().screen._frame(due=True).spread_places
+        assert f"β {number(row.hedge_ratio, 3)} " in head
+        assert f"α {number(row.intercept, places)} " in head
+        assert places >= 6
+
+
+async def test_a_small_ratio_keeps_its_digits(running_lab: MakeLab) -> None:
+    async with running_lab(
+        symbols=("XRPUSDT", "BTCUSDT"), market={"symbols": ("XRPUSDT", "BTCUSDT")}, hedge="ols"
+    ) as lab:
+        head, latest, *_ = await spread_shown(lab)
+        assert latest["β"] == number(lab.latest().hedge_ratio, 8)
+        assert number(abs(lab.latest().hedge_ratio), 8) in head
+        assert SpreadChart(lab).screen._frame(due=True).ratio_places == 8
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (41.75, 2, "41.75"), (-5234.9, 2, "−5,234.9"), (0.001, 2, "0.00"), (0.0, 7, "0.000000"),
+        (-0.0000123, 7, "−1.2e−5"), (0.000123, 6, "1.2e−4"), (0.0123, 4, "0.0123"),
+        (-0.0123, 4, "−0.0123"), (3.2201234, 7, "3.220123"), (float("nan"), 7, "–"),
+    ],
+)  # fmt: skip
+def test_a_number_in_little_room_keeps_its_digits(value: float, decimals: int, text: str) -> None:
+    assert compact(value, decimals) == text
+    assert len(text) <= 8
