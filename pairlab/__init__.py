@@ -7,6 +7,7 @@ The map of the house; data flows one way, ticks → rows → views::
     services/         who else is served: the REST API, on the lab's own loop
     research/         what is asked of the past: analyze
     lab, access, life PairLab: what a user does with it, asks of it; its tasks from start to stop
+    company           what a lab tells of its life: views, services
     sources           which feed `feed=` means
     pipeline          ticks to rows: engine, rings, alerts; rebuilds when a metric changes
     feeds/            where ticks come from: wire format (no I/O), Binance connection, REST

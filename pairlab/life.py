@@ -8,9 +8,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Self
 from weakref import WeakValueDictionary
 
+from pairlab.company import Service, View
 from pairlab.engine import compile_kernel
 from pairlab.errors import FeedError, PairlabError, SettingError, WaitTimeoutError
 from pairlab.feeds.base import Feed, FeedHealth
@@ -21,34 +22,11 @@ from pairlab.settings import SETTINGS, Settings, unknown_setting
 from pairlab.sources import DEFAULT_STREAM, Source, open_feed, source_key, source_name
 from pairlab.ticks import LogEntry, LogLevel, Pair
 
-__all__ = ["LabLife", "Service", "View"]
+__all__ = ["LabLife"]
 
 _DEFAULT_PAIR: Final = Pair("BTCUSDT", "ETHUSDT")
 _PULSE_S: Final = 0.25
 _WARN_AGAIN_S: Final = 60.0
-
-
-class View(Protocol):
-    """Something on the screen that shows a lab."""
-
-    def start(self) -> None:
-        """Paint from now on: the lab runs, maybe again."""
-
-    def finish(self) -> None:
-        """Paint once more and rest: the lab has stopped."""
-
-    def refresh(self) -> None:
-        """Show what has changed, if nothing is painted now: a note, a setting."""
-
-    def close(self) -> None:
-        """Leave nothing behind: the lab was replaced."""
-
-
-class Service(Protocol):
-    """Something that serves a lab to others, and ends with it."""
-
-    async def stop(self) -> None:
-        """Serve no longer, and leave nothing on the loop."""
 
 
 class LabLife:
@@ -319,7 +297,11 @@ class LabLife:
                 count = max(500, self.settings.window)
                 self._pipeline.klines[timeframe] = await feed.closes(timeframe, count)
         except FeedError as error:
-            self.note("warning", f"no bars from before the start: {error}")
+            self.note(
+                "warning",
+                f"no bars from before the start: {error} Bar timeframes fill from the ticks that "
+                "come; to ask for the bars again, make the lab anew: run its cell",
+            )
 
     def _take(self, ticks: Any) -> None:
         self._pipeline.take(ticks)

@@ -14,7 +14,9 @@ from pairlab.errors import DataError
 from pairlab.history import Ring
 from pairlab.ticks import HISTORY_COLUMNS, Records
 
-_CLOCK: Final = re.compile(r"\d{1,2}:\d{2}.*")
+_CLOCK: Final = re.compile(
+    r"\d{1,2}:\d{2}(:\d{2}(\.\d*)?)?\s*([ap]m)?\s*(z|utc|[+-][\d:]+)?", re.IGNORECASE
+)
 
 __all__ = ["between_ns", "inside", "row_at", "span_ns", "time_ns", "within"]
 

@@ -279,3 +279,30 @@ async def test_long_bars_are_warm_from_the_first_row() -> None:
         assert forming.provisional
         assert forming.time_ns % (3_600 * 10**9) == 0
         assert min(forming.y_age_s, forming.x_age_s) == 0.0
+
+
+_NEVER_STOPPED = """
+import asyncio
+from pairlab import PairLab
+from pairlab.exchange import LocalExchange, SyntheticMarket
+
+async def main():
+    global lab, dashboard
+    async with LocalExchange(SyntheticMarket(seed=11)) as exchange:
+        lab = PairLab(feed=exchange.url, window=30)
+        lab.start()
+        dashboard = lab.dashboard()
+        await lab.wait_async(50, 60)
+        print(len(lab.history()) >= 50)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_program_that_ends_without_stopping_its_lab_ends_in_silence() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _NEVER_STOPPED,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    said, complaint = await process.communicate()
+    assert (process.returncode, said.decode().strip(), complaint.decode()) == (0, "True", "")

@@ -131,6 +131,8 @@ def test_times_of_today_are_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
                 want = pd.Timestamp(f"{now:%Y-%m-%d} {text}", tz="UTC").value
                 assert time_ns(text, "when") - want in (0, 86_400 * 10**9)  # it was midnight
         time.tzset()
+    noon = pd.Timestamp("2025-10-09 12:00", tz="UTC").value
+    assert time_ns("12:00 2025-10-09", "when") == noon  # it names its day
     with pytest.raises(DataError, match="when = '25:99' is no moment"):
         time_ns("25:99", "when")
 

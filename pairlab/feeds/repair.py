@@ -141,7 +141,11 @@ class Repairer:
                 page = await self._pages.get(self._pair[hole.leg], hole.first, limit)
         except (FeedError, TimeoutError) as error:
             why = str(error) or "REST is rationed"
-            self._journal.say("warning", f"missing trades wait: {why}", kind="repair")
+            self._journal.say(
+                "warning",
+                f"missing trades wait: {why.rstrip('.')}; they are asked for again by themselves",
+                kind="repair",
+            )
             return self._pause_s(tries)
         oldest = page[0].a if page else hole.first
         if oldest > hole.first and tries >= _SURE_TRIES:
@@ -175,7 +179,8 @@ class Repairer:
             why = str(error) or "REST is rationed"
             self._journal.say(
                 "warning",
-                f"cannot tell whether {self._pair[leg]} traded while disconnected: {why}",
+                f"cannot tell whether {self._pair[leg]} traded while disconnected: "
+                f"{why.rstrip('.')}; the stream goes on, and the next trade's id will tell",
                 kind="confirm",
             )
         self._sequencer.reassure(leg)
@@ -188,7 +193,7 @@ class Repairer:
             self._journal.say(
                 "warning",
                 f"{self._pair[hole.leg]}: {missing:,} trades are missing between ids "
-                f"{hole.first} and {last}: {why}",
+                f"{hole.first} and {last}: {why}; the charts break there, and rows go on after it",
             )
 
     def _pause_s(self, tries: int) -> float:

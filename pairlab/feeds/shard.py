@@ -211,7 +211,10 @@ class Shard:
             link.shutdown = True
         elif notice.kind == "error":
             self._journal.say(
-                "warning", f"the exchange reports an error: {notice.text}", kind="error"
+                "warning",
+                f"the exchange reports an error: {notice.text}; the stream goes on, or else stop "
+                "and start the lab",
+                kind="error",
             )
 
     # -- the run -------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ class Supervisor:
                 self._journal.say(
                     "warning",
                     f"{budget.limit} connections were tried in five minutes; the next in "
-                    f"{rationed_s:.0f} s",
+                    f"{rationed_s:.0f} s, by itself; see whether this machine's network is up",
                     kind="rationed",
                 )
             while (wait_s := max(wait_s, self._admission.wait_s())) > 0:
@@ -162,7 +162,9 @@ class Supervisor:
             except FeedError as error:
                 self._take_refusal(error)
                 self.detail = str(error).rstrip(".")
-                self._journal.say("warning", str(error), kind="open")
+                self._journal.say(
+                    "warning", f"{self.detail}; it is tried again by itself", kind="open"
+                )
             wait_s = self._next_delay_s()
 
     def _next_delay_s(self) -> float:
@@ -210,7 +212,8 @@ class Supervisor:
         except FeedError as error:
             # Even a final word ends nothing while the old connection delivers.
             self._remember(error)
-            self._journal.say("warning", str(error), kind="open")
+            words = str(error).rstrip(".")
+            self._journal.say("warning", f"{words}; the old connection stays in use", kind="open")
             self._note(concern, replaced=False)
             return link
         self._links.append(fresh)

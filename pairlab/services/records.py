@@ -189,7 +189,8 @@ def _numbered(ring: Ring, first: int, end: int) -> Records:
     if first < oldest:
         raise DataError(
             f"the CSV of {end - first:,} more rows was cut off: its reader was slower than the "
-            "ticks, and the rows have left the history"
+            "ticks, and the rows have left the history; ask for less with start= and end=, or "
+            "raise history_rows"
         )
     return rows[first - oldest : end - oldest]
 

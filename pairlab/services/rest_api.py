@@ -273,7 +273,10 @@ class _Csv(StreamingResponse):
         except DataError as error:
             self._api.lab.note("warning", str(error))
         except TimeoutError:
-            words = f"a CSV was given up: its reader took nothing for {_STALLED_S:g} s"
+            words = (
+                f"a CSV was given up: its reader took nothing for {_STALLED_S:g} s; its program "
+                "has to read on, or to ask for less with start= and end="
+            )
             self._api.lab.note("warning", words)
         finally:
             self._api.transfers -= 1
@@ -371,7 +374,11 @@ def create_app(lab: PairLab) -> tuple[FastAPI, Stream]:
         return _Json(msgspec.json.encode({"detail": _words(error)}), 422)
 
     async def failed(request: Request, error: Exception) -> Response:
-        lab.note("error", f"{request.url.path}: {type(error).__name__}: {error}")
+        lab.note(
+            "error",
+            f"{request.url.path}: {type(error).__name__}: {error}. Everything else goes on; ask "
+            "again, and if that fails, too, stop and start the lab",
+        )
         return _Json(b'{"detail":"an error of the server: see the lab\'s event log"}', 500)
 
     app.add_exception_handler(AnyHTTPException, refused)

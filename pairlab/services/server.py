@@ -145,7 +145,11 @@ class RestServer:
             await server.serve(sockets=[listener])
         except Exception as error:
             # Nobody awaits this task while it serves: the lab's log is where it is seen.
-            self._lab.note("error", f"the REST server ended: {type(error).__name__}: {error}")
+            self._lab.note(
+                "error",
+                f"the REST server ended: {type(error).__name__}: {error}. The lab goes on; call "
+                "lab.serve() again",
+            )
         finally:
             stream.close()
             server.abort()

@@ -41,6 +41,7 @@ __all__ = ["AlertTable"]
 _ALERTS_SHOWN: Final = 8
 _ALERTS_STEP: Final = 4
 _ALERTS_MOST: Final = 12  # of a panel whose height may change: style sheets hide what is too low
+_SHORT: Final = 5
 _SIDELESS: Final = (AlertKind.SUPPRESSED, AlertKind.DECOUPLED)  # their words are long enough
 
 
@@ -213,7 +214,10 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
             marker = _marker_of(alert)
             colour = marker.fill if marker.fill != "panel" else "text"
             side = "" if alert.kind in _SIDELESS else f" {alert.side_name}"
-            name = f"{alert.kind.name}<i>{side}</i>"
+            word = alert.kind.name
+            if alert.kind in _SIDELESS:  # in a narrow panel cut short, by a style sheet
+                word = f"{word[:_SHORT]}<s>{word[_SHORT:]}</s>"
+            name = f"{word}<i>{side}</i>"
             kind = f'{_glyph_of(alert)}<b style="color:{var(colour)}">{name}</b>'
             mark = selected is not None and selected.number == alert.number
             line = cells(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -40,6 +41,9 @@ _REFUSED: Final = "pairlab-refused"
 _SHOWN: Final = 8
 """So many values that a slider was shown may yet be said back by a browser."""
 
+_ECHO_S: Final = 2.0
+"""Within this: later it is a hand that asks for the same value again."""
+
 
 class _Slider(FloatSlider):  # type: ignore[misc]
     """A slider whose range can be made wider for a value outside of it.
@@ -71,7 +75,7 @@ class _Row:
         self._asked: deque[None] = deque()  # moves of the handle that are on their way to the loop
         self._controls = controls
         self.slider = slider
-        self._shown: deque[float] = deque(maxlen=_SHOWN)
+        self._shown: deque[tuple[float, float]] = deque(maxlen=_SHOWN)
         slider.description, slider.tooltip = label, _about(name)
         slider.readout = False
         self.field = Text(
@@ -97,13 +101,15 @@ class _Row:
             return
         s = self.slider
         low, high = (s.min, s.max) if not isinstance(s, FloatLogSlider) else (10**s.min, 10**s.max)
+        # A ratio below one step stands at 0, and the next step leaps over it.
+        too_small = self.name == "hedge_ratio" and abs(value) < s.step
         with s.hold_sync():
-            if not low <= value <= high:
+            if not low <= value <= high or too_small:
                 self._widen(value)
             if not self._asked and not self._near(s.value, value):
                 s.value = value
                 if s.continuous_update:
-                    self._shown.append(value)
+                    self._shown.append((value, time.monotonic() + _ECHO_S))
         self._set_field(self._text(value))
 
     def _set_field(self, text: str) -> None:
@@ -127,9 +133,13 @@ class _Row:
         else:
             put(s, min=min(s.min, value), max=max(s.max, value))
 
-    @staticmethod
-    def _same(a: float, b: float) -> bool:
-        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+    def _same(self, a: float, b: float) -> bool:
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9 * self.slider.step)
+
+    def _move(self, move: Callable[[Any], None], change: Any) -> None:
+        if not shown_by_kernel():
+            self._asked.append(None)
+            move(change)
 
     def _near(self, a: float, b: float) -> bool:
         """Whether two values are the same to a slider, which has its own steps."""
@@ -142,17 +152,13 @@ class _Row:
 
         That may come late, when the setting is elsewhere already: it must not go back.
         """
+        now_s = time.monotonic()
         for shown in self._shown:
-            if self._near(shown, value):
+            if now_s < shown[1] and self._near(shown[0], value):
                 self._shown.remove(shown)
                 return True
         self._shown.clear()  # a hand was here
         return False
-
-    def _move(self, move: Callable[[Any], None], change: Any) -> None:
-        if not shown_by_kernel():
-            self._asked.append(None)
-            move(change)
 
     def _on_slider(self, change: Any) -> None:
         self._asked.popleft()
@@ -178,14 +184,15 @@ class _Row:
         self.field.remove_class(_REFUSED)
         if now is None or text == self._text(now):
             return
-        try:
-            value = float(text.replace("−", "-").replace(",", ""))
-        except ValueError:
-            self._controls.refuse(
-                self, str(SettingError(self.name, text, SETTINGS[self.name].allowed))
-            )
-            return
-        self._controls.apply(self, value)
+        self._controls.apply(self, typed(text))
+
+
+def typed(text: str) -> float | str:
+    """Return the number that was typed, or the text, which no setting of numbers takes."""
+    try:
+        return float(text.replace("−", "-").replace(",", ""))
+    except ValueError:
+        return text
 
 
 def _about(name: str) -> str:
@@ -289,7 +296,7 @@ class Controls(Part, VBox):  # type: ignore[misc]
 
     # -- from the screen ------------------------------------------------------------------------
 
-    def apply(self, row: _Row, value: float) -> None:
+    def apply(self, row: _Row, value: float | str) -> None:
         """Set a setting, or say why not and put the old value back."""
         try:
             setattr(self.settings, row.name, value)
@@ -338,14 +345,16 @@ class Controls(Part, VBox):  # type: ignore[misc]
             self._show_all()
 
     def _on_p(self, change: Any) -> None:
+        self._p_field.remove_class(_REFUSED)
         text = str(change["new"]).strip()
-        if text == exact(self.settings.max_p_value, 3):
-            return
-        try:
-            value: object = float(text)
-        except ValueError:
-            value = text
-        self._try("max_p_value", value, self._show_all)
+        if text != exact(self.settings.max_p_value, 3):
+            try:
+                self.settings.max_p_value = typed(text)
+            except SettingError as error:
+                self._say(str(error))
+                self._show_all()
+                self._p_field.add_class(_REFUSED)
+                return
         self._show_all()
 
     # -- from the settings ----------------------------------------------------------------------
@@ -370,7 +379,10 @@ class Controls(Part, VBox):  # type: ignore[misc]
         put(self._require, value=self.settings.require_stationary)
         on = "on" if self.settings.require_stationary else "off"
         self._p_note.value = f"<small>{on} · p ≤</small>"
-        put(self._p_field, value=exact(self.settings.max_p_value, 3))
+        p_value = exact(self.settings.max_p_value, 3)
+        if self._p_field.value != p_value:
+            self._p_field.remove_class(_REFUSED)
+        put(self._p_field, value=p_value)
         for name in self._choices:
             self._show_choice(name)
 

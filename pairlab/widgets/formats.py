@@ -78,13 +78,19 @@ def signed(value: float, decimals: int = 2) -> str:
 def exact(value: float, decimals: int = 2) -> str:
     """Return a setting as it is: with `decimals`, or as many as it needs.
 
-    >>> exact(25.0, 3), exact(24.87125, 3), exact(3e-9, 3), exact(0.1 + 0.2)
-    ('25.000', '24.87125', '0.000000003', '0.30000000')
+    A tiny one is told in powers of ten: a field would show the beginning of so many zeros.
+
+    >>> exact(25.0, 3), exact(24.87125, 3), exact(0.0004, 3), exact(-1.25e-6, 3), exact(0.1 + 0.2)
+    ('25.000', '24.87125', '0.0004', '−1.25e−6', '0.30000000')
     """
     small = -math.floor(math.log10(abs(value))) if 0 < abs(value) < 1 else 0
     most = max(8, small + 3)
     needed = next((d for d in range(decimals, most) if round(value, d) == value), most)
-    return number(value, needed)
+    text = number(value, needed)
+    if len(text) <= 8 or not abs(value) < 1e-3:
+        return text
+    mantissa, exponent = f"{value:.7e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}".replace("-", _MINUS)
 
 
 def fitted(value: float, decimals: int = 2, width: int = 8) -> str:

@@ -24,6 +24,9 @@ function nameButton(button) {
   if (button.matches(".widget-toggle-button")) {
     put(button, "aria-pressed", String(button.classList.contains("mod-active")));
   }
+  if (button.matches(".pairlab-event-button")) {
+    put(button, "aria-expanded", String(Boolean(button.closest(".pairlab-event.pairlab-open"))));
+  }
   if (button.closest(".widget-toggle-buttons")) return; // a word or a timeframe: their own names
   const face = textOf(button);
   const [title] = button.title.split("\n");

@@ -50,9 +50,12 @@ def entry_filters(
         found.append((passed, p_words(row.p_value, sign, v["max_p_value"])))
     if v["cooldown_s"] > 0 and left_ns is not None:
         since_s = (row.time_ns - left_ns) / NS_PER_S
-        passed = since_s >= v["cooldown_s"]
-        sign = "≥" if passed else "<"
-        found.append((passed, f"out for {duration(since_s)} {sign} {v['cooldown_s']:g} s"))
+        least = v["cooldown_s"]
+        passed = since_s >= least
+        out = duration(since_s)
+        if since_s < 60:  # which may be told as a minute
+            out = f"{number(since_s, decimals_apart(since_s, least, 1))} s"
+        found.append((passed, f"out for {out} {'≥' if passed else '<'} {least:g} s"))
     least = v["min_edge_bps"]
     if least is not None:
         edge = edge_bps(row, v["price_scale"])

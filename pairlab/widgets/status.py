@@ -306,12 +306,13 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
             if v["stop_z"] is not None:
                 against = "≤" if position > 0 else "≥"
                 words += f", stopped when z {against} {signed(-position * v['stop_z'])}"
-            return f"{words}; z is {signed(row.zscore)}.\n{last}"
+            return f"{words}; z is {_signed_apart(row.zscore, -position * v['exit_z'])}.\n{last}"
         filters = entry_filters(row, v, self._left_ns)
         listed = "; ".join(f"{'✓' if passed else '✕'} {words}" for passed, words in filters)
+        z = _signed_apart(row.zscore, math.copysign(v["entry_z"], row.zscore))
         return (
-            f"In when |z| ≥ {number(v['entry_z'])} and every filter passes; z is "
-            f"{signed(row.zscore)}.\n{listed}\n{last}"
+            f"In when |z| ≥ {number(v['entry_z'])} and every filter passes; z is {z}.\n"
+            f"{listed}\n{last}"
         )
 
     def _look_at_alerts(self) -> None:
@@ -320,6 +321,10 @@ class StatusBar(Part, HBox):  # type: ignore[misc]
             self._newest = next(log.newest_first(), None)
             left = (a for a in log.newest_first() if a.kind in (AlertKind.EXIT, AlertKind.STOP))
             self._left_ns = next((a.time_ns for a in left), None)
+
+
+def _signed_apart(value: float, limit: float) -> str:
+    return signed(value, decimals_apart(value, limit))
 
 
 def _uptime(seconds: float) -> str:

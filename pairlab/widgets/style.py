@@ -14,7 +14,7 @@ _MASKS: Final = (
     "pause", "play", "download", "check", "up", "down", "circle", "square", "diamond", "cross",
     "backspace",
 )  # fmt: skip
-_SHEETS: Final = ("style.css", "layout.css", "view.css", "signal.css")
+_SHEETS: Final = ("style.css", "layout.css", "view.css", "signal.css", "events.css")
 
 # Read when the module is imported, not when a view is made: that may happen on a running loop.
 _RULES: Final = "".join(

@@ -213,7 +213,7 @@ class View:
                 "warning",
                 f"the rows of the alert of {clock(alert.time_ns)} UTC are no longer held (they "
                 f"{since}; history_rows = {self.lab.settings.history_rows:,}): its explanation "
-                "still is",
+                "still is; a larger history_rows holds more",
             )
             return
         if alert.time_ns > int(rows[-1]["time_ns"]):

@@ -220,8 +220,8 @@ def test_what_a_browser_says_back_late_or_rounded_changes_no_setting(
         assert setting(kernel, "exit_z") == value / 8
     # While a cell runs, what the page says waits behind it.
     kernel.run(
-        "lab.settings.entry_z = 0.5; lab.wait(lab.health().rows + 40, 30); "
-        "lab.settings.entry_z = 2.0; lab.wait(lab.health().rows + 40, 30)"
+        "lab.settings.entry_z = 0.5; lab.wait(lab.health().rows + 10, 30); "
+        "lab.settings.entry_z = 2.0; lab.wait(lab.health().rows + 10, 30)"
     )
     row_shows(page, "entry_z", 2.0)
     kernel.run("lab.wait(lab.health().rows + 20, 30)")

@@ -198,10 +198,10 @@ async def test_a_choice_that_code_takes_back_before_the_next_frame_is_taken_back
 def test_a_small_ratio_is_moved_and_shown_as_it_is(ratio: float, moved: float) -> None:
     lab = PairLab("DOGEUSDT", "BTCUSDT", feed="demo", hedge_ratio=ratio)
     row = Controls(lab)._rows["hedge_ratio"]
-    assert float(row.field.value) == ratio
+    assert float(row.field.value.replace("−", "-")) == ratio
     row.slider.value = moved
     assert lab.settings.hedge_ratio == pytest.approx(moved, rel=1e-3)
-    assert float(row.field.value) == lab.settings.hedge_ratio
+    assert float(row.field.value.replace("−", "-")) == lab.settings.hedge_ratio
     row.field.value = "0.0000000625"
     assert lab.settings.hedge_ratio == 6.25e-8
     assert row.slider.value == pytest.approx(6.25e-8)
@@ -209,6 +209,53 @@ def test_a_small_ratio_is_moved_and_shown_as_it_is(ratio: float, moved: float) -
     controls = Controls(lab)
     repaint(controls)
     assert controls._p_field.value == "0.0004"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "field"), [(0.0125, "0.0125"), (1.5e-6, "1.5e−6"), (-3e-9, "−3e−9"), (2e-14, "2e−14")]
+)
+def test_a_ratio_set_in_code_below_the_slider_s_step_can_be_moved_from_there(
+    controls: Controls, ratio: float, field: str
+) -> None:
+    row = controls._rows["hedge_ratio"]
+    assert row.slider.step > abs(ratio)
+    controls.settings.hedge_ratio = ratio
+    repaint(controls)
+    assert row.slider.value == controls.settings.hedge_ratio == ratio
+    assert row.field.value == field
+    assert abs(ratio) / 2000 < row.slider.step < abs(ratio) / 500
+    row.slider.value = ratio + row.slider.step
+    assert controls.settings.hedge_ratio == pytest.approx(
+        ratio + row.slider.step, abs=abs(ratio) / 1000
+    )
+    assert controls.settings.hedge_ratio != ratio
+    row.field.value = field
+    assert controls.settings.hedge_ratio == ratio
+
+
+def test_a_refused_p_value_is_marked_until_the_next_one(controls: Controls) -> None:
+    field = controls._p_field
+
+    def marked() -> bool:
+        repaint(controls)
+        repaint(controls)
+        return "pairlab-refused" in field._dom_classes
+
+    for wrong in ("7", "many"):
+        field.value = wrong
+        assert marked()
+        assert field.value == "0.050"
+        assert note(controls).startswith("max_p_value = ")
+    controls._rows["entry_z"].field.value = "2.5"  # another one's change is not its
+    assert marked()
+    field.value = "1.5e-6"
+    assert not marked()
+    assert controls.settings.max_p_value == 1.5e-6
+    assert field.value == "1.5e−6"
+    field.value = "0"
+    assert marked()
+    controls.settings.max_p_value = 0.1
+    assert not marked()
 
 
 def test_the_mark_of_a_refused_value_stands_until_the_next_one(controls: Controls) -> None:

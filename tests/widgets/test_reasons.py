@@ -61,6 +61,18 @@ def test_what_is_no_number_does_not_pass() -> None:
     ]  # fmt: skip
 
 
+def test_a_cooldown_that_is_nearly_over_is_not_told_as_over() -> None:
+    row = Snapshot.of(np.zeros(1, ROW)[0])
+    for cooldown_s, since_s, words in (
+        (3.0, 2.9996, "out for 2.9996 s < 3 s"),
+        (60.0, 59.97, "out for 59.97 s < 60 s"),
+        (60.0, 60.2, "out for 0:01:00 ≥ 60 s"),
+    ):
+        values = Settings(cooldown_s=cooldown_s).values()
+        found = entry_filters(replace(row, time_ns=round(since_s * 1e9)), values, 0)
+        assert found[-1] == (since_s >= cooldown_s, words)
+
+
 async def test_the_strip_says_what_holds_an_entry_back_and_the_rest_on_hover(
     running_lab: MakeLab,
 ) -> None:
@@ -76,6 +88,10 @@ async def test_the_strip_says_what_holds_an_entry_back_and_the_rest_on_hover(
         assert "leg 12 s ≥ 10 s" in painted(lab, old, state="live")["signal"]
         painted(lab, {**flat, "position": 1}, state="live")
         assert "Out when z ≥ −0.50, stopped when z ≤ −4.00; z is −2.50" in cell.tooltip
+        painted(lab, {**flat, "position": 1, "zscore": -0.5004}, state="live")
+        assert "Out when z ≥ −0.50, stopped when z ≤ −4.00; z is −0.5004." in cell.tooltip
+        painted(lab, {**flat, "zscore": -1.9996}, state="live")
+        assert "In when |z| ≥ 2.00 and every filter passes; z is −1.9996." in cell.tooltip
 
 
 def test_no_reason_contradicts_itself_by_rounding() -> None:

@@ -21,7 +21,8 @@ from tests.widgets.test_status import text
 EVIL = '<img src=x onerror="window.hacked=1">&amp;\'"<script>window.hacked=1</script>'
 ALLOWED = {
     "b", "br", "div", "dl", "dt", "dd", "h3", "i", "p", "path", "circle", "rect", "line", "small",
-    "span", "style", "svg", "table", "td", "th", "tr", "g", "kbd", "ul", "li", "tbody", "thead",
+    "s", "span", "style", "svg", "table", "td", "th", "tr", "g", "kbd", "ul", "li", "tbody",
+    "thead",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from pairlab import PairLab
 from pairlab.ticks import NS_PER_S, RowFlag
 from pairlab.widgets.frame import Frame
-from tests.widgets.conftest import MakeLab
+from tests.widgets.conftest import MakeLab, settled
 
 
 def text(html: str) -> str:
@@ -131,3 +131,47 @@ async def test_a_failure_stays_on_the_event_line(running_lab: MakeLab) -> None:
         frame.now_ns += 16 * NS_PER_S
         lab.dashboard().parts["event"].paint(frame)
         assert "something harmless" in text(lab.dashboard().parts["event"]._event.value)
+
+
+async def test_the_log_opens_counts_what_was_not_seen_and_turns_pages(
+    running_lab: MakeLab,
+) -> None:
+    async with running_lab(rows=80) as lab:
+        part = lab.dashboard().parts["event"]
+        screen = part.screen
+        screen.paint(due=True)
+        await lab.stop()
+        part._flip(None)
+        part._flip(None)  # whatever was said until here was seen
+        assert part._unseen.value == ""
+        for n in range(30):
+            lab.note("info", f"harmless {n}")
+        lab.note("error", "a night's <error>")
+        lab.note("warning", "one")
+        lab.note("warning", "two")
+        screen.paint(due=True)
+        shown = text(part._unseen.value)
+        assert "1 error not seen" in shown
+        assert "2 warnings not seen" in shown
+        assert part._list.value == ""
+        part._button.click()
+        await settled(lambda: "pairlab-open" in part._dom_classes, lab)
+        rows = re.findall(r"<tr.*?</tr>", part._list.value)
+        assert len(rows) == 12
+        assert [text(r).split(" ", 1)[1] for r in rows[:3]] == [
+            "warning two", "warning one", "error a night's <error>"
+        ]  # fmt: skip
+        assert "<error>" not in part._list.value
+        assert part._unseen.value == ""
+        assert f"1–12 of {len(lab.event_log)}" in part._where.value
+        assert part._newer.disabled
+        part._older.click()
+        await settled(lambda: "harmless 15" in part._list.value, lab)
+        assert "warning two" not in text(part._list.value)
+        lab.note("error", "while it is open")
+        screen.paint(due=True)
+        assert part._unseen.value == ""  # it is at hand
+        part._button.click()
+        await settled(lambda: "pairlab-open" not in part._dom_classes, lab)
+        assert part._list.value == ""
+        assert "Open the event log" in part._button.tooltip
