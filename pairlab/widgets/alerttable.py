@@ -23,6 +23,7 @@ from pairlab.widgets.formats import (
     number,
     p_value,
     safe,
+    short,
     signed,
 )
 from pairlab.widgets.frame import Frame
@@ -161,7 +162,7 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
             return
         self._show_selection(selected is not None)
         for kind, button in self._filters.items():
-            put(button, description=count(log.count(kind)))
+            put(button, description=short(log.count(kind)))
         kinds = {kind for kind, button in self._filters.items() if button.value}
         shown = sum(map(log.count, kinds))
         pages = max(math.ceil(shown / self._step), 1)

@@ -35,6 +35,7 @@ __all__ = [
     "quantity_ms",
     "quote",
     "safe",
+    "short",
     "signed",
     "span_label",
 ]
@@ -157,6 +158,18 @@ def quantity_ms(value: float) -> str:
 def count(value: int) -> str:
     """Return a whole number with ``,`` between thousands."""
     return f"{value:,}".replace("-", _MINUS)
+
+
+def short(value: int) -> str:
+    """Return a count in four characters: of thousands, the first two digits.
+
+    >>> short(0), short(999), short(1_234), short(9_960), short(14_400), short(3_140_000)
+    ('0', '999', '1.2k', '10k', '14k', '3.1M')
+    """
+    if value < 1_000:
+        return str(value)
+    unit, name = (1e3, "k") if value < 999_500 else (1e6, "M")
+    return f"{value / unit:.{int(value / unit < 9.95)}f}{name}"
 
 
 def clock(time_ns: int, *, milliseconds: bool = True) -> str:

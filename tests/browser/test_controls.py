@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Kernel, Place
+from tests.browser.hands import drag, handle, setting, shows
 
 ROWS = {
     # At which share of the track the mouse leaves the handle; the track's ends; the field's words.
@@ -47,31 +48,6 @@ def kernel(place: Place) -> Any:
         yield kernel
 
 
-def shows(page: Any, expression: str, arg: Any = None) -> None:
-    """Wait until an expression is true in the page."""
-    page.wait_for_function(f"arg => {expression}", arg=arg)
-
-
-def handle(page: Any, name: str) -> tuple[float, float, float]:
-    """Return where a slider's handle is (x, y), and at which share of its track."""
-    track = page.locator(f".pairlab-row-{name} .noUi-base").bounding_box()
-    box = page.locator(f".pairlab-row-{name} .noUi-handle").bounding_box()
-    x = box["x"] + box["width"] / 2
-    return x, box["y"] + box["height"] / 2, (x - track["x"]) / track["width"]
-
-
-def drag(page: Any, name: str, share: float) -> None:
-    """Take a slider's handle with the mouse to a share of its track."""
-    track = page.locator(f".pairlab-row-{name} .noUi-base").bounding_box()
-    x, y, _ = handle(page, name)
-    page.mouse.move(x, y)
-    page.mouse.down()
-    target = track["x"] + share * track["width"]
-    page.mouse.move((x + target) / 2, y, steps=3)
-    page.mouse.move(target, y, steps=3)
-    page.mouse.up()
-
-
 def row_shows(page: Any, name: str, value: float) -> None:
     """Wait until field and handle of a row both stand on a setting's value."""
     _, (low, high), words = ROWS[name]
@@ -80,10 +56,6 @@ def row_shows(page: Any, name: str, value: float) -> None:
     shows(page, f"document.querySelector({field!r}).value === arg", text)
     at = math.log10(value) if name == "window" else value
     assert handle(page, name)[2] == pytest.approx((at - low) / (high - low), abs=PIXEL)
-
-
-def setting(kernel: Kernel, name: str) -> float:
-    return float(kernel.run(f"print(lab.settings.{name})"))
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -248,8 +220,8 @@ def test_what_a_browser_says_back_late_or_rounded_changes_no_setting(
         assert setting(kernel, "exit_z") == value / 8
     # While a cell runs, what the page says waits behind it.
     kernel.run(
-        "lab.settings.entry_z = 0.5; lab.wait(lab.health().rows + 40, 30); "
-        "lab.settings.entry_z = 2.0; lab.wait(lab.health().rows + 40, 30)"
+        "lab.settings.entry_z = 0.5; lab.wait(lab.health().rows + 10, 30); "
+        "lab.settings.entry_z = 2.0; lab.wait(lab.health().rows + 10, 30)"
     )
     row_shows(page, "entry_z", 2.0)
     kernel.run("lab.wait(lab.health().rows + 20, 30)")

@@ -1,0 +1,120 @@
+"""At every size and in both themes, nothing is cut off and nothing has to be scrolled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Kernel, Place
+
+SIZES = {
+    "voila": [(1280, 800), (800, 600), (1920, 1080), (1050, 800), (900, 1300)],
+    # The whole dashboard beside Jupyter's own panels; narrow; and wide.
+    "jupyterlab": [(1700, 1300), (1050, 1300)],
+    "notebook7": [(1700, 1300), (900, 1300)],
+}
+PAGES = {"dark": "rgb(8, 11, 16)", "light": "rgb(233, 237, 242)"}
+WRONG = """() => {
+    const wrong = [], said = e => e.className.baseVal ?? e.className;
+    // Words for screen readers alone stand in a box of 1 px, or have no colour.
+    const spoken = e => e && (e.clientWidth === 1 || spoken(e.parentElement));
+    const shown = e => e.checkVisibility({opacityProperty: true, visibilityProperty: true})
+        && !e.closest('.pairlab-covers') && !spoken(e);
+    const dash = document.querySelector('.pairlab-dash').getBoundingClientRect();
+    const over = e => [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight];
+    for (const e of document.querySelectorAll('.pairlab, .pairlab *')) {
+        if (!(e instanceof HTMLElement) || !shown(e)) continue;
+        const style = getComputedStyle(e), [wide, high] = over(e);
+        if ((wide > 1 && /auto|scroll/.test(style.overflowX))
+            || (high > 1 && /auto|scroll/.test(style.overflowY)))
+            wrong.push(['scrolls', said(e), wide, high]);
+        if (e.matches('input[type=text]') && wide > 1
+                && style.fontSize !== '0px')
+            wrong.push(['cut', said(e), e.value || e.textContent]);
+    }
+    for (const e of document.querySelectorAll('.pairlab-panel')) {
+        if (!shown(e)) continue;
+        const box = e.getBoundingClientRect();
+        if (box.left < dash.left || box.right > dash.right + 1 || box.bottom > dash.bottom + 1)
+            wrong.push(['outside', said(e)]);
+        // Every piece of text against everything around it that hides what sticks out.
+        const walker = document.createTreeWalker(e, NodeFilter.SHOW_TEXT);
+        while (walker.nextNode()) {
+            const text = walker.currentNode, inside = text.parentElement;
+            if (!text.data.replaceAll('\\u200b', '').trim() || !shown(inside)
+                || inside.closest('select, style, .bqplot [style*="display: none"]')) continue;
+            const range = document.createRange();
+            range.selectNodeContents(text);
+            for (const {left, right: end, top, bottom, width} of range.getClientRects()) {
+                let right = end;
+                if (width < 1) continue;
+                for (let a = inside; !a.matches('.pairlab-dash'); a = a.parentElement) {
+                    const style = getComputedStyle(a), c = a.getBoundingClientRect();
+                    if (style.overflow === 'visible') continue;
+                    if (bottom <= c.top + 1 || top >= c.bottom - 1 || left >= c.right) break;
+                    if (style.textOverflow === 'ellipsis' || style.webkitLineClamp !== 'none')
+                        right = Math.min(right, c.right);
+                    // Letters are lower than the box that their font asks for.
+                    if (right > c.right + 1 || left < c.left - 1
+                            || bottom > c.bottom + 4 || top < c.top - 4) {
+                        wrong.push(['cut', said(a), text.data, left - c.left, right - c.right,
+                            top - c.top, bottom - c.bottom]);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    return wrong;
+}"""
+
+
+@pytest.fixture
+def page(place: Place) -> Any:
+    return place.page
+
+
+@pytest.fixture
+def kernel(place: Place) -> Iterator[Kernel]:
+    with place.kernel() as kernel:
+        kernel.run("from pairlab.widgets.theme import dress; dashboard = lab.dashboard()")
+        yield kernel
+        kernel.run("dress(dashboard, 'dark')")
+
+
+def settled(page: Any) -> list[Any]:
+    """Return what is wrong once the page has had the time to lay itself out anew."""
+    for _ in range(40):
+        wrong = list(page.evaluate(WRONG))
+        if not wrong:
+            break
+        page.wait_for_timeout(100)
+    return wrong
+
+
+def test_nothing_is_cut_off_and_nothing_scrolls(place: Place, page: Any, kernel: Kernel) -> None:
+    # With a position, a stop, an edge and a warning on the screen it is as full as it gets.
+    kernel.run(
+        "lab.settings.update(entry_z=0.2, exit_z=0.0, stop_z=19.5, min_correlation=-1.0, "
+        "fee_bps=12.5, min_edge_bps=0.05)"
+    )
+    kernel.holds("lab.alert_log.count(1) > 99", 60)  # entries
+    for theme, colour in PAGES.items():
+        kernel.run(f"dress(dashboard, {theme!r})")
+        page.wait_for_function(
+            """colour => getComputedStyle(document.querySelector('.pairlab-dash'))
+                .backgroundColor === colour""",
+            arg=colour,
+        )
+        for width, height in SIZES[place.name]:
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_function("width => innerWidth === width", arg=width)
+            assert settled(page) == [], (theme, width, height)
+            assert page.locator(".pairlab-chart:visible").count() == 4
+            if place.name == "voila":  # there the dashboard is the page
+                whole = page.evaluate(
+                    "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+                )
+                assert whole == [width, height]
