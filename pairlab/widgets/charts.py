@@ -111,7 +111,8 @@ class SpreadChart(AutoChart):
         if row is not None:
             beta = number(abs(row.hedge_ratio), frame.ratio_places)
             sign = "+" if row.hedge_ratio < 0 else "−"
-            formula = f"= {y} {sign} {beta} {x}{alpha}"
+            if math.isfinite(row.hedge_ratio):
+                formula = f"= {y} {sign} {beta} {x}{alpha}"
             places = frame.spread_places_in_view
             centre = row.spread_mean if v["hedge"] == "fixed" else 0.0
             reach = v["entry_z"] * row.spread_std

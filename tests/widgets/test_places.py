@@ -128,6 +128,26 @@ async def test_a_tight_pair_in_linear_prices_keeps_its_digits(running_lab: MakeL
         assert head.startswith("Spread USDT = y − 1.000 x")
 
 
+async def test_a_formula_without_a_ratio_has_its_name(running_lab: MakeLab) -> None:
+    async with running_lab(rows=30, **{**LOG, "window": 2000}) as lab:
+        await lab.stop()
+        head = text(lab.dashboard().parts["spread"].head.value)
+        assert "= ln y − β ln x − α" in head
+
+
+async def test_a_selected_alert_keeps_its_digits(running_lab: MakeLab) -> None:
+    async with running_lab(rows=2000, speed=100.0, **{**LOG, "window": 30}) as lab:
+        await lab.stop()
+        table = lab.dashboard().parts["alerts"]
+        alert = lab.alert_log.alerts()[-1]
+        told = shown(table._numbers(alert))
+        y, _ = lab.price_decimals()
+        assert told["y"] == number(alert.at.y, y)
+        for name, value in (("σ", alert.at.spread_std), ("spread", alert.at.spread)):
+            read = float(told[name].replace("−", "-"))
+            assert read == pytest.approx(value, rel=0.05, abs=1e-8)
+
+
 async def test_prices_in_logs_are_not_tied_and_fill_axes_of_their_own(
     running_lab: MakeLab,
 ) -> None:
