@@ -35,6 +35,11 @@ def plain(value: float, decimals: int = 2) -> str:
     return text[1:] if text.startswith("-") and not float(text) else text.replace("-", MINUS)
 
 
+def _figure(value: float) -> str:
+    """Return a number of any size in six digits, with a true minus, and – for NaN."""
+    return f"{value:.6g}".replace("-", MINUS) if np.isfinite(value) else "–"
+
+
 def decimals_apart(value: float, limit: float, decimals: int = 2) -> int:
     """Return decimals, at least `decimals`, that show which of two numbers is larger.
 
@@ -231,8 +236,9 @@ class Alert:
             "time": pd.Timestamp(at.time_ns, tz="UTC").isoformat(timespec="milliseconds"),
             "y, x": f"{at.y:,.8g}, {at.x:,.8g}",
             "ages": f"{ages} (below {t['max_leg_age_s']:g} s)",
-            "β, α": f"{at.hedge_ratio:.6g}, {at.intercept:.6g}",
-            "spread": f"{at.spread:.6g} (mean {at.spread_mean:.6g}, std {at.spread_std:.6g})",
+            "β, α": f"{_figure(at.hedge_ratio)}, {_figure(at.intercept)}",
+            "spread": f"{_figure(at.spread)} (mean {_figure(at.spread_mean)}, "
+            f"std {_figure(at.spread_std)})",
             "z": f"{signed(at.zscore, 4)} ({limits})",
             "ρ": f"{plain(at.correlation, 4)} (at least {t['min_correlation']:g})",
             "p-value": f"{p_value} (at most {t['max_p_value']:g}, {required})",
