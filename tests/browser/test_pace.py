@@ -69,3 +69,35 @@ def test_a_closed_view_is_not_painted_and_a_new_one_is(
     run_cell(page, 1)  # the cell that shows the lab again has moved up
     page.wait_for_selector(".pairlab-dash")
     assert measured(page, jupyter, "again")[0] > 0
+
+
+def test_a_slow_browser_is_painted_less_often_and_no_tick_is_dropped_for_it(
+    jupyter: Server, open_page: Callable[..., Screen]
+) -> None:
+    write_notebook(jupyter.home, "slow.ipynb", CELLS)
+    page = open_page(f"{jupyter.url}/doc/tree/slow.ipynb", 1600, 2200).page
+    ready(page)
+    run_cell(page, 0)
+    warm(page)
+    run_cell(page, 1)
+    fast, _ = measured(page, jupyter, "fast")
+    with jupyter.kernel() as kernel:
+        kernel.run("h = lab.health(); without = h.ticks - h.rows")  # before both legs had a price
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setCPUThrottlingRate", {"rate": 20})
+    slow, rows = measured(page, jupyter, "slow")
+    slow, rows = max((slow, rows), measured(page, jupyter, "slow still"))
+    with jupyter.kernel() as kernel:
+        kernel.run(
+            "h = lab.health(); assert not any(h.dropped.values()), h.dropped; "
+            "assert (h.missing, h.gaps, h.state) == (0, 0, 'live'), h; "
+            "assert h.ticks - h.rows == without < 50, (h.rows, h.ticks, without); "
+            "age_s = __import__('time').time() - int(lab.rows.view(1)[0]['time_ns']) / 1e9; "
+            "assert age_s < 5, age_s"
+        )
+    session.send("Emulation.setCPUThrottlingRate", {"rate": 1})
+    measured(page, jupyter, "catching up")
+    again, _ = measured(page, jupyter, "again")
+    assert slow < 0.6 * fast, (fast, slow, again)
+    assert rows > 20  # the feed's own rate: none waits for the screen
+    assert again > max(1.3 * slow, 0.5 * fast), (fast, slow, again)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Screen, Server, warm
+from tests.browser.conftest import Place
 
 CUT = """() => [...document.querySelectorAll(
         '.pairlab-signal :is(td, th), .pairlab-latest :is(dt, dd), .pairlab-latest dl > div')]
@@ -17,15 +16,19 @@ OPEN = """() => /LONG|SHORT/.test(
     && !document.querySelector('.pairlab-signal .pairlab-body').innerText.includes('–')"""
 
 
-@pytest.fixture(scope="module")
-def page(demo: Server, open_page: Callable[..., Screen]) -> Iterator[Any]:
+SIZES = {
+    "voila": [(1280, 800), (1920, 1080), (1000, 800)],
+    "jupyterlab": [(1700, 1300)],
+    "notebook7": [(1700, 1300), (1280, 1300)],
+}
+
+
+@pytest.fixture
+def page(place: Place) -> Any:
     """A page whose signal is nearly always open."""
-    page = open_page(demo.url).page
-    warm(page)
-    with demo.kernel() as kernel:
+    with place.kernel() as kernel:
         kernel.run("lab.settings.update(entry_z=0.2, exit_z=0.0, min_correlation=-1.0)")
-        yield page
-        kernel.run("lab.settings.update(entry_z=2.0, exit_z=0.5, min_correlation=0.7)")
+    return place.page
 
 
 BOTTOMS = """() => {
@@ -35,23 +38,44 @@ BOTTOMS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("size", [(1280, 800), (1920, 1080), (1000, 800)])
-def test_it_is_shown_whole_beside_the_latest_row(page: Any, size: tuple[int, int]) -> None:
-    page.set_viewport_size({"width": size[0], "height": size[1]})
-    page.wait_for_function(OPEN)
-    assert page.locator(".pairlab-signal").is_visible()
-    assert page.locator(".pairlab-latest").is_visible()
-    assert page.evaluate(CUT) == []
-    text = page.locator(".pairlab-latest").inner_text()
-    assert "bps" in text
-    assert "span" in text
-    # In one look: the rows are made anew with every painted text.
-    last_row, panel = page.evaluate(BOTTOMS)
-    assert 0 < last_row <= panel
+def test_it_is_shown_whole_beside_the_latest_row(place: Place, page: Any) -> None:
+    for width, height in SIZES[place.name]:
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function(OPEN)
+        assert page.locator(".pairlab-signal").is_visible()
+        assert page.locator(".pairlab-latest").is_visible()
+        assert page.evaluate(CUT) == []
+        text = page.locator(".pairlab-latest").inner_text()
+        assert "bps" in text
+        assert "span" in text
+        # In one look: the rows are made anew with every painted text.
+        last_row, panel = page.evaluate(BOTTOMS)
+        assert 0 < last_row <= panel
+
+
+def test_it_tells_the_position_as_the_kernel_has_it(place: Place, page: Any) -> None:
+    with place.kernel() as kernel:
+        kernel.holds("lab.alert_log.opened is not None and (lab.latest().position != 0)")
+        kernel.run(
+            "lab.settings.exit_z = 0.0; lab.settings.update(entry_z=19.0, exit_z=0.0); "
+            "screen = lab.dashboard().screen"
+        )
+        page.wait_for_function(OPEN)
+        kernel.run("screen.pause(True); screen.paint(due=True)")
+        page.wait_for_function(OPEN)
+        cells = page.locator(".pairlab-signal td").all_inner_texts()
+    assert any(cell.endswith("BTCUSDT") for cell in cells)
+    assert {"gross", "costs", "net", "β"} <= {cell.strip() for cell in cells}
+    gross, costs, net = (
+        float(cells[cells.index(name) + 1].replace("−", "-")) for name in ("gross", "costs", "net")
+    )
+    assert costs == pytest.approx(-16, abs=0.2)  # four fills of 4 bps
+    assert net == pytest.approx(gross + costs, abs=0.02)
+    assert "25.000" in cells
 
 
 def test_a_narrow_page_swaps_them(page: Any) -> None:
-    page.set_viewport_size({"width": 800, "height": 600})
+    page.set_viewport_size({"width": 980, "height": 600})
     page.locator(".pairlab-signal").wait_for(state="hidden")
     assert page.evaluate(CUT) == []
     page.locator(".pairlab-latest .pairlab-swap").click()
