@@ -241,6 +241,8 @@ def test_charts_are_saved_in_the_colours_of_the_theme(place: Place, page: Any) -
     assert "Z-score" in drawing
     assert "UTC" in drawing
     choices.locator("select").select_option("spread")
+    with place.server.kernel() as kernel:
+        kernel.holds("lab.dashboard().parts['strip'].export._chart.value == 'spread'")
     with page.expect_download(timeout=30_000) as download:
         choices.get_by_role("button", name="PNG").click()
     assert download.value.suggested_filename.endswith("-spread.png")
@@ -268,4 +270,12 @@ def test_charts_are_saved_in_the_colours_of_the_theme(place: Place, page: Any) -
     assert seen[0] == pytest.approx(2 * box["width"], abs=2)
     assert seen[1] > 10_000
     assert seen[2] > 100
+    # One that is not seen cannot be drawn: the page says so.
+    hiding = page.add_style_tag(content=".pairlab-spread { display: none !important; }")
+    choices.get_by_role("button", name="PNG").click()
+    page.wait_for_function(
+        """document.querySelector('.pairlab-event-text').innerText.includes(
+            '-spread.png was not saved: no chart is in view')"""
+    )
+    hiding.evaluate("style => style.remove()")
     page.locator(".pairlab-button-more").click()
