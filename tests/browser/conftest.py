@@ -40,6 +40,15 @@ screen.pause(False)
 screen.reset()
 screen.reset()
 screen.paint(due=True)
+import math
+from pairlab.widgets.trees import showing
+sliders = {name: row.slider for name, row in lab.dashboard().parts["settings"]._rows.items()}
+with showing():  # ranges that were made wider for a value
+    sliders["stop_z"].value = 4.0
+    for name in ("entry_z", "exit_z", "stop_z"):
+        sliders[name].max = 6.0
+    sliders["min_correlation"].min = 0.0
+    sliders["window"].max = math.log10(5000)
 """
 CHROMIUM_FLAGS = [
     "--no-sandbox",

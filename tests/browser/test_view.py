@@ -220,7 +220,7 @@ def test_pages_turn_to_older_alerts_and_back(page: Any, kernel: Kernel) -> None:
     kernel.run("lab.settings.update(entry_z=20.0)")
     kernel.holds("lab.alert_log.opened is None")  # from now on no alert comes
     rows = "[...document.querySelectorAll('.pairlab-alerts tr')].slice(1).map(r => r.textContent)"
-    older, newer = (page.locator(f".pairlab-turn >> text={face}") for face in "›‹")
+    older, newer = (page.locator(f".pairlab-alerts .pairlab-turn >> text={face}") for face in "›‹")
     kernel.run("from pairlab.widgets.formats import clock; import itertools, json")
     newest = json.loads(
         kernel.run(
