@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from itertools import dropwhile, islice
 from typing import TYPE_CHECKING, Any, Final
@@ -122,20 +123,32 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
             self._refresh()
             return
         kept = list(self._wanted())
-        at = self._place_of(self.screen.selected, kept) + step
+        at = self._place_of(self.screen.selected, kept)
+        if step < 0 or kept[at : at + 1] == [self.screen.selected]:
+            at += step  # else its kind is filtered out, and the next older one stands there
         if 0 <= at < len(kept):
             self._page = at // self._step
             self.screen.choose(kept[at])
 
     def _wanted(self) -> Iterator[Alert]:
-        """Go through the alerts that the filters leave, newest first; paused, until then."""
+        """Go through the alerts that the filters leave, newest first."""
         kinds = {kind for kind, button in self._filters.items() if button.value}
+        return (a for a in self._known() if a.kind in kinds)
+
+    def _known(self) -> Iterator[Alert]:
+        """Go through all alerts, newest first; while the view is paused, those until then."""
         newest_first = self.screen.lab.alert_log.newest_first()
+        if not self.screen.paused:
+            return newest_first
+        last = self.screen.rows()[-1:]
+        until_ns = int(last[0]["time_ns"]) if len(last) else 0
+        return dropwhile(lambda a: a.time_ns > until_ns, newest_first)
+
+    def _counts(self) -> dict[AlertKind, int]:
         if self.screen.paused:
-            last = self.screen.rows()[-1:]
-            until_ns = int(last[0]["time_ns"]) if len(last) else 0
-            newest_first = dropwhile(lambda a: a.time_ns > until_ns, newest_first)
-        return (a for a in newest_first if a.kind in kinds)
+            return Counter(a.kind for a in self._known())
+        log = self.screen.lab.alert_log
+        return {kind: log.count(kind) for kind in self._filters}
 
     @staticmethod
     def _place_of(alert: Alert, kept: list[Alert]) -> int:
@@ -161,10 +174,10 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
         if not frame.text_due or not self.changed("alerts", (total, selected and selected.number)):
             return
         self._show_selection(selected is not None)
+        counts = self._counts()
         for kind, button in self._filters.items():
-            put(button, description=short(log.count(kind)))
-        kinds = {kind for kind, button in self._filters.items() if button.value}
-        shown = sum(map(log.count, kinds))
+            put(button, description=short(counts[kind]))
+        shown = sum(counts[kind] for kind, button in self._filters.items() if button.value)
         pages = max(math.ceil(shown / self._step), 1)
         self._page = min(self._page, pages - 1)
         first = self._page * self._step
@@ -174,7 +187,7 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
         if selected is not None:
             kept = list(self._wanted())
             at = self._place_of(selected, kept)
-            newest, oldest = at == 0, at >= len(kept) - 1
+            newest, oldest = at == 0, at >= len(kept) - (kept[at : at + 1] == [selected])
         put(self._newer, disabled=newest)
         put(self._older, disabled=oldest)
         self._body.value = self._table(frame)
@@ -187,7 +200,7 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
             )  # fmt: skip
             chosen = known and selected is not None and self._on_page[place] is selected
             (cover.add_class if chosen else cover.remove_class)("pairlab-chosen")
-        self._explain(next(log.newest_first(), None), selected)
+        self._explain(next(self._known(), None), selected)
 
     def _show_selection(self, on: bool) -> None:
         if not self.changed("selecting", on):

@@ -7,7 +7,7 @@ import itertools
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ipywidgets import Button, Dropdown, HBox, ToggleButtons, VBox
@@ -41,7 +41,7 @@ class _Job:
 
     name: str
     words: str  # what is told of it once it is saved
-    token: str
+    giving_up: asyncio.TimerHandle | None
 
 
 class ExportButton(Part, HBox):  # type: ignore[misc]
@@ -84,8 +84,7 @@ class ExportButton(Part, HBox):  # type: ignore[misc]
         self._svg.on_click(self.hand_over(lambda _: self._picture("svg")))
         self._opened = False
         self._work: asyncio.Task[None] | None = None
-        self._job: _Job | None = None
-        self._giving_up: asyncio.TimerHandle | None = None
+        self._jobs: dict[str, _Job] = {}  # by token: pages that were asked have not answered yet
         super().__init__([self._button, self._more, self._choices])
         self._describe()
         for style in ("pairlab", "pairlab-export"):
@@ -195,6 +194,8 @@ class ExportButton(Part, HBox):  # type: ignore[misc]
         """Ask the page in which the button was pressed to save a file."""
         screen, name = self.screen, job["name"]
         pages = screen.pace.showing(self.model_id, time.monotonic())
+        if screen.pressed_page in pages:
+            pages = [screen.pressed_page]
         if not pages:
             self._lab.note(
                 "error",
@@ -202,32 +203,33 @@ class ExportButton(Part, HBox):  # type: ignore[misc]
                 "anywidget installed where Jupyter runs?). lab.to_csv(path) writes tables",
             )
             return
-        self._forget()
-        self._job = _Job(name, words, f"{self.model_id}-{next(_NUMBERS)}")
-        job = {**job, "token": self._job.token, "pages": pages}
-        screen.pulse.carrier.send({"job": job}, buffers)
-        if self._lab.loop is not None and not self._lab.loop.is_closed():
-            self._giving_up = self._lab.loop.call_later(_WAIT_S, self._give_up)
+        token = f"{self.model_id}-{next(_NUMBERS)}"
+        screen.pulse.carrier.send({"job": {**job, "token": token, "pages": pages}}, buffers)
+        self._jobs[token] = _Job(name, words, self._give_up_later(token))
+
+    def _give_up_later(self, token: str) -> asyncio.TimerHandle | None:
+        loop = self._lab.loop
+        if loop is None or loop.is_closed():
+            return None
+        return loop.call_later(_WAIT_S, self._give_up, token)
 
     def saved(self, token: str, failed: str | None) -> None:
         """Tell that the page has saved the file, or why it has not."""
-        job = self._job
-        if job is None or job.token != token:
+        job = self._jobs.pop(token, None)
+        if job is None:
             return
-        self._forget()
+        if job.giving_up is not None:
+            job.giving_up.cancel()
         if failed is None:
             self._lab.note("info", f"exported {job.name}: {job.words}")
         else:
             self._lab.note("error", f"{job.name} was not saved: {failed.removeprefix('Error: ')}")
 
-    def _give_up(self) -> None:
-        job = self._job
-        if job is None or self._lab.loop is None:
-            return
+    def _give_up(self, token: str) -> None:
+        job = self._jobs.pop(token)
         if not self.screen.pace.answers:  # a cell runs: what a page says waits behind it
-            self._giving_up = self._lab.loop.call_later(_WAIT_S, self._give_up)
+            self._jobs[token] = replace(job, giving_up=self._give_up_later(token))
             return
-        self._forget()
         self._lab.note(
             "warning",
             f"no page says that it has saved {job.name}: look into the browser's downloads, or "
@@ -250,17 +252,14 @@ class ExportButton(Part, HBox):  # type: ignore[misc]
         name = csv_name(self._lab.pair)
         return name if what == "history" else name.removesuffix(".csv") + f"-{what}.csv"
 
-    def _forget(self) -> None:
-        self._job = None
-        if self._giving_up is not None:
-            self._giving_up.cancel()
-            self._giving_up = None
-
     def finish(self) -> None:
         """End what runs in the background."""
         if self._work is not None:
             self._work.cancel()
-        self._forget()
+        for job in self._jobs.values():
+            if job.giving_up is not None:
+                job.giving_up.cancel()
+        self._jobs.clear()
 
     def close(self) -> None:
         """Leave nothing: no widget, nothing on the loop."""

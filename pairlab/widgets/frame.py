@@ -172,7 +172,8 @@ class Frame:
         # Beyond the view by one span, so that markers are sent when an alert comes, not as the
         # view moves; they stand on the absolute time scale and are clipped at its edges.
         page = self.edge_ns // max(self.span_ns, 1)
-        cleared_ns = 0 if self.held else self._screen.cleared_ns
+        held = self.held and not self._screen.held_to_brush
+        cleared_ns = 0 if held else self._screen.cleared_ns
         since_ns = max((page - 1) * self.span_ns, cleared_ns)
         until_ns = (page + 1) * self.span_ns
         return self._screen.lab.alert_log.total, self.span_ns, since_ns, until_ns

@@ -35,9 +35,14 @@ class _OncePerLab(MetaHasTraits):
         arguments = dict(list(given.arguments.items())[2:])
         key = self, self.identity(arguments)  # type: ignore[attr-defined]
         made = Screen.of(lab).made
-        part = made.get(key)
-        if part is None or part.comm is None:  # none yet, or closed
-            part = made[key] = super().__call__(lab, *args, **options)
+        part, screen = made.get(key), Screen.of(lab)
+        if part is None or not part.whole:  # none yet, or closed
+            screen.making += 1
+            try:
+                part = made[key] = super().__call__(lab, *args, **options)
+            finally:
+                screen.making -= 1
+        part.by_hand = part.by_hand or not screen.making
         part.screen.frames_per_s = arguments.get("frames_per_s") or part.screen.frames_per_s
         return part
 
@@ -56,8 +61,17 @@ class Part(metaclass=_OncePerLab):
     caption = ""
     """What an exported picture of it is called; none: it is no chart."""
 
+    by_hand = False
+    """Whether somebody made it for itself, not only a part that has it."""
+
     still = False
     """Whether nothing of it changes with the rows."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether neither it nor a part that it has was closed."""
+        inner = getattr(self, "parts", {}).values()
+        return self.comm is not None and all(part.comm is not None for part in inner)
 
     @property
     def picture_class(self) -> str:

@@ -4,12 +4,19 @@ const EVERY_MS = 50;
 
 function render({ model, el }) {
   let chart = null, inside = false, share = 0, timer = null;
+  const say = (where) => {
+    try {
+      model.send({ share: where });
+    } catch {
+      // the kernel restarts: nobody reads
+    }
+  };
   const tell = () => {
     timer = null;
-    if (inside) model.send({ share });
+    if (inside) say(share);
   };
   const leave = () => {
-    if (inside) model.send({ share: null });
+    if (inside) say(null);
     inside = false;
   };
   const move = (event) => {
@@ -29,10 +36,13 @@ function render({ model, el }) {
     clearInterval(looking);
     chart.addEventListener("mousemove", move);
     chart.addEventListener("mouseleave", leave);
+    window.addEventListener("pagehide", leave);
   }, 200);
   return () => {
     clearInterval(looking);
     clearTimeout(timer);
+    leave();
+    window.removeEventListener("pagehide", leave);
     chart?.removeEventListener("mousemove", move);
     chart?.removeEventListener("mouseleave", leave);
   };

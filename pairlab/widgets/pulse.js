@@ -7,17 +7,28 @@ const TELL_MS = 20; // what is shown changes for many parts at once
 const ATTACHED_MS = 50;
 const parts = new Map(); // by view: the part that it stands in
 
+const shown = () => [...new Set(parts.values())];
+
+// A kernel that restarts, or has died, cannot be told anything.
+function say(model, what) {
+  try {
+    model.send({ page, ...what });
+  } catch (error) {
+    console.debug("pairlab: the kernel cannot be reached", error);
+  }
+}
+
 function initialize({ model }) {
   let newest = null;
   const drawn = () => {
-    if (parts.size) model.send({ page, drawn: newest });
+    if (parts.size) say(model, { drawn: newest, shows: shown() });
     newest = null;
   };
   const save = async (job, buffers) => {
     // Of several pages that show the button, the one in which it was pressed.
     if (!job.pages.includes(page) || (job.pages.length > 1 && !document.hasFocus())) return;
     const failed = await saveFile(job, buffers).then(() => null, String); // in export.js
-    model.send({ page, saved: job.token, failed });
+    say(model, { saved: job.token, failed });
   };
   const heard = ({ updates, frame, job }, buffers) => {
     if (job) save(job, buffers);
@@ -33,7 +44,16 @@ function initialize({ model }) {
   // until the script is there, and a page where that took over 2 s would never hear any.
   const carrier = model.get("layout");
   carrier.on("msg:custom", heard);
-  return () => carrier.off("msg:custom", heard);
+  // Which page is to save a file: the one in which it was asked for.
+  const pressed = ({ target }) => {
+    if (target.closest?.(".pairlab-export")) say(model, { pressed: true });
+  };
+  const hands = ["pointerdown", "keydown"];
+  hands.forEach((kind) => window.addEventListener(kind, pressed, true));
+  return () => {
+    carrier.off("msg:custom", heard);
+    hands.forEach((kind) => window.removeEventListener(kind, pressed, true));
+  };
 }
 
 let endNames = null, telling = null;
@@ -41,7 +61,7 @@ function render({ model, el }) {
   const tell = () => {
     telling ??= setTimeout(() => {
       telling = null;
-      model.send({ page, shows: [...new Set(parts.values())] });
+      say(model, { shows: shown() });
     }, TELL_MS);
   };
   el.style.display = "none";

@@ -145,19 +145,20 @@ class Pace:
     def heard(self, content: Mapping[str, Any], now_s: float) -> bool:
         """Take in what a page said; return whether it shows a part that it did not show before."""
         name, shows = str(content.get("page")), content.get("shows")
-        if "saved" in content:
+        if "saved" in content or "pressed" in content:
             return False
         self._known = True
-        if isinstance(shows, list):
-            return self._heard_shows(name, frozenset(map(str, shows)))
+        more = isinstance(shows, list) and self._heard_shows(name, frozenset(map(str, shows)))
         drawn = content.get("drawn")
+        if isinstance(shows, list) and drawn is None:
+            return more
         if not isinstance(drawn, int) or drawn >= self._asked:
             drawn = self._frame  # whatever came after that asked for nothing
         new = name not in self._pages
         page = self._pages.setdefault(name, _Page(drawn))
         page.drawn = max(drawn, page.drawn)  # an answer can be late
         page.owes_s = math.inf if page.drawn == self._frame else now_s
-        return new
+        return new or more
 
     def _heard_shows(self, name: str, shows: frozenset[str]) -> bool:
         page = self._pages.get(name)

@@ -78,9 +78,11 @@ class Screen(View):
         self._healer = Healer()
         self.pace = Pace()
         self.pulse = Pulse(self.hand_over(self._on_pulse))
-        self._cells = CellWatch(self.pace.deafen, self._on_cell_end)
+        self._cells = CellWatch(self._on_cell_begin, self._on_cell_end)
         self._timer: asyncio.TimerHandle | None = None
         self._refreshing = False
+        self.pressed_page = ""  # in which the export's buttons were used last
+        self.making = 0  # parts inside of which another one is being made
         self._loop: asyncio.AbstractEventLoop | None = None
         self.frames_painted = 0
         self._since_s = time.monotonic()
@@ -178,7 +180,8 @@ class Screen(View):
         """Close a widget and everything below it, but for what other parts have."""
         mine = set(tree(widget))
         others = [p for p in self._parts if p not in mine and widget not in set(tree(p))]
-        spared = set(tree([others, self.shared()]))
+        own = [p for p in self._parts if p in mine and p.by_hand and p is not widget]
+        spared = set(tree([others, own, self.shared()]))
         for part in [p for p in self._parts if p in mine - spared]:
             self.leave(part)
             if part is not widget:
@@ -272,6 +275,7 @@ class Screen(View):
                 )  # fmt: skip
         if to_do != "paint" and not self.pace.looking(now_s):
             self.lag.rest()
+            self.point(None)
         spent_s = time.perf_counter() - started_s
         self._measure(spent_s if to_do == "paint" else None)
         if self._timer is not None and self._loop is not None and not self._loop.is_closed():
@@ -295,12 +299,18 @@ class Screen(View):
     def _on_pulse(self, content: Any) -> None:
         if self.pace.heard(content, time.monotonic()):
             self._healer.begin()
+        if content.get("pressed"):
+            self.pressed_page = str(content.get("page"))
         if isinstance(token := content.get("saved"), str):
             failed = content.get("failed")
             for part in list(self._parts):
                 part.saved(token, None if failed is None else str(failed))
         if isinstance(drawn := content.get("drawn"), int):
             self.lag.drawn(drawn, time.time_ns())
+
+    def _on_cell_begin(self) -> None:
+        self.pace.deafen()
+        self.lag.rest()  # answers wait behind the cell
 
     def _on_cell_end(self) -> None:
         self.pace.listen(time.monotonic())
@@ -368,7 +378,7 @@ class Screen(View):
             pinned is not None
             and not frame.start_ns <= pinned <= frame.edge_ns + 1e6 * frame.pad_ms
         ):
-            self.pointer_ns = None  # it has left the view with its row
+            self.pointer_ns = frame.pointer_ns = None  # it has left the view with its row
         return frame
 
     def _place_pointer(self, frame: Frame) -> None:

@@ -65,6 +65,7 @@ class View:
         self.brushing = False
         self.held_to_brush = False
         self._frozen: Records | None = None
+        self._frozen_ns = 0  # exchange time of the newest row at the pause
         self._frozen_in = (0, 0)  # generation, and rows made until then
         self.follower = Follower()
 
@@ -72,13 +73,12 @@ class View:
         """Return the rows to show: all that are held, or those of the moment of the pause."""
         if self._frozen is not None and self._frozen_in[0] != self.lab.generation:
             # The metrics were defined anew: the same moment, under the new ones.
-            edge_ns = int(self._frozen[-1]["time_ns"]) if len(self._frozen) else 0
-            self._freeze(edge_ns)
+            self._freeze()
         return self.lab.rows.view() if self._frozen is None else self._frozen
 
-    def _freeze(self, edge_ns: int) -> None:
+    def _freeze(self) -> None:
         rows = self.lab.rows.view()
-        self._frozen = rows[: bisect.bisect_right(rows["time_ns"], edge_ns)]
+        self._frozen = rows[: bisect.bisect_right(rows["time_ns"], self._frozen_ns)]
         made = self.lab.rows.total - (len(rows) - len(self._frozen))
         self._frozen_in = self.lab.generation, made
 
@@ -91,7 +91,8 @@ class View:
         self._frozen = None
         if paused:
             last = self.lab.rows.view(1)
-            self._freeze(int(last[0]["time_ns"]) if len(last) else 0)
+            self._frozen_ns = int(last[0]["time_ns"]) if len(last) else 0
+            self._freeze()
         else:
             self.follow()
 

@@ -289,3 +289,22 @@ def test_the_frame_rate_is_the_one_asked_for_last(wire: Wire) -> None:
         assert dashboard is lab.dashboard()
         assert dashboard.screen.frames_per_s == rate
     dashboard.screen.close()
+
+
+def test_a_part_that_was_made_for_itself_outlives_a_dashboard(wire: Wire) -> None:
+    lab = PairLab(feed="demo")
+    strip = widgets.StatusBar(lab)
+    dashboard = Dashboard(lab)
+    controls = dashboard.parts["settings"]
+    assert dashboard.parts["strip"] is strip
+    dashboard.close()
+    assert strip.comm is not None
+    assert strip.export.comm is not None
+    assert controls.comm is None
+    again = Dashboard(lab)
+    assert again.parts["strip"] is strip
+    widgets.Controls(lab).close()  # somebody closes what an open dashboard has
+    whole = lab.dashboard()
+    assert whole is not again
+    assert whole.parts["settings"].comm is not None
+    whole.screen.close()

@@ -113,8 +113,8 @@ async def test_a_page_that_says_nothing_is_given_up(
         button.screen.pace.deafen()  # a cell runs: its answer waits in the queue
         button._svg.click()
         job = await next_job(page, lab)
-        first = button._giving_up
-        await settled(lambda: button._giving_up is not first, lab)
+        first = button._jobs[job["token"]].giving_up
+        await settled(lambda: button._jobs[job["token"]].giving_up is not first, lab)
         page.say(saved=job["token"], failed=None)
         await settled(lambda: "exported" in lab.event_log[-1].message, lab)
 
@@ -135,6 +135,27 @@ async def test_an_export_that_fails_says_so_and_what_to_do(running_lab: MakeLab)
             "the export failed: OSError: no room. Try again, or write the file with "
             "lab.to_csv(path)"
         )
+
+
+async def test_two_files_are_each_told_and_the_pressed_page_saves_them(
+    running_lab: MakeLab, wire: Wire
+) -> None:
+    async with running_lab(rows=50) as lab:
+        button = lab.dashboard().parts["strip"].export
+        page, other = Page(lab, wire), Page(lab, wire, "other")
+        await settled(lambda: len(button.screen.pace.showing("any", time.monotonic())) == 2, lab)
+        other.say(pressed=True)
+        await settled(lambda: button.screen.pressed_page == "other", lab)
+        button._png.click()
+        first = await next_job(page, lab)
+        button._svg.click()
+        second = await next_job(page, lab)
+        assert first["pages"] == second["pages"] == ["other"]
+        other.say(saved=second["token"], failed=None)
+        other.say(saved=first["token"], failed="Error: no room")
+        await settled(lambda: "was not saved: no room" in lab.event_log[-1].message, lab)
+        assert "exported" in lab.event_log[-2].message
+        assert button._jobs == {}
 
 
 async def test_closing_while_an_export_runs_leaves_nothing(

@@ -9,7 +9,7 @@ from html import unescape
 from pairlab.alerts import Snapshot
 from pairlab.ticks import AlertKind
 from pairlab.widgets import AlertTable
-from pairlab.widgets.formats import age, clock, extent, number, signed
+from pairlab.widgets.formats import age, clock, extent, number, safe, signed
 from pairlab.widgets.tables import window_s
 from tests.widgets.conftest import MakeLab, settled
 
@@ -226,5 +226,16 @@ async def test_a_paused_table_shows_alerts_until_then(running_lab: MakeLab) -> N
         table._newer.click()
         await settled(lambda: table._page == 0, lab)
         screen.paint(due=True)
-        newest = next(a for a in lab.alert_log.newest_first() if a.time_ns <= until_ns)
-        assert table._on_page[0] is newest
+        kept = [a for a in lab.alert_log.alerts() if a.time_ns <= until_ns]
+        assert table._on_page[0] is kept[-1]
+        assert f"of {len(kept):,}" in table._where.value
+        assert table._filters[kept[-1].kind].description == (
+            str(sum(a.kind == kept[-1].kind for a in kept))
+        )
+        assert safe(kept[-1].sentence) in table._why.value
+        screen.choose(kept[-2])
+        table._filters[kept[-2].kind].value = False
+        await settled(lambda: kept[-2].kind.name not in table._body.value, lab)
+        table._older.click()
+        older = [a for a in kept[:-2] if a.kind != kept[-2].kind][-1]
+        await settled(lambda: screen.selected is older, lab)  # not the one after it

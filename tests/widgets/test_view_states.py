@@ -202,6 +202,31 @@ def test_a_paused_view_shows_its_moment_under_the_metrics_that_are_told(
         assert one.latest("rows") == "100/100"
 
 
+def test_a_pause_keeps_its_moment_through_other_timeframes(fed: Any) -> None:
+    one = fed()
+    one.screen.pause(True)
+    before = one.screen.rows()["time_ns"].copy()
+    one.feed(400)
+    for timeframe in ("1m", "5s", "tick"):
+        one.lab.settings.timeframe = timeframe
+        one.paint()
+    np.testing.assert_array_equal(one.screen.rows()["time_ns"], before)
+
+
+def test_the_pointer_reads_nothing_where_there_is_nothing(fed: Any) -> None:
+    one = fed()
+    one.screen.clear()
+    one.feed(40)
+    one.screen.aim(0.05)
+    one.paint()
+    frame = one.screen._frame(due=True)
+    assert frame.pointed is None
+    assert len(one.parts["spread"]._pointer_dots.x) == 0
+    one.screen.aim(0.999)
+    one.paint()
+    assert one.screen._frame(due=True).pointed is not None
+
+
 def test_while_the_metrics_are_made_anew_the_old_rows_are_shown_as_what_they_are(fed: Any) -> None:
     one = fed(hedge="ols")
     pipeline = one.lab._pipeline
