@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Screen"]
 
 _TELL_AGAIN_S: Final = 60.0
+_SLOW_PER_S: Final = 8
+"""Frames a second below which each of them sets the texts, too."""
+
 _BUSY: Final = 5
 """Painting may take one part in this many of the loop's time; a slow kernel paints less often."""
 
@@ -284,7 +287,9 @@ class Screen(View):
 
     def _paint_frame(self, shown: frozenset[str] | None) -> None:
         self.frames_painted += 1
-        due = self.frames_painted % 2 == 0 or self.frames_per_s < 8
+        # Where frames are seldom a head would tell of a row long before the one its line ends at.
+        slow = min(self.frames_per_s, self.measured_frames_per_s) < _SLOW_PER_S
+        due = self.frames_painted % 2 == 0 or slow
         try:
             parts = [p for p in self._parts if shown is None or p.model_id in shown]
             self._paint(parts, due)
