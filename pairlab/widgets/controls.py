@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -41,9 +40,6 @@ _REFUSED: Final = "pairlab-refused"
 _SHOWN: Final = 8
 """So many values that a slider was shown may yet be said back by a browser."""
 
-_ECHO_S: Final = 2.0
-"""Within this: later it is a hand that asks for the same value again."""
-
 
 class _Slider(FloatSlider):  # type: ignore[misc]
     """A slider whose range can be made wider for a value outside of it.
@@ -75,7 +71,7 @@ class _Row:
         self._asked: deque[None] = deque()  # moves of the handle that are on their way to the loop
         self._controls = controls
         self.slider = slider
-        self._shown: deque[tuple[float, float]] = deque(maxlen=_SHOWN)
+        self._shown: deque[float] = deque(maxlen=_SHOWN)
         slider.description, slider.tooltip = label, _about(name)
         slider.readout = False
         self.field = Text(
@@ -107,9 +103,11 @@ class _Row:
             if not low <= value <= high or too_small:
                 self._widen(value)
             if not self._asked and not self._near(s.value, value):
-                s.value = value
                 if s.continuous_update:
-                    self._shown.append((value, time.monotonic() + _ECHO_S))
+                    # The old one, too: a page that opens now begins with it, and says so.
+                    known = self._shown
+                    known.extend(v for v in (s.value, value) if v not in known)
+                s.value = value
         self._set_field(self._text(value))
 
     def _set_field(self, text: str) -> None:
@@ -148,17 +146,19 @@ class _Row:
         return abs(a - b) <= 0.501 * float(self.slider.step)
 
     def _echoes(self, value: float) -> bool:
-        """Whether the browser only says back, rounded to its steps, a value that it was shown.
+        """Whether a browser only says back, rounded to its steps, a value that it was shown.
 
-        That may come late, when the setting is elsewhere already: it must not go back.
+        Each page does, and one that hung does it late, when the setting is elsewhere already: it
+        must not go back. A hand that wants the same value was said to come: see `touched`.
         """
-        now_s = time.monotonic()
-        for shown in self._shown:
-            if now_s < shown[1] and self._near(shown[0], value):
-                self._shown.remove(shown)
-                return True
-        self._shown.clear()  # a hand was here
+        if any(self._near(shown, value) for shown in self._shown):
+            return True
+        self._shown.clear()
         return False
+
+    def touched(self) -> None:
+        """Take what the slider says from now on for a hand's: one is on it."""
+        self._shown.clear()
 
     def _on_slider(self, change: Any) -> None:
         self._asked.popleft()
@@ -295,6 +295,11 @@ class Controls(Part, VBox):  # type: ignore[misc]
         return super().hand_over(done)
 
     # -- from the screen ------------------------------------------------------------------------
+
+    def touched(self, control: str) -> None:
+        """Do as `Part.touched`."""
+        if control in self._rows:
+            self._rows[control].touched()
 
     def apply(self, row: _Row, value: float | str) -> None:
         """Set a setting, or say why not and put the old value back."""

@@ -106,6 +106,9 @@ class Part(metaclass=_OncePerLab):
     def saved(self, token: str, failed: str | None) -> None:
         """Hear that a page has saved a file, or why it has not."""
 
+    def touched(self, control: str) -> None:
+        """Hear that a person's hand is on the control of a setting, before what it does there."""
+
     def changed(self, what: str, key: Any) -> bool:
         """Return whether `key` differs from the one of the last call, and remember it."""
         if self._seen.get(what) == key:

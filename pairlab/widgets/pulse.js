@@ -44,15 +44,19 @@ function initialize({ model }) {
   // until the script is there, and a page where that took over 2 s would never hear any.
   const carrier = model.get("layout");
   carrier.on("msg:custom", heard);
-  // Which page is to save a file: the one in which it was asked for.
-  const pressed = ({ target }) => {
-    if (target.closest?.(".pairlab-export")) say(model, { pressed: true });
+  // A file is saved by the page in which it was asked for. And a slider says its value whether a
+  // hand moved it or the kernel did: the kernel is told of a hand before.
+  const touched = ({ target, repeat }) => {
+    if (repeat || !target.closest) return;
+    if (target.closest(".pairlab-export")) say(model, { pressed: true });
+    const row = target.closest(".pairlab-row")?.className.match(/pairlab-row-(\w+)/);
+    if (row) say(model, { hand: row[1] });
   };
   const hands = ["pointerdown", "keydown"];
-  hands.forEach((kind) => window.addEventListener(kind, pressed, true));
+  hands.forEach((kind) => window.addEventListener(kind, touched, true));
   return () => {
     carrier.off("msg:custom", heard);
-    hands.forEach((kind) => window.removeEventListener(kind, pressed, true));
+    hands.forEach((kind) => window.removeEventListener(kind, touched, true));
   };
 }
 

@@ -145,7 +145,7 @@ class Pace:
     def heard(self, content: Mapping[str, Any], now_s: float) -> bool:
         """Take in what a page said; return whether it shows a part that it did not show before."""
         name, shows = str(content.get("page")), content.get("shows")
-        if "saved" in content or "pressed" in content:
+        if content.keys() & {"saved", "pressed", "hand"}:
             return False
         self._known = True
         more = isinstance(shows, list) and self._heard_shows(name, frozenset(map(str, shows)))

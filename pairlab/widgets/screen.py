@@ -306,6 +306,9 @@ class Screen(View):
             self._healer.begin()
         if content.get("pressed"):
             self.pressed_page = str(content.get("page"))
+        if isinstance(control := content.get("hand"), str):
+            for part in list(self._parts):
+                part.touched(control)
         if isinstance(token := content.get("saved"), str):
             failed = content.get("failed")
             for part in list(self._parts):

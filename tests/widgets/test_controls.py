@@ -68,6 +68,26 @@ def test_a_setting_moves_its_slider_even_beyond_the_usual_range(
     assert getattr(controls.settings, name) == value  # nothing came back rounded
 
 
+def test_a_page_s_late_word_of_what_it_was_shown_changes_nothing_but_a_hand_s_does(
+    controls: Controls,
+) -> None:
+    row = controls._rows["entry_z"]
+    for value in (1.205, 3.0, 2.5):
+        controls.settings.entry_z = value
+        repaint(controls)
+    for late in (2.0, 1.2, 1.2, 2.9999999999999996):  # of two pages, one of which just opened
+        row.slider.value = late
+        assert controls.settings.entry_z == 2.5
+        repaint(controls)
+        assert row.slider.value == 2.5
+    controls.screen.pulse._handle_custom_msg({"page": "a", "hand": "exit_z"}, [])
+    row.slider.value = 3.0
+    assert controls.settings.entry_z == 2.5
+    controls.screen.pulse._handle_custom_msg({"page": "a", "hand": "entry_z"}, [])
+    row.slider.value = 3.0
+    assert controls.settings.entry_z == 3.0
+
+
 @pytest.mark.parametrize(
     ("typed", "value"), [("3.5", 3.5), (" 2.25 ", 2.25), ("1,000", None), ("−1", None), ("", None),
                          ("two", None), ("nan", None), ("1e400", None)],
