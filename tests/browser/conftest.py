@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -235,6 +236,17 @@ class Kernel:
         )
         assert reply["content"]["status"] == "ok", "\n".join(reply["content"]["traceback"])
         return "".join(printed).strip()
+
+    def hears(self, words: str, timeout_s: float = 30.0) -> str:
+        """Return the rest of a line that the kernel prints between cells."""
+        ends_s, printed = time.monotonic() + timeout_s, ""
+        while True:
+            message = self._client.get_iopub_msg(timeout=max(ends_s - time.monotonic(), 0.0))
+            if message["msg_type"] == "stream":
+                printed += message["content"]["text"]
+            said = re.search(re.escape(words) + "(.*)\n", printed)
+            if said:
+                return said[1]
 
     def holds(self, condition: str, timeout_s: float = 30.0) -> None:
         """Ask until an expression is true in the kernel.

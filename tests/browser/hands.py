@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["drag", "handle", "setting", "shows"]
+__all__ = ["dragged", "handle", "setting", "shows"]
 
 
 def shows(page: Any, expression: str, arg: Any = None) -> None:
@@ -20,8 +20,8 @@ def handle(page: Any, name: str) -> tuple[float, float, float]:
     return x, box["y"] + box["height"] / 2, (x - track["x"]) / track["width"]
 
 
-def drag(page: Any, name: str, share: float) -> None:
-    """Take a slider's handle with the mouse to a share of its track."""
+def dragged(page: Any, kernel: Any, name: str, share: float) -> float:
+    """Take a slider's handle with the mouse to a share of its track; return what is set then."""
     track = page.locator(f".pairlab-row-{name} .noUi-base").bounding_box()
     x, y, _ = handle(page, name)
     page.mouse.move(x, y)
@@ -30,6 +30,12 @@ def drag(page: Any, name: str, share: float) -> None:
     page.mouse.move((x + target) / 2, y, steps=3)
     page.mouse.move(target, y, steps=3)
     page.mouse.up()
+    slider = f"document.querySelector('.pairlab-row-{name} .noUi-target').noUiSlider"
+    left_at = page.evaluate(f"+{slider}.get()")
+    value, off = (10**left_at, 0.5) if name == "window" else (left_at, 1e-3)
+    # On its way there the setting was elsewhere, and a slow kernel hears of that later.
+    kernel.holds(f"abs(lab.settings.{name} - {value}) <= {off}")
+    return setting(kernel, name)
 
 
 def setting(kernel: Any, name: str) -> float:

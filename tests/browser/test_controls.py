@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Kernel, Place
-from tests.browser.hands import drag, handle, setting, shows
+from tests.browser.hands import dragged, handle, setting, shows
 
 ROWS = {
     # At which share of the track the mouse leaves the handle; the track's ends; the field's words.
@@ -74,17 +74,16 @@ def test_a_slider_is_worked_by_mouse_and_keys_and_follows_its_setting(
     first = setting(kernel, name)
     row_shows(page, name, first)
 
-    drag(page, name, share)
     ends = [low + (share + off) * (high - low) for off in (-PIXEL, PIXEL)]
     least, most = (10**end for end in ends) if name == "window" else ends
-    kernel.holds(f"{least} <= lab.settings.{name} <= {most}")
-    dragged = setting(kernel, name)
-    row_shows(page, name, dragged)
+    moved = dragged(page, kernel, name, share)
+    assert least <= moved <= most
+    row_shows(page, name, moved)
 
     page.locator(f".pairlab-row-{name} .noUi-handle").press("ArrowRight")
-    kernel.holds(f"lab.settings.{name} > {dragged}")
+    kernel.holds(f"lab.settings.{name} > {moved}")
     stepped = setting(kernel, name)
-    assert stepped == pytest.approx(dragged, rel=0.03)
+    assert stepped == pytest.approx(moved, rel=0.03)
     row_shows(page, name, stepped)
 
     kernel.run(f"lab.settings.{name} = {first}")

@@ -2,59 +2,55 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from tests.browser.conftest import Screen, Server, warm
 from tests.browser.notebooks import ready, run_cell, write_notebook
 
 CELLS = [
     'from pairlab import PairLab\nlab = PairLab(feed="demo")\nlab.start()\nlab',
-    """
-import asyncio
-from ipywidgets import HTML
-told = HTML("not measured").add_class("told")
-screen = lab.dashboard().screen
-
-def measure(name):
-    # Between cells: while one runs, what a page says waits behind it.
-    loop, counts = lab.loop, []
-    def count():
-        counts.append((screen.frames_painted, lab.health().rows))
-    def tell():
-        count()
-        (frames, rows), (frames_end, rows_end) = counts
-        told.value = f"{name}: {frames_end - frames} frames, {rows_end - rows} rows"
-    loop.call_later(1.0, count)
-    loop.call_later(3.0, tell)
-told
-""",
     "lab",
 ]
+MEASURE = """
+screen, counts = lab.dashboard().screen, []
+def count():
+    counts.extend((screen.frames_painted, lab.health().rows))
+def tell():
+    count()
+    frames, rows, frames_end, rows_end = counts
+    print("in 2 s:", frames_end - frames, rows_end - rows)
+lab.loop.call_later(0.5, count)
+lab.loop.call_later(2.5, tell)
+"""
 
 
-def measured(page: Any, server: Server, name: str) -> tuple[int, int]:
-    """Return how many frames were painted, and rows made, in two seconds between cells."""
+def measured(server: Server) -> tuple[int, int]:
+    """Return how many frames were painted, and rows made, in two seconds.
+
+    Between cells: while one runs, what a page says waits behind it.
+    """
     with server.kernel() as kernel:
-        kernel.run(f"measure({name!r})")
-    page.wait_for_function(
-        "name => document.querySelector('.told')?.innerText.startsWith(name + ':')", arg=name
-    )
-    frames, rows = re.findall(r"\d+", page.inner_text(".told"))
+        kernel.run(MEASURE)
+        frames, rows = kernel.hears("in 2 s:").split()
     return int(frames), int(rows)
 
 
-def test_a_closed_view_is_not_painted_and_a_new_one_is(
-    jupyter: Server, open_page: Callable[..., Screen]
-) -> None:
+@pytest.fixture(scope="module")
+def page(jupyter: Server, open_page: Callable[..., Screen]) -> Any:
+    """A notebook whose first cell shows a lab, and whose second one may."""
     write_notebook(jupyter.home, "pace.ipynb", CELLS)
     page = open_page(f"{jupyter.url}/doc/tree/pace.ipynb", 1600, 2200).page
     ready(page)
     run_cell(page, 0)
     warm(page)
-    run_cell(page, 1)
-    frames, rows = measured(page, jupyter, "looked at")
+    return page
+
+
+def test_a_closed_view_is_not_painted_and_a_new_one_is(jupyter: Server, page: Any) -> None:
+    frames, rows = measured(jupyter)
     assert frames > 0
     assert rows > 0
 
@@ -62,31 +58,24 @@ def test_a_closed_view_is_not_painted_and_a_new_one_is(
     page.keyboard.press("d")
     page.keyboard.press("d")
     page.wait_for_selector(".pairlab-dash", state="detached")
-    frames, rows = measured(page, jupyter, "closed")
+    frames, rows = measured(jupyter)
     assert frames == 0
     assert rows > 0
 
-    run_cell(page, 1)  # the cell that shows the lab again has moved up
+    run_cell(page, 0)  # the cell that shows the lab again has moved up
     page.wait_for_selector(".pairlab-dash")
-    assert measured(page, jupyter, "again")[0] > 0
+    assert measured(jupyter)[0] > 0
 
 
 def test_a_slow_browser_is_painted_less_often_and_no_tick_is_dropped_for_it(
-    jupyter: Server, open_page: Callable[..., Screen]
+    jupyter: Server, page: Any
 ) -> None:
-    write_notebook(jupyter.home, "slow.ipynb", CELLS)
-    page = open_page(f"{jupyter.url}/doc/tree/slow.ipynb", 1600, 2200).page
-    ready(page)
-    run_cell(page, 0)
-    warm(page)
-    run_cell(page, 1)
-    fast, _ = measured(page, jupyter, "fast")
+    fast, _ = measured(jupyter)
     with jupyter.kernel() as kernel:
         kernel.run("h = lab.health(); without = h.ticks - h.rows")  # before both legs had a price
     session = page.context.new_cdp_session(page)
     session.send("Emulation.setCPUThrottlingRate", {"rate": 20})
-    slow, rows = measured(page, jupyter, "slow")
-    slow, rows = max((slow, rows), measured(page, jupyter, "slow still"))
+    slow, rows = max(measured(jupyter), measured(jupyter))
     with jupyter.kernel() as kernel:
         kernel.run(
             "h = lab.health(); assert not any(h.dropped.values()), h.dropped; "
@@ -96,8 +85,8 @@ def test_a_slow_browser_is_painted_less_often_and_no_tick_is_dropped_for_it(
             "assert age_s < 5, age_s"
         )
     session.send("Emulation.setCPUThrottlingRate", {"rate": 1})
-    measured(page, jupyter, "catching up")
-    again, _ = measured(page, jupyter, "again")
+    measured(jupyter)  # it catches up
+    again, _ = measured(jupyter)
     assert slow < 0.6 * fast, (fast, slow, again)
     assert rows > 20  # the feed's own rate: none waits for the screen
     assert again > max(1.3 * slow, 0.5 * fast), (fast, slow, again)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Kernel, Place
-from tests.browser.hands import drag, setting, shows
+from tests.browser.hands import dragged, setting, shows
 
 HELPERS = """
 import json
@@ -114,20 +114,17 @@ def levels_are(page: Any, entry: float, exit_: float, stop: float | None) -> dic
 def test_the_lines_of_the_thresholds_move_with_the_sliders(page: Any, kernel: Kernel) -> None:
     first = levels_are(page, 2.0, 0.5, None)
     assert first["named"]["+2.00 entry"] == pytest.approx(first["entries"][0], abs=1)
-    drag(page, "entry_z", 0.5)
-    kernel.holds("lab.settings.entry_z > 2.8")
-    entry = setting(kernel, "entry_z")
+    entry = dragged(page, kernel, "entry_z", 0.5)
+    assert entry == pytest.approx(3.0, abs=0.1)
     moved = levels_are(page, entry, 0.5, None)
     assert moved["named"][f"+{entry:.2f} entry"] == pytest.approx(moved["entries"][0], abs=1)
-    drag(page, "exit_z", 0.2)
-    kernel.holds("lab.settings.exit_z > 1.1")
-    levels_are(page, entry, setting(kernel, "exit_z"), None)
+    exit_ = dragged(page, kernel, "exit_z", 0.2)
+    assert exit_ == pytest.approx(1.2, abs=0.1)
+    levels_are(page, entry, exit_, None)
     kernel.run("lab.settings.stop_z = 4.0")
-    stopped = levels_are(page, entry, setting(kernel, "exit_z"), 4.0)
+    stopped = levels_are(page, entry, exit_, 4.0)
     assert stopped["named"]["-4.00 stop"] == pytest.approx(stopped["stops"][1], abs=1)
-    drag(page, "min_correlation", 0.9)
-    kernel.holds("lab.settings.min_correlation > 0.85")
-    name = f"{setting(kernel, 'min_correlation'):.2f} min"
+    name = f"{dragged(page, kernel, 'min_correlation', 0.9):.2f} min"
     until(
         page, LEVELS,
         lambda seen: seen["leastNamed"].get(name) == pytest.approx(seen["least"][0], abs=1),

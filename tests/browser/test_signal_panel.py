@@ -55,13 +55,12 @@ def test_it_is_shown_whole_beside_the_latest_row(place: Place, page: Any) -> Non
 
 def test_it_tells_the_position_as_the_kernel_has_it(place: Place, page: Any) -> None:
     with place.kernel() as kernel:
-        kernel.holds("lab.alert_log.opened is not None and (lab.latest().position != 0)")
-        kernel.run(
-            "lab.settings.exit_z = 0.0; lab.settings.update(entry_z=19.0, exit_z=0.0); "
-            "screen = lab.dashboard().screen"
+        kernel.run("screen = lab.dashboard().screen")
+        # Painted and paused while it is open: no row comes in between.
+        kernel.holds(
+            "lab.alert_log.opened is not None and lab.latest().position != 0 "
+            "and (screen.paint(due=True), screen.pause(True))"
         )
-        page.wait_for_function(OPEN)
-        kernel.run("screen.pause(True); screen.paint(due=True)")
         page.wait_for_function(OPEN)
         cells = page.locator(".pairlab-signal td").all_inner_texts()
     assert any(cell.endswith("BTCUSDT") for cell in cells)

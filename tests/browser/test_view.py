@@ -180,12 +180,14 @@ def test_pause_holds_charts_and_tables_and_the_strip_goes_on(page: Any, kernel: 
 
 
 def test_filters_show_and_hide_each_kind_of_alert(page: Any, kernel: Kernel) -> None:
-    kernel.run("from pairlab.ticks import AlertKind")
-    kernel.run(
-        "lab.settings.update(entry_z=0.5, exit_z=0.1, stop_z=0.6, min_correlation=0.95); "
-        "kinds = [k.name.lower() for k in AlertKind]"
+    kernel.run("from pairlab.ticks import AlertKind; kinds = [k.name.lower() for k in AlertKind]")
+    kernel.run("lab.settings.update(entry_z=0.5, exit_z=0.1, stop_z=0.6, min_correlation=-1.0)")
+    # Legs that agree and legs that do not, by turns: positions are opened, and come apart.
+    kernel.holds(
+        "all(lab.alert_log.count(k) > 0 for k in AlertKind) "
+        "or lab.settings.update(min_correlation=-lab.settings.min_correlation)",
+        60,
     )
-    kernel.holds("all(lab.alert_log.count(k) > 0 for k in AlertKind)", 60)
     kinds = kernel.run("print(*kinds)").split()
     assert set(kinds) == {"entry", "exit", "stop", "suppressed", "decoupled"}
     short = {"SUPPR.": "SUPPRESSED"}  # a narrow table has short names
@@ -215,7 +217,7 @@ def test_filters_show_and_hide_each_kind_of_alert(page: Any, kernel: Kernel) -> 
 
 
 def test_pages_turn_to_older_alerts_and_back(page: Any, kernel: Kernel) -> None:
-    kernel.run("lab.settings.update(entry_z=0.5, exit_z=0.4)")
+    kernel.run("lab.settings.update(entry_z=0.5, exit_z=0.4, min_correlation=-1.0)")
     kernel.holds("len(lab.alert_log.alerts()) > 30")
     kernel.run("lab.settings.update(entry_z=20.0)\nlab.wait(lab.health().rows + 5, 30)")
     kernel.holds("lab.alert_log.opened is None")  # from now on no alert comes
