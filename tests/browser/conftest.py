@@ -51,6 +51,9 @@ with showing():  # ranges that were made wider for a value
     sliders["min_correlation"].min = 0.0
     sliders["window"].max = math.log10(5000)
 """
+END_KERNEL = """async () => {
+    await window.jupyterapp?.shell.currentWidget?.sessionContext?.shutdown();
+}"""
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -87,7 +90,8 @@ def chromium() -> Iterator[Any]:
 def tabs(chromium: Any) -> Iterator[Callable[..., Screen]]:
     """Open addresses at a size; in the end no console may have said what is not known.
 
-    Pages are left as a person leaves them, by closing the tab.
+    Pages are left as a person leaves them, by closing the tab. A notebook's kernel would go on
+    then, and its lab, for the rest of the run: it is ended.
     """
     screens: list[Screen] = []
 
@@ -107,9 +111,17 @@ def tabs(chromium: Any) -> Iterator[Callable[..., Screen]]:
     strange = [error for screen in screens for error in screen.strange]
     for screen in screens:
         if not screen.page.is_closed():
+            screen.page.evaluate(END_KERNEL)
             screen.page.close(run_before_unload=True)  # Voila ends the page's kernel then
         screen.page.context.close()
     assert strange == [], "the console said: " + "\n".join(map(str, strange))
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Callable[..., Screen]]:
+    """Open an address for one test."""
+    with tabs(chromium) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -46,10 +46,10 @@ def test_simulated_prices_are_never_shown_as_live_ones(screen: Screen) -> None:
 
 
 def test_the_address_chooses_layout_and_theme_and_the_page_says_how_far_it_is(
-    demo: Server, open_page: Callable[..., Screen]
+    demo: Server, visit: Callable[..., Screen]
 ) -> None:
     query = "y=BTCUSDT&x=ETHUSDT&window=100&layout=wide&theme=light"
-    screen = open_page(f"{demo.url}/?{query}", 1920, 1080)
+    screen = visit(f"{demo.url}/?{query}", 1920, 1080)
     page = screen.page
     # What stands there before the kernel answers, in the theme asked for.
     assert page.locator("#pairlab-loading li").first.inner_text().startswith("Python kernel starts")
@@ -72,15 +72,16 @@ def test_the_address_chooses_layout_and_theme_and_the_page_says_how_far_it_is(
 
 
 def test_a_page_that_loads_slowly_shows_every_frame(
-    demo: Server, open_page: Callable[..., Screen]
+    demo: Server, visit: Callable[..., Screen]
 ) -> None:
     # anywidget gives a script 2 s, and a model whose script came later never hears again: on a
     # busy machine that happens, and here to every one.
     no_patience = """
         const timeout = AbortSignal.timeout;
-        AbortSignal.timeout = ms => timeout.call(AbortSignal, ms === 2000 ? 0 : ms);
+        const over = { addEventListener: (_, heard) => heard() };
+        AbortSignal.timeout = ms => ms === 2000 ? over : timeout.call(AbortSignal, ms);
     """
-    screen = open_page(demo.url, script=no_patience)
+    screen = visit(demo.url, script=no_patience)
     screen.expected.append("Failed to initialize model")
     page = screen.page
     warm(page)
@@ -103,13 +104,13 @@ def test_a_page_that_loads_slowly_shows_every_frame(
 
 
 def test_a_hostile_address_is_text_and_its_kernel_ends_with_the_page(
-    demo: Server, open_page: Callable[..., Screen]
+    demo: Server, visit: Callable[..., Screen]
 ) -> None:
     attack = '<img src=x onerror="window.broken=1">'
     query = urlencode({"y": attack, "x": "ETHUSDT", "window": "1e999", "theme": "<b>tall</b>",
                        "layout": '"><script>window.broken=1</script>', "template": "../../x",
                        "hedge": "ols"})  # fmt: skip
-    screen = open_page(f"{demo.url}/?{query}")
+    screen = visit(f"{demo.url}/?{query}")
     page = screen.page
     page.wait_for_selector("#pairlab-loading", state="detached")
     assert page.title() == f"{attack} / ETHUSDT · pairlab"
@@ -133,5 +134,6 @@ def test_a_hostile_address_is_text_and_its_kernel_ends_with_the_page(
     assert page.evaluate("window.broken") is None
     with demo.kernel() as kernel:
         process = psutil.Process(int(kernel.run("import os; print(os.getpid())")))
-    page.close(run_before_unload=True)
+    with page.expect_event("close"):
+        page.close(run_before_unload=True)
     process.wait(30)
