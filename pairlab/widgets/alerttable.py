@@ -21,6 +21,7 @@ from pairlab.widgets.formats import (
     compact,
     count,
     decimals_for,
+    moment,
     number,
     p_value,
     safe,
@@ -223,6 +224,7 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
     def _table(self, frame: Frame) -> str:
         selected = self.screen.selected
         lines = [cells(["Time UTC", "Kind", "z", "ρ", "Reason"], "th")]
+        ticks = frame.values["timeframe"] == "tick"
         for alert in self._on_page:
             marker = _marker_of(alert)
             colour = marker.fill if marker.fill != "panel" else "text"
@@ -235,7 +237,7 @@ class AlertTable(Part, VBox):  # type: ignore[misc]
             mark = selected is not None and selected.number == alert.number
             line = cells(
                 [
-                    clock(alert.time_ns, milliseconds=frame.values["timeframe"] == "tick"), kind,
+                    moment(alert.time_ns, frame.live_ns, milliseconds=ticks), kind,
                     signed(alert.at.zscore), number(alert.at.correlation), safe(alert.reason),
                 ]
             )  # fmt: skip

@@ -29,6 +29,7 @@ __all__ = [
     "fitted",
     "guess_decimals",
     "js_number",
+    "moment",
     "number",
     "p_value",
     "power",
@@ -42,6 +43,7 @@ __all__ = [
 
 MISSING: Final = "–"
 _MINUS: Final = "−"
+_HALF_A_DAY_NS: Final = 43_200 * NS_PER_S
 _QUOTES: Final = ("USDT", "USDC", "FDUSD", "BUSD", "BTC", "ETH", "EUR", "TRY")
 
 
@@ -181,6 +183,19 @@ def clock(time_ns: int, *, milliseconds: bool = True) -> str:
     second, rest = divmod(time_ns, NS_PER_S)
     text = time.strftime("%H:%M:%S", time.gmtime(second))
     return f"{text}.{rest // 1_000_000:03d}" if milliseconds else text
+
+
+def moment(time_ns: int, newest_ns: int, *, milliseconds: bool = True) -> str:
+    """Return the UTC time of day; of one over half a day before the newest the day and minute.
+
+    >>> moment(1_732_285_910_902_000_000, 1_732_285_911_000_000_000)
+    '14:31:50.902'
+    >>> moment(1_732_285_910_902_000_000, 1_732_385_911_000_000_000)
+    '22 Nov 14:31'
+    """
+    if newest_ns - time_ns <= _HALF_A_DAY_NS:
+        return clock(time_ns, milliseconds=milliseconds)
+    return f"{day(time_ns)} {clock(time_ns)[:5]}"
 
 
 def day(time_ns: int) -> str:

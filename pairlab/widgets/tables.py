@@ -18,6 +18,7 @@ from pairlab.widgets.formats import (
     count,
     extent,
     fitted,
+    moment,
     number,
     p_value,
     safe,
@@ -215,7 +216,8 @@ class RowTable(Part, VBox):  # type: ignore[misc]
             lines.append(
                 cells(
                     [
-                        clock(row.time_ns, milliseconds=frame.fine), number(row.y, y),
+                        moment(row.time_ns, newest[0].time_ns, milliseconds=frame.fine),
+                        number(row.y, y),
                         number(row.x, x), number(row.spread, places), signed(row.zscore),
                         number(row.correlation),
                     ]

@@ -9,7 +9,7 @@ from html import unescape
 from pairlab.alerts import Snapshot
 from pairlab.ticks import AlertKind
 from pairlab.widgets import AlertTable
-from pairlab.widgets.formats import age, clock, extent, number, safe, signed
+from pairlab.widgets.formats import age, clock, day, extent, number, safe, signed
 from pairlab.widgets.tables import window_s
 from tests.widgets.conftest import MakeLab, settled
 
@@ -239,3 +239,15 @@ async def test_a_paused_table_shows_alerts_until_then(running_lab: MakeLab) -> N
         table._older.click()
         older = [a for a in kept[:-2] if a.kind != kept[-2].kind][-1]
         await settled(lambda: screen.selected is older, lab)  # not the one after it
+
+
+async def test_rows_and_alerts_of_another_day_say_which(running_lab: MakeLab) -> None:
+    async with running_lab(timeframe="1h", entry_z=0.5, exit_z=0.1, min_correlation=-1.0) as lab:
+        parts = lab.dashboard().parts
+        await settled(lab)
+        rows = lab.rows.view()[::-1]
+        shown = [line[0] for line in cells(parts["rows"]._body.value)[1:]]
+        assert re.fullmatch(r"\d\d:\d\d:\d\d", shown[0])
+        older = [int(ns) for ns in rows["time_ns"][: len(shown)] if rows[0]["time_ns"] - ns > 43_200e9]
+        assert shown[len(shown) - len(older) :] == [f"{day(ns)} {clock(ns)[:5]}" for ns in older]
+        assert older
