@@ -168,6 +168,7 @@ def test_nonsense_from_a_page_does_no_harm() -> None:
 async def looked_at(lab: PairLab) -> Screen:
     """Return the lab's screen with a page before it that keeps up, whatever is sent."""
     screen: Screen = lab.dashboard().screen
+    screen.frames_per_s = 50.0
     screen.pulse._handle_custom_msg({"page": "page", "shows": ["*"]}, [])
     await settled(lambda: screen.pace.looking(time.monotonic()) == 1, lab)
     screen.pace.deafen()
