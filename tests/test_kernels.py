@@ -26,7 +26,7 @@ from pairlab import PairLab
 from pairlab.widgets.trees import tree
 lab = PairLab("BTCUSDT", "ETHUSDT", feed="demo", window=20)
 lab.start()
-lab.wait(rows=100, timeout_s=60)
+lab.wait(rows=25, timeout_s=60)
 view = lab.dashboard()
 named = {getattr(widget, "description", ""): widget for widget in tree(view)}
 slider, pause = named["Entry z"], named["Pause"]
@@ -40,7 +40,7 @@ print(ipykernel.__version__, slider.model_id, pause.model_id)
 """
 SEEN = """
 rows = lab.health().rows
-lab.wait(rows=rows + 50, timeout_s=60)  # it lives on
+lab.wait(rows=rows + 10, timeout_s=60)  # it lives on
 errors = [entry.message for entry in lab.event_log if entry.level == "error"]
 print(json.dumps([lab.settings.entry_z, view.screen.paused, came, done, errors]))
 """
@@ -59,9 +59,9 @@ def ipykernel_path(request: Any, tmp_path_factory: Any) -> tuple[str, Path]:
     return request.param, folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kernel(ipykernel_path: tuple[str, Path]) -> Iterator[BlockingKernelClient]:
-    """A kernel of that version, and its client."""
+    """A kernel of that version, and its client; the cells of the next test are run again in it."""
     _, folder = ipykernel_path
     manager = KernelManager(kernel_name="python3")
     paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]

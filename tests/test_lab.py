@@ -19,6 +19,7 @@ import pytest
 from pairlab import PairLab, PairlabError, SettingError, WaitTimeoutError
 from pairlab.exchange import LocalExchange, Recording, SyntheticMarket
 from pairlab.ticks import HISTORY_COLUMNS, AlertKind, RowFlag
+from tests.ahead import Ahead
 from tests.oracles import python_signals, two_pass
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -109,11 +110,11 @@ async def exchange_process(rate_per_s: float) -> AsyncIterator[str]:
 async def test_a_blocked_cell_loses_no_trade() -> None:
     async with exchange_process(2000) as url:
         async with PairLab(feed=url, stream="trade") as lab:
-            await lab.wait_async(2_000, 60)
+            await lab.wait_async(200, 60)
             before = lab.health()
             time.sleep(5)  # noqa: ASYNC251  a cell that computes: the loop stands still
             blocked_until = pd.Timestamp.now("UTC")
-            await lab.wait_async(lab.health().rows + 14_000, 60)
+            await lab.wait_async(lab.health().rows + 11_000, 60)
             after = lab.health()
         ticks = lab.ticks()
     assert (ticks["received"] > blocked_until).sum() > 9_000  # and they were made while it stood
@@ -125,7 +126,7 @@ async def test_a_blocked_cell_loses_no_trade() -> None:
 
 async def test_stop_leaves_no_socket_and_stays_readable() -> None:
     process = psutil.Process()
-    market = SyntheticMarket(seed=3, rate_per_s=2000)
+    market = Ahead(100, seed=3, rate_per_s=2000)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         async with LocalExchange(market) as exchange:
@@ -148,7 +149,7 @@ async def test_stop_leaves_no_socket_and_stays_readable() -> None:
 
 
 async def test_a_second_lab_replaces_the_first() -> None:
-    async with LocalExchange(SyntheticMarket(seed=3, rate_per_s=2000)) as exchange:
+    async with LocalExchange(Ahead(100, seed=3, rate_per_s=2000)) as exchange:
         first = PairLab(feed=exchange.url).start()
         await first.wait_async(100, 60)
         second = PairLab(feed=exchange.url).start()
@@ -166,7 +167,7 @@ async def test_start_needs_a_loop_and_wait_tells_what_is_missing() -> None:
     with pytest.raises(PairlabError, match="running event loop"):
         await asyncio.to_thread(PairLab("BTCUSDT", "ETHUSDT").start)
     async with (
-        LocalExchange(SyntheticMarket(seed=3)) as exchange,
+        LocalExchange(Ahead(10, seed=3)) as exchange,
         PairLab(feed=exchange.url) as lab,
     ):
         with pytest.raises(WaitTimeoutError, match=r"of 1,000,000 rows after 0.2 s"):
@@ -199,7 +200,7 @@ async def test_a_missing_recording_fails_in_plain_words(tmp_path: Path) -> None:
 
 async def test_settings_apply_and_are_logged() -> None:
     async with (
-        LocalExchange(SyntheticMarket(seed=3, rate_per_s=4000)) as exchange,
+        LocalExchange(Ahead(1_000, seed=3, rate_per_s=4000)) as exchange,
         PairLab(feed=exchange.url, stream="trade") as lab,
     ):
         await lab.wait_async(1_000, 60)
@@ -226,7 +227,7 @@ async def test_settings_apply_and_are_logged() -> None:
 
 async def test_csv_reads_back_to_the_same_bits(tmp_path: Path) -> None:
     async with (
-        LocalExchange(SyntheticMarket(seed=3, rate_per_s=4000)) as exchange,
+        LocalExchange(Ahead(1_000, seed=3, rate_per_s=4000)) as exchange,
         PairLab(feed=exchange.url) as lab,
     ):
         await lab.wait_async(1_000, 60)
@@ -243,7 +244,7 @@ async def test_csv_reads_back_to_the_same_bits(tmp_path: Path) -> None:
 
 async def test_history_is_a_picture_of_its_moment() -> None:
     async with (
-        LocalExchange(SyntheticMarket(seed=3, rate_per_s=4000)) as exchange,
+        LocalExchange(Ahead(1_000, seed=3, rate_per_s=4000)) as exchange,
         PairLab(feed=exchange.url, history_rows=100) as lab,
     ):
         await lab.wait_async(200, 60)
@@ -288,7 +289,7 @@ from pairlab.exchange import LocalExchange, SyntheticMarket
 
 async def main():
     global lab, dashboard
-    async with LocalExchange(SyntheticMarket(seed=11)) as exchange:
+    async with LocalExchange(SyntheticMarket(seed=11, speed=10.0)) as exchange:
         lab = PairLab(feed=exchange.url, window=30)
         lab.start()
         dashboard = lab.dashboard()

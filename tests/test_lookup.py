@@ -15,9 +15,10 @@ import pytest
 from pairlab import DataError, PairLab, SettingError
 from pairlab.alerts import AlertLog, SettingChange
 from pairlab.csvs import alerts_csv
-from pairlab.exchange import LocalExchange, SyntheticMarket
+from pairlab.exchange import LocalExchange
 from pairlab.lookup import time_ns
 from pairlab.ticks import EVENT, HISTORY_COLUMNS, AlertKind
+from tests.ahead import Ahead
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def lab() -> PairLab:
     """A stopped lab with some 3,000 rows and many alerts."""
 
     async def played() -> PairLab:
-        async with LocalExchange(SyntheticMarket(seed=11, rate_per_s=4000)) as exchange:
+        async with LocalExchange(Ahead(3_000, seed=11, rate_per_s=4000)) as exchange:
             lab = PairLab(feed=exchange.url, window=30)
             async with lab:
                 await lab.wait_async(3_000, 60)
@@ -89,7 +90,7 @@ def test_at_a_moment_is_the_last_row_up_to_it(lab: PairLab) -> None:
 
 
 async def test_at_says_why_an_alerts_row_is_gone() -> None:
-    async with LocalExchange(SyntheticMarket(seed=11, rate_per_s=4000)) as exchange:
+    async with LocalExchange(Ahead(3_000, seed=11, rate_per_s=4000)) as exchange:
         lab = PairLab(feed=exchange.url, window=30, history_rows=400)
         async with lab:
             await lab.wait_async(3_000, 60)
@@ -190,7 +191,7 @@ def test_no_table_becomes_one_long_string(lab: PairLab) -> None:
     values, rows = lab.settings.values(), lab.rows.view(1)
     event = np.zeros(1, EVENT)
     event["kind"], event["side"] = AlertKind.ENTRY, 1
-    for n in range(3_000):
+    for n in range(1_100):  # three pieces, with the changes of settings
         log.add(event, rows, values)
         if n % 7 == 0:
             log.changed(SettingChange(int(rows["time_ns"][0]), "window", n, n + 1))

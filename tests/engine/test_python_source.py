@@ -19,50 +19,59 @@ from pairlab.engine.layout import *
 from pairlab.settings import Settings
 from pairlab.ticks import EVENT, ROW
 
-where, given = sys.argv[1], eval(sys.argv[2])
-ticks = np.load(where + "/ticks.npy")
-setup, state = np.zeros(1, SETUP), new_state()
-fill_setup(setup, Settings(**given).values())
-setup["keep_bars"] = 1
-rows, events = np.zeros(len(ticks), ROW), np.zeros(len(ticks), EVENT)
-bars = np.zeros((len(BAR_TIMEFRAMES), BARS_HELD + 1), BAR)
-ring = np.zeros((given["window"], RING_COLUMNS))
-as_records = [a.view(np.recarray) for a in (ticks, state, setup, bars, rows, events)]
-ticks, state, setup, bars, rows, events = as_records
-_, made, happened = kernel.consume(
-    ticks, 0, state[0], setup[0], ring, bars, rows, events
-)
-np.save(where + "/rows.npy", np.asarray(rows[:made], ROW))
-np.save(where + "/events.npy", np.asarray(events[:happened], EVENT))
+where = sys.argv[1]
+for number, given in enumerate(eval(sys.argv[2])):
+    ticks = np.load(where + "/ticks.npy")
+    setup, state = np.zeros(1, SETUP), new_state()
+    fill_setup(setup, Settings(**given).values())
+    setup["keep_bars"] = 1
+    rows, events = np.zeros(len(ticks), ROW), np.zeros(len(ticks), EVENT)
+    bars = np.zeros((len(BAR_TIMEFRAMES), BARS_HELD + 1), BAR)
+    ring = np.zeros((given["window"], RING_COLUMNS))
+    as_records = [a.view(np.recarray) for a in (ticks, state, setup, bars, rows, events)]
+    ticks, state, setup, bars, rows, events = as_records
+    _, made, happened = kernel.consume(
+        ticks, 0, state[0], setup[0], ring, bars, rows, events
+    )
+    np.save(where + f"/rows{number}.npy", np.asarray(rows[:made], ROW))
+    np.save(where + f"/events{number}.npy", np.asarray(events[:happened], EVENT))
 """
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"hedge": "fixed", "hedge_ratio": 25.0, "window": 20},
-        {"hedge": "ols", "window": 20, "adf_lags": 0, "correlation_of": "returns"},
-        {"hedge": "ols", "window": 30, "price_scale": "log", "stop_z": 2.5, "min_edge_bps": 1.0},
-        {"hedge": "kalman", "window": 20, "kalman_half_life": 30.0, "min_edge_bps": 1.0},
-        {"hedge": "ols", "window": 10, "timeframe": "1s"},
-    ],
-)
-def test_compiled_equals_python(given, tmp_path):
+GIVEN = [
+    {"hedge": "fixed", "hedge_ratio": 25.0, "window": 20},
+    {"hedge": "ols", "window": 20, "adf_lags": 0, "correlation_of": "returns"},
+    {"hedge": "ols", "window": 30, "price_scale": "log", "stop_z": 2.5, "min_edge_bps": 1.0},
+    {"hedge": "kalman", "window": 20, "kalman_half_life": 30.0, "min_edge_bps": 1.0},
+    {"hedge": "ols", "window": 10, "timeframe": "1s"},
+]
+
+
+@pytest.fixture(scope="module")
+def in_python(tmp_path_factory):
+    """The folder with what Python makes of each: a process of its own takes the time of several."""
+    folder = tmp_path_factory.mktemp("python")
     ticks = worlds.trades(41, 1_500)
     ticks["price"][700] = 1e9
     ticks["price"][[3, 900]] = np.nan, -1.0
-    np.save(tmp_path / "ticks.npy", ticks)
+    np.save(folder / "ticks.npy", ticks)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PLAIN, str(tmp_path), repr(given)],
+        [sys.executable, "-W", "ignore", "-c", PLAIN, str(folder), repr(GIVEN)],
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    engine = PairEngine(**given)
-    rows = engine.update(ticks)
-    want, events = np.load(tmp_path / "rows.npy"), np.load(tmp_path / "events.npy")
+    return folder
+
+
+@pytest.mark.parametrize("number", range(len(GIVEN)))
+def test_compiled_equals_python(number, in_python):
+    engine = PairEngine(**GIVEN[number])
+    rows = engine.update(np.load(in_python / "ticks.npy"))
+    want = np.load(in_python / f"rows{number}.npy")
+    events = np.load(in_python / f"events{number}.npy")
     assert len(rows) == len(want) > 100
     assert np.isfinite(rows["p_value"]).sum() > 50
     for name in ROW.names:

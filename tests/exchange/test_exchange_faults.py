@@ -384,7 +384,7 @@ class TestDice:
         frames: dict[tuple[str, int], dict] = {}
         async with exchange_of(faults=faults, weight_limit=10**6) as exchange:
             for _ in range(500):
-                if min(len(s) for s in seen.values()) > 6_000:
+                if min(len(s) for s in seen.values()) > 3_000:
                     break
                 try:
                     async with dial(exchange, max_size=1 << 20) as ws:

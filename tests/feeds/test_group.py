@@ -29,7 +29,7 @@ async def test_260_streams_come_whole_over_two_connections() -> None:
         LocalExchange(markets(130, 20.0)) as exchange,
         crowd(exchange.url, these) as them,
     ):
-        await them.grow(these, 15)
+        await them.grow(these, 6)
         stats = exchange.stats()
         assert (stats.connections, stats.handshakes, stats.streams) == (2, 2, 260)
         streams = [connection.streams for connection in them.group.connections()]
@@ -48,11 +48,11 @@ async def test_260_streams_come_whole_over_two_connections() -> None:
 
 
 async def test_a_connection_that_drops_again_and_again_loses_nothing_and_disturbs_nobody() -> None:
-    these = pairs(110)
-    mine, others = these[:100], these[100:]
+    these = pairs(45)
+    mine, others = these[:40], these[40:]
     async with (
-        LocalExchange(markets(110, 20.0), weight_limit=10**6) as exchange,
-        crowd(exchange.url, these) as them,
+        LocalExchange(markets(45, 40.0), weight_limit=10**6) as exchange,
+        crowd(exchange.url, these, limits=Limits(max_streams=80)) as them,
     ):
         await them.grow(these, 3)
         for _ in range(4):
@@ -60,7 +60,7 @@ async def test_a_connection_that_drops_again_and_again_loses_nothing_and_disturb
             await exchange.inject(Fault("drop", stream=stream(mine[0].y))).wait()
             await them.until(lambda: them.feed(mine[0]).health().state == "reconnecting")
             # While it is down, the others get their ticks and know nothing of it.
-            await them.grow(others, 3)
+            await them.grow(others, 1)
             assert [c.state for c in them.group.connections()] == ["reconnecting", "live"]
             assert {them.feed(pair).health().state for pair in others} == {"live"}
             assert {them.feed(pair).health().state for pair in mine} == {"reconnecting"}
@@ -71,7 +71,7 @@ async def test_a_connection_that_drops_again_and_again_loses_nothing_and_disturb
         assert (first.reconnects, second.reconnects) == (4, 0)
         assert second.attempts == 1
         assert {them.feed(pair).health().reconnects for pair in others} == {0}
-    truths = Truths(110, 20.0)
+    truths = Truths(45, 40.0)
     for pair in these:
         truths.check(pair, them[pair].ticks)
         assert them[pair].gaps == []
@@ -184,11 +184,11 @@ async def test_pairs_join_and_leave_without_a_new_connection() -> None:
         LocalExchange(markets(80, 20.0, begins=early[0])) as exchange,
         crowd(exchange.url, early) as them,
     ):
-        await them.grow(early, 5)
+        await them.grow(early, 2)
         for pair in late:
             them.run([pair])
             await asyncio.sleep(0)  # one by one, as cells do: a message for each would be too many
-        await them.grow(these, 5)
+        await them.grow(these, 2)
         stats = exchange.stats()
         assert (stats.handshakes, stats.streams) == (1, 160)
         gone = late[:40]
@@ -200,12 +200,12 @@ async def test_pairs_join_and_leave_without_a_new_connection() -> None:
         await them.until(lambda: exchange.stats().streams == 160 - 79)
         counts = [them[pair].count for pair in gone]
         stay = [*early, *late[40:], shared]
-        await them.grow(stay, 5)
+        await them.grow(stay, 2)
         assert [them[pair].count for pair in gone] == counts
         assert {them.feed(pair).health().state for pair in gone} == {"stopped"}
         assert {them.feed(pair).health().state for pair in stay} == {"live"}
         them.run(gone[:1])  # and comes back
-        await them.grow(gone[:1], 5)
+        await them.grow(gone[:1], 2)
         assert exchange.stats().handshakes == 1
         assert them.group.health().reconnects == 0
     truths = Truths(80, 20.0)
@@ -281,7 +281,11 @@ async def test_a_market_that_does_not_trade_is_no_trouble_to_those_that_do() -> 
     assert them[busy].warnings == them[quiet].warnings == []
 
 
-async def test_a_stream_that_is_mute_is_told_to_its_own_pair() -> None:
+async def test_a_stream_that_is_mute_is_told_to_its_own_pair(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Trades this much younger than the silence tell that the market trades: both clocks are one.
+    monkeypatch.setattr("pairlab.feeds.survey._QUIET_MARGIN_MS", 50.0)
     these = pairs(2)
     timeouts = quick(first_data_s=0.4)
     async with LocalExchange(markets(2, 100.0)) as exchange:

@@ -96,7 +96,7 @@ async def test_a_connection_is_replaced_before_the_exchange_ends_it() -> None:
     market = SyntheticMarket(seed=6, rate_per_s=2_000, begins="subscribed", history_s=0)
     async with LocalExchange(market, lifetime_s=2.0) as exchange:
         feed = BinanceFeed(
-            PAIR, url=exchange.url, timeouts=quick(rotate_after_s=0.8, repair_grace_s=1.0)
+            PAIR, url=exchange.url, timeouts=quick(rotate_after_s=0.4, repair_grace_s=1.0)
         )
         async with running(feed) as catcher:
             await catcher.until(lambda: feed.health().reconnects >= 3)

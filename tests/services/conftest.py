@@ -16,8 +16,9 @@ import pytest
 import pairlab.services.server
 import pairlab.widgets  # noqa: F401
 from pairlab import PairLab
-from pairlab.exchange import LocalExchange, SyntheticMarket
+from pairlab.exchange import LocalExchange
 from pairlab.services.server import RestServer
+from tests.ahead import Ahead
 
 TOKEN = "a-token-of-the-tests"
 
@@ -68,7 +69,7 @@ def serve_lab(no_task_left: None) -> ServeLab:
             "port": 0, "token": TOKEN, "requests_per_s": 1e6, "changes_per_s": 1e6,
             **options.pop("serve", {}),
         }  # fmt: skip
-        market = SyntheticMarket(seed=11, rate_per_s=options.pop("rate_per_s", 3000.0))
+        market = Ahead(rows, seed=11, rate_per_s=options.pop("rate_per_s", 3000.0))
         async with (
             LocalExchange(market) as exchange,
             PairLab(feed=exchange.url, **{"window": 60, **options}) as lab,

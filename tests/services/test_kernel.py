@@ -41,7 +41,7 @@ def test_cells_run_again_wait_and_end_it(kernel: BlockingKernelClient) -> None:
     assert len(re.findall("shown only now", said)) == 1
     port = url.rsplit(":", 1)[1]
     with httpx.Client(base_url=url, timeout=30) as client:
-        run(kernel, "lab.wait(rows=60)")  # a nested loop, which the server lives through
+        run(kernel, "lab.wait(rows=25)")  # a nested loop, which the server lives through
         assert client.get("/health").json()["ready"] is True
         assert client.get("/config").json()["window"] == 20
         # The same cell again, on the same port: the second lab takes the first one's place.

@@ -16,10 +16,11 @@ import psutil
 import pytest
 
 from pairlab import PairLab, PairlabError
-from pairlab.exchange import LocalExchange, SyntheticMarket
+from pairlab.exchange import LocalExchange
 from pairlab.feeds.base import Log, Sink
 from pairlab.feeds.binance import BinanceFeed
 from pairlab.ticks import Pair
+from tests.ahead import Ahead
 from tests.services.conftest import ServeLab
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -73,7 +74,7 @@ class EndingFeed(BinanceFeed):
 
 
 async def test_it_outlives_the_feed() -> None:
-    async with LocalExchange(SyntheticMarket(seed=3, rate_per_s=2000)) as exchange:
+    async with LocalExchange(Ahead(200, seed=3, rate_per_s=2000)) as exchange:
         feed = EndingFeed(exchange.url)
         async with PairLab(feed=feed) as lab:
             server = await lab.serve(port=0)
@@ -110,8 +111,9 @@ async def test_one_port_serves_once(serve_lab: ServeLab) -> None:
         assert (await served.client.get("/config")).status_code == 200
 
 
-async def test_the_next_lab_takes_the_port_over() -> None:
-    async with LocalExchange(SyntheticMarket(seed=3, rate_per_s=3000)) as exchange:
+async def test_the_next_lab_takes_the_port_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pairlab.services.server._GRACE_S", 0.3)
+    async with LocalExchange(Ahead(9000, seed=3, rate_per_s=3000)) as exchange:
         first = PairLab(feed=exchange.url).start()
         port = (await first.serve(port=0)).port
         await first.wait_async(9000, 60)
@@ -135,34 +137,23 @@ async def ask_and_read_nothing(raw: socket.socket, port: int) -> None:
     await loop.sock_sendall(raw, request.encode())
 
 
-async def test_a_stalled_transfer_does_not_hold_the_end_up(serve_lab: ServeLab) -> None:
+async def test_a_stalled_transfer_does_not_hold_the_end_up(
+    serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairlab.services.server._GRACE_S", 0.3)
     async with serve_lab(rows=6000) as served:
         with contextlib.closing(socket.socket()) as raw:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            raw.setblocking(False)
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(raw, ("127.0.0.1", served.server.port))
-            request = (
-                f"GET /analytics/stats/csv HTTP/1.1\r\nHost: localhost:{served.server.port}\r\n\r\n"
-            )
-            await loop.sock_sendall(raw, request.encode())
-            await served.lab.wait_async(served.lab.health().rows + 2000, 60)
+            await ask_and_read_nothing(raw, served.server.port)
+            await served.lab.wait_async(served.lab.health().rows + 1000, 60)
             async with asyncio.timeout(20):
                 await served.lab.stop()
             assert connections(served.server.port) == []
 
 
 async def test_a_reader_too_slow_for_the_history_gets_a_broken_file(serve_lab: ServeLab) -> None:
-    async with serve_lab(rows=6000, history_rows=6000) as served:
+    async with serve_lab(rows=6000, history_rows=6000, rate_per_s=10_000.0) as served:
         with contextlib.closing(socket.socket()) as raw:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            raw.setblocking(False)
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(raw, ("127.0.0.1", served.server.port))
-            request = (
-                f"GET /analytics/stats/csv HTTP/1.1\r\nHost: localhost:{served.server.port}\r\n\r\n"
-            )
-            await loop.sock_sendall(raw, request.encode())
+            await ask_and_read_nothing(raw, served.server.port)
             await served.lab.wait_async(served.lab.health().rows + 9000, 60)
             got = b""
             while piece := await asyncio.get_running_loop().sock_recv(raw, 65536):

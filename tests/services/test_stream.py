@@ -34,10 +34,26 @@ def number_of(cursor: str) -> int:
     return int(cursor.split("-")[2])
 
 
+async def small_socket(
+    served: Served, stack: contextlib.AsyncExitStack, size: int
+) -> socket.socket:
+    """Connect a socket that the system holds so few bytes for: the server soon feels its stop."""
+    raw = stack.enter_context(socket.socket())
+    raw.setblocking(False)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", served.server.port))
+    return raw
+
+
+def paused(served: Served) -> list[Any]:
+    """Return the server's ends of the streams that wait for their readers."""
+    ours = [c for c in served.server._uvicorn.server_state.connections if c.conn]
+    return [c for c in ours if not c.writable.is_set()]
+
+
 async def test_a_quick_reader_gets_every_row_and_alert(serve_lab: ServeLab) -> None:
-    async with serve_lab(entry_z=1.0, rate_per_s=1000.0) as served, stream(served) as ws:
+    async with serve_lab(entry_z=1.0) as served, stream(served) as ws:
         rows, alerts = [], []
-        before = served.lab.alert_log.total
         async for message in messages(ws, 2000):
             assert message["skipped_rows"] == message["skipped_alerts"] == 0
             assert message["restated"] is False
@@ -46,7 +62,8 @@ async def test_a_quick_reader_gets_every_row_and_alert(serve_lab: ServeLab) -> N
         end = number_of(message["cursor"])
         for row, want in zip(rows, numbered(served, end - len(rows), len(rows)), strict=True):
             assert_same(row, want)
-        log = list(served.lab.alert_log)[before : before + len(alerts)]
+        told = int(message["cursor"].split("-")[3])  # entries of the log, from its first on
+        log = list(served.lab.alert_log)[told - len(alerts) : told]
         assert [a["sentence"] for a in alerts] == [entry.sentence for entry in log]
         assert len(alerts) > 3
 
@@ -68,14 +85,20 @@ async def test_a_page_goes_on_as_a_stream_without_a_hole(serve_lab: ServeLab) ->
 
 
 async def test_a_slow_reader_gets_the_newest_and_is_told_what_it_missed(
-    serve_lab: ServeLab,
+    serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with serve_lab(rate_per_s=5_000.0) as served, stream(served, max_queue=1) as ws:
+    monkeypatch.setattr("pairlab.services.stream._FAR", 1000)
+    async with serve_lab() as served, contextlib.AsyncExitStack() as stack:
+        raw = await small_socket(served, stack, 65_536)
+        # It leaves without a goodbye: that would have to wait behind all that it has not read.
+        of_it = {"sock": raw, "max_queue": 1, "close_timeout": 0.1}
+        ws = await stack.enter_async_context(stream(served, **of_it))
         first = json.loads(await ws.recv())
         seen, got, skipped = number_of(first["cursor"]), 0, 0
         # It reads nothing until the sockets are full and far more rows have come.
-        while served.lab.rows.total < seen + 25_000:
-            await served.lab.wait_async(served.lab.health().rows + 1000, 60)
+        while not paused(served):
+            await served.lab.wait_async(served.lab.health().rows + 100, 60)
+        await served.lab.wait_async(served.lab.health().rows + 2000, 60)
         while not skipped:
             message = json.loads(await ws.recv())
             assert len(message["rows"]) <= 250
@@ -101,10 +124,7 @@ async def test_readers_that_stop_cost_bounded_memory_and_nobodys_time(
         stalled = []
         for _ in range(20):
             # A bare socket, so that nothing reads: no library, no buffer of its own.
-            raw = stack.enter_context(socket.socket())
-            raw.setblocking(False)
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            await loop.sock_connect(raw, ("127.0.0.1", served.server.port))
+            raw = await small_socket(served, stack, 4096)
             request = (
                 f"GET /stream HTTP/1.1\r\nHost: 127.0.0.1:{served.server.port}\r\n"
                 "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -121,17 +141,17 @@ async def test_readers_that_stop_cost_bounded_memory_and_nobodys_time(
                     assert message["skipped_rows"] == 0  # nobody slows the quick one
                     rows += len(message["rows"])
 
-            await read_on(6_000)
-            ours = [c for c in served.server._uvicorn.server_state.connections if c.conn]
-            paused = [c for c in ours if not c.writable.is_set()]
-            assert len(paused) == 20
+            while len(paused(served)) < 20:  # the quick one reads: it may be waited for, too
+                await read_on(500)
             before = process.memory_info().rss
             done = rows
-            await read_on(15_000)
-            # 15,000 rows are 6 MB for each of them, had they been queued.
+            await read_on(6_000)
+            # 6,000 rows are 2.4 MB for each of them, had they been queued.
             assert process.memory_info().rss - before < 20 * 2**20
-            assert all(c.transport.get_write_buffer_size() < 300_000 for c in paused)
-            assert rows - done >= 15_000
+            waiting = paused(served)
+            assert len(waiting) >= 20
+            assert all(c.transport.get_write_buffer_size() < 300_000 for c in waiting)
+            assert rows - done >= 6_000
         assert (await served.get("/health"))["stream_readers"] == 20
         for raw in stalled:
             raw.close()

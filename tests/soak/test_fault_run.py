@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 
@@ -32,8 +34,13 @@ def compiled() -> None:
 
 
 @pytest.mark.usefixtures("compiled")
-@pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_a_storm_leaves_no_trace(seed: int) -> None:
+async def test_a_storm_leaves_no_trace() -> None:
+    # Side by side: each of them spends most of its time waiting for what a fault holds up.
+    await asyncio.gather(*(storm(seed) for seed in (1, 2, 3)))
+
+
+async def storm(seed: int) -> None:
+    """Let a feed of its own run through a storm, and compare what came of it with the clean run."""
     got, expected = Rows(), Rows()
 
     def both(ticks: Records, clean: Records) -> None:
@@ -41,15 +48,15 @@ async def test_a_storm_leaves_no_trace(seed: int) -> None:
         expected.take(clean)
 
     report = await soak(
-        REPAIRABLE, seed=seed, faults_wanted=200, rate_per_s=6_500.0, every=100.0, on_ticks=both
+        REPAIRABLE, seed=seed, faults_wanted=200, rate_per_s=2_500.0, every=40.0, on_ticks=both
     )
-    assert report.survived, str(report)
+    assert report.survived, f"seed {seed}: {report}"
     assert report.faults.total() >= 200
     assert len(report.faults) >= len(REPAIRABLE) - 2
     assert report.health.gaps == 0
-    assert report.verdict.ticks > 5_000
+    assert report.verdict.ticks > 3_000
     rows, clean_rows = np.concatenate(got.rows), np.concatenate(expected.rows)
-    assert len(rows) == len(clean_rows) > 5_000
+    assert len(rows) == len(clean_rows) > 3_000
     for name in set(ROW.names or ()) - {"received_ns"}:
         assert rows[name].tobytes() == clean_rows[name].tobytes(), name
     events, clean_events = np.concatenate(got.events), np.concatenate(expected.events)

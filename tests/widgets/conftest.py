@@ -15,7 +15,8 @@ from ipywidgets import Widget
 
 import pairlab.widgets  # noqa: F401  (its modules read files: not on a test's loop)
 from pairlab import PairLab
-from pairlab.exchange import LocalExchange, SyntheticMarket
+from pairlab.exchange import LocalExchange
+from tests.ahead import Ahead
 
 
 @dataclass
@@ -68,7 +69,7 @@ def running_lab(no_task_left: None) -> MakeLab:
     @asynccontextmanager
     async def make(rows: int = 600, **options: Any) -> AsyncIterator[PairLab]:
         of = options.pop("market", {})
-        market = SyntheticMarket(seed=11, speed=options.pop("speed", 20.0), **of)
+        market = Ahead(rows, seed=11, speed=options.pop("speed", 20.0), **of)
         symbols = options.pop("symbols", ("BTCUSDT", "ETHUSDT"))
         async with LocalExchange(market) as exchange:
             lab = PairLab(*symbols, feed=exchange.url, **{"window": 60, **options})

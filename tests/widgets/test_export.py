@@ -243,7 +243,7 @@ async def test_tables_and_rows_are_chosen(running_lab: MakeLab, wire: Wire) -> N
 async def test_what_is_in_view_is_exported_though_the_ring_went_on(
     running_lab: MakeLab, wire: Wire
 ) -> None:
-    async with running_lab(rows=500, history_rows=500, window=30) as lab:
+    async with running_lab(rows=500, history_rows=500, window=30, speed=60.0) as lab:
         button, page = ExportButton(lab), Page(lab, wire)
         screen = lab.dashboard().screen
         screen.pause(True)
