@@ -8,7 +8,7 @@ from html import unescape
 
 from pairlab.alerts import Snapshot
 from pairlab.ticks import AlertKind
-from pairlab.widgets import AlertTable
+from pairlab.widgets import AlertTable, RowTable
 from pairlab.widgets.formats import age, clock, day, extent, number, safe, signed
 from pairlab.widgets.tables import window_s
 from tests.widgets.conftest import MakeLab, settled
@@ -241,13 +241,12 @@ async def test_a_paused_table_shows_alerts_until_then(running_lab: MakeLab) -> N
         await settled(lambda: screen.selected is older, lab)  # not the one after it
 
 
-async def test_rows_and_alerts_of_another_day_say_which(running_lab: MakeLab) -> None:
-    async with running_lab(timeframe="1h", entry_z=0.5, exit_z=0.1, min_correlation=-1.0) as lab:
-        parts = lab.dashboard().parts
-        await settled(lab)
-        rows = lab.rows.view()[::-1]
-        shown = [line[0] for line in cells(parts["rows"]._body.value)[1:]]
-        assert re.fullmatch(r"\d\d:\d\d:\d\d", shown[0])
-        older = [int(ns) for ns in rows["time_ns"][: len(shown)] if rows[0]["time_ns"] - ns > 43_200e9]
-        assert shown[len(shown) - len(older) :] == [f"{day(ns)} {clock(ns)[:5]}" for ns in older]
-        assert older
+async def test_a_row_over_half_a_day_old_tells_its_day(running_lab: MakeLab) -> None:
+    async with running_lab(20, timeframe="1h") as lab:
+        table = RowTable(lab, rows=16)
+        table.screen.paint(due=True)
+        newest, *before = (int(ns) for ns in lab.rows.view()["time_ns"][:-17:-1])
+        whole = [clock(ns, milliseconds=False) for ns in (newest, *before[:11])]
+        dated = [f"{day(ns)} {clock(ns)[:5]}" for ns in before[12:]]
+        shown = [line[0] for line in cells(table._body.value)[1:]]
+        assert (shown[:12], shown[13:]) == (whole, dated)
