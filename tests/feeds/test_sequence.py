@@ -245,6 +245,15 @@ def test_three_wild_ids_in_a_row_are_a_new_series(first: int, missing: int) -> N
     assert (sequencer.gaps, sequencer.missing) == (1, missing)
 
 
+def test_a_hole_is_one_however_far_the_series_has_come() -> None:
+    sequencer = Sequencer(max_gap_trades=100)
+    for id_ in (*range(1, 301), 302):
+        sequencer.accept(tick(0, id_))
+    sequencer.give_up(0)
+    assert ids(drain(sequencer), 0) == [*range(1, 301), 302]
+    assert (sequencer.missing, dict(sequencer.dropped)) == (1, {})
+
+
 def test_quotes_only_have_to_grow() -> None:
     sequencer = Sequencer(contiguous=False)
     for id_ in (5, 9, 9, 7, 12):
