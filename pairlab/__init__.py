@@ -1,22 +1,23 @@
 """Live pair trading analytics in a notebook: stream in; dashboard, DataFrames and alerts out.
 
-The map of the house; data flows one way, ticks → rows → views::
+The map of the package; data flows one way, ticks → rows → views::
 
-    cli, app, page    the commands, what the Voila app runs, and the page around it
-    widgets/          what is seen: charts, controls, status, alert table, export, dashboard
-    services/         who else is served: the REST API, on the lab's own loop
-    research/         what is asked of the past: analyze
-    lab, access, life PairLab: what a user does with it, asks of it; its tasks from start to stop
-    company           what a lab tells of its life: views, services
-    sources           which feed `feed=` means
-    pipeline          ticks to rows: engine, rings, alerts; rebuilds when a metric changes
-    feeds/            where ticks come from: wire format (no I/O), Binance connection, REST
+    cli               the commands: demo, live, serve
+    app/              the dashboard as a Voila app, and its page template
+    widgets/          charts, panels and the dashboard; their render loop and browser transport
+    services/         the REST API, on the lab's own loop
+    research/         analyze: the same engine on the past
+    lab/              PairLab: facade, runner of its tasks, pipeline (ticks to rows), queries
+    protocols         what a lab notifies: displays and services
+    data/             ring buffers, DataFrames, CSV text, selection by time
+    alerts, health    what was decided and why; state and counters of a lab
+    local_exchange/   a Binance on localhost, for the demo, recordings and tests
+    feeds/            where ticks come from: Binance messages, connections, sequencing, gap repair
     engine/           what is computed: the compiled kernel and PairEngine
-    history, alerts, health      rings and frames; what was decided and why; how it is doing
     costs             what a deviation is worth, what trading it costs, what a position made
-    settings          every knob once, validated together, observable
-    ticks, errors     the words that everyone shares
-    exchange/         a Binance on localhost, for the demo, recordings and tests
+    settings          every setting once, validated together, observable
+    schema            dtypes and enumerations of ticks, rows and alerts
+    errors            every exception
 
 Start with `PairLab`; everything that it takes and gives is in ``__all__``.
 """
@@ -32,10 +33,10 @@ from pairlab.errors import (
     WaitTimeoutError,
 )
 from pairlab.health import Health
-from pairlab.lab import PairLab
+from pairlab.lab.pair_lab import PairLab
 from pairlab.research.analyze import analyze
+from pairlab.schema import ROW, TICK, AlertKind, Pair
 from pairlab.settings import Settings
-from pairlab.ticks import ROW, TICK, AlertKind, Pair
 
 __version__ = "0.1.0"
 

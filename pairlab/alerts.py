@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pairlab.costs import edge_bps, round_trip_bps
-from pairlab.ticks import HISTORY_COLUMNS, AlertKind, Filter, Records
+from pairlab.schema import HISTORY_COLUMNS, AlertKind, Filter, Records
 
 __all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "decimals_apart", "records"]
 
@@ -87,7 +87,7 @@ class Snapshot:
     y_age_s, x_age_s : float
         How old each leg's last trade was, seconds.
     flags : int
-        `pairlab.ticks.RowFlag` bits.
+        `pairlab.schema.RowFlag` bits.
     filled : int
         Observations in the window.
     provisional : bool

@@ -13,10 +13,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pairlab.app import AppOptions
+from pairlab.app.app import AppOptions
 from pairlab.engine import compile_kernel
 from pairlab.errors import MissingExtraError, PairlabError
-from pairlab.lab import PairLab
+from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["main"]
 
@@ -176,7 +176,9 @@ def _serve_page(app: AppOptions, options: argparse.Namespace) -> None:
         from voila.app import Voila
     except ImportError:
         raise MissingExtraError("voila", "app") from None
-    from pairlab.page import voila_settings  # the widgets' toolkits, which other commands spare
+    from pairlab.app.voila_config import (
+        voila_settings,  # the widgets' toolkits, which other commands spare
+    )
 
     # Compiled here once, so that every kernel finds it on disk and no page waits for it.
     compile_kernel(lambda text: print(f"pairlab: {text}", flush=True))
@@ -196,7 +198,7 @@ def _serve_page(app: AppOptions, options: argparse.Namespace) -> None:
 
 def _notebook() -> Path:
     """Return the app's notebook: inside the package in a wheel, beside it in a checkout."""
-    packaged = Path(str(resources.files("pairlab.widgets") / "dashboard.ipynb"))
+    packaged = Path(str(resources.files("pairlab.app") / "dashboard.ipynb"))
     checkout = Path(__file__).parents[1] / "notebooks" / "dashboard.ipynb"
     for path in (packaged, checkout):
         if path.exists():

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Final
 from traitlets import HasTraits, TraitType
 
 from pairlab.errors import SettingError
-from pairlab.ticks import TIMEFRAMES_NS
+from pairlab.schema import TIMEFRAMES_NS
 
-__all__ = ["METRIC_SETTINGS", "SETTINGS", "Knob", "Settings", "unknown_setting"]
+__all__ = ["METRIC_SETTINGS", "SETTINGS", "SettingSpec", "Settings", "unknown_setting"]
 
 METRIC_SETTINGS: Final = frozenset(
     {
@@ -29,7 +29,7 @@ METRIC_SETTINGS: Final = frozenset(
 """Settings that define a metric: changing one rebuilds the metrics from the ticks held."""
 
 
-class Knob:
+class SettingSpec:
     """One setting: its default, the check of a value of its own, and the words for both.
 
     `schema` says the same as `allowed`, as JSON Schema: for a program that asks over REST.
@@ -59,7 +59,7 @@ class Knob:
 
 def _number(
     default: float, low: float, high: float, about: str, *, above: bool = False, unit: str = ""
-) -> Knob:
+) -> SettingSpec:
     def clean(value: object) -> float:
         if isinstance(value, bool | str) or not hasattr(value, "__float__"):
             raise TypeError
@@ -71,10 +71,10 @@ def _number(
     edge = "above" if above else "from"
     lowest = "exclusiveMinimum" if above else "minimum"
     schema = {"type": "number", lowest: low, "maximum": high}
-    return Knob(default, f"a number {edge} {low:g} to {high:g}{unit}", clean, about, schema)
+    return SettingSpec(default, f"a number {edge} {low:g} to {high:g}{unit}", clean, about, schema)
 
 
-def _whole(default: int, low: int, high: int, about: str, *, unit: str = "") -> Knob:
+def _whole(default: int, low: int, high: int, about: str, *, unit: str = "") -> SettingSpec:
     def clean(value: object) -> int:
         if isinstance(value, bool | str) or not hasattr(value, "__int__"):
             raise TypeError
@@ -84,30 +84,32 @@ def _whole(default: int, low: int, high: int, about: str, *, unit: str = "") -> 
         return number
 
     schema = {"type": "integer", "minimum": low, "maximum": high}
-    return Knob(default, f"a whole number from {low:,} to {high:,}{unit}", clean, about, schema)
+    return SettingSpec(
+        default, f"a whole number from {low:,} to {high:,}{unit}", clean, about, schema
+    )
 
 
-def _choice(default: str, choices: tuple[str, ...], about: str) -> Knob:
+def _choice(default: str, choices: tuple[str, ...], about: str) -> SettingSpec:
     def clean(value: object) -> str:
         if not isinstance(value, str) or value not in choices:
             raise ValueError
         return value
 
     words = "one of " + ", ".join(repr(c) for c in choices)
-    return Knob(default, words, clean, about, {"type": "string", "enum": list(choices)})
+    return SettingSpec(default, words, clean, about, {"type": "string", "enum": list(choices)})
 
 
-def _flag(default: bool, about: str) -> Knob:
+def _flag(default: bool, about: str) -> SettingSpec:
     def clean(value: object) -> bool:
         # numpy's bool is not Python's; anything else (1, "yes") is more likely a slip.
         if isinstance(value, bool) or type(value).__name__ == "bool":
             return bool(value)
         raise TypeError
 
-    return Knob(default, "True or False", clean, about, {"type": "boolean"})
+    return SettingSpec(default, "True or False", clean, about, {"type": "boolean"})
 
 
-def _ratio(default: float, about: str) -> Knob:
+def _ratio(default: float, about: str) -> SettingSpec:
     def clean(value: object) -> float:
         if isinstance(value, bool | str) or not hasattr(value, "__float__"):
             raise TypeError
@@ -117,18 +119,18 @@ def _ratio(default: float, about: str) -> Knob:
         return number
 
     schema = {"type": "number", "minimum": -1e9, "maximum": 1e9, "not": {"const": 0}}
-    return Knob(default, "a number other than 0, from -1e+09 to 1e+09", clean, about, schema)
+    return SettingSpec(default, "a number other than 0, from -1e+09 to 1e+09", clean, about, schema)
 
 
-def _optional(knob: Knob) -> Knob:
+def _optional(knob: SettingSpec) -> SettingSpec:
     def clean(value: object) -> object:
         return None if value is None else knob._clean(value)
 
     words = f"None (off), or {knob.allowed}"
-    return Knob(None, words, clean, knob.about, {"anyOf": [knob.schema, {"type": "null"}]})
+    return SettingSpec(None, words, clean, knob.about, {"anyOf": [knob.schema, {"type": "null"}]})
 
 
-SETTINGS: Final[Mapping[str, Knob]] = {
+SETTINGS: Final[Mapping[str, SettingSpec]] = {
     "timeframe": _choice(
         "tick", tuple(TIMEFRAMES_NS), "One observation per tick, or per bar of this length."
     ),

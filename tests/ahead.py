@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pairlab.exchange import SyntheticMarket
+from pairlab.local_exchange import SyntheticMarket
 
 DAY_S = 86_400.0
 _CHUNK = 512

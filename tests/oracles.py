@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.ticks import NS_PER_S, AlertKind
+from pairlab.schema import NS_PER_S, AlertKind
 
 Floats = NDArray[np.float64]
 

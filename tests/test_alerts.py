@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pairlab.alerts import Alert, AlertLog, SettingChange, compared
+from pairlab.schema import EVENT, ROW, AlertKind, Filter
 from pairlab.settings import Settings
-from pairlab.ticks import EVENT, ROW, AlertKind, Filter
 
 KINDS = st.sampled_from([*AlertKind, None])
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from voila.paths import collect_template_paths
 
-from pairlab.app import AppOptions, dashboard_for_page, lab_for_page
-from pairlab.page import prepare_page, voila_settings
+from pairlab.app.app import AppOptions, dashboard_for_page, lab_for_page
+from pairlab.app.voila_config import prepare_page, voila_settings
 
 
 def lab_for(query: str, **options: object) -> object:
@@ -130,7 +130,7 @@ def test_voila_finds_the_app_s_page_in_the_package(monkeypatch: pytest.MonkeyPat
     asked = voila_settings()["VoilaConfiguration"]
     assert os.environ["JUPYTER_PATH"].endswith(f"{os.pathsep}/somewhere")
     voila_settings()
-    assert os.environ["JUPYTER_PATH"].count("page") == 1
+    assert os.environ["JUPYTER_PATH"].count("template") == 1
     found = collect_template_paths(["voila", "nbconvert"], asked["template"], prune=True)
     assert (Path(found[0]) / "index.html.j2").is_file()
     assert asked["allow_template_override"] == "NO"

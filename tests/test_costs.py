@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pairlab.alerts import AlertLog, Snapshot
 from pairlab.costs import edge_bps, profit, round_trip_bps, x_quantity
+from pairlab.schema import EVENT, ROW, AlertKind
 from pairlab.settings import Settings
-from pairlab.ticks import EVENT, ROW, AlertKind
 
 
 def row(**values: float) -> Snapshot:
@@ -24,7 +24,7 @@ def row(**values: float) -> Snapshot:
     return Snapshot.of(record[0])
 
 
-class Ledger:
+class IdCounters:
     """Cash and units, one fill at a time, a fee on each."""
 
     def __init__(self, fee_bps: float) -> None:
@@ -48,7 +48,7 @@ def test_profit_is_what_four_fills_leave(
     entry = row(hedge_ratio=beta)
     y, x = entry.y * up_y, entry.x * up_x
     units_x = beta if scale == "linear" else beta * entry.y / entry.x
-    book = Ledger(fee_bps)
+    book = IdCounters(fee_bps)
     book.fill(side, entry.y)
     book.fill(-side * units_x, entry.x)
     book.fill(-side, y)

@@ -16,8 +16,8 @@ import pytest
 
 import pairlab
 from pairlab import costs, widgets
-from pairlab.access import What
-from pairlab.app import dashboard_for_page, lab_for_page
+from pairlab.app.app import dashboard_for_page, lab_for_page
+from pairlab.lab.queries import Table
 from pairlab.settings import SETTINGS, Settings
 from pairlab.widgets.layouts import LAYOUTS
 
@@ -105,5 +105,5 @@ def test_a_notebook_shows_what_a_part_is_made_of(name: str) -> None:
 
 def test_the_readme_names_every_part_and_every_layout() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in (*widgets.__all__, *LAYOUTS, *get_args(What)):
+    for name in (*widgets.__all__, *LAYOUTS, *get_args(Table)):
         assert f"`{name}`" in readme or f'"{name}"' in readme, name

@@ -23,7 +23,7 @@ REPLY_S = 60.0
 START = """
 import asyncio, json, threading, ipykernel
 from pairlab import PairLab
-from pairlab.widgets.trees import tree
+from pairlab.widgets.core.widget_utils import tree
 lab = PairLab("BTCUSDT", "ETHUSDT", feed="demo", window=20)
 lab.start()
 lab.wait(rows=25, timeout_s=60)

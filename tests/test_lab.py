@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from pairlab import PairLab, PairlabError, SettingError, WaitTimeoutError
-from pairlab.exchange import LocalExchange, Recording, SyntheticMarket
-from pairlab.ticks import HISTORY_COLUMNS, AlertKind, RowFlag
+from pairlab.local_exchange import LocalExchange, Recording, SyntheticMarket
+from pairlab.schema import HISTORY_COLUMNS, AlertKind, RowFlag
 from tests.ahead import Ahead
 from tests.oracles import python_signals, two_pass
 
@@ -94,7 +94,7 @@ async def test_insurance_fund_trade_is_counted_and_in_no_price(recorded: Path) -
 async def exchange_process(rate_per_s: float) -> AsyncIterator[str]:
     """An exchange in a process of its own, which goes on while our loop is blocked."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pairlab.exchange", "--seed", "7", "--rate", str(rate_per_s),
+        sys.executable, "-m", "pairlab.local_exchange", "--seed", "7", "--rate", str(rate_per_s),
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
@@ -285,7 +285,7 @@ async def test_long_bars_are_warm_from_the_first_row() -> None:
 _NEVER_STOPPED = """
 import asyncio
 from pairlab import PairLab
-from pairlab.exchange import LocalExchange, SyntheticMarket
+from pairlab.local_exchange import LocalExchange, SyntheticMarket
 
 async def main():
     global lab, dashboard

@@ -10,7 +10,7 @@ import pytest
 
 from pairlab import DataError, FeedError, PairLab, PairlabError, SettingError
 from pairlab.feeds.base import FeedHealth, Log, Sink
-from pairlab.ticks import NS_PER_S, TICK, RowFlag
+from pairlab.schema import NS_PER_S, TICK, RowFlag
 from tests.engine.test_kalman import moving_ratio
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -145,7 +145,7 @@ async def test_a_failing_engine_is_a_failure(monkeypatch: pytest.MonkeyPatch) ->
     def broken(progress: Any) -> None:
         raise MemoryError("no room to compile")
 
-    monkeypatch.setattr("pairlab.life.compile_kernel", broken)
+    monkeypatch.setattr("pairlab.lab.runner.compile_kernel", broken)
     lab = PairLab(feed=ScriptedFeed()).start()
     with pytest.raises(FeedError, match="no room to compile"):
         await lab.wait_async(1, 60)

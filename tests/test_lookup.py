@@ -14,10 +14,10 @@ import pytest
 
 from pairlab import DataError, PairLab, SettingError
 from pairlab.alerts import AlertLog, SettingChange
-from pairlab.csvs import alerts_csv
-from pairlab.exchange import LocalExchange
-from pairlab.lookup import time_ns
-from pairlab.ticks import EVENT, HISTORY_COLUMNS, AlertKind
+from pairlab.data.csv_export import alerts_csv
+from pairlab.data.time_selection import time_ns
+from pairlab.local_exchange import LocalExchange
+from pairlab.schema import EVENT, HISTORY_COLUMNS, AlertKind
 from tests.ahead import Ahead
 
 

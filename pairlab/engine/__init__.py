@@ -18,6 +18,6 @@
 Importing this package does not import numba: the first `PairEngine` does.
 """
 
-from pairlab.engine.engine import PairEngine, compile_kernel
+from pairlab.engine.pair_engine import PairEngine, compile_kernel
 
 __all__ = ["PairEngine", "compile_kernel"]

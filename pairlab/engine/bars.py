@@ -11,9 +11,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from pairlab.engine.compiled import piece
-from pairlab.engine.layout import BAR_TIMEFRAMES, BARS_HELD
-from pairlab.ticks import TIMEFRAMES_NS
+from pairlab.engine.jit import piece
+from pairlab.engine.state import BAR_TIMEFRAMES, BARS_HELD
+from pairlab.schema import TIMEFRAMES_NS
 
 __all__ = ["add_to_bars", "roll_bars"]
 

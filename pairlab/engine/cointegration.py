@@ -13,8 +13,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from pairlab.engine.compiled import piece
-from pairlab.engine.layout import FIXED
+from pairlab.engine.jit import piece
+from pairlab.engine.state import FIXED
 
 __all__ = ["adf_statistic", "half_life", "mackinnon_p", "spread_tests"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pairlab.engine.compiled import piece
+from pairlab.engine.jit import piece
 
 __all__ = ["kalman_start", "kalman_step", "ols"]
 

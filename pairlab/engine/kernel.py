@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from pairlab.engine.bars import add_to_bars, roll_bars
 from pairlab.engine.cointegration import half_life, mackinnon_p, spread_tests
-from pairlab.engine.compiled import DIGEST, kernel, part, piece, pointer_at
 from pairlab.engine.hedge import kalman_start, kalman_step, ols
-from pairlab.engine.layout import (
+from pairlab.engine.jit import DIGEST, kernel, part, piece, pointer_at
+from pairlab.engine.rolling_sums import centre, is_stale, minus_product, resum, return_noise, slide
+from pairlab.engine.signals import decide
+from pairlab.engine.state import (
     BAR,
     BAR_TIMEFRAMES,
     BARS_HELD,
@@ -26,10 +28,8 @@ from pairlab.engine.layout import (
     SETUP,
     STATE,
 )
-from pairlab.engine.moments import centre, is_stale, minus_product, resum, return_noise, slide
-from pairlab.engine.signal import decide
 from pairlab.errors import DataError
-from pairlab.ticks import EVENT, ROW, TICK, Records, RowFlag, Stationary
+from pairlab.schema import EVENT, ROW, TICK, Records, RowFlag, Stationary
 
 __all__ = ["addresses", "consume", "free", "held"]
 

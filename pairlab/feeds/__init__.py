@@ -15,9 +15,9 @@ From the wire up::
 """
 
 from pairlab.feeds.base import Feed, FeedHealth
-from pairlab.feeds.binance import BinanceFeed
+from pairlab.feeds.binance.binance_feed import BinanceFeed
+from pairlab.feeds.connection.shared_connection import ConnectionHealth
 from pairlab.feeds.group import FeedGroup
 from pairlab.feeds.pair import PairFeed
-from pairlab.feeds.shard import ConnectionHealth
 
 __all__ = ["BinanceFeed", "ConnectionHealth", "Feed", "FeedGroup", "FeedHealth", "PairFeed"]

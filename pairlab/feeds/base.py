@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
-from pairlab.ticks import LogEntry, Records
+from pairlab.schema import LogEntry, Records
 
 __all__ = ["Feed", "FeedHealth", "FeedState", "Log", "Sink"]
 

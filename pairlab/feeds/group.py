@@ -10,13 +10,13 @@ from typing import Final, Self
 
 from pairlab.errors import DataError, FeedError
 from pairlab.feeds.base import FeedHealth, FeedState
-from pairlab.feeds.limits import Admission, Limits, Retry, Timeouts
-from pairlab.feeds.liveness import LagGauge
+from pairlab.feeds.binance.venue import LIVE_URL, Venue
+from pairlab.feeds.config import ConnectThrottle, Limits, Retry, Timeouts
+from pairlab.feeds.connection.liveness import LagGauge
+from pairlab.feeds.connection.session import Session, StreamSlot
+from pairlab.feeds.connection.shared_connection import ConnectionHealth
 from pairlab.feeds.pair import PairFeed
-from pairlab.feeds.session import Place, Session
-from pairlab.feeds.shard import ConnectionHealth
-from pairlab.feeds.venue import LIVE_URL, Venue
-from pairlab.ticks import Pair
+from pairlab.schema import Pair
 
 __all__ = ["FeedGroup"]
 
@@ -96,7 +96,7 @@ class FeedGroup:
         self.timeouts = timeouts or Timeouts()
         self.limits = limits or Limits()
         self._retry = retry or Retry()
-        self._admission = Admission(self.limits.attempts_per_5_min)
+        self._admission = ConnectThrottle(self.limits.attempts_per_5_min)
         self._feeds: dict[Pair, PairFeed] = {}
         self._session: Session | None = None
         self._lags = LagGauge()
@@ -187,7 +187,7 @@ class FeedGroup:
         self._session.consumers.append(feed)
         return self._session
 
-    async def leave(self, feed: PairFeed, session: Session, places: tuple[Place, ...]) -> None:
+    async def leave(self, feed: PairFeed, session: Session, places: tuple[StreamSlot, ...]) -> None:
         """Let a feed go, and end what nobody needs any more."""
         session.consumers.remove(feed)
         if session.consumers:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 from pairlab.errors import DataError, FeedError
 from pairlab.feeds.base import FeedHealth, FeedState, Log, Sink
-from pairlab.feeds.delivery import Journal, Outbox
-from pairlab.feeds.klines import Closes, fetch_closes
-from pairlab.feeds.liveness import LagGauge
-from pairlab.feeds.repair import Repairer
-from pairlab.feeds.rest import RestClient
-from pairlab.feeds.sequence import Sequencer
-from pairlab.feeds.session import Place, Session
-from pairlab.feeds.shard import Shard, first_leaf
-from pairlab.feeds.survey import Survey
-from pairlab.feeds.wire import Skip, TickTuple
-from pairlab.ticks import NS_PER_S, Pair
+from pairlab.feeds.binance.exchange_metadata import ExchangeMetadata
+from pairlab.feeds.binance.klines import Closes, fetch_closes
+from pairlab.feeds.binance.messages import ConsumedId, TickTuple
+from pairlab.feeds.binance.rest_client import RestClient
+from pairlab.feeds.connection.liveness import LagGauge
+from pairlab.feeds.connection.session import Session, StreamSlot
+from pairlab.feeds.connection.shared_connection import SharedConnection, first_leaf
+from pairlab.feeds.dispatch import RateLimitedLogger, TickDispatcher
+from pairlab.feeds.sequencing.gap_filler import GapFiller
+from pairlab.feeds.sequencing.sequencer import Sequencer
+from pairlab.schema import NS_PER_S, Pair
 
 if TYPE_CHECKING:
     from pairlab.feeds.group import FeedGroup
@@ -83,11 +83,11 @@ class PairFeed:
             max_gap_trades=limits.max_gap_trades,
             on_hole=self._notice_hole,
         )
-        self._outbox: Outbox | None = None
-        self._repairer: Repairer | None = None
-        self._survey: Survey | None = None
+        self._outbox: TickDispatcher | None = None
+        self._repairer: GapFiller | None = None
+        self._survey: ExchangeMetadata | None = None
         self._session: Session | None = None
-        self._places: tuple[Place, ...] = ()
+        self._places: tuple[StreamSlot, ...] = ()
         self._decimals: tuple[int, int] | None = None
         self._final: tuple[FeedState, str] | None = None
 
@@ -98,7 +98,7 @@ class PairFeed:
         return self._decimals
 
     async def closes(self, timeframe: str, count: int) -> Closes:
-        """Return the last closed bars of both legs; see `pairlab.feeds.klines.fetch_closes`."""
+        """Return the last closed bars of both legs; see `klines.fetch_closes`."""
         rest = RestClient(self.rest_url, timeout_s=self._group.timeouts.rest_s)
         if self._session is not None:
             rest.budget = self._session.rest.budget
@@ -148,7 +148,7 @@ class PairFeed:
             attempts=sum(shard.supervisor.tries for shard in shards),
         )
 
-    def _shards(self) -> list[Shard]:
+    def _shards(self) -> list[SharedConnection]:
         """Return the connections that bring the legs: one, or two."""
         return list(dict.fromkeys(shard for shard, _ in self._places))
 
@@ -183,8 +183,8 @@ class PairFeed:
             raise FeedError("this feed is running already: a second run needs a feed of its own")
         self._reset()
         self._starting = f"asking {self.name} for its symbols and its clock"
-        self.journal = Journal(log)
-        self._outbox = Outbox(self._sequencer, sink, self._mark_gap, self.journal)
+        self.journal = RateLimitedLogger(log)
+        self._outbox = TickDispatcher(self._sequencer, sink, self._mark_gap, self.journal)
         session = self._session = self._group.enter(self)
         self._closing = session.loop.create_future()
         self._over.clear()
@@ -213,14 +213,14 @@ class PairFeed:
                 self._outbox.flush()
                 self._over.set()
 
-    async def _run(self, session: Session, outbox: Outbox) -> None:
+    async def _run(self, session: Session, outbox: TickDispatcher) -> None:
         self._survey = session.survey
         await session.opened()
         if session.survey.informed.is_set():
             await self._check(session.survey)
         self._places = session.subscribe(self, self.pair)
         timeouts = self._group.timeouts
-        self._repairer = Repairer(
+        self._repairer = GapFiller(
             self.pair,
             self._sequencer,
             outbox,
@@ -246,7 +246,7 @@ class PairFeed:
         except BaseExceptionGroup as errors:
             raise first_leaf(errors) from None
 
-    async def _check(self, survey: Survey) -> None:
+    async def _check(self, survey: ExchangeMetadata) -> None:
         """Check the symbols as soon as REST knows them."""
         info = await survey.check(self.pair)
         y, x = (info.decimals(symbol) for symbol in self.pair)
@@ -270,7 +270,7 @@ class PairFeed:
         while self._sequencer.holes():  # noqa: ASYNC110 - once, at the end of a recording
             await asyncio.sleep(_SETTLE_S)
 
-    async def _align(self, outbox: Outbox) -> None:
+    async def _align(self, outbox: TickDispatcher) -> None:
         """Let go of what has waited for the other leg long enough, until cancelled."""
         if not self._align_ns:
             return
@@ -289,7 +289,7 @@ class PairFeed:
 
     # -- called from the connections -----------------------------------------------------------
 
-    def take(self, items: list[TickTuple | Skip]) -> None:
+    def take(self, items: list[TickTuple | ConsumedId]) -> None:
         """Take ticks of both legs in the order in which they arrived."""
         self._sequencer.accept_many(items)
         if self._outbox is not None:

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pairlab.data.ring import rows_frame
 from pairlab.engine import PairEngine
 from pairlab.errors import DataError
-from pairlab.history import rows_frame
+from pairlab.schema import TICK, TIMEFRAMES_NS, Records
 from pairlab.settings import Settings
-from pairlab.ticks import TICK, TIMEFRAMES_NS, Records
 
 __all__ = ["analyze"]
 

@@ -22,20 +22,20 @@
     plotting, thin, trees       bqplot's names; decimation; widget upkeep
 """
 
-from pairlab.widgets.alerttable import AlertTable
-from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart
-from pairlab.widgets.controls import Controls
+from pairlab.widgets.charts.fitted import CorrelationChart, PriceChart, SpreadChart
+from pairlab.widgets.charts.hedge import HedgeChart
+from pairlab.widgets.charts.histogram import ZHistogram
+from pairlab.widgets.charts.zscore import ZScoreChart
 from pairlab.widgets.dashboard import Dashboard
-from pairlab.widgets.events import EventLog
-from pairlab.widgets.export import ExportButton
-from pairlab.widgets.hedge import HedgeChart
-from pairlab.widgets.histogram import ZHistogram
-from pairlab.widgets.signal import SignalPanel
-from pairlab.widgets.status import StatusBar
-from pairlab.widgets.tables import LatestTable, RowTable
-from pairlab.widgets.theme import dress
-from pairlab.widgets.tools import ViewTools
-from pairlab.widgets.zscore import ZScoreChart
+from pairlab.widgets.panels.alert_table import AlertTable
+from pairlab.widgets.panels.controls import Controls
+from pairlab.widgets.panels.event_log import EventLog
+from pairlab.widgets.panels.export import ExportButton
+from pairlab.widgets.panels.signal_panel import SignalPanel
+from pairlab.widgets.panels.status_bar import StatusBar
+from pairlab.widgets.panels.tables import LatestTable, RowTable
+from pairlab.widgets.panels.view_toolbar import ViewTools
+from pairlab.widgets.style.theme import dress
 
 __all__ = [
     "AlertTable",

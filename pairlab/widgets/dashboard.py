@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any, Final
 from ipywidgets import Box, HBox, VBox
 
 from pairlab.errors import SettingError
-from pairlab.widgets.alerttable import AlertTable
-from pairlab.widgets.charts import CorrelationChart, PriceChart, SpreadChart
-from pairlab.widgets.controls import Controls
-from pairlab.widgets.events import EventLog
-from pairlab.widgets.frame import Frame
-from pairlab.widgets.hedge import HedgeChart
-from pairlab.widgets.histogram import ZHistogram
+from pairlab.widgets.charts.fitted import CorrelationChart, PriceChart, SpreadChart
+from pairlab.widgets.charts.hedge import HedgeChart
+from pairlab.widgets.charts.histogram import ZHistogram
+from pairlab.widgets.charts.zscore import ZScoreChart
+from pairlab.widgets.core.frame import Frame
+from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.layouts import Layout, LayoutSpec, read_layout
-from pairlab.widgets.part import Part
-from pairlab.widgets.signal import SignalPanel
-from pairlab.widgets.status import StatusBar
-from pairlab.widgets.tables import LatestTable, RowTable
-from pairlab.widgets.theme import ThemeName, dress, read_theme
-from pairlab.widgets.zscore import ZScoreChart
+from pairlab.widgets.panels.alert_table import AlertTable
+from pairlab.widgets.panels.controls import Controls
+from pairlab.widgets.panels.event_log import EventLog
+from pairlab.widgets.panels.signal_panel import SignalPanel
+from pairlab.widgets.panels.status_bar import StatusBar
+from pairlab.widgets.panels.tables import LatestTable, RowTable
+from pairlab.widgets.style.theme import ThemeName, dress, read_theme
 
 if TYPE_CHECKING:
-    from pairlab.lab import PairLab
+    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["Dashboard", "LayoutSpec", "ThemeName"]
 
@@ -47,7 +47,7 @@ _PANELS: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-class Dashboard(Part, VBox):  # type: ignore[misc]
+class Dashboard(LabWidget, VBox):  # type: ignore[misc]
     """The parts of a lab on one screen.
 
     Dashboards of one lab share their parts: however many there are, and however they are put

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pairlab.engine import PairEngine
 from pairlab.research import analyze
-from pairlab.ticks import Records
+from pairlab.schema import Records
 from tests.benchmarks.harness import Result, Wanted, benchmark, compare
 from tests.engine import worlds
 

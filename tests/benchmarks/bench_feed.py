@@ -10,9 +10,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from pairlab.engine import PairEngine
-from pairlab.feeds.binance import BinanceFeed
-from pairlab.feeds.limits import Limits
-from pairlab.ticks import LogEntry, Pair, Records
+from pairlab.feeds.binance.binance_feed import BinanceFeed
+from pairlab.feeds.config import Limits
+from pairlab.schema import LogEntry, Pair, Records
 from tests.benchmarks.harness import Result, Wanted, benchmark, compare
 from tests.benchmarks.kernels import firehose
 

@@ -39,7 +39,7 @@ class Load:
 async def exchange() -> AsyncIterator[str]:
     """Run the exchange in a process of its own and give its URL."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pairlab.exchange", "--rate", str(TICKS_PER_S),
+        sys.executable, "-m", "pairlab.local_exchange", "--rate", str(TICKS_PER_S),
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None

@@ -17,8 +17,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from pairlab.exchange.frames import text_frame
-from pairlab.feeds.link import RECORDING_ENDED
+from pairlab.feeds.connection.connection import RECORDING_ENDED
+from pairlab.local_exchange.protocol.frames import text_frame
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 _START_MS = 1_770_000_000_000

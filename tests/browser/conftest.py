@@ -25,7 +25,7 @@ import psutil
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
 
-from tests.browser.console import Screen
+from tests.browser.console import RenderLoop
 from tests.browser.notebooks import ready, run_cell, write_notebook
 
 SERVER_READY_S = 90.0
@@ -42,7 +42,7 @@ screen.reset()
 screen.reset()
 screen.paint(due=True)
 import math
-from pairlab.widgets.trees import showing
+from pairlab.widgets.core.widget_utils import showing
 sliders = {name: row.slider for name, row in lab.dashboard().parts["settings"]._rows.items()}
 with showing():  # ranges that were made wider for a value
     sliders["stop_z"].value = 4.0
@@ -87,22 +87,22 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def tabs(chromium: Any) -> Iterator[Callable[..., Screen]]:
+def tabs(chromium: Any) -> Iterator[Callable[..., RenderLoop]]:
     """Open addresses at a size; in the end no console may have said what is not known.
 
     Pages are left as a person leaves them, by closing the tab. A notebook's kernel would go on
     then, and its lab, for the rest of the run: it is ended.
     """
-    screens: list[Screen] = []
+    screens: list[RenderLoop] = []
 
-    def opened(url: str, width: int = 1280, height: int = 800, script: str = "") -> Screen:
+    def opened(url: str, width: int = 1280, height: int = 800, script: str = "") -> RenderLoop:
         context = chromium.new_context(
             viewport={"width": width, "height": height}, accept_downloads=True
         )
         context.add_init_script(script)
         page = context.new_page()
         page.set_default_timeout(60_000)
-        screen = Screen(page)
+        screen = RenderLoop(page)
         screens.append(screen)
         page.goto(url, wait_until="domcontentloaded")
         return screen
@@ -118,14 +118,14 @@ def tabs(chromium: Any) -> Iterator[Callable[..., Screen]]:
 
 
 @pytest.fixture
-def visit(chromium: Any) -> Iterator[Callable[..., Screen]]:
+def visit(chromium: Any) -> Iterator[Callable[..., RenderLoop]]:
     """Open an address for one test."""
     with tabs(chromium) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def open_page(chromium: Any) -> Iterator[Callable[..., Screen]]:
+def open_page(chromium: Any) -> Iterator[Callable[..., RenderLoop]]:
     """Open an address; the page stays until the module's tests are done."""
     with tabs(chromium) as opened:
         yield opened
@@ -354,7 +354,7 @@ class Place:
 
     name: str
     server: Server
-    screen: Screen
+    screen: RenderLoop
     file: Path
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pairlab import widgets
-from tests.browser.conftest import Screen, Server, warm
+from tests.browser.conftest import RenderLoop, Server, warm
 from tests.browser.hands import shows
 from tests.browser.notebooks import ready, run_cell, write_notebook
 
@@ -73,7 +73,7 @@ CELLS = [
 
 
 @pytest.fixture(scope="module")
-def page(jupyter: Server, open_page: Callable[..., Screen]) -> Any:
+def page(jupyter: Server, open_page: Callable[..., RenderLoop]) -> Any:
     """A notebook in JupyterLab with one part a cell, all of them in sight."""
     write_notebook(jupyter.home, "parts.ipynb", CELLS)
     page = open_page(f"{jupyter.url}/doc/tree/parts.ipynb", 1500, 6000).page

@@ -13,7 +13,7 @@ from tests.browser.hands import dragged, setting, shows
 
 HELPERS = """
 import json
-from pairlab.widgets.formats import extent
+from pairlab.widgets.style.formats import extent
 screen, scale = lab.dashboard().screen, lab.dashboard().parts["spread"].scale
 def told(**what):
     print(json.dumps(what))
@@ -230,7 +230,7 @@ def test_the_ages_of_both_legs_are_told_as_they_grow(page: Any, kernel: Kernel) 
     ages = "document.querySelector('.pairlab-cell-ages .pairlab-number').textContent"
     shows(page, f"/^0\\.\\d\\d \\/ 0\\.\\d\\d s$/.test({ages})")
     kernel.run(
-        "import gc; from pairlab.exchange import Fault, LocalExchange\n"
+        "import gc; from pairlab.local_exchange import Fault, LocalExchange\n"
         "exchange = next(o for o in gc.get_objects() if isinstance(o, LocalExchange))\n"
         "exchange.inject(Fault('stall', stream='ethusdt@aggTrade', seconds=4.0))"
     )
@@ -302,7 +302,7 @@ def test_a_gap_in_the_feed_is_a_gap_in_every_line(page: Any, kernel: Kernel) -> 
     kernel.run("lab.wait(lab.health().rows + 80, 30); still()")
     before, after = told(
         kernel,
-        "from pairlab.ticks import RowFlag\n"
+        "from pairlab.schema import RowFlag\n"
         "rows = screen.rows(); flags = rows['flags']\n"
         "at = [n for n in range(len(rows)) if flags[n] & RowFlag.GAP_BEFORE][-1]\n"
         "told(ends=[share(int(rows[n]['time_ns'])) for n in (at - 1, at)])",

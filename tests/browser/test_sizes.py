@@ -81,7 +81,7 @@ def page(place: Place) -> Any:
 @pytest.fixture
 def kernel(place: Place) -> Iterator[Kernel]:
     with place.kernel() as kernel:
-        kernel.run("from pairlab.widgets.theme import dress; dashboard = lab.dashboard()")
+        kernel.run("from pairlab.widgets.style.theme import dress; dashboard = lab.dashboard()")
         yield kernel
         kernel.run("dress(dashboard, 'dark')")
 

@@ -180,7 +180,7 @@ def test_pause_holds_charts_and_tables_and_the_strip_goes_on(page: Any, kernel: 
 
 
 def test_filters_show_and_hide_each_kind_of_alert(page: Any, kernel: Kernel) -> None:
-    kernel.run("from pairlab.ticks import AlertKind; kinds = [k.name.lower() for k in AlertKind]")
+    kernel.run("from pairlab.schema import AlertKind; kinds = [k.name.lower() for k in AlertKind]")
     kernel.run("lab.settings.update(entry_z=0.5, exit_z=0.1, stop_z=0.6, min_correlation=-1.0)")
     # Legs that agree and legs that do not, by turns: positions are opened, and come apart.
     kernel.holds(
@@ -223,7 +223,7 @@ def test_pages_turn_to_older_alerts_and_back(page: Any, kernel: Kernel) -> None:
     kernel.holds("lab.alert_log.opened is None")  # from now on no alert comes
     rows = "[...document.querySelectorAll('.pairlab-alerts tr')].slice(1).map(r => r.textContent)"
     older, newer = (page.locator(f".pairlab-alerts .pairlab-turn >> text={face}") for face in "›‹")
-    kernel.run("from pairlab.widgets.formats import clock; import itertools, json")
+    kernel.run("from pairlab.widgets.style.formats import clock; import itertools, json")
     newest = json.loads(
         kernel.run(
             "newest = itertools.islice(lab.alert_log.newest_first(), 12)\n"

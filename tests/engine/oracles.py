@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from pairlab.engine.cointegration import mackinnon_p
-from pairlab.ticks import TICK, TIMEFRAMES_NS
+from pairlab.schema import TICK, TIMEFRAMES_NS
 
 WIDE = np.longdouble
 T0 = 1_723_161_256_000_000_000  # a multiple of one second

@@ -2,7 +2,7 @@
 
 import math
 
-from pairlab.ticks import AlertKind, Filter
+from pairlab.schema import AlertKind, Filter
 
 
 class PlainMachine:

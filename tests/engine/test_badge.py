@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pairlab.engine import PairEngine
-from pairlab.ticks import Stationary
+from pairlab.schema import Stationary
 from tests.engine import oracles
 
 PAIRS = 2_000

@@ -6,9 +6,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from pairlab.engine import PairEngine
-from pairlab.engine.layout import BARS_HELD, EMPTY_BARS_MAX
+from pairlab.engine.state import BARS_HELD, EMPTY_BARS_MAX
 from pairlab.errors import DataError
-from pairlab.ticks import NS_PER_S, TICK, TIMEFRAMES_NS, RowFlag
+from pairlab.schema import NS_PER_S, TICK, TIMEFRAMES_NS, RowFlag
 from tests.engine import oracles, worlds
 
 BARS = [name for name in TIMEFRAMES_NS if name != "tick"]

@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from pairlab.engine import compiled, kernel
-from pairlab.engine.layout import BAR, SETUP, new_state
+from pairlab.engine import jit, kernel
+from pairlab.engine.state import BAR, SETUP, new_state
 from pairlab.errors import DataError
-from pairlab.ticks import EVENT, ROW, TICK
+from pairlab.schema import EVENT, ROW, TICK
 
 
 def test_the_kernel_takes_its_types_and_compiles_no_others():
@@ -30,7 +30,7 @@ def test_both_kernels_are_kept_apart_in_the_cache():
         for run in (kernel.held(), kernel.free())
     ]
     assert cells[0] != cells[1]
-    assert {c // 2 for c in cells} == {compiled.DIGEST}  # a changed source is a changed key
+    assert {c // 2 for c in cells} == {jit.DIGEST}  # a changed source is a changed key
 
 
 def test_what_cannot_be_cached_is_compiled_all_the_same():
@@ -38,7 +38,7 @@ def test_what_cannot_be_cached_is_compiled_all_the_same():
     plain = "import numba; numba.njit(cache=True)(lambda x: 2 * x)"
     ours = """
 import numba
-from pairlab.engine.compiled import kernel
+from pairlab.engine.jit import kernel
 print(kernel(lambda x: 2 * x, (numba.int64,), nogil=False)(21))
 """
     refused, done = (

@@ -8,11 +8,11 @@ import pytest
 from pairlab.alerts import AlertLog, Snapshot
 from pairlab.costs import edge_bps
 from pairlab.engine import PairEngine
-from pairlab.engine.layout import SETUP, fill_setup, new_state
-from pairlab.engine.signal import decide, failed_filters
+from pairlab.engine.signals import decide, failed_filters
+from pairlab.engine.state import SETUP, fill_setup, new_state
 from pairlab.research import analyze
+from pairlab.schema import EVENT, NS_PER_S, ROW, AlertKind, Filter
 from pairlab.settings import Settings
-from pairlab.ticks import EVENT, NS_PER_S, ROW, AlertKind, Filter
 from tests.engine import oracles, worlds
 from tests.engine.plain_machine import PlainMachine
 

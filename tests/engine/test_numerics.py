@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from pairlab.engine import PairEngine
-from pairlab.ticks import RowFlag, Stationary
+from pairlab.schema import RowFlag, Stationary
 from tests.engine import oracles, worlds
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from pairlab.engine import PairEngine
-from pairlab.ticks import RowFlag, Stationary
+from pairlab.schema import RowFlag, Stationary
 from tests.engine import oracles, worlds
 
 MOMENTS, TESTS = 1e-8, 1e-6

@@ -11,8 +11,8 @@ from numpy.testing import assert_array_equal
 import pairlab.engine
 from pairlab.engine import PairEngine, compile_kernel
 from pairlab.errors import DataError, SettingError
+from pairlab.schema import EVENT, HISTORY_COLUMNS, NS_PER_S, ROW, TICK, AlertKind, RowFlag
 from pairlab.settings import Settings
-from pairlab.ticks import EVENT, HISTORY_COLUMNS, NS_PER_S, ROW, TICK, AlertKind, RowFlag
 from tests.engine import oracles, worlds
 
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from pairlab.engine import PairEngine
-from pairlab.ticks import EVENT, ROW
+from pairlab.schema import EVENT, ROW
 from tests.engine import worlds
 
 PLAIN = """
 import sys
 import numpy as np
 from pairlab.engine import kernel
-from pairlab.engine.layout import *
+from pairlab.engine.state import *
 from pairlab.settings import Settings
-from pairlab.ticks import EVENT, ROW
+from pairlab.schema import EVENT, ROW
 
 where = sys.argv[1]
 for number, given in enumerate(eval(sys.argv[2])):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from pairlab.engine import PairEngine
-from pairlab.engine.layout import SETUP, fill_setup, new_state
-from pairlab.engine.signal import decide
+from pairlab.engine.signals import decide
+from pairlab.engine.state import SETUP, fill_setup, new_state
+from pairlab.schema import EVENT, NS_PER_S, ROW, AlertKind, Filter
 from pairlab.settings import Settings
-from pairlab.ticks import EVENT, NS_PER_S, ROW, AlertKind, Filter
 from tests.engine import worlds
 from tests.engine.plain_machine import PlainMachine
 

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from pairlab.ticks import TICK
+from pairlab.schema import TICK
 
 
 def random_walks(seed, n, *, x0=3000.0, step=0.5):

@@ -7,7 +7,7 @@ import json
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
-from pairlab.exchange import LocalExchange, SyntheticMarket
+from pairlab.local_exchange import LocalExchange, SyntheticMarket
 
 
 def market(**options: object) -> SyntheticMarket:

@@ -15,9 +15,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from pairlab.errors import SettingError
-from pairlab.exchange import FAULT_KINDS, Fault, Faults, LocalExchange, SyntheticMarket
-from pairlab.exchange.faults import FaultState
-from pairlab.exchange.garbage import BROKEN, broken_frame, not_available
+from pairlab.local_exchange import FAULT_KINDS, Fault, Faults, LocalExchange, SyntheticMarket
+from pairlab.local_exchange.server.faults import FaultState
+from pairlab.local_exchange.server.malformed import BROKEN, broken_frame, not_available
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 

@@ -10,7 +10,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.frames import Opcode
 
-from pairlab.exchange import LocalExchange
+from pairlab.local_exchange import LocalExchange
 from tests.exchange.clients import ask, dial, http, market, read
 
 pytestmark = pytest.mark.usefixtures("no_task_left")

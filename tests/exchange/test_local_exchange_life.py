@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
 from pairlab.errors import DataError, SettingError
-from pairlab.exchange import ENDED, LocalExchange, Message, Recording, SyntheticMarket
+from pairlab.local_exchange import ENDED, LocalExchange, Message, Recording, SyntheticMarket
 from tests.exchange.clients import ask, dial, http, market, read
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -194,7 +194,7 @@ class TestLife:
 
     async def test_as_a_process_of_its_own(self) -> None:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pairlab.exchange", "--seed", "5", "--rate", "2000",
+            sys.executable, "-m", "pairlab.local_exchange", "--seed", "5", "--rate", "2000",
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None
@@ -206,7 +206,7 @@ class TestLife:
 
     async def test_a_process_without_its_recording_says_so(self, tmp_path: Path) -> None:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pairlab.exchange", "--recording", str(tmp_path / "gone"),
+            sys.executable, "-m", "pairlab.local_exchange", "--recording", str(tmp_path / "gone"),
             stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         _, errors = await process.communicate()

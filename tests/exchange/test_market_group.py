@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from pairlab.errors import SettingError
-from pairlab.exchange import LocalExchange, MarketGroup, SyntheticMarket
+from pairlab.local_exchange import LocalExchange, MarketGroup, SyntheticMarket
 
 PAIRS = [(f"Y{i}USDT", f"X{i}USDT") for i in range(120)]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pairlab.errors import DataError, SettingError
-from pairlab.exchange import Recording
+from pairlab.local_exchange import Recording
 
 NS_LINES = (
     b'1723161255088176367 {"stream":"btcusdt@trade","data":{"e":"trade","E":1723161256322,'

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pairlab.errors import SettingError
-from pairlab.exchange import SyntheticMarket
+from pairlab.local_exchange import SyntheticMarket
 
 TRADES = ("btcusdt@trade", "ethusdt@trade")
 AGGS = ("btcusdt@aggTrade", "ethusdt@aggTrade")

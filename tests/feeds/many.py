@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 
-from pairlab.exchange import MarketGroup, SyntheticMarket
 from pairlab.feeds import FeedGroup, PairFeed
-from pairlab.feeds.limits import Retry
-from pairlab.feeds.wire import WireDecoder
-from pairlab.ticks import TICK, Pair, Records
+from pairlab.feeds.binance.messages import WireDecoder
+from pairlab.feeds.config import Retry
+from pairlab.local_exchange import MarketGroup, SyntheticMarket
+from pairlab.schema import TICK, Pair, Records
 from tests.feeds.scripted import Catcher, quick
 
 FIELDS = tuple(name for name in TICK.names or () if name not in ("received_ns", "leg"))

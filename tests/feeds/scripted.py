@@ -17,9 +17,9 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from pairlab.feeds.binance import BinanceFeed
-from pairlab.feeds.limits import Limits, Retry, Timeouts
-from pairlab.ticks import TICK, LogEntry, Pair, Records
+from pairlab.feeds.binance.binance_feed import BinanceFeed
+from pairlab.feeds.config import Limits, Retry, Timeouts
+from pairlab.schema import TICK, LogEntry, Pair, Records
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
 NOW_MS = 1_770_000_000_000

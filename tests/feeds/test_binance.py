@@ -19,12 +19,12 @@ from pairlab.errors import (
     GeoBlockedError,
     UnknownSymbolError,
 )
-from pairlab.exchange import LocalExchange, Recording
 from pairlab.feeds.base import Feed
-from pairlab.feeds.binance import LIVE_URL, TESTNET_URL, BinanceFeed
-from pairlab.feeds.limits import Limits, Retry
-from pairlab.feeds.link import RECORDING_ENDED
-from pairlab.ticks import Pair, Records
+from pairlab.feeds.binance.binance_feed import LIVE_URL, TESTNET_URL, BinanceFeed
+from pairlab.feeds.config import Limits, Retry
+from pairlab.feeds.connection.connection import RECORDING_ENDED
+from pairlab.local_exchange import LocalExchange, Recording
+from pairlab.schema import Pair, Records
 from tests.feeds.scripted import NOW_MS, PAIR, Catcher, agg, at_once, local, playing, quick, running
 
 pytestmark = pytest.mark.usefixtures("no_task_left")

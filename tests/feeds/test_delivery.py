@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pairlab.feeds.delivery import Journal, Outbox
-from pairlab.feeds.sequence import Sequencer
-from pairlab.ticks import LogEntry, Records
+from pairlab.feeds.dispatch import RateLimitedLogger, TickDispatcher
+from pairlab.feeds.sequencing.sequencer import Sequencer
+from pairlab.schema import LogEntry, Records
 
 
 def test_a_flood_of_one_kind_is_counted_not_repeated() -> None:
     lines: list[LogEntry] = []
-    journal = Journal(lines.append)
+    journal = RateLimitedLogger(lines.append)
     for n in range(1000):
         journal.say("warning", f"line {n}", kind="open")
     journal.say("info", "another", kind="ended")
@@ -32,8 +32,8 @@ def test_ticks_that_arrive_together_leave_together_and_gaps_come_between() -> No
         told.append(("ticks", [int(i) for i in ticks["id"]]))
 
     sequencer = Sequencer(repairable=False)
-    journal = Journal(lambda entry: None)
-    outbox = Outbox(sequencer, sink, lambda n: told.append(("gap", n)), journal)
+    journal = RateLimitedLogger(lambda entry: None)
+    outbox = TickDispatcher(sequencer, sink, lambda n: told.append(("gap", n)), journal)
     for id_ in (1, 2, 5, 6):
         sequencer.accept((id_, id_, id_, 0, 1.0, 1.0, False))
     sequencer.give_up(0)

@@ -9,11 +9,11 @@ import psutil
 import pytest
 
 from pairlab.errors import DataError, FeedError, GeoBlockedError, UnknownSymbolError
-from pairlab.exchange import LocalExchange, MarketGroup
-from pairlab.exchange.faults import Fault
 from pairlab.feeds import Feed, FeedGroup
-from pairlab.feeds.limits import Limits
-from pairlab.ticks import Pair
+from pairlab.feeds.config import Limits
+from pairlab.local_exchange import LocalExchange, MarketGroup
+from pairlab.local_exchange.server.faults import Fault
+from pairlab.schema import Pair
 from tests.feeds.many import Truths, crowd, market, markets, pairs, stream
 from tests.feeds.scripted import Catcher, quick
 
@@ -285,7 +285,7 @@ async def test_a_stream_that_is_mute_is_told_to_its_own_pair(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Trades this much younger than the silence tell that the market trades: both clocks are one.
-    monkeypatch.setattr("pairlab.feeds.survey._QUIET_MARGIN_MS", 50.0)
+    monkeypatch.setattr("pairlab.feeds.binance.exchange_metadata._QUIET_MARGIN_MS", 50.0)
     these = pairs(2)
     timeouts = quick(first_data_s=0.4)
     async with LocalExchange(markets(2, 100.0)) as exchange:

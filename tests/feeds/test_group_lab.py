@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pairlab import PairLab
-from pairlab.exchange import LocalExchange
 from pairlab.feeds import FeedGroup
+from pairlab.local_exchange import LocalExchange
 from tests.feeds.many import markets, pairs
 
 pytestmark = pytest.mark.usefixtures("no_task_left")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pairlab.errors import DataError, FeedError, FirewallError, GeoBlockedError, UnknownSymbolError
-from pairlab.feeds.limits import Limits, RateBudget, Timeouts, full_jitter, is_final
+from pairlab.feeds.config import Limits, SlidingWindowLimiter, Timeouts, full_jitter, is_final
 
 
 class Clock:
@@ -29,7 +29,7 @@ def test_no_window_ever_holds_more_than_its_limit(
     limit: int, asked: list[tuple[float, int]]
 ) -> None:
     clock = Clock()
-    budget = RateBudget(limit, 60.0, clock=clock)
+    budget = SlidingWindowLimiter(limit, 60.0, clock=clock)
     spent: list[tuple[float, int]] = []
     for pause_s, weight in asked:
         clock.now += pause_s
@@ -44,7 +44,7 @@ def test_no_window_ever_holds_more_than_its_limit(
 
 def test_waiting_as_told_is_enough() -> None:
     clock = Clock()
-    budget = RateBudget(100, 60.0, clock=clock)
+    budget = SlidingWindowLimiter(100, 60.0, clock=clock)
     for pause_s in (0.0, 10.0, 10.0, 10.0, 10.0):
         clock.now += pause_s
         assert budget.take(20)
@@ -55,7 +55,7 @@ def test_waiting_as_told_is_enough() -> None:
 
 
 def test_the_exchange_s_own_count_is_adopted() -> None:
-    budget = RateBudget(100, 60.0, clock=Clock())
+    budget = SlidingWindowLimiter(100, 60.0, clock=Clock())
     assert budget.take(20)
     budget.learn(95)
     assert not budget.take(10)
@@ -64,7 +64,7 @@ def test_the_exchange_s_own_count_is_adopted() -> None:
 
 
 async def test_spend_waits_until_there_is_room() -> None:
-    budget = RateBudget(1, 0.05)
+    budget = SlidingWindowLimiter(1, 0.05)
     await budget.spend(1)
     assert budget.wait_s(1) > 0
     await budget.spend(1)
@@ -100,7 +100,7 @@ def test_a_connection_has_no_more_streams_than_binance_allows() -> None:
 
 
 def test_what_leaves_something_to_others_waits_for_it() -> None:
-    budget = RateBudget(10, 60.0, clock=lambda: 0.0)
+    budget = SlidingWindowLimiter(10, 60.0, clock=lambda: 0.0)
     assert budget.take(5, spare=5)
     assert not budget.take(1, spare=5)
     assert budget.wait_s(1, spare=5) == 60.0

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairlab.feeds.limits import Timeouts
-from pairlab.feeds.liveness import LoopGauge, StreamRate
+from pairlab.feeds.config import Timeouts
+from pairlab.feeds.connection.liveness import LoopGauge, StreamRate
 
 
 class Clock:

@@ -9,8 +9,8 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from pairlab.errors import FeedError
-from pairlab.feeds.pages import Pages
-from pairlab.feeds.rest import RestClient
+from pairlab.feeds.binance.rest_client import RestClient
+from pairlab.feeds.sequencing.trade_pages import TradePages
 from tests.feeds.scripted import Script, playing, tell
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -20,11 +20,11 @@ async def nobody(ws: ServerConnection) -> None:
     await ws.close()
 
 
-async def opened(stack: AsyncExitStack) -> tuple[Script, Pages]:
+async def opened(stack: AsyncExitStack) -> tuple[Script, TradePages]:
     script = await stack.enter_async_context(playing(nobody))
     tell(script, 0, *range(1, 20))
     url = script.url.replace("ws://", "http://")
-    pages = Pages(await stack.enter_async_context(RestClient(url)))
+    pages = TradePages(await stack.enter_async_context(RestClient(url)))
     stack.push_async_callback(pages.close)
     return script, pages
 

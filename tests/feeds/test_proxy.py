@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from pairlab.feeds.binance import BinanceFeed
-from pairlab.feeds.link import RECORDING_ENDED
+from pairlab.feeds.binance.binance_feed import BinanceFeed
+from pairlab.feeds.connection.connection import RECORDING_ENDED
 from tests.feeds.scripted import PAIR, Catcher, agg, local, playing, quick
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairlab.feeds.sequence import Sequencer
-from pairlab.feeds.wire import Skip, TickTuple
+from pairlab.feeds.binance.messages import ConsumedId, TickTuple
+from pairlab.feeds.sequencing.sequencer import Sequencer
 
 
 def tick(leg: int, id_: int, time_ns: int | None = None) -> TickTuple:
@@ -159,9 +159,9 @@ def test_the_other_leg_may_pass_up_to_the_hole() -> None:
 def test_used_up_ids_are_no_holes() -> None:
     sequencer = Sequencer()
     sequencer.accept(tick(0, 1))
-    sequencer.accept(Skip(2, 1, 2, 0))
+    sequencer.accept(ConsumedId(2, 1, 2, 0))
     sequencer.accept(tick(0, 3))
-    sequencer.accept(Skip(5, 1, 5, 0))
+    sequencer.accept(ConsumedId(5, 1, 5, 0))
     sequencer.accept(tick(0, 6))
     assert ids(drain(sequencer), 0) == [1, 3]
     sequencer.accept(tick(0, 4))
@@ -171,7 +171,7 @@ def test_used_up_ids_are_no_holes() -> None:
 
 def test_a_skip_that_comes_first_starts_the_series() -> None:
     sequencer = Sequencer()
-    sequencer.accept(Skip(7, 1, 7, 0))
+    sequencer.accept(ConsumedId(7, 1, 7, 0))
     sequencer.accept(tick(0, 8))
     sequencer.accept(tick(0, 9))
     assert ids(drain(sequencer), 0) == [8, 9]
@@ -258,7 +258,7 @@ def test_quotes_only_have_to_grow() -> None:
     sequencer = Sequencer(contiguous=False)
     for id_ in (5, 9, 9, 7, 12):
         sequencer.accept(tick(1, id_))
-    sequencer.accept(Skip(13, 1, 13, 1))
+    sequencer.accept(ConsumedId(13, 1, 13, 1))
     sequencer.interrupted()
     sequencer.accept(tick(1, 14))
     assert ids(drain(sequencer), 1) == [5, 9, 12, 14]

@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from pairlab.exchange import LocalExchange, SyntheticMarket
-from pairlab.exchange.faults import Fault, Faults
-from pairlab.feeds.binance import BinanceFeed
+from pairlab.feeds.binance.binance_feed import BinanceFeed
+from pairlab.local_exchange import LocalExchange, SyntheticMarket
+from pairlab.local_exchange.server.faults import Fault, Faults
 from tests.feeds.scripted import PAIR, at_once, quick, running
 
 pytestmark = pytest.mark.usefixtures("no_task_left")

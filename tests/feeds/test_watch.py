@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from pairlab.feeds.limits import Limits
-from pairlab.feeds.link import RECORDING_ENDED
+from pairlab.feeds.config import Limits
+from pairlab.feeds.connection.connection import RECORDING_ENDED
 from tests.feeds.scripted import Catcher, Market, local, playing, quick, row, running, send, tell
 
 pytestmark = pytest.mark.usefixtures("no_task_left")

@@ -15,8 +15,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pairlab.errors import DataError
-from pairlab.feeds.wire import STREAMS, Notice, Skip, WireDecoder
-from pairlab.ticks import TICK, Pair
+from pairlab.feeds.binance.messages import STREAMS, ConsumedId, ControlMessage, WireDecoder
+from pairlab.schema import TICK, Pair
 from tests.feeds.scripted import NOW_MS, PAIR, agg
 
 TRADE = {
@@ -76,8 +76,8 @@ def test_insurance_fund_trade_of_2023_is_counted_and_in_no_tick(recorded: Path) 
     items = [decoder.decode(f, 1) for f in recorded_frames(*paths)]
     ticks = [t for t in items if type(t) is tuple]
     assert len(ticks) == 12_934
-    assert [i for i in items if isinstance(i, Skip)] == [
-        Skip(time_ns=1_680_652_874_400_000_000, received_ns=1, id=3_535_191_080, leg=0)
+    assert [i for i in items if isinstance(i, ConsumedId)] == [
+        ConsumedId(time_ns=1_680_652_874_400_000_000, received_ns=1, id=3_535_191_080, leg=0)
     ]
     assert decoder.dropped["not market"] == 1
     assert 28722.5 not in {t[4] for t in ticks}
@@ -136,7 +136,7 @@ def test_symbols_are_compared_whole_and_need_not_be_ascii() -> None:
 @pytest.mark.parametrize("kind", ["INSURANCE_FUND", "ADL", "NA", "SOMETHING_NEW"])
 def test_what_is_no_market_trade_uses_up_its_id(kind: str) -> None:
     decoder = WireDecoder(PAIR, "trade")
-    assert decoder.decode(frame(TRADE, X=kind, p="0", q="0"), 1) == Skip(
+    assert decoder.decode(frame(TRADE, X=kind, p="0", q="0"), 1) == ConsumedId(
         NOW_MS * 1_000_000, 1, 5, 0
     )
     assert decoder.dropped == {"not market": 1}
@@ -151,7 +151,7 @@ def test_other_real_trades_are_kept(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("changes", [{"p": "0"}, {"q": "0.000"}])
 def test_zero_uses_up_its_id(changes: dict[str, Any]) -> None:
     decoder = WireDecoder(PAIR, "trade")
-    assert isinstance(decoder.decode(frame(TRADE, **changes), 1), Skip)
+    assert isinstance(decoder.decode(frame(TRADE, **changes), 1), ConsumedId)
     assert decoder.dropped == {"zero": 1}
 
 
@@ -198,7 +198,7 @@ def test_bad_frames_are_counted_kept_and_change_nothing(name: str) -> None:
     assert type(decoder.decode(frame(TRADE), 1)) is tuple
     for _ in range(5):
         item = decoder.decode(bad, 1)
-        assert item is None or (isinstance(item, Notice) and item.kind == "error")
+        assert item is None or (isinstance(item, ControlMessage) and item.kind == "error")
     assert type(decoder.decode(frame(TRADE), 1)) is tuple
     assert decoder.dropped == {reason: 5}
     assert len(decoder.bad) == 3
@@ -226,13 +226,13 @@ def test_many_at_once_are_decoded_as_one_by_one(stream: str) -> None:
     ]
     single, many = (WireDecoder(PAIR, stream, bad_frames=100) for _ in range(2))
     one_by_one = [item for f in frames if (item := single.decode(f, 7)) is not None]
-    notices: list[Notice] = []
+    notices: list[ControlMessage] = []
     items = many.decode_many(frames, 7, notices)
-    assert items == [item for item in one_by_one if not isinstance(item, Notice)]
+    assert items == [item for item in one_by_one if not isinstance(item, ControlMessage)]
     assert [type(item) for item in items] == [
-        type(item) for item in one_by_one if not isinstance(item, Notice)
+        type(item) for item in one_by_one if not isinstance(item, ControlMessage)
     ]
-    assert notices == [item for item in one_by_one if isinstance(item, Notice)]
+    assert notices == [item for item in one_by_one if isinstance(item, ControlMessage)]
     assert len(items) >= 4
     assert {notice.kind for notice in notices} == {"shutdown", "reply", "error"}
     assert many.dropped == single.dropped
@@ -249,7 +249,7 @@ def test_words_about_the_connection() -> None:
         (b'{"error":{"code":2,"msg":"x"},"id":1}', "error"),
     ):
         notice = decoder.decode(raw, 1)
-        assert isinstance(notice, Notice)
+        assert isinstance(notice, ControlMessage)
         assert notice.kind == kind
 
 
@@ -286,7 +286,7 @@ JSON = st.recursive(
 @example(b'{"code":0,"msg":""}')
 def test_no_bytes_raise_or_make_a_tick(data: bytes) -> None:
     item = WireDecoder(PAIR, "trade").decode(data, 1)
-    assert item is None or isinstance(item, Notice)
+    assert item is None or isinstance(item, ControlMessage)
 
 
 @given(st.sampled_from(sorted(TRADE)), JSON, st.sampled_from(STREAMS))

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
+from pairlab.data.ring import rows_frame, ticks_frame
 from pairlab.engine import PairEngine
 from pairlab.errors import DataError, SettingError
-from pairlab.history import rows_frame, ticks_frame
 from pairlab.research import analyze
-from pairlab.ticks import HISTORY_COLUMNS, Pair
+from pairlab.schema import HISTORY_COLUMNS, Pair
 from tests.engine import oracles, worlds
 
 

@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 # Their modules read files: not on a test's loop, which must not be blocked.
-import pairlab.services.server
+import pairlab.services.rest.server
 import pairlab.widgets  # noqa: F401
 from pairlab import PairLab
-from pairlab.exchange import LocalExchange
-from pairlab.services.server import RestServer
+from pairlab.local_exchange import LocalExchange
+from pairlab.services.rest.server import RestServer
 from tests.ahead import Ahead
 
 TOKEN = "a-token-of-the-tests"

@@ -12,10 +12,10 @@ import numpy as np
 import psutil
 import pytest
 
-from pairlab.history import Ring, csv_pieces
-from pairlab.services.pace import Turn
-from pairlab.services.records import csv_stream
-from pairlab.ticks import HISTORY_COLUMNS, ROW, Records
+from pairlab.data.ring import Ring, csv_pieces
+from pairlab.schema import HISTORY_COLUMNS, ROW, Records
+from pairlab.services.rest.scheduler import RenderLock
+from pairlab.services.rest.serializers import csv_stream
 from tests.services.conftest import ServeLab
 
 MILLION = 1_000_000
@@ -79,7 +79,7 @@ async def test_a_transfer_keeps_no_memory_that_the_ring_has_left() -> None:
     ring.append(made_rows(4000))
     want = "".join(csv_pieces(ring.view()))
     buffer = weakref.ref(ring._buffer)
-    pieces = csv_stream(ring, None, None, Turn())
+    pieces = csv_stream(ring, None, None, RenderLock())
     got = ""
     while got.count("\n") < 2500:
         got += await anext(pieces)

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from pairlab.alerts import AlertLog
-from pairlab.history import csv_pieces
+from pairlab.data.ring import csv_pieces
+from pairlab.schema import HISTORY_COLUMNS, Records, RowFlag
 from pairlab.settings import SETTINGS
-from pairlab.ticks import HISTORY_COLUMNS, Records, RowFlag
 from pairlab.widgets import Controls
 from tests.services.conftest import TOKEN, Served, ServeLab, read
 
@@ -366,7 +366,7 @@ async def test_memory_that_is_not_there_changes_nothing(
                 raise MemoryError
             return self
 
-        monkeypatch.setattr("pairlab.history.Ring.resized", too_much)
+        monkeypatch.setattr("pairlab.data.ring.Ring.resized", too_much)
         refused = await served.change(422, history_rows=50_000_000, entry_z=3.0)
         assert "memory" in refused["detail"]
         assert served.lab.settings.values() == before

@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from pairlab import PairlabError
-from pairlab.services.security import Buckets, is_loopback, token_from
+from pairlab.services.rest.security import Buckets, is_loopback, token_from
 from tests.services.conftest import TOKEN, Served, ServeLab, read
 
 WRONG: list[dict[str, str]] = [

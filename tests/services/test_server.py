@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from pairlab import PairLab, PairlabError
-from pairlab.exchange import LocalExchange
 from pairlab.feeds.base import Log, Sink
-from pairlab.feeds.binance import BinanceFeed
-from pairlab.ticks import Pair
+from pairlab.feeds.binance.binance_feed import BinanceFeed
+from pairlab.local_exchange import LocalExchange
+from pairlab.schema import Pair
 from tests.ahead import Ahead
 from tests.services.conftest import ServeLab
 
@@ -112,7 +112,7 @@ async def test_one_port_serves_once(serve_lab: ServeLab) -> None:
 
 
 async def test_the_next_lab_takes_the_port_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pairlab.services.server._GRACE_S", 0.3)
+    monkeypatch.setattr("pairlab.services.rest.server._GRACE_S", 0.3)
     async with LocalExchange(Ahead(9000, seed=3, rate_per_s=3000)) as exchange:
         first = PairLab(feed=exchange.url).start()
         port = (await first.serve(port=0)).port
@@ -140,7 +140,7 @@ async def ask_and_read_nothing(raw: socket.socket, port: int) -> None:
 async def test_a_stalled_transfer_does_not_hold_the_end_up(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairlab.services.server._GRACE_S", 0.3)
+    monkeypatch.setattr("pairlab.services.rest.server._GRACE_S", 0.3)
     async with serve_lab(rows=6000) as served:
         with contextlib.closing(socket.socket()) as raw:
             await ask_and_read_nothing(raw, served.server.port)
@@ -166,7 +166,7 @@ async def test_a_reader_too_slow_for_the_history_gets_a_broken_file(serve_lab: S
 async def test_a_file_that_nobody_takes_is_given_up(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairlab.services.rest_api._STALLED_S", 0.3)
+    monkeypatch.setattr("pairlab.services.rest.rest_api._STALLED_S", 0.3)
     async with serve_lab(rows=12_000) as served:
         with contextlib.closing(socket.socket()) as raw:
             await ask_and_read_nothing(raw, served.server.port)

@@ -12,7 +12,7 @@ import asyncio
 import functools
 import sys
 
-from pairlab.exchange.faults import FAULT_KINDS
+from pairlab.local_exchange.server.faults import FAULT_KINDS
 from tests.soak.many import soak_many
 from tests.soak.memory import measure_memory
 from tests.soak.run import choose, soak

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from pairlab.exchange import LocalExchange, MarketGroup, SyntheticMarket
-from pairlab.exchange.faults import Faults
 from pairlab.feeds import ConnectionHealth, FeedGroup, FeedHealth
-from pairlab.ticks import LogEntry, Pair, Records
+from pairlab.local_exchange import LocalExchange, MarketGroup, SyntheticMarket
+from pairlab.local_exchange.server.faults import Faults
+from pairlab.schema import LogEntry, Pair, Records
 from tests.soak.run import LIMITS, RETRY, TIMEOUTS, until
 from tests.soak.truth import Truth, Verdict
 

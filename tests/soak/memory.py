@@ -12,10 +12,10 @@ import numpy as np
 import psutil
 
 from pairlab import PairLab
-from pairlab.exchange import LocalExchange, SyntheticMarket
-from pairlab.exchange.faults import Fault
 from pairlab.feeds import BinanceFeed
-from pairlab.feeds.limits import Timeouts
+from pairlab.feeds.config import Timeouts
+from pairlab.local_exchange import LocalExchange, SyntheticMarket
+from pairlab.local_exchange.server.faults import Fault
 from tests.soak.run import LIMITS, PAIR, RETRY
 
 __all__ = ["MemoryReport", "measure_memory"]

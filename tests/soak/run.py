@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from pairlab.exchange import LocalExchange, SyntheticMarket
-from pairlab.exchange.faults import FAULT_KINDS, REPAIRABLE, Faults
 from pairlab.feeds.base import FeedHealth
-from pairlab.feeds.binance import BinanceFeed
-from pairlab.feeds.limits import Limits, Retry, Timeouts, full_jitter
-from pairlab.ticks import LogEntry, Pair, Records
+from pairlab.feeds.binance.binance_feed import BinanceFeed
+from pairlab.feeds.config import Limits, Retry, Timeouts, full_jitter
+from pairlab.local_exchange import LocalExchange, SyntheticMarket
+from pairlab.local_exchange.server.faults import FAULT_KINDS, REPAIRABLE, Faults
+from pairlab.schema import LogEntry, Pair, Records
 from tests.soak.truth import Truth, Verdict
 
 __all__ = ["Report", "choose", "soak", "until"]

@@ -71,7 +71,7 @@ class Look:
 
 @contextlib.contextmanager
 def _market(seed: int, speed: float) -> Iterator[str]:
-    command = [sys.executable, "-m", "pairlab.exchange", f"--seed={seed}", f"--speed={speed}"]
+    command = [sys.executable, "-m", "pairlab.local_exchange", f"--seed={seed}", f"--speed={speed}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

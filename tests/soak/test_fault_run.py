@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pairlab.engine import PairEngine, compile_kernel
-from pairlab.exchange.faults import FAULT_KINDS, REPAIRABLE
-from pairlab.ticks import EVENT, ROW, Records
+from pairlab.local_exchange.server.faults import FAULT_KINDS, REPAIRABLE
+from pairlab.schema import EVENT, ROW, Records
 from tests.soak.many import soak_many
 from tests.soak.run import choose, soak
 

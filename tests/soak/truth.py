@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pairlab.exchange import SyntheticMarket
-from pairlab.feeds.wire import WireDecoder
-from pairlab.ticks import TICK, Pair, Records
+from pairlab.feeds.binance.messages import WireDecoder
+from pairlab.local_exchange import SyntheticMarket
+from pairlab.schema import TICK, Pair, Records
 
 _CHUNK = 2048
 _FIELDS = tuple(name for name in TICK.names or () if name != "received_ns")

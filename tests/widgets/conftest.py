@@ -15,7 +15,7 @@ from ipywidgets import Widget
 
 import pairlab.widgets  # noqa: F401  (its modules read files: not on a test's loop)
 from pairlab import PairLab
-from pairlab.exchange import LocalExchange
+from pairlab.local_exchange import LocalExchange
 from tests.ahead import Ahead
 
 

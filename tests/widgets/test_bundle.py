@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairlab.widgets.bundle import bundled
-from pairlab.widgets.plotting import LinearScale, Lines, bqplot
-from pairlab.widgets.trees import put
+from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.transport.bqplot_marks import LinearScale, Lines, bqplot
+from pairlab.widgets.transport.message_batching import bundled
 from tests.widgets.conftest import Wire
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pairlab.ticks import AlertKind, Records
-from pairlab.widgets.chart import nice_ticks
-from pairlab.widgets.screen import Screen
+from pairlab.schema import AlertKind, Records
+from pairlab.widgets.charts.chart import nice_ticks
+from pairlab.widgets.core.render_loop import RenderLoop
 from tests.widgets.conftest import MakeLab, settled
 
 
-def show_from(screen: Screen, row: int) -> Records:
+def show_from(screen: RenderLoop, row: int) -> Records:
     """Clear what is before a row; return the rows in view, with the one that leads into it."""
     rows = screen.lab.rows.view()
     screen.cleared_ns = int(rows["time_ns"][row])

@@ -10,11 +10,11 @@ import pytest
 from ipywidgets import HTML, FloatSlider
 
 from pairlab import PairLab, SettingError, widgets
-from pairlab.exchange import LocalExchange, SyntheticMarket
+from pairlab.local_exchange import LocalExchange, SyntheticMarket
 from pairlab.widgets import Dashboard, SpreadChart, ZScoreChart
-from pairlab.widgets.plotting import Axis
-from pairlab.widgets.screen import Screen
-from pairlab.widgets.trees import tree
+from pairlab.widgets.core.render_loop import RenderLoop
+from pairlab.widgets.core.widget_utils import tree
+from pairlab.widgets.transport.bqplot_marks import Axis
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 FRAME_LIMIT_BYTES = 160_000
@@ -156,7 +156,7 @@ async def test_views_of_one_lab_share_one_clock(running_lab: MakeLab, wire: Wire
 def test_a_part_brings_what_it_needs_wherever_it_is_put(kind: Any, wire: Wire) -> None:
     lab = PairLab(feed="demo")
     before = set(wire.open)
-    part, screen = kind(lab), Screen.of(lab)
+    part, screen = kind(lab), RenderLoop.of(lab)
     assert screen.pulse in part.children
     assert ".pairlab" in screen.pulse._css
     shared = {w.model_id for w in tree(screen.shared())}

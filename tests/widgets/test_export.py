@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 
 from pairlab import PairLab
-from pairlab.widgets import ExportButton, ZScoreChart, export
-from pairlab.widgets.screen import Screen
-from pairlab.widgets.trees import tree
+from pairlab.widgets import ExportButton, ZScoreChart
+from pairlab.widgets.core.render_loop import RenderLoop
+from pairlab.widgets.core.widget_utils import tree
+from pairlab.widgets.panels import export
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 
@@ -23,7 +24,7 @@ class Page:
     """A page that shows all of a lab: it is asked for files, and says what became of them."""
 
     def __init__(self, lab: PairLab, wire: Wire, name: str = "page") -> None:
-        self.screen, self.wire, self.name = Screen.of(lab), wire, name
+        self.screen, self.wire, self.name = RenderLoop.of(lab), wire, name
         self.jobs: list[tuple[dict[str, Any], list[Any]]] = []
         self.say(shows=["*"])
 
@@ -89,7 +90,9 @@ async def test_a_page_that_cannot_save_says_why(running_lab: MakeLab, wire: Wire
         await settled(lambda: "no page can save" in lab.event_log[-1].message, lab)
         assert "lab.to_csv(path)" in lab.event_log[-1].message
         page = Page(lab, wire)
-        await settled(lambda: bool(button.screen.pace.showing("any", time.monotonic())), lab)
+        await settled(
+            lambda: bool(button.screen.pace.programmatic_update("any", time.monotonic())), lab
+        )
         button._png.click()
         job = await next_job(page, lab)
         page.say(saved=job["token"], failed="Error: no chart is in view: scroll to one")
@@ -143,7 +146,9 @@ async def test_two_files_are_each_told_and_the_pressed_page_saves_them(
     async with running_lab(rows=50) as lab:
         button = lab.dashboard().parts["strip"].export
         page, other = Page(lab, wire), Page(lab, wire, "other")
-        await settled(lambda: len(button.screen.pace.showing("any", time.monotonic())) == 2, lab)
+        await settled(
+            lambda: len(button.screen.pace.programmatic_update("any", time.monotonic())) == 2, lab
+        )
         other.say(pressed=True)
         await settled(lambda: button.screen.pressed_page == "other", lab)
         button._png.click()
@@ -171,7 +176,7 @@ async def test_closing_while_an_export_runs_leaves_nothing(
             await settled_work(button, lab)
             dashboard.close()
         assert len(lab._views) == views + 1  # the screen
-        shared = {w.model_id for w in tree(Screen.of(lab).shared())}
+        shared = {w.model_id for w in tree(RenderLoop.of(lab).shared())}
         assert set(wire.open) - opened <= shared
         await lab.wait_async(lab.health().rows + 50, 30)
         assert not [e for e in lab.event_log if e.level == "error"]
@@ -194,7 +199,7 @@ async def test_stopping_the_lab_ends_an_export(running_lab: MakeLab) -> None:
 async def test_a_button_alone_paints_nothing(running_lab: MakeLab) -> None:
     async with running_lab(rows=50) as lab:
         ExportButton(lab)
-        screen = Screen.of(lab)
+        screen = RenderLoop.of(lab)
         await lab.stop()
         lab.start()
         await lab.wait_async(lab.health().rows + 50, 30)

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairlab.widgets import formats
-from pairlab.widgets.formats import (
+from pairlab.widgets.style import formats
+from pairlab.widgets.style.formats import (
     age,
     duration,
     guess_decimals,

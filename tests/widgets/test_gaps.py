@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pairlab.ticks import RowFlag
-from pairlab.widgets.plotting import Lines
+from pairlab.schema import RowFlag
+from pairlab.widgets.transport.bqplot_marks import Lines
 from tests.widgets.conftest import MakeLab
 
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from pairlab.widgets import HedgeChart, ZHistogram
-from pairlab.widgets.histogram import BIN, binned
+from pairlab.widgets.charts.histogram import BIN, binned
 from tests.widgets.conftest import MakeLab
 
 

@@ -10,7 +10,7 @@ from pairlab import PairLab
 from pairlab.errors import SettingError
 from pairlab.widgets import Dashboard
 from pairlab.widgets.layouts import LAYOUTS, PARTS, TIMED, read_layout
-from pairlab.widgets.style import stylesheet
+from pairlab.widgets.style.stylesheet import stylesheet
 from tests.widgets.conftest import MakeLab, Wire
 
 OWN = ["strip", ["zscore", "settings"], ["spread", "correlation"]]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from pairlab import PairLab
+from pairlab.schema import ROW, Records
 from pairlab.settings import Settings
-from pairlab.ticks import ROW, Records
 from pairlab.widgets import HedgeChart, SpreadChart
-from pairlab.widgets.formats import compact, js_number, number
-from pairlab.widgets.places import Places
+from pairlab.widgets.style.formats import compact, js_number, number
+from pairlab.widgets.style.precision import Precision
 from tests.widgets.conftest import MakeLab
 from tests.widgets.test_status import text
 from tests.widgets.test_tables import cells
@@ -53,19 +53,19 @@ def digits(number: str) -> int:
 def test_a_small_spread_has_three_digits_and_an_ordinary_one_two_decimals(
     std: float, decimals: int
 ) -> None:
-    places = Places(Feedless())
+    places = Precision(Feedless())
     assert places.spread(rows_of([std] * 100), Settings().values()) == decimals
 
 
 def test_decimals_stand_still_while_the_size_wanders_about_a_power_of_ten() -> None:
-    places, values = Places(Feedless()), Settings().values()
+    places, values = Precision(Feedless()), Settings().values()
     sizes = 10.0 ** (-3 + 0.25 * np.sin(np.arange(200)))
     assert len({places.spread(rows_of([std] * 50), values) for std in sizes}) == 1
     assert places.spread(rows_of([1e-5] * 50), values) == 7, "but they follow where it goes"
 
 
 def test_a_moment_without_movement_changes_nothing() -> None:
-    places, values = Places(Feedless()), Settings().values()
+    places, values = Precision(Feedless()), Settings().values()
     usual = np.full(1000, 1.7)
     assert places.spread(rows_of(usual), values) == 2
     usual[-60:] = 0.003
@@ -74,7 +74,7 @@ def test_a_moment_without_movement_changes_nothing() -> None:
 
 
 def test_before_a_spread_is_known_the_price_says_how_fine_it_may_be() -> None:
-    places, linear = Places(Feedless()), Settings().values()
+    places, linear = Precision(Feedless()), Settings().values()
     log = {**linear, "price_scale": "log"}
     assert places.spread(rows_of([]), linear) == 2
     assert places.spread(rows_of([np.nan]), log) == 6

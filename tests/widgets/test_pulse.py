@@ -9,26 +9,34 @@ import pytest
 
 from pairlab import PairLab
 from pairlab.widgets import PriceChart, SpreadChart
-from pairlab.widgets.plotting import Axis
-from pairlab.widgets.pulse import AHEAD, ASK_S, CAREFUL, EVERY, FORGET_S, SILENT_S, Pace
-from pairlab.widgets.screen import Screen
-from pairlab.widgets.trees import tree
+from pairlab.widgets.core.render_loop import RenderLoop
+from pairlab.widgets.core.widget_utils import tree
+from pairlab.widgets.transport.bqplot_marks import Axis
+from pairlab.widgets.transport.frontend_channel import (
+    AHEAD,
+    ASK_S,
+    CAREFUL,
+    EVERY,
+    FORGET_S,
+    SILENT_S,
+    FramePacer,
+)
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 
-def opened(*pages: str) -> Pace:
-    pace = Pace()
+def opened(*pages: str) -> FramePacer:
+    pace = FramePacer()
     for page in pages:
         assert pace.heard({"page": page, "shows": ["*"]}, 0.0)
     return pace
 
 
-def answer(pace: Pace, page: str, frame: int, now_s: float) -> None:
+def answer(pace: FramePacer, page: str, frame: int, now_s: float) -> None:
     assert not pace.heard({"page": page, "drawn": frame}, now_s)
 
 
 def test_where_no_page_ever_spoke_painting_goes_on() -> None:
-    pace = Pace()
+    pace = FramePacer()
     for n in range(100):
         assert pace.decide(n) == "paint"
         pace.send(n)
@@ -120,7 +128,7 @@ def test_a_closed_page_and_a_forgotten_one_cost_nothing() -> None:
 
 
 def test_what_pages_show_is_known_part_by_part() -> None:
-    pace = Pace()
+    pace = FramePacer()
     assert pace.shown(0.0) is None
     assert pace.heard({"page": "one", "shows": ["a", "b"]}, 0.0)
     assert pace.heard({"page": "two", "shows": ["b"]}, 0.0)
@@ -165,9 +173,9 @@ def test_nonsense_from_a_page_does_no_harm() -> None:
     assert pace.send(1.0) == 1
 
 
-async def looked_at(lab: PairLab) -> Screen:
+async def looked_at(lab: PairLab) -> RenderLoop:
     """Return the lab's screen with a page before it that keeps up, whatever is sent."""
-    screen: Screen = lab.dashboard().screen
+    screen: RenderLoop = lab.dashboard().screen
     screen.frames_per_s = 50.0
     screen.pulse._handle_custom_msg({"page": "page", "shows": ["*"]}, [])
     await settled(lambda: screen.pace.looking(time.monotonic()) == 1, lab)

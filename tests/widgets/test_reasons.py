@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from pairlab.alerts import Snapshot
+from pairlab.data.ring import Ring
 from pairlab.engine import PairEngine
 from pairlab.health import RecentQuantiles
-from pairlab.history import Ring
+from pairlab.schema import ROW, AlertKind, RowFlag
 from pairlab.settings import Settings
-from pairlab.ticks import ROW, AlertKind, RowFlag
-from pairlab.widgets.lags import ScreenLag
-from pairlab.widgets.reasons import entry_filters
+from pairlab.widgets.panels.filter_text import entry_filters
+from pairlab.widgets.transport.render_latency import RenderLatency
 from tests.engine import worlds
 from tests.widgets.conftest import MakeLab, settled
 from tests.widgets.test_status import painted
@@ -121,7 +121,7 @@ async def test_stationarity_and_ages_give_their_reasons_on_hover(running_lab: Ma
 
 
 class _Rows:
-    """What `ScreenLag` reads of a lab."""
+    """What `RenderLatency` reads of a lab."""
 
     generation = 0
 
@@ -136,7 +136,7 @@ class _Rows:
 
 def test_each_row_waits_until_the_frame_that_showed_it_first() -> None:
     lab: Any = _Rows()
-    lag = ScreenLag()
+    lag = RenderLatency()
     assert all(math.isnan(v) for v in lag.p50_p99_ms())
     lab.add([1])
     lag.sent(
@@ -163,7 +163,7 @@ def test_each_row_waits_until_the_frame_that_showed_it_first() -> None:
 
 def test_where_pages_answer_a_row_waits_until_it_is_drawn() -> None:
     lab: Any = _Rows()
-    lag = ScreenLag()
+    lag = RenderLatency()
     lag.sent(lab, 10, asked=1, answers=True)
     lab.add([1_000_000])
     lag.sent(lab, 2_000_000, asked=2, answers=True)

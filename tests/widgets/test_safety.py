@@ -11,10 +11,10 @@ from ipywidgets import HTML, HTMLMath, Label
 
 from pairlab import PairLab
 from pairlab.errors import SettingError
-from pairlab.ticks import Pair
+from pairlab.schema import Pair
 from pairlab.widgets import Dashboard
-from pairlab.widgets.screen import Screen
-from pairlab.widgets.trees import tree
+from pairlab.widgets.core.render_loop import RenderLoop
+from pairlab.widgets.core.widget_utils import tree
 from tests.widgets.conftest import MakeLab, settled
 from tests.widgets.test_status import text
 
@@ -99,7 +99,7 @@ async def test_each_part_alone_shows_html_as_text(running_lab: MakeLab) -> None:
         _hostile(lab)
         for name in set(widgets.__all__) - {"dress"}:
             part = getattr(widgets, name)(lab)
-            Screen.of(lab).paint(due=True)
+            RenderLoop.of(lab).paint(due=True)
             _check([part])
             part.close()
 

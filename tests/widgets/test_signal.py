@@ -10,11 +10,11 @@ import pytest
 
 from pairlab import PairLab
 from pairlab.costs import profit
-from pairlab.ticks import AlertKind
+from pairlab.schema import AlertKind
 from pairlab.widgets import SignalPanel
-from pairlab.widgets.formats import number, signed
-from pairlab.widgets.frame import Frame
-from pairlab.widgets.signal import _quantity, _signed_fitted
+from pairlab.widgets.core.frame import Frame
+from pairlab.widgets.panels.signal_panel import _quantity, _signed_fitted
+from pairlab.widgets.style.formats import number, signed
 from tests.widgets.conftest import MakeLab, settled
 from tests.widgets.test_status import text
 

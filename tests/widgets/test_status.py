@@ -8,8 +8,8 @@ from html import unescape
 from typing import Any
 
 from pairlab import PairLab
-from pairlab.ticks import NS_PER_S, RowFlag
-from pairlab.widgets.frame import Frame
+from pairlab.schema import NS_PER_S, RowFlag
+from pairlab.widgets.core.frame import Frame
 from tests.widgets.conftest import MakeLab, settled
 
 

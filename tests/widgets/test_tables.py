@@ -7,10 +7,10 @@ import re
 from html import unescape
 
 from pairlab.alerts import Snapshot
-from pairlab.ticks import AlertKind
+from pairlab.schema import AlertKind
 from pairlab.widgets import AlertTable, RowTable
-from pairlab.widgets.formats import age, clock, day, extent, number, safe, signed
-from pairlab.widgets.tables import window_s
+from pairlab.widgets.panels.tables import window_s
+from pairlab.widgets.style.formats import age, clock, day, extent, number, safe, signed
 from tests.widgets.conftest import MakeLab, settled
 
 

@@ -9,10 +9,20 @@ import pytest
 from ipywidgets import Box
 
 from pairlab.errors import SettingError
-from pairlab.ticks import AlertKind
-from pairlab.widgets.chart import MARKERS
-from pairlab.widgets.style import stylesheet
-from pairlab.widgets.theme import DARK, LIGHT, THEMES, Tokens, dress, glyph, mask, theme_css, var
+from pairlab.schema import AlertKind
+from pairlab.widgets.charts.chart import MARKERS
+from pairlab.widgets.style.stylesheet import stylesheet
+from pairlab.widgets.style.theme import (
+    DARK,
+    LIGHT,
+    THEMES,
+    Tokens,
+    dress,
+    glyph,
+    mask,
+    theme_css,
+    var,
+)
 
 TEXT = ("text", "text2", "muted", "z", "y", "x", "spread", "corr", "warn", "stop", "sim")
 

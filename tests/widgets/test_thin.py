@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairlab.ticks import ROW, Records, RowFlag
-from pairlab.widgets.thin import PixelColumns, Thinned, trim
+from pairlab.schema import ROW, Records, RowFlag
+from pairlab.widgets.charts.decimation import Decimated, MinMaxBuckets, trim
 
 SPAN_NS = 30_000_000_000
 START_NS = 1_732_285_900_000_000_000
@@ -28,8 +28,8 @@ def some_rows(n: int, seed: int) -> Records:
     return rows
 
 
-def thinned(rows: Records, columns: int = 50) -> Thinned:
-    return Thinned.of(rows, int(rows["time_ns"][-1]), SPAN_NS, columns)
+def thinned(rows: Records, columns: int = 50) -> Decimated:
+    return Decimated.of(rows, int(rows["time_ns"][-1]), SPAN_NS, columns)
 
 
 @settings(max_examples=60, deadline=None)
@@ -60,7 +60,7 @@ def test_rows_taken_in_bit_by_bit_are_drawn_as_rows_taken_in_at_once(data, seed:
     cuts = sorted(data.draw(st.lists(st.integers(0, 3000), max_size=20)))
     forgotten = data.draw(st.integers(0, 2000))
     before_ns = int(rows["time_ns"][forgotten])
-    kept, fresh = PixelColumns(SPAN_NS, 50), PixelColumns(SPAN_NS, 50)
+    kept, fresh = MinMaxBuckets(SPAN_NS, 50), MinMaxBuckets(SPAN_NS, 50)
     for part in np.split(rows, cuts):
         kept.add(part)
         if len(part):
@@ -115,7 +115,7 @@ def test_columns_without_a_number_stay_empty_and_the_rest_is_whole() -> None:
 def test_where_no_row_has_a_number_nothing_has_one() -> None:
     rows = some_rows(2000, 3)
     rows["zscore"] = np.nan
-    for drawn in (thinned(rows), thinned(rows[:50]), Thinned.of(rows[:0], 0, SPAN_NS)):
+    for drawn in (thinned(rows), thinned(rows[:50]), Decimated.of(rows[:0], 0, SPAN_NS)):
         assert np.isnan(drawn.bounds("zscore")).all()
         assert np.isnan(drawn.mean("zscore"))
         assert not len(trim(*drawn.extremes("zscore"))[0])
@@ -153,7 +153,7 @@ def test_a_position_is_drawn_from_its_first_row_to_the_first_without_it(n: int) 
     ((start, end),) = drawn.held(-1)
     assert start == pytest.approx(ms[-n // 9], abs=near)
     assert end == 0
-    assert Thinned.of(rows[:0], 0, SPAN_NS).held(1) == []
+    assert Decimated.of(rows[:0], 0, SPAN_NS).held(1) == []
 
 
 def test_trim_cuts_both_ends_and_nothing_between() -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from pairlab import PairLab
-from pairlab.ticks import NS_PER_S
+from pairlab.schema import NS_PER_S
 from pairlab.widgets import CorrelationChart, Dashboard, HedgeChart, SpreadChart, ZScoreChart
-from pairlab.widgets.charts import PriceChart
-from pairlab.widgets.formats import clock, day, js_number
-from pairlab.widgets.frame import Frame
-from pairlab.widgets.view import SPANS
+from pairlab.widgets.charts.fitted import PriceChart
+from pairlab.widgets.core.frame import Frame
+from pairlab.widgets.core.view_state import SPANS
+from pairlab.widgets.style.formats import clock, day, js_number
 from tests.widgets.conftest import MakeLab
 from tests.widgets.test_status import text
 from tests.widgets.test_tables import cells

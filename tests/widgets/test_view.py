@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from pairlab import PairLab
-from pairlab.widgets.screen import Screen
+from pairlab.widgets.core.render_loop import RenderLoop
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 CHARTS = ("zscore", "spread", "correlation", "prices")
 
 
-def drag(screen: Screen, start_ms: float, end_ms: float) -> None:
+def drag(screen: RenderLoop, start_ms: float, end_ms: float) -> None:
     """Set what the browser sends for a drag over a chart."""
     brush = screen.brush_selector
     brush.set_state({"brushing": True})

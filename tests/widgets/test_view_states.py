@@ -12,11 +12,12 @@ import pytest
 from IPython.core.events import EventManager, available_events
 
 from pairlab import PairLab
-from pairlab.exchange import LocalExchange, SyntheticMarket
 from pairlab.feeds import FeedHealth
-from pairlab.ticks import NS_PER_S, TICK, Records
-from pairlab.widgets import Dashboard, StatusBar, cells
-from pairlab.widgets.screen import Screen
+from pairlab.local_exchange import LocalExchange, SyntheticMarket
+from pairlab.schema import NS_PER_S, TICK, Records
+from pairlab.widgets import Dashboard, StatusBar
+from pairlab.widgets.core import kernel_hooks as cells
+from pairlab.widgets.core.render_loop import RenderLoop
 from tests.widgets.conftest import MakeLab, Wire, settled
 from tests.widgets.test_status import text
 
@@ -48,7 +49,7 @@ class Fed:
         self.lab._pipeline.engage()
         self.feed(count)
         self.dashboard = Dashboard(self.lab, layout="wide")
-        self.screen: Screen = self.dashboard.screen
+        self.screen: RenderLoop = self.dashboard.screen
         self.parts = self.dashboard.parts
         self.paint()
 
@@ -97,7 +98,7 @@ async def test_a_lab_that_has_stopped_can_be_used(running_lab: MakeLab) -> None:
         await turned(lab)
         assert screen.time_scale.max < edge_ms
         alert = lab.alert_log.alerts()[-1]
-        screen.hand_over(lambda _: screen.choose(alert))(None)
+        screen.on_frontend(lambda _: screen.choose(alert))(None)
         await turned(lab)
         assert parts["zscore"]._ring.x == [alert.time_ns / 1e6]
         lab.settings.window = 100  # in code

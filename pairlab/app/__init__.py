@@ -1,0 +1,5 @@
+"""The dashboard as a Voila app: options, the page around it, its template."""
+
+from pairlab.app.app import AppOptions, PageQuery, dashboard_for_page, lab_for_page
+
+__all__ = ["AppOptions", "PageQuery", "dashboard_for_page", "lab_for_page"]

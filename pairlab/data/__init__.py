@@ -1,0 +1,1 @@
+"""Rows and ticks in memory, as DataFrames and as CSV text."""

@@ -1,0 +1,129 @@
+"""The signal machine: from a z-score and what vouches for it to a position.
+
+FLAT, LONG (bought y, sold β of x) or SHORT the spread; one transition a row. An excursion ends,
+and a STOP's lock opens, when abs(z) <= exit_z or z changes sign.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pairlab.engine.jit import piece
+from pairlab.schema import AlertKind, Filter
+
+__all__ = ["decide", "edge_bps", "failed_filters"]
+
+_ENTRY = int(AlertKind.ENTRY)
+_EXIT = int(AlertKind.EXIT)
+_STOP = int(AlertKind.STOP)
+_SUPPRESSED = int(AlertKind.SUPPRESSED)
+_DECOUPLED = int(AlertKind.DECOUPLED)
+_CORRELATION = int(Filter.CORRELATION)
+_LEG_AGE = int(Filter.LEG_AGE)
+_STATIONARY = int(Filter.STATIONARY)
+_COOLDOWN = int(Filter.COOLDOWN)
+_EDGE = int(Filter.EDGE)
+
+
+@piece
+def edge_bps(p: Any, row: Any) -> float:
+    """Return what the row's distance from the mean is worth, as `pairlab.costs.edge_bps` does."""
+    distance: float = abs(row.zscore) * row.spread_std
+    return distance * 1e4 if p.log_prices != 0 else distance / row.y * 1e4
+
+
+@piece
+def failed_filters(s: Any, p: Any, row: Any) -> int:
+    """Return the `Filter` bits that hold an entry on this row back; NaN fails."""
+    failed = 0
+    if not row.correlation >= p.min_correlation:
+        failed |= _CORRELATION
+    if not (row.y_age_s < p.max_leg_age_s and row.x_age_s < p.max_leg_age_s):
+        failed |= _LEG_AGE
+    if p.require_stationary != 0 and not row.p_value <= p.max_p_value:
+        failed |= _STATIONARY
+    if s.left != 0 and row.time_ns - s.left_ns < p.cooldown_ns:
+        failed |= _COOLDOWN
+    if p.min_edge_bps > 0.0 and not p.min_edge_bps <= edge_bps(p, row) < math.inf:
+        failed |= _EDGE
+    return failed
+
+
+@piece
+def decide(s: Any, p: Any, row: Any, event: Any) -> int:
+    """Take one row's transition.
+
+    Parameters
+    ----------
+    s, p
+        State, whose signal fields change, and setup.
+    row : ROW record
+        All but its position is set; the position is written here.
+    event : EVENT record
+        Where the transition is written (all but ``row``), if there is one.
+
+    Returns
+    -------
+    int
+        1 if there was an event, else 0.
+    """
+    z = row.zscore
+    row.position = s.position
+    if p.muted != 0 or math.isnan(z):
+        return 0
+    within = abs(z) <= p.exit_z
+    side = 1 if z > 0.0 else -1
+    if within or side != s.lock:
+        s.lock = 0
+    if within or side != s.excursion:
+        s.excursion = 0
+
+    held = s.position
+    if held != 0:
+        kind = 0
+        if held * z >= -p.exit_z:
+            kind = _EXIT
+        elif held * z <= -p.stop_z:
+            kind = _STOP
+            s.lock = side
+        elif row.correlation < p.min_correlation and s.decoupled == 0:
+            s.decoupled = 1
+            return _write(event, _DECOUPLED, held, 0, 0)
+        if kind == 0:
+            return 0
+        s.position = 0
+        s.left = 1
+        s.left_ns = row.time_ns
+        row.position = 0
+        return _write(event, kind, held, 0, 0)
+
+    if abs(z) < p.entry_z or s.lock != 0:
+        return 0
+    wanted = -side
+    failed = failed_filters(s, p, row)
+    if failed == 0:
+        s.position = wanted
+        s.decoupled = 0
+        row.position = wanted
+        return _write(event, _ENTRY, wanted, 0, 0)
+    if s.excursion != 0:
+        return 0
+    s.excursion = side
+    if s.suppressed != 0 and row.time_ns - s.suppressed_ns < p.suppressed_every_ns:
+        s.withheld += 1
+        return 0
+    withheld = s.withheld
+    s.withheld = 0
+    s.suppressed = 1
+    s.suppressed_ns = row.time_ns
+    return _write(event, _SUPPRESSED, wanted, failed, withheld)
+
+
+@piece
+def _write(event: Any, kind: int, side: int, failed: int, withheld: int) -> int:
+    event.kind = kind
+    event.side = side
+    event.failed = failed
+    event.withheld = withheld
+    return 1

@@ -1,0 +1,204 @@
+"""What the kernel remembers of a pair, as plain records, and the codes it branches on.
+
+Nothing here needs numba, so that importing `pairlab.engine` stays cheap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from pairlab.schema import TIMEFRAMES_NS, Records
+
+__all__ = [
+    "BAR",
+    "BARS_HELD",
+    "BAR_TIMEFRAMES",
+    "EMPTY_BARS_MAX",
+    "EPS",
+    "FIXED",
+    "KALMAN",
+    "OLS",
+    "RING_COLUMNS",
+    "SETUP",
+    "SIGNAL_FIELDS",
+    "STATE",
+    "SUPPRESSED_EVERY_S",
+    "fill_setup",
+    "new_state",
+]
+
+FIXED: Final = 0
+OLS: Final = 1
+KALMAN: Final = 2
+_HEDGES: Final = {"fixed": FIXED, "ols": OLS, "kalman": KALMAN}
+
+EPS: Final = float(np.finfo(np.float64).eps)
+
+SUPPRESSED_EVERY_S: Final = 10.0
+"""At most one SUPPRESSED per this much row time; those withheld are counted on the next one."""
+
+EMPTY_BARS_MAX: Final = 86_400
+"""Empty bars that one tick may close, a day of seconds; of a longer silence the older part is
+skipped and the next row says GAP_BEFORE. No window is longer, so no metric but Kalman's notices."""
+
+BAR_TIMEFRAMES: Final = tuple(name for name, ns in TIMEFRAMES_NS.items() if ns)
+"""Timeframes for which bars are kept; each is a multiple of the first."""
+
+BARS_HELD: Final = 10_000
+"""Closed bars kept per timeframe."""
+
+RING_COLUMNS: Final = 3
+"""Per observation in the window: y, x (logarithms under log prices), Kalman innovation."""
+
+BAR: Final = np.dtype(
+    [("time_ns", np.int64)]
+    + [(f"{leg}_{part}", np.float64) for leg in "yx" for part in ("open", "high", "low", "close")]
+    + [("y_volume", np.float64), ("x_volume", np.float64)],
+    align=True,
+)
+"""One bar of both legs, at its close time; prices are NaN until the leg has traded."""
+
+SETUP: Final = np.dtype(
+    [
+        ("window", np.int64),
+        ("timeframe_ns", np.int64),
+        ("hedge", np.int64),
+        ("lags", np.int64),
+        ("log_prices", np.int64),
+        ("of_returns", np.int64),
+        ("require_stationary", np.int64),
+        ("muted", np.int64),  # the signal machine stands still
+        ("keep_bars", np.int64),
+        ("paired", np.int64),  # every two ticks are an observation
+        ("cooldown_ns", np.int64),
+        ("suppressed_every_ns", np.int64),
+        ("inv_n", np.float64),  # 1 / window; 1 / (window − 1); 1 / (window − 2)
+        ("inv_n1", np.float64),
+        ("inv_n2", np.float64),
+        ("hedge_ratio", np.float64),
+        ("kalman_q", np.float64),  # process noise, in units of the observation noise
+        ("kalman_weight", np.float64),  # of the newest innovation in R, and in health's moments
+        ("health_weight", np.float64),
+        ("entry_z", np.float64),
+        ("exit_z", np.float64),
+        ("stop_z", np.float64),  # inf when off
+        ("min_correlation", np.float64),
+        ("max_leg_age_s", np.float64),
+        ("max_p_value", np.float64),
+        ("min_edge_bps", np.float64),  # 0 when off
+    ],
+    align=True,
+)
+"""The settings as the kernel reads them."""
+
+_SIGNAL: Final = [
+    ("position", np.int64),
+    ("lock", np.int64),  # side of z on which a STOP locked the entry; 0 open
+    ("excursion", np.int64),  # side of z whose excursion was suppressed already; 0 none
+    ("decoupled", np.int64),  # DECOUPLED was said of this position
+    ("left", np.int64),  # a position was ever left
+    ("left_ns", np.int64),  # row time of the last EXIT or STOP
+    ("suppressed", np.int64),  # a SUPPRESSED was ever shown
+    ("suppressed_ns", np.int64),  # row time of the last one shown
+    ("withheld", np.int64),
+]
+
+SIGNAL_FIELDS: Final = tuple(name for name, _ in _SIGNAL)
+"""Fields of `STATE` that are the signal machine's."""
+
+_COUNTERS: Final = ["not_finite", "not_positive", "unknown_leg", "late"]
+
+_TIMES: Final = ["time_ns", "y_time_ns", "x_time_ns", "bar_end_ns", "skip_to_ns", "received_ns"]
+
+_SUMS: Final = (
+    # anchors: y0, x0 from inside the window, b0 its slope, c0 = y0 − b0·x0
+    *("y0", "x0", "b0", "c0"),
+    # u = y − y0, v = x − x0, w = u − b0·v
+    *("u", "v", "uu", "vv", "uv", "w", "ww", "wv"),
+    # d = Δw, g = Δv; "1": with the difference before it
+    *("dd", "dg", "gg", "dd1", "dg1", "gg1"),
+    # returns about their anchors
+    *("q0", "r0", "q", "r", "qq", "rr", "qr"),
+    # innovations about their anchor, and their differences
+    *("i0", "i", "ii", "di"),
+    # centred sums, the slope left on the anchor's, Σe² of the spread, and what counts as none
+    *("s_uu", "s_vv", "s_uv", "s_wv", "slope", "s_ee", "floor"),
+    # the largest each sum of squares has been since it was summed afresh
+    *("peak_u", "peak_v", "peak_w", "peak_d", "peak_g", "peak_q", "peak_r", "peak_i"),
+)
+
+_KALMAN: Final = (
+    *("k_y", "k_x", "k_alpha", "k_beta", "k_p00", "k_p01", "k_p11", "k_r", "k_last"),
+    # exponential moments of (innovation before, innovation), for health
+    *("h_a", "h_b", "h_aa", "h_ab", "h_bb", "h_ols"),
+)
+
+STATE: Final = np.dtype(
+    [(name, np.int64) for name in _TIMES]
+    + [
+        ("y_seen", np.int64),
+        ("x_seen", np.int64),
+        ("gap", np.int64),
+        ("source", np.int64),  # digest of the sources that last ran on it
+        ("count", np.int64),  # observations so far
+        ("head", np.int64),  # ring slot of the next observation: the oldest, once it is full
+        ("since", np.int64),  # observations since the sums were summed afresh
+        ("run_y", np.int64),  # how many of the newest observations are equal
+        ("run_x", np.int64),
+        ("run_s", np.int64),
+        ("ols_count", np.int64),
+        ("bars_begun", np.int64),
+        ("bars_head", np.int64, (len(BAR_TIMEFRAMES),)),  # slot of each forming bar
+        ("bars_count", np.int64, (len(BAR_TIMEFRAMES),)),
+    ]
+    + [(name, np.int64) for name in _COUNTERS]
+    + _SIGNAL
+    + [("y_price", np.float64), ("x_price", np.float64), ("spread", np.float64)]
+    + [(name, np.float64) for name in (*_SUMS, *_KALMAN)],
+    align=True,
+)
+"""Everything the kernel remembers of one pair, but for its ring of observations and its bars."""
+
+
+def new_state() -> Records:
+    """Return the state of a pair that has seen nothing."""
+    return np.zeros(1, STATE)
+
+
+def fill_setup(setup: Records, values: Mapping[str, Any]) -> None:
+    """Write settings into a `SETUP` record.
+
+    Parameters
+    ----------
+    setup : numpy.ndarray
+        One `SETUP` record; ``muted``, ``keep_bars`` and ``paired`` are left alone.
+    values : mapping
+        As `pairlab.settings.Settings.values` gives it.
+    """
+    s = setup[0]
+    s["window"] = values["window"]
+    # A multiplication takes a tenth of a division's time, and there are twenty per row.
+    s["inv_n"], s["inv_n1"], s["inv_n2"] = (1.0 / (values["window"] - k) for k in range(3))
+    s["timeframe_ns"] = TIMEFRAMES_NS[values["timeframe"]]
+    s["hedge"] = _HEDGES[values["hedge"]]
+    s["lags"] = values["adf_lags"]
+    s["log_prices"] = values["price_scale"] == "log"
+    s["of_returns"] = values["correlation_of"] == "returns"
+    s["require_stationary"] = values["require_stationary"]
+    s["cooldown_ns"] = round(values["cooldown_s"] * 1e9)
+    s["suppressed_every_ns"] = round(SUPPRESSED_EVERY_S * 1e9)
+    s["hedge_ratio"] = values["hedge_ratio"]
+    s["kalman_q"] = (math.log(2.0) / values["kalman_half_life"]) ** 2 / 2.0
+    s["kalman_weight"] = math.log(2.0) / values["kalman_half_life"]
+    s["health_weight"] = s["kalman_weight"] / 10.0
+    s["entry_z"] = values["entry_z"]
+    s["exit_z"] = values["exit_z"]
+    s["stop_z"] = math.inf if values["stop_z"] is None else values["stop_z"]
+    s["min_correlation"] = values["min_correlation"]
+    s["max_leg_age_s"] = values["max_leg_age_s"]
+    s["max_p_value"] = values["max_p_value"]
+    s["min_edge_bps"] = values["min_edge_bps"] or 0.0

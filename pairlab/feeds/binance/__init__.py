@@ -1,0 +1,1 @@
+"""Binance USDⓈ-M Futures: messages, addresses, REST, exchange metadata, klines."""

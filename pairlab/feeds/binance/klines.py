@@ -1,0 +1,78 @@
+"""Closes of the bars before the first tick, over REST."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pairlab.errors import FeedError
+from pairlab.feeds.binance.rest_client import RestClient
+from pairlab.schema import TIMEFRAMES_NS, Pair
+
+__all__ = ["KLINE_TIMEFRAMES", "Closes", "fetch_closes"]
+
+Closes = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+"""Close times (ns), closes of y, closes of x; shape (n,) each."""
+
+KLINE_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
+"""Timeframes that the exchange keeps candles of; shorter ones warm up in no time."""
+
+_NS_PER_MS: Final = 1_000_000
+_MOST: Final = 1_500
+"""Candles that one answer holds at the most."""
+
+_DECODER: Final = msgspec.json.Decoder(list[list[int | str]])
+_CLOSE, _CLOSE_TIME = 4, 6
+
+
+async def fetch_closes(rest: RestClient, pair: Pair, timeframe: str, count: int) -> Closes:
+    """Return the last bars that have closed, by the exchange's clock, and that both legs have.
+
+    Parameters
+    ----------
+    rest : RestClient
+        Open.
+    pair : Pair
+        The symbols.
+    timeframe : {"1m", "5m", "15m", "1h"}
+        Length of a bar.
+    count : int
+        How many; an answer holds 1,500 at most.
+
+    Returns
+    -------
+    tuple of array
+        Close times (ns, the exclusive end of the bar), closes of y, closes of x; shape (n,).
+
+    Raises
+    ------
+    FeedError
+        For no answer, a refusal, or an answer that cannot be read.
+    """
+    offset = await rest.clock_offset(samples=1)
+    now_ns = time.time_ns() - offset.offset_ns
+    length_ns = TIMEFRAMES_NS[timeframe]
+    legs = []
+    for symbol in pair:
+        raw = await rest.get(
+            "/fapi/v1/klines",
+            {"symbol": symbol, "interval": timeframe, "limit": min(count + 1, _MOST)},
+            weight=5 if count < 500 else 10,
+            can_wait=True,
+        )
+        try:
+            candles = _DECODER.decode(raw)
+            # Binance ends a candle at its last millisecond; the bar's close is the one after.
+            times = np.array([(int(c[_CLOSE_TIME]) + 1) * _NS_PER_MS for c in candles], np.int64)
+            closes = np.array([float(c[_CLOSE]) for c in candles], np.float64)
+        except (msgspec.MsgspecError, ValueError, IndexError, OverflowError) as error:
+            raise FeedError(f"{rest.base_url} sent unreadable klines: {error}.") from error
+        good = (times <= now_ns) & (times % length_ns == 0) & np.isfinite(closes) & (closes > 0)
+        legs.append((times[good], closes[good]))
+    (y_times, y), (x_times, x) = legs
+    times, in_y, in_x = np.intersect1d(y_times, x_times, return_indices=True)
+    return times, y[in_y], x[in_x]

@@ -1,0 +1,364 @@
+"""Binance's REST interface, as far as a feed needs it, and plain words for its refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from types import TracebackType
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from pairlab.errors import (
+    FeedError,
+    FirewallError,
+    GeoBlockedError,
+    RateLimitedError,
+    UnknownSymbolError,
+)
+from pairlab.feeds.config import SlidingWindowLimiter
+
+__all__ = [
+    "PAGE_TRADES",
+    "PAGE_WEIGHT",
+    "ClockOffset",
+    "ExchangeInfo",
+    "RestClient",
+    "RestTrade",
+    "is_loopback",
+    "refusal",
+]
+
+PAGE_TRADES: Final = 1000
+PAGE_WEIGHT: Final = 20
+_DEFAULT_WEIGHT_PER_MIN: Final = 2400
+_OUR_SHARE: Final = 0.9  # of the weight: other programs may share the address
+_DEFAULT_WAIT_S: Final = {429: 60.0, 418: 120.0}  # where the answer has no Retry-After
+_MOST_AT_ONCE: Final = 4
+_LONGEST_WAIT_S: Final = 3 * 24 * 3600.0  # Binance bans for three days at most
+_NS_PER_MS: Final = 1_000_000
+
+_Id = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_Ms = Annotated[int, msgspec.Meta(gt=0, lt=4_102_444_800_000)]
+
+
+class _Time(msgspec.Struct):
+    serverTime: int  # noqa: N815 - the exchange's key
+
+
+class _Symbol(msgspec.Struct):
+    symbol: str
+    filters: list[dict[str, Any]] = []
+    status: str = "TRADING"
+
+
+class _RateLimit(msgspec.Struct, rename="camel"):
+    rate_limit_type: str
+    interval: str
+    interval_num: int
+    limit: int
+
+
+class _ExchangeInfo(msgspec.Struct, rename="camel"):
+    symbols: list[_Symbol]
+    rate_limits: list[_RateLimit] = []
+
+
+class RestTrade(msgspec.Struct, gc=False):
+    """One row of ``/fapi/v1/aggTrades``: id, price, quantity, time in ms, buyer is maker."""
+
+    a: _Id
+    p: str
+    q: str
+    T: _Ms
+    m: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeInfo:
+    """What the exchange says of its symbols and limits.
+
+    Attributes
+    ----------
+    tick_sizes : Mapping[str, str]
+        Smallest price step by symbol, as the exchange writes it; empty where it gives none.
+    weight_per_min : int
+        REST weight that one address may spend in a minute.
+    """
+
+    tick_sizes: Mapping[str, str]
+    weight_per_min: int
+
+    def lists(self, symbols: tuple[str, ...]) -> bool:
+        """Return whether all of these are listed."""
+        return all(symbol in self.tick_sizes for symbol in symbols)
+
+    def check(self, symbols: tuple[str, ...]) -> None:
+        """Raise `UnknownSymbolError` for the first symbol that is not listed.
+
+        Raises
+        ------
+        UnknownSymbolError
+            It names the symbol and the closest ones that are listed.
+        """
+        for symbol in symbols:
+            if self.lists((symbol,)):
+                continue
+            close = difflib.get_close_matches(symbol.upper(), self.tick_sizes, n=3, cutoff=0.6)
+            hint = f"did you mean {' or '.join(close)}?" if close else "check its spelling"
+            raise UnknownSymbolError(f"the exchange does not list {symbol!r}: {hint}")
+
+    def decimals(self, symbol: str) -> int | None:
+        """Return the decimals of a symbol's tick size, None where there is none."""
+        try:
+            step = Decimal(self.tick_sizes[symbol]).normalize()
+        except (KeyError, InvalidOperation):
+            return None
+        exponent = step.as_tuple().exponent
+        return max(0, -exponent) if isinstance(exponent, int) and step > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class ClockOffset:
+    """How far the local clock is ahead: this machine's minus the exchange's.
+
+    Attributes
+    ----------
+    offset_ns : int
+        Positive if this machine is ahead.
+    round_trip_ns : int
+        Of the request it was read from: the offset is right to half of it.
+    """
+
+    offset_ns: int
+    round_trip_ns: int
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether a URL points at this machine, where no proxy belongs in between."""
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host == "::1" or host.startswith("127.")
+
+
+def refusal(status: int, retry_after: str | None, where: str) -> FeedError:
+    """Return the error, in plain words, for an HTTP answer that is no success.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status.
+    retry_after : str or None
+        The ``Retry-After`` header, in seconds.
+    where : str
+        What was asked, e.g. ``the stream at fstream.binance.com``.
+    """
+    if status == 451:
+        return GeoBlockedError(
+            f"{where} answered HTTP 451: Binance does not serve this location. "
+            "Trying again does not help; use a permitted location, or feed='demo'."
+        )
+    if status == 403:
+        return FirewallError(
+            f"{where} answered HTTP 403: the exchange's firewall refused this address. "
+            "It usually lifts that after some minutes without requests."
+        )
+    if status in (418, 429):
+        wait_s = _DEFAULT_WAIT_S[status]
+        if retry_after is not None:
+            try:
+                wait_s = min(max(float(retry_after), 0.0), _LONGEST_WAIT_S)
+            except ValueError:
+                pass  # a date, or damage: the default stands
+            else:
+                wait_s = wait_s if wait_s == wait_s else _DEFAULT_WAIT_S[status]
+        why = (
+            "too many requests from this address"
+            if status == 429
+            else "this address is banned for a while, for asking too often"
+        )
+        return RateLimitedError(
+            f"{where} answered HTTP {status}: {why}; waiting {wait_s:g} s as told.", wait_s
+        )
+    if status >= 500:
+        return FeedError(f"{where} answered HTTP {status}: the exchange has trouble of its own.")
+    return FeedError(f"{where} answered HTTP {status}.")
+
+
+class RestClient:
+    """The few REST requests a feed makes, each with a time limit and within the weight budget.
+
+    Use it as ``async with RestClient(...) as rest``.
+
+    Parameters
+    ----------
+    base_url : str
+        ``https://fapi.binance.com``, or ``http://host:port`` of a local exchange.
+    timeout_s : float
+        For one answer.
+    """
+
+    def __init__(self, base_url: str, *, timeout_s: float = 10.0) -> None:
+        self.base_url = base_url
+        self.budget = SlidingWindowLimiter(int(_DEFAULT_WEIGHT_PER_MIN * _OUR_SHARE), 60.0)
+        self._timeout_s = timeout_s
+        self._blocked_until = 0.0  # monotonic: Retry-After holds for every request
+        self._at_once = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._client: httpx.AsyncClient | None = None
+        self._info = msgspec.json.Decoder(_ExchangeInfo)
+        self._time = msgspec.json.Decoder(_Time)
+        self._trades = msgspec.json.Decoder(list[RestTrade])
+
+    async def __aenter__(self) -> RestClient:
+        # Loading the certificates takes a while and reads files: not on the loop.
+        self._client = await asyncio.to_thread(self._make_client)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    def _make_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self.base_url,
+            timeout=self._timeout_s,
+            limits=httpx.Limits(max_connections=_MOST_AT_ONCE, max_keepalive_connections=2),
+            trust_env=not is_loopback(self.base_url),
+        )
+
+    async def exchange_info(self) -> ExchangeInfo:
+        """Return the listed symbols and adopt the weight limit.
+
+        Raises
+        ------
+        FeedError
+            For no answer, a refusal, or an answer that cannot be read.
+        """
+        raw = await self.get("/fapi/v1/exchangeInfo", {}, weight=1)
+        try:
+            answer = self._info.decode(raw)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise self._unreadable("exchangeInfo", error) from error
+        weight = _DEFAULT_WEIGHT_PER_MIN
+        for limit in answer.rate_limits:
+            if limit.rate_limit_type == "REQUEST_WEIGHT" and limit.interval == "MINUTE":
+                weight = max(1, limit.limit // max(1, limit.interval_num))
+        self.budget.limit = max(PAGE_WEIGHT, int(weight * _OUR_SHARE))
+        sizes = {}
+        for symbol in answer.symbols:
+            steps = [
+                str(f.get("tickSize", ""))
+                for f in symbol.filters
+                if f.get("filterType") == "PRICE_FILTER"
+            ]
+            sizes[symbol.symbol] = steps[0] if steps else ""
+        return ExchangeInfo(tick_sizes=sizes, weight_per_min=weight)
+
+    async def clock_offset(self, samples: int = 3) -> ClockOffset:
+        """Return this machine's clock minus the exchange's, from the quickest of some answers.
+
+        Raises
+        ------
+        FeedError
+            For no answer, a refusal, or an answer that cannot be read.
+        """
+        best: ClockOffset | None = None
+        for _ in range(samples):
+            asked_ns = time.time_ns()
+            start_ns = time.monotonic_ns()
+            raw = await self.get("/fapi/v1/time", {}, weight=1)
+            round_trip_ns = time.monotonic_ns() - start_ns
+            try:
+                server_ns = self._time.decode(raw).serverTime * _NS_PER_MS
+            except (msgspec.MsgspecError, ValueError) as error:
+                raise self._unreadable("time", error) from error
+            offset = ClockOffset(asked_ns + round_trip_ns // 2 - server_ns, round_trip_ns)
+            if best is None or offset.round_trip_ns < best.round_trip_ns:
+                best = offset
+        if best is None:
+            raise ValueError(f"samples = {samples} is not possible: 1 or more")
+        return best
+
+    async def agg_trades(
+        self,
+        symbol: str,
+        from_id: int | None = None,
+        limit: int = PAGE_TRADES,
+        *,
+        can_wait: bool = False,
+    ) -> list[RestTrade]:
+        """Return aggregate trades from `from_id` on (the newest ones without it), oldest first.
+
+        What `can_wait` leaves half of the weight budget to what cannot.
+
+        Raises
+        ------
+        FeedError
+            For no answer, a refusal, or an answer that cannot be read.
+        """
+        query: dict[str, str | int] = {"symbol": symbol, "limit": limit}
+        if from_id is not None:
+            query["fromId"] = from_id
+        raw = await self.get("/fapi/v1/aggTrades", query, weight=PAGE_WEIGHT, can_wait=can_wait)
+        try:
+            return sorted(self._trades.decode(raw), key=lambda trade: trade.a)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise self._unreadable("aggTrades", error) from error
+
+    async def get(
+        self,
+        path: str,
+        query: Mapping[str, str | int],
+        *,
+        weight: int,
+        can_wait: bool = False,
+    ) -> bytes:
+        """Return the body of one answer, within the weight budget.
+
+        What `can_wait` leaves half of that budget to what cannot.
+
+        Raises
+        ------
+        FeedError
+            For no answer or a refusal.
+        """
+        if self._client is None:
+            raise RuntimeError("RestClient is used outside `async with`")
+        wait_s = self._blocked_until - time.monotonic()
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        await self.budget.spend(weight, self.budget.limit // 2 if can_wait else 0)
+        where = f"{urlsplit(self.base_url).netloc}{path}"
+        try:
+            # httpx limits each step; an answer that trickles in would outlast them all.
+            # To queue for a socket is no part of it: others' answers are.
+            async with self._at_once, asyncio.timeout(self._timeout_s):
+                answer = await self._client.get(path, params=dict(query))
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise FeedError(f"{where} did not answer within {self._timeout_s:g} s.") from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            why = str(error) or type(error).__name__
+            raise FeedError(f"{where} cannot be reached: {why}.") from error
+        used = answer.headers.get("X-MBX-USED-WEIGHT-1M", "")
+        if used.isdecimal():
+            self.budget.learn(int(used))
+        if answer.status_code != 200:
+            problem = refusal(answer.status_code, answer.headers.get("Retry-After"), where)
+            if isinstance(problem, RateLimitedError):
+                self._blocked_until = time.monotonic() + problem.retry_after_s
+            raise problem
+        return answer.content
+
+    def _unreadable(self, what: str, error: Exception) -> FeedError:
+        return FeedError(f"{urlsplit(self.base_url).netloc} sent an unreadable {what}: {error}.")

@@ -1,0 +1,1 @@
+"""WebSocket connections: opening, replacing, sharing them; stall detection."""

@@ -1,0 +1,1 @@
+"""Trade ids in order: duplicates dropped, gaps found, filled over REST or given up."""

@@ -1,0 +1,246 @@
+"""Ticks to rows: one engine, the rings before and behind it, and the alerts beside it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pairlab.alerts import AlertLog, SettingChange, Snapshot
+from pairlab.data.ring import Ring
+from pairlab.engine import PairEngine
+from pairlab.errors import PairlabError
+from pairlab.feeds.binance.klines import Closes
+from pairlab.health import RecentQuantiles
+from pairlab.schema import ROW, TICK, Records, RowFlag
+from pairlab.settings import METRIC_SETTINGS, Settings
+
+__all__ = ["Pipeline", "RebuildWork"]
+
+
+class RebuildWork(NamedTuple):
+    """What a rebuild computes from, frozen when it was asked for."""
+
+    engine: PairEngine
+    values: dict[str, Any]
+    ticks: Records
+    seeds: Closes | None
+    total: int
+
+
+class Pipeline:
+    """What a lab does with ticks, whatever loop or thread brings them.
+
+    Until `engage` is called ticks are only held (the kernel may still be compiling); then the
+    engine catches up with them, and every later batch becomes rows at once.
+
+    Parameters
+    ----------
+    settings : Settings
+        Watched: thresholds apply from the next tick; for a setting that defines a metric,
+        `rebuild_wanted` is called.
+    rebuild_wanted : callable
+        Called without arguments; answers by calling `rebuild_start`, `rebuild_compute` (on
+        another thread, if it likes) and `rebuild_finish`.
+    """
+
+    def __init__(self, settings: Settings, rebuild_wanted: Callable[[], None]) -> None:
+        self.settings = settings
+        self.rows = Ring(ROW, settings.history_rows)
+        self.ticks = Ring(TICK, settings.ticks_held)
+        self.alert_log = AlertLog()
+        self.latency_ms = RecentQuantiles()
+        self.generation = 0
+        self.made = 0  # rows since the start, whatever the history still holds
+        self.engine: PairEngine | None = None
+        self.klines: dict[str, Closes] = {}  # by timeframe, fetched at start
+        self._rebuild_wanted = rebuild_wanted
+        self._gaps: deque[int] = deque(maxlen=10_000)  # number of the first tick after each
+        self._moves: deque[tuple[int, int]] = deque(maxlen=100_000)  # (time, position) changes
+        settings.observe(self._on_setting)
+
+    def take(self, ticks: Records) -> None:
+        """Hold `ticks`, shape (n,) of `pairlab.TICK`, and make rows of them."""
+        self.ticks.append(ticks)
+        if self.engine is not None:
+            self._advance(self.engine, ticks)
+
+    def engage(self) -> None:
+        """Make the engine (its kernel is compiled by now) and catch up with the ticks held."""
+        if self.engine is not None:
+            return
+        engine = PairEngine(self.settings)
+        ticks = self.ticks.view()
+        seeds = self._seeds(engine, ticks)
+        if seeds is not None:
+            self.rows.append(engine.seed(*seeds))
+            self.made = len(self.rows)
+        self.engine = engine
+        if len(ticks):
+            self._advance(engine, ticks)
+            self.latency_ms = RecentQuantiles()  # they waited for the compiler, not for the engine
+        if len(self.rows):
+            rows = self.rows.view().copy()
+            self._flag_gaps(rows)
+            self._replace_rows(rows)
+
+    def mark_gap(self) -> None:
+        """Say that trades are missing before the next tick."""
+        if self.engine is not None:
+            self.engine.mark_gap()
+        self._gaps.append(self.ticks.total)
+
+    @property
+    def newest_ns(self) -> int:
+        """Exchange time of the newest tick; 0 before the first."""
+        last = self.ticks.view(1)
+        return int(last[0]["time_ns"]) if len(last) else 0
+
+    def latest(self) -> Snapshot | None:
+        """Return the newest row, or the forming bar's provisional one; None before the first."""
+        forming = None if self.engine is None else self.engine.provisional()
+        if forming is not None:
+            return Snapshot.of(forming[0], provisional=True)
+        last = self.rows.view(1)
+        return Snapshot.of(last[0]) if len(last) else None
+
+    def dropped(self) -> dict[str, int]:
+        """Return the ticks that the engine refused, by reason."""
+        counts = {} if self.engine is None else self.engine.dropped
+        return {reason: count for reason, count in counts.items() if count}
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what a person should know about the numbers."""
+        warning = None if self.engine is None else self.engine.kalman_warning
+        return () if warning is None else (warning,)
+
+    def values(self) -> dict[str, Any]:
+        """Return every setting by name: as they are now, but the metrics' as the rows have them."""
+        values = self.settings.values()
+        if self.engine is not None:
+            values.update((name, self.engine.values[name]) for name in METRIC_SETTINGS)
+        return values
+
+    def fits_settings(self) -> bool:
+        """Tell whether the engine's metrics are the ones that the settings ask for."""
+        if self.engine is None:
+            return True
+        return all(self.engine.values[n] == getattr(self.settings, n) for n in METRIC_SETTINGS)
+
+    # -- a metric is defined anew ---------------------------------------------------------------
+
+    def rebuild_start(self) -> RebuildWork:
+        """Return what `rebuild_compute` needs, frozen at this moment."""
+        if self.engine is None:
+            raise PairlabError("there is nothing to rebuild before engage()")
+        ticks = self.ticks.view()
+        seeds = self._seeds(self.engine, ticks)
+        return RebuildWork(self.engine, self.settings.values(), ticks, seeds, self.ticks.total)
+
+    @staticmethod
+    def rebuild_compute(work: RebuildWork) -> tuple[PairEngine, Records, int]:
+        """Run the ticks through a fresh engine; touches nothing else, so any thread will do."""
+        fresh, rows = work.engine.rebuilt(work.values, work.ticks, work.seeds)
+        return fresh, rows.copy(), work.total
+
+    def _seeds(self, engine: PairEngine, ticks: Records) -> Closes | None:
+        """Return the closes from before the first tick held: klines, then bars of this session."""
+        timeframe = self.settings.timeframe
+        if timeframe == "tick":
+            return None
+        bars = engine.bars(timeframe)
+        bars = bars[np.isfinite(bars["y_close"]) & np.isfinite(bars["x_close"])]
+        times, y, x = bars["time_ns"], bars["y_close"], bars["x_close"]
+        if timeframe in self.klines:
+            kline_times, kline_y, kline_x = self.klines[timeframe]
+            older = kline_times < times[0] if len(times) else np.ones(len(kline_times), bool)
+            times = np.concatenate([kline_times[older], times])
+            y, x = np.concatenate([kline_y[older], y]), np.concatenate([kline_x[older], x])
+        if len(ticks):
+            before = times <= ticks["time_ns"][0]
+            times, y, x = times[before], y[before], x[before]
+        return (times, y, x) if len(times) else None
+
+    def rebuild_finish(self, fresh: PairEngine, rows: Records, total: int) -> None:
+        """Put the fresh engine and its rows in place of the old ones, without a new alert.
+
+        Ticks that came during the computation were decided by the old engine: the fresh one
+        catches up with them in silence and takes over position, locks and limits.
+        """
+        old = self.engine
+        since = self.ticks.total - total
+        if since > len(self.ticks):  # more than are held came meanwhile
+            self._gaps.append(self.ticks.total - len(self.ticks))
+            fresh.mark_gap()
+        if since:
+            rows = np.concatenate([rows, fresh.update(self.ticks.view(since))])
+        if old is not None:
+            fresh.adopt_signal(old)
+        self._keep_positions(rows)
+        self._flag_gaps(rows)
+        self.engine = fresh
+        fresh.apply(self.values())
+        self._replace_rows(rows)
+
+    def _replace_rows(self, rows: Records) -> None:
+        ring = Ring(ROW, self.rows.capacity)
+        ring.append(rows)
+        self.rows = ring
+        self.generation += 1
+
+    def _keep_positions(self, rows: Records) -> None:
+        """Give rows computed anew the positions that were really held at their times."""
+        was = self.rows.view()
+        moves = np.array(self._moves, np.int64).reshape(-1, 2)
+        at = np.searchsorted(moves[:, 0], rows["time_ns"], side="right") - 1
+        rows["position"] = np.where(at >= 0, moves[at, 1], 0) if len(moves) else 0
+        both = min(len(was), len(rows))
+        if both and np.array_equal(was["time_ns"][-both:], rows["time_ns"][-both:]):
+            rows["position"][-both:] = was["position"][-both:]
+
+    def _flag_gaps(self, rows: Records) -> None:
+        """Mark gaps again on rows that were computed anew from the ticks held."""
+        ticks = self.ticks.view()
+        first = self.ticks.total - len(ticks)
+        for number in self._gaps:
+            if not first < number < self.ticks.total:
+                continue
+            if self.settings.timeframe == "tick":
+                at = len(rows) - (self.ticks.total - number)  # one row a tick, to the last one
+            else:
+                at = np.searchsorted(rows["time_ns"], ticks["time_ns"][number - first], "right")
+            if 0 <= at < len(rows):
+                rows["flags"][at] |= RowFlag.GAP_BEFORE
+
+    # -- one batch, one setting -----------------------------------------------------------------
+
+    def _advance(self, engine: PairEngine, ticks: Records) -> None:
+        rows = engine.update(ticks)
+        if len(rows):
+            self.rows.append(rows)
+            self.made += len(rows)
+            if len(engine.events):
+                changes = rows[engine.events["row"]]
+                self._moves.extend(
+                    zip(changes["time_ns"].tolist(), changes["position"].tolist(), strict=True)
+                )
+                self.alert_log.add(engine.events, rows, engine.values)
+        self.latency_ms.add((time.time_ns() - ticks["received_ns"]) / 1e6)
+
+    def _on_setting(self, change: Any) -> None:
+        last = self.rows.view(1)
+        at_ns = int(last["time_ns"][0]) if len(last) else 0
+        self.alert_log.changed(SettingChange(at_ns, change.name, change.old, change.new))
+        if change.name == "history_rows":
+            self.rows = self.rows.resized(change.new)
+        elif change.name == "ticks_held":
+            self.ticks = self.ticks.resized(change.new)
+        if self.engine is None:
+            return
+        if change.name in METRIC_SETTINGS:
+            self._rebuild_wanted()
+        else:
+            self.engine.apply(self.values())

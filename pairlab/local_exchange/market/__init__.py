@@ -1,0 +1,1 @@
+"""Markets for the local exchange: synthetic, recorded, several at once."""

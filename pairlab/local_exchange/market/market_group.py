@@ -1,0 +1,127 @@
+"""Several markets behind one exchange: as many symbols as a feed can ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from pairlab.errors import SettingError
+from pairlab.local_exchange.market.market import (
+    AggTrade,
+    Begins,
+    Kline,
+    Market,
+    Message,
+    SymbolInfo,
+    check_begins,
+    check_speed,
+)
+
+__all__ = ["MarketGroup"]
+
+_STEP_NS: Final = 10_000_000
+
+
+class MarketGroup:
+    """Markets side by side on one clock, the earliest one's.
+
+    Each market keeps its own order; between markets frames come in order to 10 ms.
+
+    Parameters
+    ----------
+    markets : sequence of Market
+        Of different symbols. Their own `speed` and `begins` do not count.
+    speed : float or None, default 1.0
+        Seconds of the markets per second; None: as fast as the slowest listener.
+    begins : {"open", "subscribed"} or names of streams, default "open"
+        When the clock starts. ``speed=None`` makes of "open" "subscribed".
+
+    Raises
+    ------
+    SettingError
+        Without markets, or for a symbol in two of them.
+
+    Examples
+    --------
+    >>> from pairlab.local_exchange import SyntheticMarket
+    >>> pairs = [("AUSDT", "BUSDT"), ("CUSDT", "DUSDT")]
+    >>> group = MarketGroup(
+    ...     [SyntheticMarket(seed=i, symbols=pair) for i, pair in enumerate(pairs)]
+    ... )
+    >>> [info.symbol for info in group.symbols()]
+    ['AUSDT', 'BUSDT', 'CUSDT', 'DUSDT']
+    """
+
+    def __init__(
+        self, markets: Sequence[Market], *, speed: float | None = 1.0, begins: Begins = "open"
+    ) -> None:
+        if not markets:
+            raise SettingError("markets", markets, "at least one")
+        self._markets = tuple(markets)
+        self.speed = check_speed(speed)
+        self.begins = check_begins(begins)
+        if self.speed is None and self.begins == "open":
+            self.begins = "subscribed"
+        self._find()
+
+    @property
+    def start_ns(self) -> int:
+        """Where the clock starts, ns."""
+        return min(market.start_ns for market in self._markets)
+
+    @property
+    def position_ns(self) -> int:
+        """Time of the last message taken, ns."""
+        return max(market.position_ns for market in self._markets)
+
+    def open(self) -> None:
+        """Open every market."""
+        for market in self._markets:
+            market.open()
+        self._find()
+
+    def symbols(self) -> tuple[SymbolInfo, ...]:
+        """Return all symbols, market by market."""
+        return tuple(info for market in self._markets for info in market.symbols())
+
+    def carries(self, stream: str) -> bool:
+        """Return whether one of the markets has the stream."""
+        return any(market.carries(stream) for market in self._markets)
+
+    def next_ns(self) -> int | None:
+        """Return when the earliest of the markets' messages is due, ns."""
+        return min((t for m in self._markets if (t := m.next_ns()) is not None), default=None)
+
+    def take(self, until_ns: int | None, wanted: Collection[str], limit: int) -> list[Message]:
+        """Return what is due in any of the markets, about `limit` of each at most."""
+        if until_ns is None:
+            first_ns = self.next_ns()
+            if first_ns is None:
+                return []
+            until_ns = first_ns + _STEP_NS
+        messages: list[Message] = []
+        for market in self._markets:
+            next_ns = market.next_ns()
+            if next_ns is not None and next_ns <= until_ns:
+                messages += market.take(until_ns, wanted, limit)
+        return messages
+
+    def agg_trades(
+        self, symbol: str, from_id: int | None, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[AggTrade]:
+        """Return aggregated trades sent so far."""
+        return self._of[symbol].agg_trades(symbol, from_id, start_ms, end_ms, limit)
+
+    def klines(
+        self, symbol: str, interval_ms: int, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[Kline]:
+        """Return candles up to now."""
+        return self._of[symbol].klines(symbol, interval_ms, start_ms, end_ms, limit)
+
+    def _find(self) -> None:
+        self._of: dict[str, Market] = {}
+        for market in self._markets:
+            for info in market.symbols():
+                if info.symbol in self._of:
+                    raise SettingError("markets", info.symbol, "each symbol in one market only")
+                self._of[info.symbol] = market

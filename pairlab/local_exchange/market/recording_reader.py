@@ -1,0 +1,219 @@
+"""Read one recorded file: three formats, plain or gzip."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pairlab.errors import DataError
+from pairlab.local_exchange.market.market import AggTrade
+
+__all__ = ["RecordedFile", "read_file"]
+
+_TRADE: Final = np.dtype(
+    [("place", np.int64), ("T", np.int64), ("p", np.float64), ("q", np.float64), ("m", np.bool_)]
+)
+_REAL_TRADES: Final = (None, "MARKET", "RPI")
+_EXPECTED: Final = (
+    'expected \'<receive time in ns or µs> {"stream": …, "data": …}\', '
+    "or '<seconds>: {…}' after a first line with the URL"
+)
+
+
+class _Line(msgspec.Struct):
+    stream: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Data(msgspec.Struct):
+    E: int = 0
+    T: int = 0
+    p: str = "0"
+    q: str = "0"
+    m: bool = False
+    X: str | None = None
+    a: int | str | None = None  # aggTrade's id; bookTicker's ask
+    b: str | None = None
+    f: int = -1
+    l: int = -1  # noqa: E741  the wire's own name
+
+
+@dataclass(slots=True)
+class RecordedFile:
+    """A file's frames, in its order.
+
+    Attributes
+    ----------
+    text : bytes
+        The file, unpacked.
+    names : list of str
+        Streams.
+    received_ns, event_ms, code, begin, stop : ndarray of int64
+        One entry per frame: when it was received, its event time where it was looked at (else 0),
+        its stream in `names`, and where in `text` it is.
+    trades : dict of str to structured ndarray
+        Per symbol; ``place`` counts the file's frames.
+    aggs : dict of str to list of (int, AggTrade)
+        Recorded aggregated trades and the frame of each.
+    prices, quantities : dict of str to set of str
+        As written, to tell the grid from.
+    """
+
+    text: bytes
+    names: list[str]
+    received_ns: NDArray[np.int64]
+    event_ms: NDArray[np.int64]
+    code: NDArray[np.int64]
+    begin: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    trades: dict[str, NDArray[Any]]
+    aggs: dict[str, list[tuple[int, AggTrade]]]
+    prices: dict[str, set[str]]
+    quantities: dict[str, set[str]]
+
+
+def read_file(path: Path) -> RecordedFile:
+    """Return the frames of a recorded file; unwrapped snapshots are skipped.
+
+    Raises
+    ------
+    DataError
+        For what cannot be read or is not a frame, naming file and line.
+    """
+    text = _unpack(path)
+    collected = _Collector(path)
+    at, number = 0, 0
+    stamp: Callable[[bytes], int] | None = None
+    while at < len(text):
+        number += 1
+        stop = text.find(b"\n", at)
+        stop = len(text) if stop < 0 else stop
+        line = text[at:stop].rstrip()
+        if not line:
+            pass
+        elif number == 1 and line[:6] in (b"wss://", b"ws://l", b"ws://1"):
+            stamp = _seconds
+        else:
+            head, _, rest = line.partition(b" ")
+            if stamp is None:
+                stamp = _whole_time(path, number, head)
+            try:
+                received_ns = stamp(head)
+            except ValueError:
+                raise DataError(f"{path}, line {number}: {_EXPECTED}, got {_short(line)}") from None
+            collected.add(number, received_ns, rest, at + len(line) - len(rest), at + len(line))
+        at = stop + 1
+    return collected.finish(text)
+
+
+class _Collector:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._codes: dict[str, int] = {}
+        self._rows: list[tuple[int, int, int, int, int]] = []
+        self._trades: dict[str, list[tuple[int, int, float, float, bool]]] = {}
+        self._raw_trades: set[str] = set()
+        self._aggs: dict[str, list[tuple[int, AggTrade]]] = {}
+        self._prices: dict[str, set[str]] = {}
+        self._quantities: dict[str, set[str]] = {}
+        self._line = msgspec.json.Decoder(_Line)
+        self._data = msgspec.json.Decoder(_Data)
+
+    def add(self, number: int, received_ns: int, frame: bytes, begin: int, stop: int) -> None:
+        try:
+            line = self._line.decode(frame)
+            if line.stream is None:
+                return  # an unwrapped depth snapshot
+            symbol, _, kind = line.stream.partition("@")
+            place = len(self._rows)
+            event_ms = 0
+            if kind in ("trade", "aggTrade", "bookTicker"):
+                data = self._data.decode(line.data)
+                event_ms = data.E
+                self._note(place, symbol.upper(), kind, data)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise DataError(
+                f"{self._path}, line {number}: {_EXPECTED}, got {_short(frame)} ({error})"
+            ) from None
+        code = self._codes.setdefault(line.stream, len(self._codes))
+        self._rows.append((received_ns, event_ms, code, begin, stop))
+
+    def _note(self, place: int, symbol: str, kind: str, data: _Data) -> None:
+        prices = self._prices.setdefault(symbol, set())
+        if kind == "bookTicker":
+            prices.update(price for price in (data.a, data.b) if isinstance(price, str))
+            return
+        price, quantity = float(data.p), float(data.q)
+        if data.X not in _REAL_TRADES or not (price > 0 and quantity > 0):
+            return
+        prices.add(data.p)
+        self._quantities.setdefault(symbol, set()).add(data.q)
+        if kind == "aggTrade":
+            if not isinstance(data.a, int):
+                raise ValueError("an aggTrade's id `a` is a whole number")
+            row: AggTrade = {
+                "a": data.a, "p": data.p, "q": data.q, "f": data.f, "l": data.l, "T": data.T,
+                "m": data.m,
+            }  # fmt: skip
+            self._aggs.setdefault(symbol, []).append((place, row))
+            if symbol in self._raw_trades:
+                return  # candles are made of either, not of both
+        elif symbol not in self._raw_trades:
+            self._raw_trades.add(symbol)
+            self._trades.pop(symbol, None)
+        trade = (place, data.T, price, quantity, data.m)
+        self._trades.setdefault(symbol, []).append(trade)
+
+    def finish(self, text: bytes) -> RecordedFile:
+        if not self._rows:
+            raise DataError(f"{self._path}: no frame in it; {_EXPECTED}")
+        columns = np.array(self._rows, np.int64).T
+        received_ns, event_ms, code, begin, stop = (np.ascontiguousarray(c) for c in columns)
+        trades = {symbol: np.array(rows, _TRADE) for symbol, rows in self._trades.items()}
+        return RecordedFile(
+            text, list(self._codes), received_ns, event_ms, code, begin, stop, trades,
+            self._aggs, self._prices, self._quantities,
+        )  # fmt: skip
+
+
+def _unpack(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()
+        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: the gzip file is damaged or cut short ({error})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _whole_time(path: Path, number: int, head: bytes) -> Callable[[bytes], int]:
+    """Return how to read receive times, by the digits of the first one."""
+    if head.isdigit() and len(head) == 19:
+        return int
+    if head.isdigit() and len(head) == 16:
+        return _microseconds
+    raise DataError(f"{path}, line {number}: {_EXPECTED}, got {_short(head)}")
+
+
+def _microseconds(head: bytes) -> int:
+    return int(head) * 1_000
+
+
+def _seconds(head: bytes) -> int:
+    if not head.endswith(b":"):
+        raise ValueError
+    # By digits: a float would round seconds since 1970 to some 200 ns.
+    whole, _, part = head[:-1].partition(b".")
+    return int(whole) * 1_000_000_000 + int((part + b"000000000")[:9])
+
+
+def _short(line: bytes) -> str:
+    return repr(line[:60].decode(errors="replace")) + ("…" if len(line) > 60 else "")

@@ -1,0 +1,1 @@
+"""Binance protocol of the local exchange, without I/O: control messages, frames, REST."""

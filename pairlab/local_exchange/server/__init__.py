@@ -1,0 +1,1 @@
+"""The loopback server: clients, fan-out, injected faults."""

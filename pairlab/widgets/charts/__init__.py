@@ -1,0 +1,1 @@
+"""Charts on the shared time axis, the histogram, and decimation."""

@@ -1,0 +1,149 @@
+"""The z-score with its thresholds, their zones, the alerts and the position."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pairlab.alerts import Snapshot
+from pairlab.widgets.charts.chart import Chart, legend, value
+from pairlab.widgets.charts.decimation import trim
+from pairlab.widgets.core.frame import Frame
+from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.panels.view_toolbar import ViewTools
+from pairlab.widgets.style.formats import MISSING, number, signed
+from pairlab.widgets.style.theme import SIZES, glyph, var
+from pairlab.widgets.transport.bqplot_marks import Axis
+
+if TYPE_CHECKING:
+    from pairlab.lab.pair_lab import PairLab
+
+__all__ = ["ZScoreChart"]
+
+_TICK_GAP_PX: Final = 10.5
+_POSITIONS: Final = {1: "LONG", -1: "SHORT", 0: "FLAT"}
+
+
+def _time_text(frame: Frame, snapshot: Snapshot | None) -> str:
+    if snapshot is None:
+        return ""
+    sign = glyph("cursor", var("muted"), 11) if frame.pointed is not None else ""
+    return f'<span class="pairlab-when">{sign}{frame.when(snapshot.time_ns)}</span>'
+
+
+class ZScoreChart(Chart):
+    """z-score with its thresholds, their zones, the alerts, and a ribbon of the position.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose rows.
+    clock : bool
+        Label the time axis (in the dashboard only the lowest chart does).
+    """
+
+    caption = "zscore"
+    plot_px, margins_px = SIZES.zscore_plot, (3, 7)
+    column = "zscore"
+    marker_scale = 1.0
+
+    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
+        self.tools = ViewTools(lab)
+        super().__init__(lab, clock=clock)
+
+    def draw(self) -> list[Any]:
+        """Return zones, thresholds, ribbon, line and end value, from back to front."""
+        self._zones = [self.zone(colour, 0.09) for colour in ("x", "y")]
+        self._zero = self.line("axis", 1)
+        self._exits = self.line("muted", 1, line_style="dotted")
+        self._entries = self.line("x", 1, line_style="dashed")
+        self._entries.colors = [var("x"), var("y")]
+        self._stops = self.line("stop", 1)
+        self._ribbons = {side: self.line(c, 5) for side, c in ((1, "y"), (-1, "x"))}
+        self._curve = self.line("z")
+        self._end = self.end_marks("z")
+        return [
+            *self._zones, self._zero, self._exits, self._entries, self._stops,
+            *self._ribbons.values(), self._curve, *self._end,
+        ]  # fmt: skip
+
+    def axes(self) -> list[Axis]:
+        """Return one axis per colour of the threshold labels."""
+        self._labels = {c: self.axis(c) for c in ("muted", "text2", "stop")}
+        # A low chart has no room for three labels around zero: style.css shows one or the other.
+        self._exit_labels = {
+            layout: self.axis(
+                "muted", tick_style={"fill": var("muted"), f"--pairlab-{layout}": "1"}
+            )
+            for layout in ("wide", "narrow")
+        }
+        return [*self._labels.values(), *self._exit_labels.values()]
+
+    def paint_lines(self, frame: Frame) -> None:
+        """Send the curve, its end, the ribbon and, when they moved, the thresholds."""
+        low, high = self._range(frame.thinned.bounds("zscore"), frame.values)
+        self._place_thresholds(frame, low, high)
+        self.show_curve(frame, self._curve, self._end, signed)
+        self._paint_ribbon(frame, low + (high - low) * 2.5 / SIZES.zscore_plot)
+
+    @staticmethod
+    def _range(z: tuple[float, float], values: dict[str, Any]) -> tuple[float, float]:
+        reach = values["stop_z"] or values["entry_z"] + 1
+        low = float(np.fmin(-reach, z[0]))
+        high = float(np.fmax(reach, z[1]))
+        # Half steps, so that the scale stands still while the line wanders; room for the ribbon.
+        return math.floor(low * 2 - 1.1) / 2, math.ceil(high * 2 + 0.5) / 2
+
+    def _place_thresholds(self, frame: Frame, low: float, high: float) -> None:
+        v = frame.values
+        entry, exit_, stop = v["entry_z"], v["exit_z"], v["stop_z"]
+        if not self.changed("levels", (entry, exit_, stop, low, high, frame.span_ns)):
+            return
+        put(self.scale, min=low, max=high)
+        put(self._zones[0], **self.across(frame, entry, high))
+        put(self._zones[1], **self.across(frame, -entry, low))
+        put(self._zero, **self.across(frame, 0.0))
+        put(self._exits, **self.across(frame, exit_, -exit_))
+        put(self._entries, **self.across(frame, entry, -entry))
+        if stop is None:
+            put(self._stops, x=[], y=[])
+        else:
+            put(self._stops, **self.across(frame, stop, -stop))
+        px = SIZES.zscore_plot / (high - low)
+        zero = {0.0: f"±{number(exit_)} exit"}
+        apart = {0.0: "0", exit_: f"{signed(exit_)} exit", -exit_: f"{signed(-exit_)} exit"}
+        entries = {entry: f"{signed(entry)} entry", -entry: f"{signed(-entry)} entry"}
+        stops = {} if stop is None else {s: f"{signed(s)} stop" for s in (stop, -stop)}
+        if stop is not None and (stop - entry) * px < _TICK_GAP_PX:
+            entries = {}
+        at_foot = {low + 2.5 / px: "position"}
+        for colour, labels in (("muted", at_foot), ("text2", entries), ("stop", stops)):
+            self.show_ticks(self._labels[colour], labels)
+        crowded = (entry - exit_) * px < _TICK_GAP_PX
+        wide = apart if exit_ * px >= _TICK_GAP_PX and not crowded else zero
+        self.show_ticks(self._exit_labels["wide"], wide)
+        self.show_ticks(self._exit_labels["narrow"], zero)
+
+    def _paint_ribbon(self, frame: Frame, at: float) -> None:
+        for side, mark in self._ribbons.items():
+            # A segment, and a point without a value, which breaks the line.
+            spans = [(start, end, end) for start, end in frame.thinned.held(side)]
+            xs = np.array(spans, dtype=np.float32).ravel()
+            ys = np.full(len(xs), at)
+            ys[2::3] = np.nan
+            xs, ys = trim(xs, ys)
+            put(mark, x=xs, y=ys)
+
+    def head_text(self, frame: Frame) -> str:
+        """Return name, time, z and position."""
+        row = frame.read
+        shown = MISSING if row is None else signed(row.zscore)
+        side = MISSING if row is None else _POSITIONS[row.position]
+        held = '<span class="pairlab-held">held</span>' if frame.held else ""
+        when = _time_text(frame, row)
+        return (
+            f"<h3>Z-score</h3><small>σ</small>{when}{held}{legend('z', 'z', shown)}"
+            f'<span class="pairlab-key">position{value(side)}</span>'
+        )

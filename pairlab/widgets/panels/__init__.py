@@ -1,0 +1,1 @@
+"""Panels beside the charts: status bar, controls, tables, alerts, signal, export."""

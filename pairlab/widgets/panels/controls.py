@@ -1,0 +1,397 @@
+"""The settings as sliders, segments and fields, linked both ways with `lab.settings`."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from ipywidgets import (
+    HTML,
+    Checkbox,
+    Dropdown,
+    FloatLogSlider,
+    FloatSlider,
+    HBox,
+    Text,
+    ToggleButtons,
+    VBox,
+)  # fmt: skip
+
+from pairlab.errors import SettingError
+from pairlab.schema import TIMEFRAMES_NS
+from pairlab.settings import SETTINGS
+from pairlab.widgets.core.frame import Frame
+from pairlab.widgets.core.lab_widget import LabWidget
+from pairlab.widgets.core.widget_utils import is_programmatic, programmatic_update, put
+from pairlab.widgets.style.formats import exact, number
+
+if TYPE_CHECKING:
+    from pairlab.lab.pair_lab import PairLab
+
+__all__ = ["Controls"]
+
+_Z_MAX: Final = 6.0  # entry, exit and stop share one scale: their handles stand as a staircase
+_STOP_DEFAULT: Final = 4.0
+_HEDGES: Final = (("fixed", "fixed"), ("OLS", "ols"), ("Kalman", "kalman"))
+_REFUSED: Final = "pairlab-refused"
+_SHOWN: Final = 8
+"""So many values that a slider was shown may yet be said back by a browser."""
+
+
+class _Slider(FloatSlider):  # type: ignore[misc]
+    """A slider whose range can be made wider for a value outside of it.
+
+    Range and value have to be one message, the range first: the browser would cut the value off
+    at the old range, or put the old one into the new range, and send that back as if somebody had
+    asked for it.
+    """
+
+    def send_state(self, key: Any = None) -> None:
+        """Send what changed, the value last: what is held back comes as a set."""
+        super().send_state(sorted(key, key="value".__eq__) if isinstance(key, set) else key)
+
+
+class _Row:
+    """One setting: slider and field; the field takes what the slider cannot reach."""
+
+    def __init__(
+        self,
+        controls: Controls,
+        name: str,
+        label: str,
+        slider: Any,
+        decimals: int,
+        whole: bool = False,
+        slot: Any = None,
+    ) -> None:
+        self.name, self.decimals, self.whole = name, decimals, whole
+        self._asked: deque[None] = deque()  # moves of the handle that are on their way to the loop
+        self._controls = controls
+        self.slider = slider
+        self._shown: deque[float] = deque(maxlen=_SHOWN)
+        slider.description, slider.tooltip = label, _about(name)
+        slider.readout = False
+        self.field = Text(
+            description=label,
+            continuous_update=False,
+            tooltip=f"{label}: {SETTINGS[name].allowed}",
+        ).add_class("pairlab-field")
+        self.box = HBox([slider, *([slot] if slot else []), self.field]).add_class("pairlab-row")
+        self.box.add_class(f"pairlab-row-{name}")
+        move = controls.on_frontend(self._on_slider)
+        slider.observe(functools.partial(self._move, move), "value")
+        self.field.observe(controls.on_frontend(self._on_field), "value")
+
+    def show(self, value: float | None) -> None:
+        """Move slider and field to a setting's value; None (off) leaves the slider where it is."""
+        with programmatic_update():
+            self._show(value)
+
+    def _show(self, value: float | None) -> None:
+        self.slider.disabled = self.field.disabled = value is None
+        if value is None:
+            self._set_field("off")
+            return
+        s = self.slider
+        low, high = (s.min, s.max) if not isinstance(s, FloatLogSlider) else (10**s.min, 10**s.max)
+        # A ratio below one step stands at 0, and the next step leaps over it.
+        too_small = self.name == "hedge_ratio" and abs(value) < s.step
+        with s.hold_sync():
+            if not low <= value <= high or too_small:
+                self._widen(value)
+            if not self._asked and not self._near(s.value, value):
+                if s.continuous_update:
+                    # The old one, too: a page that opens now begins with it, and says so.
+                    known = self._shown
+                    known.extend(v for v in (s.value, value) if v not in known)
+                s.value = value
+        self._set_field(self._text(value))
+
+    def _set_field(self, text: str) -> None:
+        if self.field.value != text:
+            self.field.remove_class(_REFUSED)  # it was of what is replaced now
+        put(self.field, value=text)
+
+    def _text(self, value: float) -> str:
+        return number(value, 0) if self.whole else exact(value, self.decimals)
+
+    def _widen(self, value: float) -> None:
+        s = self.slider
+        if isinstance(s, FloatLogSlider):
+            put(s, min=min(s.min, math.log10(value)), max=max(s.max, math.log10(value)))
+        elif self.name == "hedge_ratio":
+            low, high = sorted((0.0, 2 * value))
+            # Wide first: a slider refuses a value that is outside of its range.
+            put(s, min=min(low, s.min), max=max(high, s.max))
+            s.value = value
+            put(s, min=low, max=high, step=(high - low) / 2000)
+        else:
+            put(s, min=min(s.min, value), max=max(s.max, value))
+
+    def _same(self, a: float, b: float) -> bool:
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9 * self.slider.step)
+
+    def _move(self, move: Callable[[Any], None], change: Any) -> None:
+        if not is_programmatic():
+            self._asked.append(None)
+            move(change)
+
+    def _near(self, a: float, b: float) -> bool:
+        """Whether two values are the same to a slider, which has its own steps."""
+        if isinstance(self.slider, FloatLogSlider):
+            return self._same(a, b)
+        return abs(a - b) <= 0.501 * float(self.slider.step)
+
+    def _echoes(self, value: float) -> bool:
+        """Whether a browser only says back, rounded to its steps, a value that it was shown.
+
+        Each page does, and one that hung does it late, when the setting is elsewhere already: it
+        must not go back. A hand that wants the same value was said to come: see `touched`.
+        """
+        if any(self._near(shown, value) for shown in self._shown):
+            return True
+        self._shown.clear()
+        return False
+
+    def touched(self) -> None:
+        """Take what the slider says from now on for a hand's: one is on it."""
+        self._shown.clear()
+
+    def _on_slider(self, change: Any) -> None:
+        self._asked.popleft()
+        if self._asked:
+            return  # a newer one is on its way: under a finger nothing jumps back
+        value = float(change["new"])
+        if self._echoes(value):
+            return
+        now = getattr(self._controls.settings, self.name)
+        if now is None or self._same(self._rounded(now), self._rounded(value)):
+            return
+        self._controls.apply(self, self._rounded(value))
+
+    def _rounded(self, value: float) -> float:
+        if self.whole:
+            return round(value)
+        finer = math.ceil(-math.log10(self.slider.step))
+        return round(value, max(self.decimals, 3, finer))
+
+    def _on_field(self, change: Any) -> None:
+        text = str(change["new"]).strip()
+        now = getattr(self._controls.settings, self.name)
+        self.field.remove_class(_REFUSED)
+        if now is None or text == self._text(now):
+            return
+        self._controls.apply(self, typed(text))
+
+
+def typed(text: str) -> float | str:
+    """Return the number that was typed, or the text, which no setting of numbers takes."""
+    try:
+        return float(text.replace("−", "-").replace(",", ""))
+    except ValueError:
+        return text
+
+
+def _about(name: str) -> str:
+    return f"{SETTINGS[name].about} Allowed: {SETTINGS[name].allowed}."
+
+
+class Controls(LabWidget, VBox):  # type: ignore[misc]
+    """Every setting that is changed while watching. A refused value goes back where it was.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose settings; changed here or in code, both follow.
+    """
+
+    def __init__(self, lab: PairLab) -> None:
+        self.settings = lab.settings
+        self._lab = lab
+        ratio = lab.settings.hedge_ratio
+        low, high = sorted((0.0, 2 * ratio))
+        self._stop_on = Checkbox(
+            indent=False, tooltip="Stop: close at a loss", description="Stop"
+        ).add_class("pairlab-slot")
+        self._require = Checkbox(
+            indent=False, tooltip=_about("require_stationary"), description="Require stationary"
+        ).add_class("pairlab-require")
+        self._rows = {
+            row.name: row
+            for row in (
+                _Row(self, "hedge_ratio", "Hedge ratio β", _Slider(
+                    ratio, min=low, max=high, step=(high - low) / 2000,
+                    continuous_update=False), 3),
+                _Row(self, "window", "Window", FloatLogSlider(
+                    50.0, min=1.0, max=math.log10(5000), step=0.005, continuous_update=False),
+                    0, whole=True),
+                _Row(self, "entry_z", "Entry z", self._threshold(2.0), 2),
+                _Row(self, "exit_z", "Exit z", self._threshold(0.5), 2),
+                _Row(self, "stop_z", "Stop z", self._threshold(_STOP_DEFAULT), 2,
+                     slot=self._stop_on),
+                _Row(self, "min_correlation", "Min correlation", _Slider(
+                    0.7, min=0.0, max=1.0, step=0.01), 2),
+            )
+        }  # fmt: skip
+        self._p_field = Text(
+            description="Max p-value", continuous_update=False, tooltip=_about("max_p_value")
+        ).add_class("pairlab-field")
+        self._p_note = HTML().add_class("pairlab-p-note")
+        self._p_field.observe(self.on_frontend(self._on_p), "value")
+        self._stop_on.observe(self.on_frontend(self._on_stop), "value")
+        self._require.observe(self.on_frontend(self._on_require), "value")
+        self._choices = {
+            "timeframe": self._choice("timeframe", "Timeframe", [(t, t) for t in TIMEFRAMES_NS]),
+            "hedge": self._choice("hedge", "Hedge", list(_HEDGES)),
+        }
+        head = HTML(
+            "<h3>Settings</h3><small class='pairlab-far'>apply from the next tick</small>"
+        ).add_class("pairlab-head-text")
+        require = HBox([self._require, self._p_note, self._p_field]).add_class("pairlab-row")
+        boxes = [box for pair in self._choices.values() for box in pair]
+        super().__init__(
+            [HBox([head]).add_class("pairlab-head"), *boxes, *(r.box for r in self._rows.values()),
+             require.add_class("pairlab-row-require")]
+        )  # fmt: skip
+        for style in ("pairlab", "pairlab-panel", "pairlab-settings"):
+            self.add_class(style)
+        self.join(lab)
+
+    @staticmethod
+    def _threshold(value: float) -> FloatSlider:
+        return _Slider(value, min=0.0, max=_Z_MAX, step=0.01)
+
+    def _choice(self, name: str, label: str, options: list[tuple[str, str]]) -> tuple[Any, Any]:
+        """Return segments for a wide panel and a drop-down for a narrow one: CSS shows one."""
+        value = getattr(self.settings, name)
+        tip = _about(name)
+        segments = ToggleButtons(
+            options=options,
+            value=value,
+            description=label,
+            tooltip=tip,
+            tooltips=[tip] * len(options),
+        ).add_class("pairlab-segments")
+        menu = Dropdown(options=options, value=value, description=label, tooltip=tip)
+        menu.add_class("pairlab-menu")
+        for widget in (segments, menu):
+            widget.observe(self.on_frontend(lambda change: self._on_choice(name, change)), "value")
+        return segments, menu
+
+    def on_frontend(self, work: Callable[..., Any]) -> Callable[[Any], None]:
+        """Do as `LabWidget.hand_over`, and look again at what the next frame shows.
+
+        A setting that changed here and back in code between two frames is as it was then, but
+        the control is not.
+        """
+
+        def done(change: Any) -> None:
+            work(change)
+            self._seen.pop("values", None)
+
+        return super().on_frontend(done)
+
+    # -- from the screen ------------------------------------------------------------------------
+
+    def touched(self, control: str) -> None:
+        """Do as `LabWidget.touched`."""
+        if control in self._rows:
+            self._rows[control].touched()
+
+    def apply(self, row: _Row, value: float | str) -> None:
+        """Set a setting, or say why not and put the old value back."""
+        try:
+            setattr(self.settings, row.name, value)
+        except SettingError as error:
+            self.refuse(row, str(error))
+        else:
+            row.show(getattr(self.settings, row.name))
+            row.field.remove_class(_REFUSED)
+
+    def refuse(self, row: _Row, why: str) -> None:
+        """Show why a value was refused; the old one comes back."""
+        self._say(why)
+        row.show(getattr(self.settings, row.name))
+        row.field.add_class(_REFUSED)
+
+    def _say(self, why: str) -> None:
+        log = self._lab.event_log
+        if not log or log[-1].message != why:
+            self._lab.note("warning", why)
+
+    def _try(self, name: str, value: object, show: Callable[[], None]) -> None:
+        if getattr(self.settings, name) == value:
+            return
+        try:
+            setattr(self.settings, name, value)
+        except SettingError as error:
+            self._say(str(error))
+        # In both cases what is on the screen follows the setting.
+        show()
+
+    def _on_choice(self, name: str, change: Any) -> None:
+        self._try(name, change["new"], lambda: self._show_choice(name))
+
+    def _on_require(self, change: Any) -> None:
+        self._try("require_stationary", change["new"], self._show_all)
+
+    def _on_stop(self, change: Any) -> None:
+        wanted = None
+        if change["new"]:
+            # The stop must lie beyond the entry, wherever its handle was left.
+            entry = self.settings.entry_z
+            left_at = float(self._rows["stop_z"].slider.value)
+            wanted = left_at if left_at > entry else entry + 2
+        if (wanted is None) != (self.settings.stop_z is None):
+            self._try("stop_z", wanted, self._show_all)
+            self._show_all()
+
+    def _on_p(self, change: Any) -> None:
+        self._p_field.remove_class(_REFUSED)
+        text = str(change["new"]).strip()
+        if text != exact(self.settings.max_p_value, 3):
+            try:
+                self.settings.max_p_value = typed(text)
+            except SettingError as error:
+                self._say(str(error))
+                self._show_all()
+                self._p_field.add_class(_REFUSED)
+                return
+        self._show_all()
+
+    # -- from the settings ----------------------------------------------------------------------
+
+    def paint(self, frame: Frame) -> None:
+        """Move every control to its setting, if one of them has changed."""
+        if self.changed("values", tuple(frame.settings.values())):
+            self._show_all()
+
+    def _show_all(self) -> None:
+        with programmatic_update():
+            self._show_settings()
+
+    def _show_settings(self) -> None:
+        for name, row in self._rows.items():
+            row.show(getattr(self.settings, name))
+        fixed = self.settings.hedge == "fixed"
+        ratio = self._rows["hedge_ratio"]
+        put(ratio.slider, disabled=not fixed)
+        put(ratio.field, disabled=not fixed)
+        put(self._stop_on, value=self.settings.stop_z is not None)
+        put(self._require, value=self.settings.require_stationary)
+        on = "on" if self.settings.require_stationary else "off"
+        self._p_note.value = f"<small>{on} · p ≤</small>"
+        p_value = exact(self.settings.max_p_value, 3)
+        if self._p_field.value != p_value:
+            self._p_field.remove_class(_REFUSED)
+        put(self._p_field, value=p_value)
+        for name in self._choices:
+            self._show_choice(name)
+
+    def _show_choice(self, name: str) -> None:
+        with programmatic_update():
+            for widget in self._choices[name]:
+                put(widget, value=getattr(self.settings, name))

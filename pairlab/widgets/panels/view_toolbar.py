@@ -1,0 +1,119 @@
+"""The buttons that move the view: span, pan, zoom, select, reset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ipywidgets import Button, Dropdown, HBox, ToggleButton
+
+from pairlab.widgets.core.frame import Frame
+from pairlab.widgets.core.lab_widget import LabWidget
+from pairlab.widgets.core.view_state import SPANS
+from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.style.formats import number, span_label
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pairlab.lab.pair_lab import PairLab
+
+__all__ = ["ViewTools"]
+
+
+def _label(seconds: float) -> str:
+    """Return a span as text; one that was zoomed to has no round number."""
+    if seconds in SPANS:
+        return span_label(seconds)
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{number(seconds / unit, 1).removesuffix('.0')} {name}"
+    return f"{number(seconds, 1).removesuffix('.0')} s"
+
+
+class ViewTools(LabWidget, HBox):  # type: ignore[misc]
+    """How much time all charts of a lab show, and which; each button is reached by keyboard.
+
+    They change what is seen, never the feed, the signals or the history. A view that was moved
+    away from the newest rows is held there until Reset.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose charts.
+    """
+
+    def __init__(self, lab: PairLab) -> None:
+        self.span = Dropdown(
+            options=[(span_label(s), float(s)) for s in SPANS], description="Span",
+            tooltip="How much time the charts show",
+        )  # fmt: skip
+        self.span.observe(self.on_frontend(self._on_span), "value")
+        self.select = ToggleButton(
+            description="Select",
+            tooltip="Drag over a chart: the rows become lab.selection; a click there clears it. "
+            "Off: the readout follows the pointer",
+        )
+        self.select.observe(self.on_frontend(self._on_select), "value")
+        self.earlier = self._button("‹", "Half a view earlier", lambda view: view.pan(-0.5))
+        self.later = self._button("›", "Half a view later", lambda view: view.pan(0.5))
+        self.nearer = self._button("+", "Zoom in: less time", lambda view: view.zoom(0.5))
+        self.wider = self._button("−", "Zoom out: more time", lambda view: view.zoom(2.0))
+        for turn in (self.earlier, self.later, self.nearer, self.wider):
+            turn.add_class("pairlab-icon")
+        self.to_selection = self._button(
+            "Zoom",
+            "Zoom to the selection: show that span alone",
+            lambda view: view.zoom_to_selection(),
+        ).add_class("pairlab-to-selection")
+        self.unselect = self._button(
+            "×", "Select nothing: lab.selection becomes empty", lambda view: view.lab.select()
+        ).add_class("pairlab-icon")
+        self.reset = self._button(
+            "Reset zoom",
+            "Back to the newest rows, with those before Clear; again: to the usual span",
+            lambda view: view.reset(),
+        ).add_class("pairlab-reset")
+        self.clear = self._button(
+            "Clear",
+            "Let the charts begin anew; history stays, Reset zoom shows it again",
+            lambda view: view.clear(),
+        ).add_class("pairlab-clear")
+        super().__init__(
+            [
+                self.span, self.earlier, self.later, self.wider, self.nearer, self.select,
+                self.to_selection, self.unselect, self.reset, self.clear,
+            ]
+        )  # fmt: skip
+        for style in ("pairlab", "pairlab-tools"):
+            self.add_class(style)
+        self.join(lab)
+
+    def _button(self, face: str, tooltip: str, work: Callable[[Any], None]) -> Button:
+        button = Button(description=face, tooltip=tooltip)
+        button.on_click(self.on_frontend(lambda _: work(self.screen)))
+        return button
+
+    def _on_span(self, change: Any) -> None:
+        self.screen.set_span(change["new"])
+        self._seen.pop("span", None)  # it may be set back in code before the next frame
+
+    def _on_select(self, change: Any) -> None:
+        self.screen.selecting = change["new"]
+        self.screen.point(None)
+
+    def paint(self, frame: Frame) -> None:
+        """Show the span in view, and which buttons mean something now."""
+        screen = self.screen
+        width_s = frame.span_ns / 1e9 if frame.held else screen.span_s
+        if self.changed("span", width_s):
+            steps = sorted({*map(float, SPANS), width_s})
+            options = tuple((_label(s), s) for s in steps)
+            if self.span.options != options:
+                put(self.span, options=options, value=width_s)
+            put(self.span, value=width_s)
+        if self.changed("held", frame.held):
+            (self.reset.add_class if frame.held else self.reset.remove_class)("pairlab-on")
+        if self.changed("selected", frame.selected_ns is not None):
+            for button in (self.to_selection, self.unselect):
+                button.layout.display = None if frame.selected_ns is not None else "none"
+        put(self.select, value=screen.selecting)

@@ -1,0 +1,1 @@
+"""Colours, type sizes, style sheets, number formats and decimals."""

@@ -1,0 +1,114 @@
+"""How many decimals numbers have: prices by tick size; the spread, its mean, σ and β by size."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pairlab.alerts import Snapshot
+from pairlab.schema import Records
+from pairlab.widgets.style.formats import decimals_for, guess_decimals
+
+if TYPE_CHECKING:
+    from pairlab.lab.pair_lab import PairLab
+
+__all__ = ["Precision", "price_decimals", "size_of_spread"]
+
+_SPREAD: Final = 2
+_RATIO: Final = 3
+_LOG_UNKNOWN: Final = 6  # a price's tick is about a millionth of it
+_ROWS: Final = 2000
+_LOOKED_AT: Final = 256
+_LARGE: Final = 0.9
+
+
+def price_decimals(lab: PairLab, row: Snapshot) -> tuple[int, int]:
+    """Return the decimals in which both prices are shown: the symbols' tick sizes, if known."""
+    known = lab.price_decimals()
+    return known if known is not None else (guess_decimals(row.y), guess_decimals(row.x))
+
+
+def size_of_spread(rows: Records) -> float:
+    """Return the σ that nine in ten of the newest 2,000 rows stay below; NaN while there is none.
+
+    One row's would not do: a window of 50 trades is flat at one moment, and wide at the next.
+    """
+    newest = rows[-_ROWS:]
+    std = newest[:: max(len(newest) // _LOOKED_AT, 1)]["spread_std"]
+    std = std[std > 0]  # neither flat windows nor those that fill
+    if not len(std):
+        return math.nan
+    at = int(_LARGE * (len(std) - 1))
+    return float(np.partition(std, at)[at])
+
+
+class Precision:
+    """The decimals of one lab's spread and hedge ratio.
+
+    They stand still while the size that they fit wanders about a power of ten: a number that is
+    read frame after frame must not change its width.
+
+    Parameters
+    ----------
+    lab : PairLab
+        Whose numbers.
+    """
+
+    def __init__(self, lab: PairLab) -> None:
+        self._lab = lab
+        self._kept: dict[str, tuple[object, int]] = {}
+
+    def spread(self, rows: Records, values: dict[str, Any]) -> int:
+        """Return the decimals of the spread, its mean and σ.
+
+        Parameters
+        ----------
+        rows : array of pairlab.ROW
+            The newest ones.
+        values : dict
+            The settings that they were made with.
+
+        Returns
+        -------
+        int
+            2, or as many as show three digits of a small σ; before there is one, those of y's
+            price, or 6 in logarithms.
+        """
+        scale = values["price_scale"]
+        found = self._steady("spread", scale, size_of_spread(rows), _SPREAD)
+        if found is not None:
+            return found
+        if scale == "log":
+            return _LOG_UNKNOWN
+        known = self._lab.price_decimals()
+        return _SPREAD if known is None else max(known[0], _SPREAD)
+
+    def ratio(self, row: Snapshot | None, values: dict[str, Any]) -> int:
+        """Return the decimals of β: 3, or as many as show three digits of a small one.
+
+        A fixed one is as large as it is; others wander about y/x, or about 1 in logarithms.
+        """
+        if row is None:
+            return _RATIO
+        if values["hedge"] == "fixed":
+            size = abs(row.hedge_ratio)
+        else:
+            size = 1.0 if values["price_scale"] == "log" else row.y / row.x
+        what = values["hedge"], values["price_scale"]
+        found = self._steady("ratio", what, size, _RATIO)
+        return _RATIO if found is None else found
+
+    def _steady(self, name: str, what: object, size: float, least: int) -> int | None:
+        """Return the decimals of a size; those of the last call while they fit about as well."""
+        kept, have = self._kept.get(name, (None, None))
+        if kept != what:
+            have = None
+        if math.isfinite(size) and size > 0:
+            fewest, most = (decimals_for(size * k, least) for k in (2.0, 0.5))
+            if have is None or not fewest <= have <= most:
+                have = decimals_for(size, least)
+        if have is not None:
+            self._kept[name] = (what, have)
+        return have

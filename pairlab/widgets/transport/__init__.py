@@ -1,0 +1,1 @@
+"""Messages between kernel and browser: batching, acknowledgements, resync, pointer, latency."""
