@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from pairlab.errors import PairlabError
 from pairlab.feeds.binance.klines import Closes
 from pairlab.health import RecentQuantiles
 from pairlab.schema import ROW, TICK, Records, RowFlag
-from pairlab.settings import METRIC_SETTINGS, Settings
+from pairlab.settings import METRIC_SETTINGS, Settings, SettingValues
 
 __all__ = ["Pipeline", "RebuildWork"]
 
@@ -25,7 +26,7 @@ class RebuildWork(NamedTuple):
     """What a rebuild computes from, frozen when it was asked for."""
 
     engine: PairEngine
-    values: dict[str, Any]
+    values: SettingValues
     ticks: Records
     seeds: Closes | None
     total: int
@@ -117,18 +118,21 @@ class Pipeline:
         warning = None if self.engine is None else self.engine.kalman_warning
         return () if warning is None else (warning,)
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> SettingValues:
         """Return every setting by name: as they are now, but the metrics' as the rows have them."""
         values = self.settings.values()
         if self.engine is not None:
-            values.update((name, self.engine.values[name]) for name in METRIC_SETTINGS)
+            metric = {name: getattr(self.engine.values, name) for name in METRIC_SETTINGS}
+            values = replace(values, **metric)
         return values
 
     def fits_settings(self) -> bool:
         """Tell whether the engine's metrics are the ones that the settings ask for."""
         if self.engine is None:
             return True
-        return all(self.engine.values[n] == getattr(self.settings, n) for n in METRIC_SETTINGS)
+        return all(
+            getattr(self.engine.values, n) == getattr(self.settings, n) for n in METRIC_SETTINGS
+        )
 
     # -- a metric is defined anew ---------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from pairlab.data.time_selection import between_ns, inside, row_at, span_ns, wit
 from pairlab.errors import DataError, PairlabError, SettingError
 from pairlab.health import Health
 from pairlab.lab.runner import LabRunner
+from pairlab.settings import SettingValues
 
 __all__ = ["Queries", "Table"]
 
@@ -43,7 +44,7 @@ class Queries(LabRunner):
         return self._pipeline.newest_ns
 
     @property
-    def row_settings(self) -> dict[str, Any]:
+    def row_settings(self) -> SettingValues:
         """Every setting by name, those that define a metric as the rows were made with them."""
         return self._pipeline.values()
 

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, Unpack
 from weakref import WeakValueDictionary
 
 from pairlab.engine import compile_kernel
@@ -20,7 +20,7 @@ from pairlab.lab.feed_factory import DEFAULT_STREAM, Source, open_feed, source_k
 from pairlab.lab.pipeline import Pipeline
 from pairlab.protocols import DisplayListener, Service
 from pairlab.schema import LogEntry, LogLevel, Pair
-from pairlab.settings import SETTINGS, Settings, unknown_setting
+from pairlab.settings import SETTINGS, SettingKwargs, Settings, unknown_setting
 
 __all__ = ["LabRunner"]
 
@@ -45,7 +45,7 @@ class LabRunner:
         *,
         feed: Source = "binance",
         stream: str | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingKwargs],
     ) -> None:
         for name in settings:
             if name not in SETTINGS:
@@ -57,7 +57,7 @@ class LabRunner:
         self.pair: Final = Pair(y, x)
         self.settings: Final = Settings(**settings)
         if self.pair != _DEFAULT_PAIR:
-            self.settings.need_own_ratio()
+            self.settings.require_explicit_hedge_ratio()
         self._source: Final = feed
         self._asked_stream: Final = stream
         self._stream = stream or DEFAULT_STREAM

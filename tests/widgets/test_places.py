@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -174,7 +175,7 @@ async def test_axes_are_tied_again_with_linear_prices(running_lab: MakeLab) -> N
         await lab.stop()
         chart, screen = lab.dashboard().parts["prices"], lab.dashboard().screen
         frame = screen._frame(due=True)
-        frame.values = {**frame.values, "price_scale": "linear"}
+        frame.values = replace(frame.values, price_scale="linear")
         chart.paint_lines(frame)
         assert "axes tied by β" in chart.head_text(frame)
         tied = chart._right.max - chart._right.min

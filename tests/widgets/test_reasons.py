@@ -96,7 +96,7 @@ async def test_the_strip_says_what_holds_an_entry_back_and_the_rest_on_hover(
 
 def test_no_reason_contradicts_itself_by_rounding() -> None:
     row = Snapshot.of(np.zeros(1, ROW)[0])
-    values = {**Settings().values(), "require_stationary": True, "min_edge_bps": None}
+    values = Settings(require_stationary=True, min_edge_bps=None).values()
     near = replace(row, correlation=0.6999, p_value=0.05004, y_age_s=9.9996)
     assert [words for _, words in entry_filters(near, values, None)] == [
         "ρ 0.6999 < 0.7000", "leg 9.9996 s < 10 s", "p 0.05004 > 0.05000"

@@ -188,7 +188,7 @@ async def test_a_selected_alert_shows_every_number_and_leads_to_the_next(
             assert shown["age y"] == f"{age(at.y_age_s)} s"
             assert shown["mean"] == number(at.spread_mean)
             assert shown["σ"] == number(at.spread_std)
-            assert shown["rows"] == f"{at.filled}/{t['window']}"
+            assert shown["rows"] == f"{at.filled}/{t.window}"
             assert (shown["entry"], shown["exit"], shown["stop"]) == ("2.00", "0.50", "off")
             assert shown["min ρ"] == "0.50"
             assert len(shown) == 20

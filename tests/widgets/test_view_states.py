@@ -238,7 +238,7 @@ def test_while_the_metrics_are_made_anew_the_old_rows_are_shown_as_what_they_are
     assert (one.latest("edge"), one.latest("cost")) == before
     pipeline.rebuild_finish(*pipeline.rebuild_compute(pipeline.rebuild_start()))
     one.paint()
-    assert one.lab.row_settings["price_scale"] == "log"
+    assert one.lab.row_settings.price_scale == "log"
     assert one.latest("cost") == before[1]  # in bps of y, as before
 
 

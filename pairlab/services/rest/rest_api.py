@@ -7,6 +7,7 @@ import re
 import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
@@ -200,11 +201,12 @@ class _Api:
             for name in changes:
                 if name not in SETTINGS:
                     raise unknown_setting(name)
-            settings.update(**{n: _number(n, value) for n, value in changes.items()})
+            asked: dict[str, Any] = {n: _number(n, value) for n, value in changes.items()}
+            settings.update(**asked)
         except SettingError as error:
             raise HTTPException(422, str(error)) from None
         except MemoryError:
-            settings.update(**before)
+            settings.update(**asdict(before))
             raise HTTPException(422, "this machine has not the memory for that") from None
         return await self.config()
 
