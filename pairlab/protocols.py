@@ -1,4 +1,4 @@
-"""What lives beside a lab, and is told how it fares: views on a screen, services to others."""
+"""Protocols for objects that a lab notifies: displays and services."""
 
 from __future__ import annotations
 

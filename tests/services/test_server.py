@@ -47,7 +47,7 @@ async def test_it_ends_with_the_lab_and_leaves_nothing(serve_lab: ServeLab) -> N
             await served.client.get("/health")
         await served.lab.stop()
         await served.server.stop()
-        assert served.lab._listeners == []
+        assert served.lab._runner.listeners._listeners == []
         with pytest.raises(PairlabError, match="started lab"):
             await served.lab.serve(port=0)
         served.lab.start()
@@ -81,7 +81,7 @@ async def test_it_outlives_the_feed() -> None:
             async with httpx.AsyncClient(base_url=server.url) as client:
                 await lab.wait_async(200, 60)
                 feed.end.set()
-                await lab.over()
+                await lab.wait_closed()
                 health = await client.get("/health")
                 assert health.status_code == 503
                 assert health.json()["state"] == "stopped"

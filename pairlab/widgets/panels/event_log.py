@@ -96,7 +96,7 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
     def _show_log(self) -> None:
         """Show the list while it is open, else how much of it was not seen."""
         lab = self.screen.lab
-        log, total = lab.event_log, lab.event_log_total
+        log, total = lab.event_log, lab.event_log.total
         if self._opened:
             self._missed.clear()
         else:
