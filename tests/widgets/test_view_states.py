@@ -105,7 +105,7 @@ async def test_a_lab_that_has_stopped_can_be_used(running_lab: MakeLab) -> None:
         await turned(lab)
         assert parts["settings"]._rows["window"].field.value == "100"
         assert "/100" in parts["latest"]._body.value
-        lab.note("warning", "somebody should look")
+        lab.log("warning", "somebody should look")
         await turned(lab)
         assert "somebody should look" in parts["event"]._event.value
         assert screen._timer is None

@@ -273,13 +273,13 @@ class _Csv(StreamingResponse):
         try:
             await super().stream_response(soon)
         except DataError as error:
-            self._api.lab.note("warning", str(error))
+            self._api.lab.log("warning", str(error))
         except TimeoutError:
             words = (
                 f"a CSV was given up: its reader took nothing for {_STALLED_S:g} s; its program "
                 "has to read on, or to ask for less with start= and end="
             )
-            self._api.lab.note("warning", words)
+            self._api.lab.log("warning", words)
         finally:
             self._api.transfers -= 1
 
@@ -376,7 +376,7 @@ def create_app(lab: PairLab) -> tuple[FastAPI, Stream]:
         return _Json(msgspec.json.encode({"detail": _words(error)}), 422)
 
     async def failed(request: Request, error: Exception) -> Response:
-        lab.note(
+        lab.log(
             "error",
             f"{request.url.path}: {type(error).__name__}: {error}. Everything else goes on; ask "
             "again, and if that fails, too, stop and start the lab",

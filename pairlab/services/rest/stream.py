@@ -74,7 +74,7 @@ class Stream:
 
     def open(self) -> None:
         """Listen to the lab, from its loop."""
-        self._unlisten = self._lab.listen(self._notify)
+        self._unlisten = self._lab.on_update(self._notify)
         self._lab.settings.observe(self._setting_changed)
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class Stream:
 
     def _setting_changed(self, change: Any) -> None:
         # Code on any thread may change a setting; rows come on the loop alone.
-        self._lab.call(self._notify)
+        self._lab.call_on_loop(self._notify)
 
     def _notify(self) -> None:
         """Let the readers look, now or as soon as the pace allows."""

@@ -147,7 +147,7 @@ class ViewState:
     def hold(self, start_ns: int, end_ns: int) -> None:
         """Show a part of the history and stay there; the strip and the tables go on."""
         if self.window_ns is None:
-            self.lab.note(
+            self.lab.log(
                 "info", "the view is held, everything else goes on; Reset zoom follows again"
             )
         self.window_ns = (start_ns, end_ns)
@@ -210,7 +210,7 @@ class ViewState:
         rows = self.rows()
         if not len(rows) or alert.time_ns < int(rows[0]["time_ns"]):
             since = f"begin at {clock(int(rows[0]['time_ns']))} UTC" if len(rows) else "are none"
-            self.lab.note(
+            self.lab.log(
                 "warning",
                 f"the rows of the alert of {clock(alert.time_ns)} UTC are no longer held (they "
                 f"{since}; history_rows = {self.lab.settings.history_rows:,}): its explanation "
@@ -218,7 +218,7 @@ class ViewState:
             )
             return
         if alert.time_ns > int(rows[-1]["time_ns"]):
-            self.lab.note(
+            self.lab.log(
                 "warning",
                 f"the alert of {clock(alert.time_ns)} UTC came after the pause: press Resume to "
                 "see its rows",
@@ -250,7 +250,7 @@ class ViewState:
         if not ended and self.lab.selected_ns == (start_ns, end_ns):
             return  # both halves of one message were told
         self.lab.select(start_ns, end_ns)
-        self.lab.note(
+        self.lab.log(
             "info",
             f"selected {clock(start_ns)} – {clock(end_ns)} UTC, {count(len(self.lab.selection))} "
             "rows: they are lab.selection",

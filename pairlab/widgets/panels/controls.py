@@ -320,7 +320,7 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
     def _say(self, why: str) -> None:
         log = self._lab.event_log
         if not log or log[-1].message != why:
-            self._lab.note("warning", why)
+            self._lab.log("warning", why)
 
     def _try(self, name: str, value: object, show: Callable[[], None]) -> None:
         if getattr(self.settings, name) == value:

@@ -123,7 +123,7 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
         except SettingError as error:
             log = self._lab.event_log
             if not log or log[-1].message != str(error):
-                self._lab.note("warning", str(error))
+                self._lab.log("warning", str(error))
             self._show_fields()
             self._fields[name].add_class(_REFUSED)
         else:
