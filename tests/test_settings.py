@@ -16,7 +16,7 @@ from pairlab.settings import SETTINGS, SettingKwargs, Settings
 
 
 def test_defaults_are_the_documented_ones() -> None:
-    assert Settings().values() == {
+    assert asdict(Settings().values()) == {
         "timeframe": "tick", "window": 50, "hedge": "fixed", "hedge_ratio": 25.0,
         "price_scale": "linear", "correlation_of": "prices", "entry_z": 2.0, "exit_z": 0.5,
         "stop_z": None, "min_correlation": 0.7, "max_leg_age_s": 10.0,
@@ -137,7 +137,7 @@ def test_no_change_ever_leaves_a_contradiction(changes: dict[str, Any]) -> None:
     values = settings.values()
     assert values.exit_z < values.entry_z
     assert values.stop_z is None or values.stop_z > values.entry_z
-    assert asdict(Settings(**values).values()) == values
+    assert Settings(**asdict(values)).values() == values
 
 
 def test_keywords_are_the_settings_with_their_types() -> None:

@@ -90,6 +90,11 @@ class RowStore:
         return Cursor(self._epoch, self.end)
 
     @property
+    def ring(self) -> Ring:
+        """The rows of this epoch alone: who holds it goes on reading them after a rebuild."""
+        return self._ring
+
+    @property
     def capacity(self) -> int:
         """How many rows are kept."""
         return self._ring.capacity

@@ -94,9 +94,8 @@ class PairEngine(EngineBuffers):
         **overrides: Unpack[SettingKwargs],
     ) -> None:
         if values is None:
-            values = (settings or Settings()).values()
-            if overrides:
-                values = Settings(**{**asdict(values), **overrides}).values()
+            given = {} if settings is None else asdict(settings.values())
+            values = Settings(**{**given, **overrides}).values()
         from pairlab.engine import kernel  # numba's import takes longer than all of pairlab's
 
         super().__init__(kernel, values)

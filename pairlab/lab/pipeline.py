@@ -12,11 +12,12 @@ import numpy as np
 
 from pairlab.alerts import AlertLog, SettingChange, Snapshot
 from pairlab.data.ring import Ring
+from pairlab.data.row_store import RowStore
 from pairlab.engine import PairEngine
 from pairlab.errors import PairlabError
 from pairlab.feeds.binance.klines import Closes
 from pairlab.health import RecentQuantiles
-from pairlab.schema import ROW, TICK, Records, RowFlag
+from pairlab.schema import TICK, Records, RowFlag
 from pairlab.settings import METRIC_SETTINGS, Settings, SettingValues
 
 __all__ = ["Pipeline", "RebuildWork"]
@@ -50,11 +51,10 @@ class Pipeline:
 
     def __init__(self, settings: Settings, rebuild_wanted: Callable[[], None]) -> None:
         self.settings = settings
-        self.rows = Ring(ROW, settings.history_rows)
+        self.rows = RowStore(settings.history_rows)
         self.ticks = Ring(TICK, settings.ticks_held)
         self.alert_log = AlertLog()
         self.latency_ms = RecentQuantiles()
-        self.generation = 0
         self.made = 0  # rows since the start, whatever the history still holds
         self.engine: PairEngine | None = None
         self.klines: dict[str, Closes] = {}  # by timeframe, fetched at start
@@ -86,7 +86,7 @@ class Pipeline:
         if len(self.rows):
             rows = self.rows.view().copy()
             self._flag_gaps(rows)
-            self._replace_rows(rows)
+            self.rows.replace(rows)
 
     def mark_gap(self) -> None:
         """Say that trades are missing before the next tick."""
@@ -187,13 +187,7 @@ class Pipeline:
         self._flag_gaps(rows)
         self.engine = fresh
         fresh.apply(self.values())
-        self._replace_rows(rows)
-
-    def _replace_rows(self, rows: Records) -> None:
-        ring = Ring(ROW, self.rows.capacity)
-        ring.append(rows)
-        self.rows = ring
-        self.generation += 1
+        self.rows.replace(rows)
 
     def _keep_positions(self, rows: Records) -> None:
         """Give rows computed anew the positions that were really held at their times."""
@@ -239,7 +233,7 @@ class Pipeline:
         at_ns = int(last["time_ns"][0]) if len(last) else 0
         self.alert_log.changed(SettingChange(at_ns, change.name, change.old, change.new))
         if change.name == "history_rows":
-            self.rows = self.rows.resized(change.new)
+            self.rows.resize(change.new)
         elif change.name == "ticks_held":
             self.ticks = self.ticks.resized(change.new)
         if self.engine is None:

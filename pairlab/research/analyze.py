@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pairlab.data.ring import rows_frame
+from pairlab.data.frames import rows_frame
 from pairlab.engine import PairEngine
 from pairlab.errors import DataError
 from pairlab.schema import TICK, TIMEFRAMES_NS, Records

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from pairlab.alerts import AlertLog
-from pairlab.data.ring import csv_pieces
+from pairlab.data.csv_export import csv_pieces
 from pairlab.schema import HISTORY_COLUMNS, Records, RowFlag
 from pairlab.settings import SETTINGS
 from pairlab.widgets import Controls
@@ -147,9 +147,9 @@ async def test_a_cursor_outlives_the_rows_before_it(serve_lab: ServeLab) -> None
 async def test_a_rebuild_ends_a_cursor_in_plain_words(serve_lab: ServeLab) -> None:
     async with serve_lab() as served:
         page = await served.get("/analytics/stats", limit=10)
-        generation = served.lab.generation
+        generation = served.lab.rows.epoch
         await served.change(window=80)
-        while served.lab.generation == generation:
+        while served.lab.rows.epoch == generation:
             await served.lab.wait_async(served.lab.health().rows + 1, 10)
         gone = await served.get("/analytics/stats", 410, cursor=page["next_cursor"])
         assert "other settings" in gone["detail"]

@@ -76,7 +76,7 @@ def test_a_moment_without_movement_changes_nothing() -> None:
 
 def test_before_a_spread_is_known_the_price_says_how_fine_it_may_be() -> None:
     places, linear = Precision(Feedless()), Settings().values()
-    log = {**linear, "price_scale": "log"}
+    log = replace(linear, price_scale="log")
     assert places.spread(rows_of([]), linear) == 2
     assert places.spread(rows_of([np.nan]), log) == 6
     assert places.spread(rows_of([5e-5] * 9), log) == 7

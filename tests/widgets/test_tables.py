@@ -179,7 +179,7 @@ async def test_a_selected_alert_shows_every_number_and_leads_to_the_next(
         table._covers[2].click()
         await settled(lambda: screen.selected is alerts[-3], lab)
         for one in (table, other):  # whichever was clicked on
-            at, t = alerts[-3].at, alerts[-3].thresholds
+            at, t = alerts[-3].at, alerts[-3].settings
             shown = facts(one)
             assert clock(alerts[-3].time_ns) in one._why.value
             assert shown["z"] == signed(at.zscore)

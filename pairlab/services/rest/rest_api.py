@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import Send
 
 from pairlab import __version__
-from pairlab.data.ring import csv_name
+from pairlab.data.csv_export import csv_name
 from pairlab.data.time_selection import between_ns, span_ns
 from pairlab.errors import DataError, SettingError
 from pairlab.lab.pair_lab import PairLab
@@ -131,9 +131,7 @@ class _Api:
             raise HTTPException(422, "last is not possible together with cursor")
         span = _span(asked)
         place = self.place(asked.cursor)
-        ring = self.lab.rows
-        held = ring.view()
-        oldest = ring.total - len(held)
+        held, oldest = self.lab.rows.view(), self.lab.rows.start
         first = len(held) - len(between_ns(held, span[0], None))
         end = len(between_ns(held, None, span[1]))
         missed = 0
@@ -157,7 +155,7 @@ class _Api:
         span = _span(asked)
         if self.transfers >= _MOST_TRANSFERS:
             raise HTTPException(503, f"{_MOST_TRANSFERS} files are being sent already")
-        return _Csv(self, csv_stream(self.lab.rows, *span, self.turn))
+        return _Csv(self, csv_stream(self.lab.rows.ring, *span, self.turn))
 
     async def alerts(self, asked: Annotated[_AlertQuery, Query()]) -> Response:
         """Give a page of the alert log, oldest first: every alert with why, and setting changes."""
@@ -229,11 +227,11 @@ class _Api:
 
     def now(self) -> Cursor:
         """Return the place after everything that there is."""
-        return Cursor(self.lab.generation, self.lab.rows.total, self.lab.alert_log.total)
+        return Cursor(*self.lab.rows.cursor, self.lab.alert_log.total)
 
     def cursor(self, place: Cursor) -> str:
         """Return a place as the text that a client gives back."""
-        return f"{self._run}-{place.generation}-{place.row}-{place.entry}"
+        return f"{self._run}-{place.epoch}-{place.row}-{place.entry}"
 
     def place(self, cursor: str | None, *, any_rows: bool = False) -> Cursor | None:
         """Return the place that a cursor stands for, or refuse it in plain words."""
@@ -243,11 +241,11 @@ class _Api:
         place, now = Cursor(*map(int, numbers)), self.now()
         if run != self._run:
             raise HTTPException(410, "the cursor is from another run: begin again without one")
-        if place.generation != now.generation and not any_rows:
+        if place.epoch != now.epoch and not any_rows:
             raise HTTPException(
                 410, "the rows were computed anew under other settings: begin again without cursor"
             )
-        if place.entry > now.entry or (place.generation == now.generation and place.row > now.row):
+        if place.entry > now.entry or (place.epoch == now.epoch and place.row > now.row):
             raise HTTPException(422, f"cursor = {cursor!r} is not one that this server gave")
         return place
 

@@ -98,7 +98,7 @@ class Frame:
         self.shown = rows[first:last]
         self.inside = self.shown[bisect.bisect_left(self.shown["time_ns"], self.start_ns) :]
         self._first = first
-        self._total = 0 if screen.paused else lab.rows.total
+        self._total = 0 if screen.paused else lab.rows.end
         self.version = (len(rows), self._total, *looks)
         if self.held:
             oldest = int(self.shown[0]["time_ns"]) if len(self.shown) else 0
@@ -113,7 +113,7 @@ class Frame:
             return Decimated.of(self.shown, self.edge_ns, self.span_ns)
         lab = self._screen.lab
         return self._screen.follower.thinned(
-            self.rows, self._first, self._total, lab.generation, self.edge_ns, self.span_ns
+            self.rows, self._first, self._total, lab.rows.epoch, self.edge_ns, self.span_ns
         )
 
     @property

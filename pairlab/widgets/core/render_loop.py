@@ -376,7 +376,7 @@ class RenderLoop(ViewState):
         if self._aimed is not None:
             self.aim(self._aimed)
         looks = (
-            lab.generation, self.span_s, self.window_ns, self.cleared_ns, self.pointer_ns,
+            lab.rows.epoch, self.span_s, self.window_ns, self.cleared_ns, self.pointer_ns,
             self.paused and self.paused_ns, self.selected and self.selected.number,
             lab.selected_ns, self.brushing, self.selecting,
         )  # fmt: skip

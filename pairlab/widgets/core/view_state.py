@@ -71,7 +71,7 @@ class ViewState:
 
     def rows(self) -> Records:
         """Return the rows to show: all that are held, or those of the moment of the pause."""
-        if self._frozen is not None and self._frozen_in[0] != self.lab.generation:
+        if self._frozen is not None and self._frozen_in[0] != self.lab.rows.epoch:
             # The metrics were defined anew: the same moment, under the new ones.
             self._freeze()
         return self.lab.rows.view() if self._frozen is None else self._frozen
@@ -79,8 +79,8 @@ class ViewState:
     def _freeze(self) -> None:
         rows = self.lab.rows.view()
         self._frozen = rows[: bisect.bisect_right(rows["time_ns"], self._frozen_ns)]
-        made = self.lab.rows.total - (len(rows) - len(self._frozen))
-        self._frozen_in = self.lab.generation, made
+        made = self.lab.rows.end - (len(rows) - len(self._frozen))
+        self._frozen_in = self.lab.rows.epoch, made
 
     # -- pause, clear, pointer ------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class ViewState:
 
     def waiting_rows(self) -> int:
         """Rows that came while the view was paused."""
-        return self.lab.rows.total - self._frozen_in[1] if self.paused else 0
+        return self.lab.rows.end - self._frozen_in[1] if self.paused else 0
 
     def clear(self) -> None:
         """Let the charts begin anew at the newest row, until `reset`; the history keeps all."""

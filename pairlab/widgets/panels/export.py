@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ipywidgets import Button, Dropdown, HBox, ToggleButtons, VBox
 
-from pairlab.data.ring import csv_name, csv_pieces
+from pairlab.data.csv_export import csv_name, csv_pieces
 from pairlab.data.time_selection import between_ns
 from pairlab.lab.queries import Table
 from pairlab.widgets.core.frame import Frame

@@ -201,7 +201,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
     def _silence_s(self, frame: Frame) -> float:
         """Seconds since the newest tick came, beyond what two ordinary frames need."""
         lab = self.screen.lab
-        if self.changed("tick", (lab.newest_ns, lab.rows.total)):
+        if self.changed("tick", (lab.newest_ns, lab.rows.end)):
             self._tick_came_ns = frame.now_ns
         quiet_s = (frame.now_ns - self._tick_came_ns) / NS_PER_S
         return quiet_s if quiet_s > 1 and frame.health.state in _ALIVE else 0.0
