@@ -7,7 +7,7 @@ import io
 import os
 import time
 from collections.abc import Iterator
-from typing import IO, Any, Literal, get_args
+from typing import IO, Any, get_args
 
 import pandas as pd
 
@@ -19,12 +19,10 @@ from pairlab.data.time_selection import between_ns, inside, row_at, span_ns, wit
 from pairlab.errors import DataError, PairlabError, SettingError
 from pairlab.health import Health
 from pairlab.lab.runner import LabRunner
+from pairlab.protocols import Table
 from pairlab.settings import SettingValues
 
 __all__ = ["Queries", "Table"]
-
-Table = Literal["history", "ticks", "alerts"]
-"""What can be written to a file."""
 
 
 class Queries(LabRunner):
