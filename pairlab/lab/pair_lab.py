@@ -323,6 +323,11 @@ class PairLab:
         """The newest messages about feed, engine and screen, oldest first."""
         return self._runner.event_log
 
+    @property
+    def event_log_total(self) -> int:
+        """How many messages there ever were: the log forgets the oldest."""
+        return self._runner.event_log.total
+
     on_update = _forward("_runner", LabRunner.on_update)
     listen = on_update  # its former name
     log = _forward("_runner", LabRunner.log)

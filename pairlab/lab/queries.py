@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
-from typing import IO, Any, Literal, get_args
+from typing import IO, Any, get_args
 
 import pandas as pd
 
@@ -17,12 +17,10 @@ from pairlab.data.row_store import RowStore
 from pairlab.data.time_selection import between_ns, inside, row_at, span_ns, within
 from pairlab.errors import DataError, PairlabError, SettingError
 from pairlab.lab.pipeline import Pipeline
+from pairlab.protocols import Table
 from pairlab.schema import Pair
 
 __all__ = ["Queries", "Table"]
-
-Table = Literal["history", "ticks", "alerts"]
-"""What can be written to a file."""
 
 
 class Queries:

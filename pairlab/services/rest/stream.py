@@ -74,7 +74,7 @@ class Stream:
 
     def open(self) -> None:
         """Listen to the lab, from its loop."""
-        self._unlisten = self._lab.listen(self._notify)
+        self._unlisten = self._lab.on_update(self._notify)
         self._lab.settings.observe(self._setting_changed)
 
     def close(self) -> None:
