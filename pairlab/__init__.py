@@ -21,6 +21,8 @@ The map of the house; data flows one way, ticks → rows → views::
 Start with `PairLab`; everything that it takes and gives is in ``__all__``.
 """
 
+from importlib.metadata import version as _version
+
 from pairlab.alerts import Alert, Snapshot
 from pairlab.engine import PairEngine
 from pairlab.errors import (
@@ -37,7 +39,7 @@ from pairlab.research.analyze import analyze
 from pairlab.settings import Settings
 from pairlab.ticks import ROW, TICK, AlertKind, Pair
 
-__version__ = "0.1.0"
+__version__ = _version("pairlab")  # pyproject.toml is the only place that states it
 
 __all__ = [
     "ROW",

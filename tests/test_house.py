@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from enum import Enum, Flag
@@ -31,6 +32,15 @@ def test_all_names_exist_and_nothing_else_leaks() -> None:
     public = {n for n in vars(pairlab) if not n.startswith("_")}
     modules = {n for n in public if type(getattr(pairlab, n)).__name__ == "module"}
     assert public - modules == {n for n in pairlab.__all__ if not n.startswith("_")}
+
+
+def test_the_version_is_the_one_in_pyproject() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    # Fails after a change of the version until `pip install -e .` writes the metadata anew.
+    assert pairlab.__version__ == project["version"]
+    stated = re.compile(r"^__version__\s*=\s*[\"']", re.M)
+    files = (ROOT / "pairlab").rglob("*.py")
+    assert not [f.name for f in files if stated.search(f.read_text(encoding="utf-8"))]
 
 
 def test_top_level_of_the_repository() -> None:
