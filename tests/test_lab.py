@@ -45,6 +45,7 @@ async def played(*paths: Path, **options: Any) -> PairLab:
     return lab
 
 
+@pytest.mark.slow
 @pytest.mark.data
 async def test_recorded_pair_arrives_whole_and_every_row_equals_two_passes(recorded: Path) -> None:
     lab = await played(recorded / RECORDED_PAIR)
@@ -68,6 +69,7 @@ async def test_recorded_pair_arrives_whole_and_every_row_equals_two_passes(recor
         assert error.max() <= 1e-9, name
 
 
+@pytest.mark.slow
 @pytest.mark.data
 async def test_alerts_follow_the_table(recorded: Path) -> None:
     lab = await played(recorded / RECORDED_PAIR)
@@ -79,6 +81,7 @@ async def test_alerts_follow_the_table(recorded: Path) -> None:
     assert {AlertKind.ENTRY, AlertKind.EXIT, AlertKind.SUPPRESSED} <= kinds
 
 
+@pytest.mark.slow
 @pytest.mark.data
 async def test_insurance_fund_trade_is_counted_and_in_no_price(recorded: Path) -> None:
     # The 2023 recording has one leg only; the other comes from 2024.
@@ -107,6 +110,7 @@ async def exchange_process(rate_per_s: float) -> AsyncIterator[str]:
         await process.wait()
 
 
+@pytest.mark.slow
 async def test_a_blocked_cell_loses_no_trade_and_is_told_from_a_stall() -> None:
     async with exchange_process(2000) as url:
         async with PairLab(feed=url, stream="trade") as lab:
@@ -312,6 +316,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_a_program_that_ends_without_stopping_its_lab_ends_in_silence() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _NEVER_STOPPED,

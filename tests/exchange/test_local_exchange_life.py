@@ -142,6 +142,7 @@ class TestPace:
 
 
 class TestRecording:
+    @pytest.mark.slow
     @pytest.mark.data
     async def test_every_recorded_trade_arrives(self, recorded: Path) -> None:
         folder = recorded / "binance-usdm-trade-20240808"
@@ -211,6 +212,7 @@ class TestLife:
         with pytest.raises(SettingError, match=option):
             LocalExchange(SyntheticMarket(), **{option: 0})
 
+    @pytest.mark.slow
     async def test_as_a_process_of_its_own(self) -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "pairlab.exchange", "--seed", "5", "--rate", "2000",

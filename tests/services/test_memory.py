@@ -56,6 +56,7 @@ async def count_lines(url: str) -> int:
     return int(out)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_a_million_rows_stream_in_constant_memory_while_ticks_arrive(
     serve_lab: ServeLab,
@@ -93,6 +94,7 @@ async def test_a_transfer_keeps_no_memory_that_the_ring_has_left() -> None:
     assert got == want
 
 
+@pytest.mark.slow
 async def test_hundreds_of_pages_at_once_hold_one_page_each(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
