@@ -101,6 +101,9 @@ def test_a_view_that_follows_jupyterlab_changes_with_its_theme(notebook: Screen)
             name,
         )
         page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
+        # A splash screen covers the page until it has faded. A theme that is chosen during these
+        # 200 ms makes JupyterLab remove the screen twice, which is an error, lab or no lab.
+        page.wait_for_selector("#jupyterlab-splash", state="detached")
         return backgrounds(page)
 
     dark, light = "rgb(8, 11, 16)", "rgb(233, 237, 242)"
