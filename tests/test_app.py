@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from pairlab.app.app import AppOptions, dashboard_for_page, lab_for_page
-from pairlab.app.app.voila_config import prepare_page, voila_settings
+from pairlab.app.voila_config import prepare_page, voila_settings
 from voila.paths import collect_template_paths
 
 

@@ -91,7 +91,7 @@ async def test_trades_that_rest_brings_are_no_gap() -> None:
     ):
         await lab.wait_async(200, 60)
         await lose(lab, exchange)
-        while not lab._feed.health().repaired:
+        while not lab._runner._feed.health().repaired:
             await lab.wait_async(lab.health().rows + 1, 30)
         await lab.wait_async(lab.health().rows + 50, 30)
         health = lab.health()

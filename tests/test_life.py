@@ -225,7 +225,6 @@ def test_what_is_no_feed_is_refused_at_once() -> None:
         PairLab(feed="ws://")
 
 
-@pytest.mark.xfail(strict=True, reason="the feed counts ticks that a listener raised on as refused")
 async def test_a_listener_that_raises_costs_no_tick() -> None:
     heard: list[int] = []
 
