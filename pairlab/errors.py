@@ -3,7 +3,7 @@
 ::
 
     PairlabError
-    ├── SettingError (ValueError)         a knob out of range, contradictory or unknown
+    ├── SettingError (ValueError)         a setting out of range, contradictory or unknown
     ├── DataError (ValueError)            prices, ticks or a file that cannot be used as given
     ├── MissingExtraError (ImportError)   an optional dependency that is not installed, by name
     ├── WaitTimeoutError (TimeoutError)   PairLab.wait ran out of time
@@ -44,11 +44,11 @@ class SettingError(PairlabError, ValueError):
     value : object
         What was asked for.
     allowed : str
-        What would have been accepted, in words.
+        What would be accepted: "expected …", or the other setting that stands against it.
     """
 
     def __init__(self, name: str, value: object, allowed: str) -> None:
-        super().__init__(f"{name} = {value!r} is not possible: {allowed}")
+        super().__init__(f"{name} = {value!r} is invalid: {allowed}")
         self.name = name
         self.value = value
         self.allowed = allowed

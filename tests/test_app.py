@@ -51,7 +51,7 @@ def test_what_was_refused_is_told() -> None:
     lab = lab_for("window=5&entry_z=2.5")
     assert lab.settings.values()["entry_z"] == 2.5
     assert [entry.message for entry in lab.event_log] == [
-        "from the address: window = 5.0 is not possible: allowed: a whole number from 10 to 50,000"
+        "from the address: window = 5.0 is invalid: expected a whole number from 10 to 50,000"
     ]
 
 

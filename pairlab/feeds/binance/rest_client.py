@@ -287,7 +287,7 @@ class RestClient:
             if best is None or offset.round_trip_ns < best.round_trip_ns:
                 best = offset
         if best is None:
-            raise ValueError(f"samples = {samples} is not possible: 1 or more")
+            raise ValueError(f"samples = {samples} is invalid: expected 1 or more")
         return best
 
     async def agg_trades(

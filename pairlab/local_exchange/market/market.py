@@ -33,6 +33,8 @@ Begins: TypeAlias = Literal["open", "subscribed"] | Collection[str]
 streams, or when every one of these streams is subscribed."""
 
 _MAX_SPEED: Final = 1e6
+_EXPECTED_SPEED: Final = "expected None (as fast as possible), or above 0, at most 1e6"
+_EXPECTED_START: Final = "expected 'open', 'subscribed' or names of streams"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def check_speed(speed: float | None) -> float | None:
     if speed is None:
         return None
     if isinstance(speed, bool) or not isinstance(speed, int | float) or not 0 < speed <= _MAX_SPEED:
-        raise SettingError("speed", speed, "allowed: None (as fast as possible), or above 0 to 1e6")
+        raise SettingError("speed", speed, _EXPECTED_SPEED)
     return float(speed)
 
 
@@ -133,9 +135,9 @@ def check_begins(begins: Begins) -> Begins:
     """Return it with stream names frozen, or raise a `SettingError`."""
     if isinstance(begins, str):
         if begins not in ("open", "subscribed"):
-            raise SettingError("begins", begins, "'open', 'subscribed' or names of streams")
+            raise SettingError("begins", begins, _EXPECTED_START)
         return begins
     names = frozenset(begins)
     if not names or not all(isinstance(name, str) and "@" in name for name in names):
-        raise SettingError("begins", begins, "'open', 'subscribed' or names of streams")
+        raise SettingError("begins", begins, _EXPECTED_START)
     return names

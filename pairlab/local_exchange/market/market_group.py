@@ -56,7 +56,7 @@ class MarketGroup:
         self, markets: Sequence[Market], *, speed: float | None = 1.0, begins: Begins = "open"
     ) -> None:
         if not markets:
-            raise SettingError("markets", markets, "at least one")
+            raise SettingError("markets", markets, "expected at least one market")
         self._markets = tuple(markets)
         self.speed = check_speed(speed)
         self.begins = check_begins(begins)
@@ -123,5 +123,7 @@ class MarketGroup:
         for market in self._markets:
             for info in market.symbols():
                 if info.symbol in self._of:
-                    raise SettingError("markets", info.symbol, "each symbol in one market only")
+                    raise SettingError(
+                        "markets", info.symbol, "expected each symbol in one market only"
+                    )
                 self._of[info.symbol] = market

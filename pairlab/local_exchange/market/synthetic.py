@@ -104,25 +104,25 @@ class SyntheticMarket:
         keep_trades: int = 1_000_000,
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise SettingError("seed", seed, "allowed: a whole number, 0 or above")
+            raise SettingError("seed", seed, "expected a whole number, 0 or above")
         if not 0.01 <= rate_per_s <= 200_000:
-            raise SettingError("rate_per_s", rate_per_s, "allowed: from 0.01 to 200,000")
+            raise SettingError("rate_per_s", rate_per_s, "expected 0.01 to 200,000")
         if not 0 <= history_s <= _MAX_BARS * 60:
-            raise SettingError("history_s", history_s, f"allowed: from 0 to {_MAX_BARS * 60:,} s")
+            raise SettingError("history_s", history_s, f"expected 0 to {_MAX_BARS * 60:,} s")
         if keep_trades < 1_000:
-            raise SettingError("keep_trades", keep_trades, "allowed: 1,000 or more")
+            raise SettingError("keep_trades", keep_trades, "expected 1,000 or more")
         if start_ns is not None and (start_ns < 0 or start_ns % _NS_PER_MS):
-            raise SettingError("start_ns", start_ns, "allowed: whole milliseconds since 1970")
+            raise SettingError("start_ns", start_ns, "expected whole milliseconds since 1970")
         names = _check_symbols(symbols)
         known = [_KNOWN.get(name) or _guess(name) for name in names]
         if prices is not None:
             if len(prices) != 2 or not all(math.isfinite(p) and p > 0 for p in prices):
-                raise SettingError("prices", prices, "allowed: two numbers above 0")
+                raise SettingError("prices", prices, "expected two numbers above 0")
             known = [(p, *_decimals(p)) for p in prices]
         y_price, x_price = known[0][0], known[1][0]
         self.ratio = y_price / x_price if ratio is None else float(ratio)
         if not math.isfinite(self.ratio) or self.ratio == 0:
-            raise SettingError("ratio", ratio, "allowed: a number other than 0")
+            raise SettingError("ratio", ratio, "expected a number other than 0")
         self.seed = seed
         self.rate_per_s = float(rate_per_s)
         self.speed = check_speed(speed)
@@ -375,10 +375,10 @@ class SyntheticMarket:
 
 def _check_symbols(symbols: tuple[str, str]) -> tuple[str, str]:
     if isinstance(symbols, str) or len(symbols) != 2:
-        raise SettingError("symbols", symbols, "allowed: two symbols, y and x")
+        raise SettingError("symbols", symbols, "expected two symbols, y and x")
     y, x = (str(name).upper() for name in symbols)
     if not y or not x or y == x:
-        raise SettingError("symbols", symbols, "allowed: two different symbols, y and x")
+        raise SettingError("symbols", symbols, "expected two different symbols, y and x")
     return y, x
 
 

@@ -110,11 +110,11 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in FAULT_KINDS:
-            raise SettingError("kind", self.kind, "one of " + ", ".join(FAULT_KINDS))
+            raise SettingError("kind", self.kind, "expected one of " + ", ".join(FAULT_KINDS))
         if self.count < 1:
-            raise SettingError("count", self.count, "allowed: 1 or more")
+            raise SettingError("count", self.count, "expected 1 or more")
         if not self.seconds >= 0:
-            raise SettingError("seconds", self.seconds, "allowed: 0 or more")
+            raise SettingError("seconds", self.seconds, "expected 0 or more")
 
 
 @dataclass(slots=True)
@@ -201,7 +201,7 @@ class Faults:
         self._chances: dict[tuple[str, ...], list[_Chance]] = {kinds: [] for kinds in _OCCASIONS}
         for fault, mean in (every or {}).items():
             if not mean >= 1:
-                raise SettingError(f"every[{fault.kind}]", mean, "allowed: 1 or more occasions")
+                raise SettingError(f"every[{fault.kind}]", mean, "expected 1 or more occasions")
             kinds = next(kinds for kinds in _OCCASIONS if fault.kind in kinds)
             self._chances[kinds].append(_Chance(fault, mean, self._draw(mean)))
         self._orders: list[_Order] = []

@@ -142,7 +142,7 @@ class LocalExchange:
             ("lifetime_s", lifetime_s),
         ):
             if not value > 0:
-                raise SettingError(name, value, "allowed: above 0")
+                raise SettingError(name, value, "expected a number above 0")
         self.market = market
         self._host = host
         self._port = port

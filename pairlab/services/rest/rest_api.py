@@ -127,7 +127,7 @@ class _Api:
     async def rows(self, asked: Annotated[_RowQuery, Query()]) -> Response:
         """Give a page of the history, oldest first; next_cursor gives the next one."""
         if asked.cursor and asked.last:
-            raise HTTPException(422, "last is not possible together with cursor")
+            raise HTTPException(422, "last and cursor cannot be combined")
         span = _span(asked)
         place = self.place(asked.cursor)
         ring = self.lab.rows
@@ -187,7 +187,9 @@ class _Api:
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
-            raise HTTPException(415, f"Content-Type = {kind!r} is not possible: application/json")
+            raise HTTPException(
+                415, f"Content-Type = {kind!r} is invalid: expected application/json"
+            )
         try:
             changes = msgspec.json.decode(await request.body())
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -394,5 +396,5 @@ def _words(error: RequestValidationError) -> str:
         if problem["type"] == "extra_forbidden":
             problems.append(f"there is no field {str(name)[:60]!r}")
         else:
-            problems.append(f"{name} = {value!r} is not possible: {problem['msg']}")
+            problems.append(f"{name} = {value!r} is invalid: {problem['msg']}")
     return "; ".join(problems)

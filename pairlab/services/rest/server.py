@@ -90,7 +90,7 @@ class RestServer:
     ) -> None:
         """Listen and serve; see `PairLab.serve`."""
         if not (type(self.port) is int and 0 <= self.port <= 65535):
-            raise PairlabError(f"port = {self.port!r} is not possible: a whole number to 65535")
+            raise PairlabError(f"port = {self.port!r} is invalid: expected 0 to 65535")
         self._check(requests_per_s=requests_per_s, changes_per_s=changes_per_s)
         given = token if token is not None else os.environ.get(TOKEN_VARIABLE)
         secret, made = token_from(given)
@@ -130,7 +130,7 @@ class RestServer:
     def _check(**rates: float) -> None:
         for name, value in rates.items():
             if not value > 0:
-                raise PairlabError(f"{name} = {value!r} is not possible: a number above 0")
+                raise PairlabError(f"{name} = {value!r} is invalid: expected a number above 0")
 
     def _words(self, token: str | None) -> str:
         """Return what is said once at the start."""
