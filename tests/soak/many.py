@@ -144,8 +144,8 @@ async def soak_many(
         if entry.level == "error":
             report.errors.append(entry.message)
 
-    storm = Faults.storm(kinds, every=every, seed=seed)
-    market = MarketGroup(markets, begins=streams)
+    storm = Faults.random_faults(kinds, every=every, seed=seed)
+    market = MarketGroup(markets, start_condition=streams)
     async with LocalExchange(market, weight_limit=weight_per_min, faults=storm) as exchange:
         group = FeedGroup(
             url=exchange.url, align_s=60.0, timeouts=_TIMEOUTS, limits=LIMITS, retry=RETRY

@@ -126,7 +126,7 @@ async def measure_memory(
         seed=seed,
         symbols=(PAIR.y, PAIR.x),
         rate_per_s=rate_per_s,
-        begins="subscribed",
+        start_condition="subscribed",
         history_s=0,
         keep_trades=int(rate_per_s * _KEPT_S),
     )

@@ -162,7 +162,7 @@ async def soak(
         seed=seed,
         rate_per_s=rate_per_s,
         symbols=(PAIR.y, PAIR.x),
-        begins="subscribed",
+        start_condition="subscribed",
         history_s=0,
         # Binance keeps 48 h; a feed far behind must not run out of what this one keeps.
         keep_trades=int(rate_per_s * 20 * TIMEOUTS.repair_s),
@@ -184,7 +184,7 @@ async def soak(
         if entry.level == "error":
             report.errors.append(entry.message)
 
-    storm = Faults.storm(kinds, every=every, seed=seed)
+    storm = Faults.random_faults(kinds, every=every, seed=seed)
     async with LocalExchange(market, weight_limit=10**9, faults=storm) as exchange:
         feed = BinanceFeed(
             PAIR,
