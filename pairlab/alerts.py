@@ -13,6 +13,7 @@ import pandas as pd
 
 from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.schema import HISTORY_COLUMNS, AlertKind, Filter, Records
+from pairlab.settings import SettingValues
 
 __all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "decimals_apart", "records"]
 
@@ -138,9 +139,8 @@ class Alert:
         1 long the spread, -1 short: of the position entered, left, held or wanted.
     at : Snapshot
         The row it was decided on.
-    thresholds : dict
-        entry_z, exit_z, stop_z, min_correlation, max_leg_age_s, max_p_value, require_stationary,
-        cooldown_s, min_edge_bps, fee_bps, price_scale and window, as they were.
+    settings : SettingValues
+        The settings in force; `thresholds` has those that decisions depend on.
     failed : Filter
         What held an entry back.
     withheld : int
@@ -151,7 +151,7 @@ class Alert:
     kind: AlertKind
     side: int
     at: Snapshot
-    thresholds: dict[str, Any]
+    settings: SettingValues
     failed: Filter
     withheld: int
 
@@ -161,6 +161,11 @@ class Alert:
         return self.at.time_ns
 
     @property
+    def thresholds(self) -> dict[str, Any]:
+        """The settings that decisions depend on, by name."""
+        return {name: getattr(self.settings, name) for name in _THRESHOLDS}
+
+    @property
     def side_name(self) -> str:
         """``long`` or ``short``."""
         return "long" if self.side > 0 else "short"
@@ -168,48 +173,49 @@ class Alert:
     @property
     def edge_bps(self) -> float:
         """What the distance from the mean was worth, bps of y's notional; NaN if not known."""
-        return edge_bps(self.at, self.thresholds["price_scale"])
+        return edge_bps(self.at, self.settings.price_scale)
 
     @property
     def reason(self) -> str:
         """The deciding comparison, short enough for a table cell."""
-        t, at, long = self.thresholds, self.at, self.side > 0
+        t, at, long = self.settings, self.at, self.side > 0
         match self.kind:
             case AlertKind.ENTRY:
-                return f"z {'≤' if long else '≥'} {signed(-t['entry_z'] if long else t['entry_z'])}"
+                return f"z {'≤' if long else '≥'} {signed(-t.entry_z if long else t.entry_z)}"
             case AlertKind.EXIT:
-                return f"z {'≥' if long else '≤'} {signed(-t['exit_z'] if long else t['exit_z'])}"
+                return f"z {'≥' if long else '≤'} {signed(-t.exit_z if long else t.exit_z)}"
             case AlertKind.STOP:
-                return f"z {'≤' if long else '≥'} {signed(-t['stop_z'] if long else t['stop_z'])}"
+                stop_z = math.nan if t.stop_z is None else t.stop_z
+                return f"z {'≤' if long else '≥'} {signed(-stop_z if long else stop_z)}"
             case AlertKind.DECOUPLED:
-                return "ρ {} < {}".format(*compared(at.correlation, t["min_correlation"]))
+                return "ρ {} < {}".format(*compared(at.correlation, t.min_correlation))
             case AlertKind.SUPPRESSED:
                 return " · ".join(self._failures())
 
     @property
     def sentence(self) -> str:
         """What happened and why, for a person."""
-        t, at = self.thresholds, self.at
+        t, at = self.settings, self.at
         side, z = self.side_name.upper(), f"z {signed(at.zscore)}"
-        entry = f"{'≤' if self.side > 0 else '≥'} {signed(-self.side * t['entry_z'])}"
+        entry = f"{'≤' if self.side > 0 else '≥'} {signed(-self.side * t.entry_z)}"
         legs = f"legs {plain(at.y_age_s)} / {plain(at.x_age_s)} s old"
         match self.kind:
             case AlertKind.ENTRY:
-                least = t["min_edge_bps"]
+                least = t.min_edge_bps
                 worth = ""
                 if least is not None:
                     worth = f", {compared(self.edge_bps, least)[0]} ≥ {least:g} bps"
-                rho = "ρ {} ≥ {}".format(*compared(at.correlation, t["min_correlation"]))
+                rho = "ρ {} ≥ {}".format(*compared(at.correlation, t.min_correlation))
                 return (
                     f"{side} entry: {z} {entry} and every filter passed: {rho}, {legs}, "
-                    f"{at.filled} of {t['window']} rows{worth}."
+                    f"{at.filled} of {t.window} rows{worth}."
                 )
             case AlertKind.EXIT:
                 return f"{side} exit: {z}, the spread is back ({self.reason})."
             case AlertKind.STOP:
                 return (
                     f"{side} stopped: {z} went against the position ({self.reason}). Locked until "
-                    f"|z| ≤ {plain(t['exit_z'])} or z changes sign."
+                    f"|z| ≤ {plain(t.exit_z)} or z changes sign."
                 )
             case AlertKind.DECOUPLED:
                 return (
@@ -222,46 +228,45 @@ class Alert:
 
     def explain(self) -> str:
         """Return the sentence and every number that decided it, one a line."""
-        t, at = self.thresholds, self.at
-        stop = "off" if t["stop_z"] is None else f"{t['stop_z']:g}"
-        limits = f"entry {t['entry_z']:g}, exit {t['exit_z']:g}, stop {stop}"
-        required = "required" if t["require_stationary"] else "not required"
+        t, at = self.settings, self.at
+        stop = "off" if t.stop_z is None else f"{t.stop_z:g}"
+        limits = f"entry {t.entry_z:g}, exit {t.exit_z:g}, stop {stop}"
+        required = "required" if t.require_stationary else "not required"
         ages = f"{plain(at.y_age_s)} s, {plain(at.x_age_s)} s"
-        least = t["min_edge_bps"]
-        least = "off" if least is None else f"at least {least:g}"
-        cost = round_trip_bps(t["fee_bps"], at, t["price_scale"])
+        least = "off" if t.min_edge_bps is None else f"at least {t.min_edge_bps:g}"
+        cost = round_trip_bps(t.fee_bps, at, t.price_scale)
         edge = plain(self.edge_bps, 4 if self.edge_bps < 0.1 else 2)
         p_value = "<0.0001" if at.p_value < 0.0001 else plain(at.p_value, 4)
         numbers = {
             "time": pd.Timestamp(at.time_ns, tz="UTC").isoformat(timespec="milliseconds"),
             "y, x": f"{at.y:,.8g}, {at.x:,.8g}",
-            "ages": f"{ages} (below {t['max_leg_age_s']:g} s)",
+            "ages": f"{ages} (below {t.max_leg_age_s:g} s)",
             "β, α": f"{_figure(at.hedge_ratio)}, {_figure(at.intercept)}",
             "spread": f"{_figure(at.spread)} (mean {_figure(at.spread_mean)}, "
             f"std {_figure(at.spread_std)})",
             "z": f"{signed(at.zscore, 4)} ({limits})",
-            "ρ": f"{plain(at.correlation, 4)} (at least {t['min_correlation']:g})",
-            "p-value": f"{p_value} (at most {t['max_p_value']:g}, {required})",
+            "ρ": f"{plain(at.correlation, 4)} (at least {t.min_correlation:g})",
+            "p-value": f"{p_value} (at most {t.max_p_value:g}, {required})",
             "edge": f"{edge} bps ({least}); a round trip costs {plain(cost)} bps",
-            "window": f"{at.filled} of {t['window']} rows",
+            "window": f"{at.filled} of {t.window} rows",
         }
         return "\n".join([self.sentence, *(f"  {name:8} {text}" for name, text in numbers.items())])
 
     def _failures(self) -> list[str]:
-        t, at = self.thresholds, self.at
+        t, at = self.settings, self.at
         words = []
         if self.failed & Filter.CORRELATION:
-            words.append("ρ {} < {}".format(*compared(at.correlation, t["min_correlation"])))
+            words.append("ρ {} < {}".format(*compared(at.correlation, t.min_correlation)))
         if self.failed & Filter.LEG_AGE:
-            oldest, limit = max(at.y_age_s, at.x_age_s), t["max_leg_age_s"]
+            oldest, limit = max(at.y_age_s, at.x_age_s), t.max_leg_age_s
             words.append(f"leg {plain(oldest, decimals_apart(oldest, limit, 1))} s ≥ {limit:g} s")
         if self.failed & Filter.STATIONARY:
-            words.append("p {} > {}".format(*compared(at.p_value, t["max_p_value"], 3)))
+            words.append("p {} > {}".format(*compared(at.p_value, t.max_p_value, 3)))
         if self.failed & Filter.COOLDOWN:
-            words.append(f"within {t['cooldown_s']:g} s of the last exit")
+            words.append(f"within {t.cooldown_s:g} s of the last exit")
         if self.failed & Filter.EDGE:
-            least = t["min_edge_bps"]
-            words.append(f"{compared(self.edge_bps, least)[0]} bps < {least:g} bps")
+            least_bps = t.min_edge_bps or 0.0
+            words.append(f"{compared(self.edge_bps, least_bps)[0]} bps < {least_bps:g} bps")
         return words
 
 
@@ -354,7 +359,7 @@ class AlertLog:
         """How many alerts of a kind are kept."""
         return self._counts[kind]
 
-    def add(self, events: Records, rows: Records, values: dict[str, Any]) -> None:
+    def add(self, events: Records, rows: Records, values: SettingValues) -> None:
         """Add the events of one engine update.
 
         Parameters
@@ -366,7 +371,6 @@ class AlertLog:
         values : dict
             The settings they were decided under.
         """
-        thresholds = {name: values[name] for name in _THRESHOLDS}
         for event in events:
             self._alerts += 1
             self._total += 1
@@ -375,7 +379,7 @@ class AlertLog:
                 kind=AlertKind(int(event["kind"])),
                 side=int(event["side"]),
                 at=Snapshot.of(rows[event["row"]]),
-                thresholds=thresholds,
+                settings=values,
                 failed=Filter(int(event["failed"])),
                 withheld=int(event["withheld"]),
             )

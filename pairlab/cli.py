@@ -157,7 +157,7 @@ async def _serve_rest(lab: PairLab, host: str, port: int) -> None:
     async with lab:
         await lab.serve(host, port)
         stop = loop.create_task(signalled.wait())
-        over = loop.create_task(lab.over())
+        over = loop.create_task(lab.wait_closed())
         await asyncio.wait((stop, over), return_when=asyncio.FIRST_COMPLETED)
         health = lab.health()
         if health.state == "failed":

@@ -1,39 +1,55 @@
-"""Every knob, once: validated together, observable, shared by widgets, API and engine."""
+"""Every setting in one table: validated together, observable, shared by widgets, API and engine.
+
+A new setting is one line in `Settings` (type, default, range, meaning) and its name and type in
+`SettingKwargs`, so that editors complete ``PairLab(window=…)``; a test compares the two. The rest
+follows: `SETTINGS`, `SettingValues`, the REST schema and the text of the controls.
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final
+from dataclasses import Field, asdict, make_dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, Unpack
 
 from traitlets import HasTraits, TraitType
 
 from pairlab.errors import SettingError
 from pairlab.schema import TIMEFRAMES_NS
 
-__all__ = ["METRIC_SETTINGS", "SETTINGS", "SettingSpec", "Settings", "unknown_setting"]
-
-METRIC_SETTINGS: Final = frozenset(
-    {
-        "timeframe",
-        "window",
-        "hedge",
-        "hedge_ratio",
-        "price_scale",
-        "correlation_of",
-        "adf_lags",
-        "kalman_half_life",
-    }
-)
-"""Settings that define a metric: changing one rebuilds the metrics from the ticks held."""
+__all__ = [
+    "METRIC_SETTINGS",
+    "SETTINGS",
+    "SettingKwargs",
+    "SettingSpec",
+    "SettingValues",
+    "Settings",
+    "unknown_setting",
+]
 
 
 class SettingSpec:
-    """One setting: its default, the check of a value of its own, and the words for both.
+    """One setting: default, validation of a single value, and the text that describes both.
 
-    `schema` says the same as `allowed`, as JSON Schema: for a program that asks over REST.
+    Attributes
+    ----------
+    name : str
+        Set when the table is read.
+    default : object
+        Its default.
+    allowed : str
+        The allowed values in words.
+    about : str
+        Its meaning.
+    schema : Mapping[str, object]
+        `allowed` as JSON Schema, for REST.
+    defines_metric : bool
+        Whether a change rebuilds the metrics from the ticks held.
     """
+
+    name = ""
+    defines_metric = False
 
     def __init__(
         self,
@@ -130,67 +146,6 @@ def _optional(knob: SettingSpec) -> SettingSpec:
     return SettingSpec(None, words, clean, knob.about, {"anyOf": [knob.schema, {"type": "null"}]})
 
 
-SETTINGS: Final[Mapping[str, SettingSpec]] = {
-    "timeframe": _choice(
-        "tick", tuple(TIMEFRAMES_NS), "One observation per tick, or per bar of this length."
-    ),
-    "window": _whole(50, 10, 50_000, "Observations that every rolling metric looks back over."),
-    "hedge": _choice("fixed", ("fixed", "ols", "kalman"), "Where the hedge ratio comes from."),
-    "hedge_ratio": _ratio(25.0, "Units of x sold per unit of y bought, for hedge='fixed'."),
-    "price_scale": _choice(
-        "linear", ("linear", "log"), "Prices as they are, or their natural logarithms."
-    ),
-    "correlation_of": _choice(
-        "prices", ("prices", "returns"), "What the rolling correlation is taken of."
-    ),
-    "entry_z": _number(2.0, 0.0, 20.0, "Open a position at this |z-score|.", above=True),
-    "exit_z": _number(0.5, 0.0, 20.0, "Close it when the z-score is back within this."),
-    "stop_z": _optional(
-        _number(4.0, 0.0, 40.0, "Close at a loss when |z-score| gets here.", above=True)
-    ),
-    "min_correlation": _number(0.7, -1.0, 1.0, "No entry below this rolling correlation."),
-    "max_leg_age_s": _number(
-        10.0,
-        0.0,
-        1e9,
-        "No entry while a leg's last price is as old as this.",
-        above=True,
-        unit=" s",
-    ),
-    "require_stationary": _flag(False, "Enter only while the stationarity test says yes."),
-    "max_p_value": _number(
-        0.05, 0.0, 1.0, "Largest p-value that counts as stationary.", above=True
-    ),
-    "adf_lags": _whole(1, 0, 1, "Lagged differences in the stationarity test."),
-    "kalman_half_life": _number(
-        300.0, 10.0, 1e7, "Memory of the Kalman hedge.", unit=" observations"
-    ),
-    "cooldown_s": _number(0.0, 0.0, 1e9, "No entry for this long after an exit.", unit=" s"),
-    "fee_bps": _number(
-        4.0,
-        0.0,
-        1000.0,
-        "What one fill costs, per leg and side; a round trip is four.",
-        unit=" bps",
-    ),
-    "min_edge_bps": _optional(
-        _number(
-            16.0,
-            0.0,
-            10_000.0,
-            "No entry while the spread's distance from its mean is worth less of y's notional.",
-            above=True,
-            unit=" bps",
-        )
-    ),
-    "history_rows": _whole(100_000, 100, 50_000_000, "Rows that history() keeps.", unit=" rows"),
-    "ticks_held": _whole(
-        1_000_000, 1_000, 100_000_000, "Ticks kept for ticks() and rebuilds.", unit=" ticks"
-    ),
-}
-"""Each setting's default, allowed range and meaning."""
-
-
 def unknown_setting(name: str, known: tuple[str, ...] = ()) -> SettingError:
     """Return the error for a name that is no setting, with the closest one that is."""
     names = [*SETTINGS, *known]
@@ -202,14 +157,49 @@ def unknown_setting(name: str, known: tuple[str, ...] = ()) -> SettingError:
 
 
 class _Setting(TraitType[Any, Any]):
-    """A trait that asks its `Settings` whether a value will do, None included."""
+    """A trait that asks its `Settings` whether a value is valid, None included."""
+
+    def __init__(self, spec: SettingSpec) -> None:
+        super().__init__(help=spec.about)
+        self.spec = spec
 
     def _validate(self, obj: Any, value: Any) -> Any:
         return obj._accept(self.name, value)
 
 
+def _setting(spec: SettingSpec, *, defines_metric: bool = False) -> Any:
+    """Return the trait of a setting; `Any`, so that the annotation beside it is its type."""
+    spec.defines_metric = defines_metric
+    return _Setting(spec)
+
+
+class SettingKwargs(TypedDict, total=False):
+    """Settings as keywords of `PairLab`, `analyze`, `PairEngine` and `Settings`."""
+
+    timeframe: str
+    window: int
+    hedge: str
+    hedge_ratio: float
+    price_scale: str
+    correlation_of: str
+    entry_z: float
+    exit_z: float
+    stop_z: float | None
+    min_correlation: float
+    max_leg_age_s: float
+    require_stationary: bool
+    max_p_value: float
+    adf_lags: int
+    kalman_half_life: float
+    cooldown_s: float
+    fee_bps: float
+    min_edge_bps: float | None
+    history_rows: int
+    ticks_held: int
+
+
 class Settings(HasTraits):
-    """Every knob of a lab, validated together; watch one with ``settings.observe(f, "entry_z")``.
+    """Every setting of a lab, validated together; observe with ``settings.observe(f, "entry_z")``.
 
     A refused change raises a `SettingError` that names the setting, the value and the allowed
     range, and leaves every old value in place.
@@ -229,45 +219,114 @@ class Settings(HasTraits):
     pairlab.errors.SettingError: entry_z = 0.3 is invalid: it must be above exit_z (0.5)
     """
 
-    timeframe = _Setting(help=SETTINGS["timeframe"].about)
-    window = _Setting(help=SETTINGS["window"].about)
-    hedge = _Setting(help=SETTINGS["hedge"].about)
-    hedge_ratio = _Setting(help=SETTINGS["hedge_ratio"].about)
-    price_scale = _Setting(help=SETTINGS["price_scale"].about)
-    correlation_of = _Setting(help=SETTINGS["correlation_of"].about)
-    entry_z = _Setting(help=SETTINGS["entry_z"].about)
-    exit_z = _Setting(help=SETTINGS["exit_z"].about)
-    stop_z = _Setting(help=SETTINGS["stop_z"].about)
-    min_correlation = _Setting(help=SETTINGS["min_correlation"].about)
-    max_leg_age_s = _Setting(help=SETTINGS["max_leg_age_s"].about)
-    require_stationary = _Setting(help=SETTINGS["require_stationary"].about)
-    max_p_value = _Setting(help=SETTINGS["max_p_value"].about)
-    adf_lags = _Setting(help=SETTINGS["adf_lags"].about)
-    kalman_half_life = _Setting(help=SETTINGS["kalman_half_life"].about)
-    cooldown_s = _Setting(help=SETTINGS["cooldown_s"].about)
-    fee_bps = _Setting(help=SETTINGS["fee_bps"].about)
-    min_edge_bps = _Setting(help=SETTINGS["min_edge_bps"].about)
-    history_rows = _Setting(help=SETTINGS["history_rows"].about)
-    ticks_held = _Setting(help=SETTINGS["ticks_held"].about)
+    timeframe: str = _setting(
+        _choice(
+            "tick", tuple(TIMEFRAMES_NS), "One observation per tick, or per bar of this length."
+        ),
+        defines_metric=True,
+    )
+    window: int = _setting(
+        _whole(50, 10, 50_000, "Observations that every rolling metric looks back over."),
+        defines_metric=True,
+    )
+    hedge: str = _setting(
+        _choice("fixed", ("fixed", "ols", "kalman"), "Where the hedge ratio comes from."),
+        defines_metric=True,
+    )
+    hedge_ratio: float = _setting(
+        _ratio(25.0, "Units of x sold per unit of y bought, for hedge='fixed'."),
+        defines_metric=True,
+    )
+    price_scale: str = _setting(
+        _choice("linear", ("linear", "log"), "Prices as they are, or their natural logarithms."),
+        defines_metric=True,
+    )
+    correlation_of: str = _setting(
+        _choice("prices", ("prices", "returns"), "What the rolling correlation is taken of."),
+        defines_metric=True,
+    )
+    entry_z: float = _setting(
+        _number(2.0, 0.0, 20.0, "Open a position at this |z-score|.", above=True)
+    )
+    exit_z: float = _setting(
+        _number(0.5, 0.0, 20.0, "Close it when the z-score is back within this.")
+    )
+    stop_z: float | None = _setting(
+        _optional(_number(4.0, 0.0, 40.0, "Close at a loss when |z-score| gets here.", above=True))
+    )
+    min_correlation: float = _setting(
+        _number(0.7, -1.0, 1.0, "No entry below this rolling correlation.")
+    )
+    max_leg_age_s: float = _setting(
+        _number(
+            10.0,
+            0.0,
+            1e9,
+            "No entry while a leg's last price is as old as this.",
+            above=True,
+            unit=" s",
+        )
+    )
+    require_stationary: bool = _setting(
+        _flag(False, "Enter only while the stationarity test says yes.")
+    )
+    max_p_value: float = _setting(
+        _number(0.05, 0.0, 1.0, "Largest p-value that counts as stationary.", above=True)
+    )
+    adf_lags: int = _setting(
+        _whole(1, 0, 1, "Lagged differences in the stationarity test."), defines_metric=True
+    )
+    kalman_half_life: float = _setting(
+        _number(300.0, 10.0, 1e7, "Memory of the Kalman hedge.", unit=" observations"),
+        defines_metric=True,
+    )
+    cooldown_s: float = _setting(
+        _number(0.0, 0.0, 1e9, "No entry for this long after an exit.", unit=" s")
+    )
+    fee_bps: float = _setting(
+        _number(
+            4.0,
+            0.0,
+            1000.0,
+            "What one fill costs, per leg and side; a round trip is four.",
+            unit=" bps",
+        )
+    )
+    min_edge_bps: float | None = _setting(
+        _optional(
+            _number(
+                16.0,
+                0.0,
+                10_000.0,
+                "No entry while the spread's distance from its mean is worth less of y's notional.",
+                above=True,
+                unit=" bps",
+            )
+        )
+    )
+    history_rows: int = _setting(
+        _whole(100_000, 100, 50_000_000, "Rows that history() keeps.", unit=" rows")
+    )
+    ticks_held: int = _setting(
+        _whole(1_000_000, 1_000, 100_000_000, "Ticks kept for ticks() and rebuilds.", unit=" ticks")
+    )
 
-    _NAMES: ClassVar[tuple[str, ...]] = tuple(SETTINGS)
-
-    def __init__(self, **values: Any) -> None:
-        # The default ratio of 25 belongs to one pair in linear prices: see `need_own_ratio`.
+    def __init__(self, **values: Unpack[SettingKwargs]) -> None:
+        # The default ratio of 25 belongs to one pair in linear prices, see
+        # `require_explicit_hedge_ratio`.
         self._ratio_given = "hedge_ratio" in values
         self._default_ratio_fits = True
         self._checked = False
-        full = {name: knob.default for name, knob in SETTINGS.items()}
-        full.update(self._clean(values))
+        full = replace(SettingValues(), **self._clean(values))
         self._check_together(full, *values)
-        super().__init__(**full)
+        super().__init__(**asdict(full))
         self._checked = True
 
-    def values(self) -> dict[str, Any]:
-        """Return every setting by name, as they are now."""
-        return {name: getattr(self, name) for name in self._NAMES}
+    def values(self) -> SettingValues:
+        """Return a frozen snapshot of every setting."""
+        return SettingValues(**{name: getattr(self, name) for name in SETTINGS})
 
-    def update(self, **changes: Any) -> None:
+    def update(self, **changes: Unpack[SettingKwargs]) -> None:
         """Change several settings at once: all of them, or, with an error, none.
 
         Raises
@@ -279,7 +338,7 @@ class Settings(HasTraits):
         given = self._ratio_given
         self._ratio_given = given or "hedge_ratio" in changes
         try:
-            self._check_together({**self.values(), **clean}, *changes)
+            self._check_together(replace(self.values(), **clean), *changes)
         except SettingError:
             self._ratio_given = given
             raise
@@ -291,7 +350,7 @@ class Settings(HasTraits):
         finally:
             self._checked = True
 
-    def need_own_ratio(self) -> None:
+    def require_explicit_hedge_ratio(self) -> None:
         """Refuse the default hedge ratio from now on: this is not BTCUSDT/ETHUSDT.
 
         Raises
@@ -315,7 +374,7 @@ class Settings(HasTraits):
             given = self._ratio_given
             self._ratio_given = given or name == "hedge_ratio"
             try:
-                self._check_together({**self.values(), name: value}, name)
+                self._check_together(replace(self.values(), **{name: value}), name)
             except SettingError:
                 self._ratio_given = given
                 raise
@@ -330,9 +389,9 @@ class Settings(HasTraits):
             clean[name] = SETTINGS[name].clean(name, value)
         return clean
 
-    def _check_together(self, v: Mapping[str, Any], *changed: str) -> None:
+    def _check_together(self, v: SettingValues, *changed: str) -> None:
         """Raise for values that contradict each other, and blame one that was asked for."""
-        entry, exit_, stop = v["entry_z"], v["exit_z"], v["stop_z"]
+        entry, exit_, stop = v.entry_z, v.exit_z, v.stop_z
         if exit_ >= entry:
             if "exit_z" in changed and "entry_z" not in changed:
                 raise SettingError("exit_z", exit_, f"it must be below entry_z ({entry:g})")
@@ -341,15 +400,44 @@ class Settings(HasTraits):
             if "entry_z" in changed and "stop_z" not in changed:
                 raise SettingError("entry_z", entry, f"it must be below stop_z ({stop:g})")
             raise SettingError("stop_z", stop, f"it must be above entry_z ({entry:g})")
-        if v["history_rows"] < v["window"]:
+        if v.history_rows < v.window:
             raise SettingError(
-                "history_rows", v["history_rows"], f"it must hold a window ({v['window']:,} rows)"
+                "history_rows", v.history_rows, f"it must hold a window ({v.window:,} rows)"
             )
-        default_fits = self._default_ratio_fits and v["price_scale"] == "linear"
-        if v["hedge"] == "fixed" and not self._ratio_given and not default_fits:
+        default_fits = self._default_ratio_fits and v.price_scale == "linear"
+        if v.hedge == "fixed" and not self._ratio_given and not default_fits:
             raise SettingError(
                 "hedge_ratio",
-                v["hedge_ratio"],
+                v.hedge_ratio,
                 "the default belongs to BTCUSDT/ETHUSDT in linear prices; "
                 "give hedge_ratio, or hedge='ols' or 'kalman'",
             )
+
+
+SETTINGS: Final[Mapping[str, SettingSpec]] = {
+    name: trait.spec for name, trait in vars(Settings).items() if isinstance(trait, _Setting)
+}
+"""Each setting's default, allowed range and meaning."""
+
+for _name, _spec in SETTINGS.items():
+    _spec.name = _name
+
+METRIC_SETTINGS: Final = frozenset(n for n, spec in SETTINGS.items() if spec.defines_metric)
+"""Settings that define a metric: changing one rebuilds the metrics from the ticks held."""
+
+if TYPE_CHECKING:
+
+    class SettingValues(Settings):
+        """The attributes of `Settings`, frozen: a type checker knows each one's type."""
+
+        __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+else:
+    SettingValues = make_dataclass(
+        "SettingValues",
+        [(n, Settings.__annotations__[n], spec.default) for n, spec in SETTINGS.items()],
+        frozen=True,
+        slots=True,
+        kw_only=True,
+    )
+    SettingValues.__module__ = __name__  # pickles by name
+    SettingValues.__doc__ = "A frozen snapshot of every setting, as `Settings.values` returns it."

@@ -44,7 +44,7 @@ def python_signals(
     rows: NDArray[Any], settings: dict[str, Any], suppressed_every_s: float = 10.0
 ) -> list[tuple[int, AlertKind, int]]:
     """Return (row, kind, side) of every alert that engine.md's table asks for, in plain Python."""
-    entry, exit_, stop = settings["entry_z"], settings["exit_z"], settings["stop_z"]
+    entry, exit_, stop = settings.entry_z, settings.exit_z, settings.stop_z
     alerts: list[tuple[int, AlertKind, int]] = []
     position, locked_side, decoupled = 0, 0, False
     excursion = 0  # side of the excursion that was already reported as suppressed
@@ -66,17 +66,16 @@ def python_signals(
             elif z * position >= -exit_:
                 alerts.append((i, AlertKind.EXIT, position))
                 position, last_exit_ns = 0, now_ns
-            elif rho < settings["min_correlation"] and not decoupled:
+            elif rho < settings.min_correlation and not decoupled:
                 alerts.append((i, AlertKind.DECOUPLED, position))
                 decoupled = True
         elif abs(z) >= entry and not locked_side:
-            old = max(float(row["y_age_s"]), float(row["x_age_s"])) >= settings["max_leg_age_s"]
+            old = max(float(row["y_age_s"]), float(row["x_age_s"])) >= settings.max_leg_age_s
             cooling = (
-                last_exit_ns is not None
-                and now_ns - last_exit_ns < settings["cooldown_s"] * NS_PER_S
+                last_exit_ns is not None and now_ns - last_exit_ns < settings.cooldown_s * NS_PER_S
             )
-            unproven = settings["require_stationary"] and row["stationary"] != 1
-            if not rho >= settings["min_correlation"] or old or cooling or unproven:
+            unproven = settings.require_stationary and row["stationary"] != 1
+            if not rho >= settings.min_correlation or old or cooling or unproven:
                 recent = (
                     last_suppressed_ns is not None
                     and now_ns - last_suppressed_ns < suppressed_every_s * NS_PER_S

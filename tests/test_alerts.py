@@ -39,11 +39,11 @@ def test_counts_and_newest_first_agree_with_what_is_kept(kinds, capacity):
 @given(st.sampled_from(["correlation", "p_value", "y_age_s"]), st.floats(1e-7, 0.004))
 def test_a_comparison_never_contradicts_itself(name, apart):
     """What is told of a filter that failed shows on which side the number is."""
-    values = {**Settings().values(), "require_stationary": True}
+    values = Settings(require_stationary=True).values()
     limit, failed = {
-        "correlation": (values["min_correlation"] - apart, Filter.CORRELATION),
-        "p_value": (values["max_p_value"] + apart, Filter.STATIONARY),
-        "y_age_s": (values["max_leg_age_s"] + apart, Filter.LEG_AGE),
+        "correlation": (values.min_correlation - apart, Filter.CORRELATION),
+        "p_value": (values.max_p_value + apart, Filter.STATIONARY),
+        "y_age_s": (values.max_leg_age_s + apart, Filter.LEG_AGE),
     }[name]
     rows, event = np.zeros(1, ROW), np.zeros(1, EVENT)
     rows[name] = limit
@@ -79,7 +79,7 @@ def test_a_reason_with_small_numbers_does_not_read_as_false():
     rows["spread_std"] = 0.0006  # an edge of 0.00025 bps
     event["kind"], event["side"] = AlertKind.SUPPRESSED, -1
     event["failed"] = Filter.CORRELATION | Filter.STATIONARY | Filter.EDGE
-    values = {**Settings().values(), "max_p_value": 0.0001, "min_edge_bps": 0.001}
+    values = Settings(max_p_value=0.0001, min_edge_bps=0.001).values()
     log.add(event, rows, values)
     (alert,) = log.alerts()
     assert alert.reason == ("ρ 0.6999 < 0.7000 · p 0.00042 > 0.00010 · 0.0002 bps < 0.001 bps")

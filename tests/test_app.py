@@ -41,15 +41,15 @@ def test_pair_and_settings_come_from_the_address() -> None:
 def test_no_address_breaks_the_page(query: str) -> None:
     lab = lab_for(query)
     values = lab.settings.values()
-    assert values["history_rows"] == 100_000
-    assert values["ticks_held"] == 1_000_000
-    assert values["exit_z"] < values["entry_z"]
+    assert values.history_rows == 100_000
+    assert values.ticks_held == 1_000_000
+    assert values.exit_z < values.entry_z
     assert all(len(symbol) <= 40 for symbol in lab.pair)
 
 
 def test_what_was_refused_is_told() -> None:
     lab = lab_for("window=5&entry_z=2.5")
-    assert lab.settings.values()["entry_z"] == 2.5
+    assert lab.settings.values().entry_z == 2.5
     assert [entry.message for entry in lab.event_log] == [
         "from the address: window = 5.0 is invalid: expected a whole number from 10 to 50,000"
     ]

@@ -76,7 +76,7 @@ def public() -> Iterator[tuple[str, Any, Any]]:
         elif inspect.isfunction(thing):
             yield name, thing, thing
     for name, method in inspect.getmembers(pairlab.PairLab, inspect.isfunction):
-        if not name.startswith("_") and name not in ("attach", "call"):  # for views
+        if not name.startswith("_") and name not in ("attach", "call_on_loop"):  # for views
             yield f"PairLab.{name}", method, method
     for function in (lab_for_page, dashboard_for_page, *map(costs.__dict__.get, COSTS)):
         yield function.__name__, function, function

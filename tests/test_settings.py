@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import FrozenInstanceError, asdict
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pairlab import SettingError
-from pairlab.settings import SETTINGS, Settings
+from pairlab.settings import SETTINGS, SettingKwargs, Settings
 
 
 def test_defaults_are_the_documented_ones() -> None:
-    assert Settings().values() == {
+    assert asdict(Settings().values()) == {
         "timeframe": "tick", "window": 50, "hedge": "fixed", "hedge_ratio": 25.0,
         "price_scale": "linear", "correlation_of": "prices", "entry_z": 2.0, "exit_z": 0.5,
         "stop_z": None, "min_correlation": 0.7, "max_leg_age_s": 10.0,
@@ -110,7 +112,7 @@ def test_the_default_ratio_belongs_to_one_pair_in_linear_prices() -> None:
     assert Settings(price_scale="log", hedge_ratio=0.9).hedge_ratio == 0.9
     assert Settings(price_scale="log", hedge="ols").hedge == "ols"
     other = Settings(hedge="ols")
-    other.need_own_ratio()
+    other.require_explicit_hedge_ratio()
     with pytest.raises(SettingError, match="hedge_ratio"):
         other.hedge = "fixed"
     other.update(hedge="fixed", hedge_ratio=3.0)
@@ -133,6 +135,23 @@ def test_no_change_ever_leaves_a_contradiction(changes: dict[str, Any]) -> None:
     except SettingError:
         assert settings.values() == before
     values = settings.values()
-    assert values["exit_z"] < values["entry_z"]
-    assert values["stop_z"] is None or values["stop_z"] > values["entry_z"]
-    assert Settings(**values).values() == values
+    assert values.exit_z < values.entry_z
+    assert values.stop_z is None or values.stop_z > values.entry_z
+    assert Settings(**asdict(values)).values() == values
+
+
+def test_keywords_are_the_settings_with_their_types() -> None:
+    assert SettingKwargs.__annotations__.keys() == SETTINGS.keys()
+    table = {name: Settings.__annotations__[name] for name in SETTINGS}
+    assert {n: t.__forward_arg__ for n, t in SettingKwargs.__annotations__.items()} == table
+
+
+def test_a_snapshot_is_frozen_and_equal_to_its_like() -> None:
+    settings = Settings(window=20)
+    before = settings.values()
+    settings.window = 30
+    assert (before.window, settings.values().window) == (20, 30)
+    assert before == Settings(window=20).values()
+    assert pickle.loads(pickle.dumps(before)) == before
+    with pytest.raises(FrozenInstanceError):
+        before.window = 40

@@ -167,7 +167,7 @@ def lab_for_page(environ: Mapping[str, str] = os.environ) -> PairLab:
             else:
                 raise
     for message in refused:
-        lab.note("warning", f"from the address: {message}")
+        lab.log("warning", f"from the address: {message}")
     return lab
 
 
@@ -206,7 +206,7 @@ def dashboard_for_page(lab: PairLab, environ: Mapping[str, str] = os.environ) ->
             return lab.dashboard(**asked)
         except SettingError as error:
             asked.pop("theme" if error.name == "theme" else "layout")
-            lab.note("warning", f"from the address: {error}")
+            lab.log("warning", f"from the address: {error}")
 
 
 def _refusal(name: str) -> str:

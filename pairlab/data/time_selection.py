@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pairlab.alerts import Alert, Snapshot
-from pairlab.data.ring import Ring
+from pairlab.data.row_store import RowStore
 from pairlab.errors import DataError
 from pairlab.schema import HISTORY_COLUMNS, Records
 
@@ -101,7 +101,7 @@ def inside(what: Any, times_ns: Any, start_ns: int | None, end_ns: int | None) -
     return what[(times_ns >= start_ns) & (times_ns <= end_ns)]
 
 
-def row_at(ring: Ring, when: Alert | Any) -> Records:
+def row_at(store: RowStore, when: Alert | Any) -> Records:
     """Return the row, as an array of one, that an alert was decided on or that stood at a moment.
 
     Raises
@@ -109,7 +109,7 @@ def row_at(ring: Ring, when: Alert | Any) -> Records:
     DataError
         If it is not held, saying why.
     """
-    rows = ring.view()
+    rows = store.view()
     at_ns = when.time_ns if isinstance(when, Alert) else time_ns(when, "when")
     moment = pd.Timestamp(at_ns, tz="UTC")
     up_to = between_ns(rows, None, at_ns)
@@ -117,7 +117,7 @@ def row_at(ring: Ring, when: Alert | Any) -> Records:
         oldest = pd.Timestamp(int(rows[0]["time_ns"]), tz="UTC") if len(rows) else None
         held = "there is none yet" if oldest is None else f"the oldest held is of {oldest}"
         raise DataError(
-            f"no row of {moment} is held: {held}; history_rows = {ring.capacity:,} are kept"
+            f"no row of {moment} is held: {held}; history_rows = {store.capacity:,} are kept"
         )
     if not isinstance(when, Alert):
         return up_to[-1:]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from pairlab.engine.state import (
 )
 from pairlab.errors import DataError
 from pairlab.schema import EVENT, ROW, Records
+from pairlab.settings import SettingValues
 
 __all__ = ["EngineBuffers"]
 
@@ -43,14 +43,14 @@ class EngineBuffers:
         Every setting.
     """
 
-    def __init__(self, kernel: ModuleType, values: Mapping[str, Any]) -> None:
+    def __init__(self, kernel: ModuleType, values: SettingValues) -> None:
         self._kernel = kernel
-        self.values: dict[str, Any] = dict(values)
+        self.values: SettingValues = values
         self._setup = np.zeros(1, SETUP)
         self._setup["keep_bars"] = 1
         fill_setup(self._setup, self.values)
         self._state = new_state()
-        self._ring: NDArray[np.float64] = np.zeros((self.values["window"], RING_COLUMNS))
+        self._ring: NDArray[np.float64] = np.zeros((self.values.window, RING_COLUMNS))
         self._bars: Records = np.zeros((len(BAR_TIMEFRAMES), BARS_HELD + 1), BAR)
         self._rows: Records = np.zeros(_FIRST_ROWS, ROW)
         self._events: Records = np.zeros(_FIRST_ROWS, EVENT)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Final, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +17,7 @@ from pairlab.engine.state import (
 from pairlab.engine.validation import as_ticks, check_prices
 from pairlab.errors import DataError, SettingError
 from pairlab.schema import EVENT, ROW, TICK, TIMEFRAMES_NS, Records, RowFlag
-from pairlab.settings import METRIC_SETTINGS, Settings
+from pairlab.settings import METRIC_SETTINGS, SettingKwargs, Settings, SettingValues
 
 __all__ = ["PairEngine", "compile_kernel"]
 
@@ -56,8 +57,8 @@ class PairEngine(EngineBuffers):
     ----------
     settings : Settings, optional
         A snapshot of it is taken; by default every setting has its default.
-    values : mapping, optional
-        A full snapshot, as `values` of another engine, instead of `settings`.
+    values : SettingValues, optional
+        A snapshot, as `values` of another engine, instead of `settings`.
     **overrides
         Settings by name, on top of those.
 
@@ -65,7 +66,7 @@ class PairEngine(EngineBuffers):
     ----------
     events : numpy.ndarray
         `pairlab.schema.EVENT` records of the last `update`; ``row`` counts in its rows.
-    values : dict
+    values : SettingValues
         The settings in force.
 
     Raises
@@ -89,13 +90,12 @@ class PairEngine(EngineBuffers):
         self,
         settings: Settings | None = None,
         *,
-        values: Mapping[str, Any] | None = None,
-        **overrides: Any,
+        values: SettingValues | None = None,
+        **overrides: Unpack[SettingKwargs],
     ) -> None:
         if values is None:
-            values = (
-                (settings or Settings()).values() if not overrides else _merged(settings, overrides)
-            )
+            given = {} if settings is None else asdict(settings.values())
+            values = Settings(**{**given, **overrides}).values()
         from pairlab.engine import kernel  # numba's import takes longer than all of pairlab's
 
         super().__init__(kernel, values)
@@ -177,7 +177,7 @@ class PairEngine(EngineBuffers):
         DataError
             At the tick timeframe, after a tick, or for closes that cannot be used.
         """
-        length = TIMEFRAMES_NS[self.values["timeframe"]]
+        length = TIMEFRAMES_NS[self.values.timeframe]
         if length == 0:
             raise DataError("seed() warms bar timeframes; timeframe is 'tick'")
         state = self._state[0]
@@ -188,7 +188,7 @@ class PairEngine(EngineBuffers):
         check_prices("seed()", times, y_closes, x_closes)
         if (np.diff(times) <= 0).any() or (times % length).any():
             raise DataError(
-                f"seed(): times must ascend and be multiples of {self.values['timeframe']}"
+                f"seed(): times must ascend and be multiples of {self.values.timeframe}"
             )
         if not len(times):
             return np.zeros(0, ROW)
@@ -299,7 +299,7 @@ class PairEngine(EngineBuffers):
             self._setup["muted"] = muted
             self.events = events
 
-    def apply(self, values: Mapping[str, Any]) -> None:
+    def apply(self, values: SettingValues) -> None:
         """Take changed thresholds and filters over, from the next tick on.
 
         Raises
@@ -308,16 +308,15 @@ class PairEngine(EngineBuffers):
             If a setting changed that defines a metric: that takes `rebuilt`.
         """
         for name in sorted(METRIC_SETTINGS):
-            if values[name] != self.values[name]:
-                raise SettingError(
-                    name, values[name], f"it defines a metric ({self.values[name]!r}): use rebuilt"
-                )
-        self.values = dict(values)
+            new, old = getattr(values, name), getattr(self.values, name)
+            if new != old:
+                raise SettingError(name, new, f"it defines a metric ({old!r}): use rebuilt")
+        self.values = values
         fill_setup(self._setup, self.values)
 
     def rebuilt(
         self,
-        values: Mapping[str, Any],
+        values: SettingValues,
         ticks: Records,
         seeds: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
     ) -> tuple[PairEngine, Records]:
@@ -330,7 +329,7 @@ class PairEngine(EngineBuffers):
 
         Parameters
         ----------
-        values : mapping
+        values : SettingValues
             Every setting, as `pairlab.settings.Settings.values` gives them.
         ticks : numpy.ndarray
             `pairlab.schema.TICK` records still held.
@@ -361,11 +360,6 @@ class PairEngine(EngineBuffers):
     @property
     def kalman_warning(self) -> str | None:
         """What is wrong with the Kalman hedge's memory, in words, or None."""
-        if self.values["hedge"] != "kalman":
+        if self.values.hedge != "kalman":
             return None
-        return kalman_warning(self._state[0], self.values["kalman_half_life"])
-
-
-def _merged(settings: Settings | None, overrides: dict[str, Any]) -> dict[str, Any]:
-    base = settings.values() if settings is not None else {}
-    return Settings(**{**base, **overrides}).values()
+        return kalman_warning(self._state[0], self.values.kalman_half_life)

@@ -6,12 +6,12 @@ Nothing here needs numba, so that importing `pairlab.engine` stays cheap.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from pairlab.schema import TIMEFRAMES_NS, Records
+from pairlab.settings import SettingValues
 
 __all__ = [
     "BAR",
@@ -169,7 +169,7 @@ def new_state() -> Records:
     return np.zeros(1, STATE)
 
 
-def fill_setup(setup: Records, values: Mapping[str, Any]) -> None:
+def fill_setup(setup: Records, values: SettingValues) -> None:
     """Write settings into a `SETUP` record.
 
     Parameters
@@ -180,25 +180,25 @@ def fill_setup(setup: Records, values: Mapping[str, Any]) -> None:
         As `pairlab.settings.Settings.values` gives it.
     """
     s = setup[0]
-    s["window"] = values["window"]
+    s["window"] = values.window
     # A multiplication takes a tenth of a division's time, and there are twenty per row.
-    s["inv_n"], s["inv_n1"], s["inv_n2"] = (1.0 / (values["window"] - k) for k in range(3))
-    s["timeframe_ns"] = TIMEFRAMES_NS[values["timeframe"]]
-    s["hedge"] = _HEDGES[values["hedge"]]
-    s["lags"] = values["adf_lags"]
-    s["log_prices"] = values["price_scale"] == "log"
-    s["of_returns"] = values["correlation_of"] == "returns"
-    s["require_stationary"] = values["require_stationary"]
-    s["cooldown_ns"] = round(values["cooldown_s"] * 1e9)
+    s["inv_n"], s["inv_n1"], s["inv_n2"] = (1.0 / (values.window - k) for k in range(3))
+    s["timeframe_ns"] = TIMEFRAMES_NS[values.timeframe]
+    s["hedge"] = _HEDGES[values.hedge]
+    s["lags"] = values.adf_lags
+    s["log_prices"] = values.price_scale == "log"
+    s["of_returns"] = values.correlation_of == "returns"
+    s["require_stationary"] = values.require_stationary
+    s["cooldown_ns"] = round(values.cooldown_s * 1e9)
     s["suppressed_every_ns"] = round(SUPPRESSED_EVERY_S * 1e9)
-    s["hedge_ratio"] = values["hedge_ratio"]
-    s["kalman_q"] = (math.log(2.0) / values["kalman_half_life"]) ** 2 / 2.0
-    s["kalman_weight"] = math.log(2.0) / values["kalman_half_life"]
+    s["hedge_ratio"] = values.hedge_ratio
+    s["kalman_q"] = (math.log(2.0) / values.kalman_half_life) ** 2 / 2.0
+    s["kalman_weight"] = math.log(2.0) / values.kalman_half_life
     s["health_weight"] = s["kalman_weight"] / 10.0
-    s["entry_z"] = values["entry_z"]
-    s["exit_z"] = values["exit_z"]
-    s["stop_z"] = math.inf if values["stop_z"] is None else values["stop_z"]
-    s["min_correlation"] = values["min_correlation"]
-    s["max_leg_age_s"] = values["max_leg_age_s"]
-    s["max_p_value"] = values["max_p_value"]
-    s["min_edge_bps"] = values["min_edge_bps"] or 0.0
+    s["entry_z"] = values.entry_z
+    s["exit_z"] = values.exit_z
+    s["stop_z"] = math.inf if values.stop_z is None else values.stop_z
+    s["min_correlation"] = values.min_correlation
+    s["max_leg_age_s"] = values.max_leg_age_s
+    s["max_p_value"] = values.max_p_value
+    s["min_edge_bps"] = values.min_edge_bps or 0.0

@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pairlab.alerts import AlertLog, SettingChange, Snapshot
 from pairlab.data.ring import Ring
+from pairlab.data.row_store import RowStore
 from pairlab.engine import PairEngine
 from pairlab.errors import PairlabError
 from pairlab.feeds.binance.klines import Closes
 from pairlab.health import RecentQuantiles
-from pairlab.schema import ROW, TICK, Records, RowFlag
-from pairlab.settings import METRIC_SETTINGS, Settings
+from pairlab.schema import TICK, Records, RowFlag
+from pairlab.settings import METRIC_SETTINGS, Settings, SettingValues
 
 __all__ = ["Pipeline", "RebuildWork"]
 
@@ -25,7 +27,7 @@ class RebuildWork(NamedTuple):
     """What a rebuild computes from, frozen when it was asked for."""
 
     engine: PairEngine
-    values: dict[str, Any]
+    values: SettingValues
     ticks: Records
     seeds: Closes | None
     total: int
@@ -49,11 +51,10 @@ class Pipeline:
 
     def __init__(self, settings: Settings, rebuild_wanted: Callable[[], None]) -> None:
         self.settings = settings
-        self.rows = Ring(ROW, settings.history_rows)
+        self.rows = RowStore(settings.history_rows)
         self.ticks = Ring(TICK, settings.ticks_held)
         self.alert_log = AlertLog()
         self.latency_ms = RecentQuantiles()
-        self.generation = 0
         self.made = 0  # rows since the start, whatever the history still holds
         self.engine: PairEngine | None = None
         self.klines: dict[str, Closes] = {}  # by timeframe, fetched at start
@@ -85,7 +86,7 @@ class Pipeline:
         if len(self.rows):
             rows = self.rows.view().copy()
             self._flag_gaps(rows)
-            self._replace_rows(rows)
+            self.rows.replace(rows)
 
     def mark_gap(self) -> None:
         """Say that trades are missing before the next tick."""
@@ -117,18 +118,21 @@ class Pipeline:
         warning = None if self.engine is None else self.engine.kalman_warning
         return () if warning is None else (warning,)
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> SettingValues:
         """Return every setting by name: as they are now, but the metrics' as the rows have them."""
         values = self.settings.values()
         if self.engine is not None:
-            values.update((name, self.engine.values[name]) for name in METRIC_SETTINGS)
+            metric = {name: getattr(self.engine.values, name) for name in METRIC_SETTINGS}
+            values = replace(values, **metric)
         return values
 
     def fits_settings(self) -> bool:
         """Tell whether the engine's metrics are the ones that the settings ask for."""
         if self.engine is None:
             return True
-        return all(self.engine.values[n] == getattr(self.settings, n) for n in METRIC_SETTINGS)
+        return all(
+            getattr(self.engine.values, n) == getattr(self.settings, n) for n in METRIC_SETTINGS
+        )
 
     # -- a metric is defined anew ---------------------------------------------------------------
 
@@ -183,13 +187,7 @@ class Pipeline:
         self._flag_gaps(rows)
         self.engine = fresh
         fresh.apply(self.values())
-        self._replace_rows(rows)
-
-    def _replace_rows(self, rows: Records) -> None:
-        ring = Ring(ROW, self.rows.capacity)
-        ring.append(rows)
-        self.rows = ring
-        self.generation += 1
+        self.rows.replace(rows)
 
     def _keep_positions(self, rows: Records) -> None:
         """Give rows computed anew the positions that were really held at their times."""
@@ -235,7 +233,7 @@ class Pipeline:
         at_ns = int(last["time_ns"][0]) if len(last) else 0
         self.alert_log.changed(SettingChange(at_ns, change.name, change.old, change.new))
         if change.name == "history_rows":
-            self.rows = self.rows.resized(change.new)
+            self.rows.resize(change.new)
         elif change.name == "ticks_held":
             self.ticks = self.ticks.resized(change.new)
         if self.engine is None:

@@ -12,12 +12,14 @@ from typing import IO, Any, Literal, get_args
 import pandas as pd
 
 from pairlab.alerts import Alert, AlertLog, Snapshot
-from pairlab.data.csv_export import alerts_csv, ticks_csv
-from pairlab.data.ring import Ring, bars_frame, csv_pieces, rows_frame, ticks_frame
+from pairlab.data.csv_export import alerts_csv, csv_pieces, ticks_csv
+from pairlab.data.frames import bars_frame, rows_frame, ticks_frame
+from pairlab.data.row_store import RowStore
 from pairlab.data.time_selection import between_ns, inside, row_at, span_ns, within
 from pairlab.errors import DataError, PairlabError, SettingError
 from pairlab.health import Health
 from pairlab.lab.runner import LabRunner
+from pairlab.settings import SettingValues
 
 __all__ = ["Queries", "Table"]
 
@@ -33,8 +35,8 @@ class Queries(LabRunner):
     # -- what is known --------------------------------------------------------------------------
 
     @property
-    def rows(self) -> Ring:
-        """The rows as records of `pairlab.ROW`; `history` is the DataFrame of them."""
+    def rows(self) -> RowStore:
+        """The rows as records of `pairlab.ROW`, by number; `history` is the DataFrame of them."""
         return self._pipeline.rows
 
     @property
@@ -43,14 +45,9 @@ class Queries(LabRunner):
         return self._pipeline.newest_ns
 
     @property
-    def row_settings(self) -> dict[str, Any]:
+    def row_settings(self) -> SettingValues:
         """Every setting by name, those that define a metric as the rows were made with them."""
         return self._pipeline.values()
-
-    @property
-    def generation(self) -> int:
-        """Changes whenever the rows were computed anew under other settings."""
-        return self._pipeline.generation
 
     @property
     def alert_log(self) -> AlertLog:

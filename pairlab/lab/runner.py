@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, Unpack
 from weakref import WeakValueDictionary
 
 from pairlab.engine import compile_kernel
@@ -20,7 +20,7 @@ from pairlab.lab.feed_factory import DEFAULT_STREAM, Source, open_feed, source_k
 from pairlab.lab.pipeline import Pipeline
 from pairlab.protocols import DisplayListener, Service
 from pairlab.schema import LogEntry, LogLevel, Pair
-from pairlab.settings import SETTINGS, Settings, unknown_setting
+from pairlab.settings import SETTINGS, SettingKwargs, Settings, unknown_setting
 
 __all__ = ["LabRunner"]
 
@@ -45,7 +45,7 @@ class LabRunner:
         *,
         feed: Source = "binance",
         stream: str | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingKwargs],
     ) -> None:
         for name in settings:
             if name not in SETTINGS:
@@ -57,7 +57,7 @@ class LabRunner:
         self.pair: Final = Pair(y, x)
         self.settings: Final = Settings(**settings)
         if self.pair != _DEFAULT_PAIR:
-            self.settings.need_own_ratio()
+            self.settings.require_explicit_hedge_ratio()
         self._source: Final = feed
         self._asked_stream: Final = stream
         self._stream = stream or DEFAULT_STREAM
@@ -195,12 +195,12 @@ class LabRunner:
                 leaf = leaf.exceptions[0]
             words = f"{type(leaf).__name__}: {leaf}. Stop and start the lab to try again."
             self._settle("failed", str(leaf) if isinstance(leaf, PairlabError) else words)
-            self.note("error", self._state.detail)
+            self.log("error", self._state.detail)
         finally:
             try:
                 self._rebuild_now()
             except Exception as error:
-                self.note(
+                self.log(
                     "error",
                     f"the metrics could not be computed anew: {type(error).__name__}: {error}. "
                     "The old rows stay; start the lab to try again",
@@ -232,7 +232,7 @@ class LabRunner:
                 finally:
                     self._group = None
             self._settle("stopped", feed.health().detail)
-            self.note("info", self._state.detail)
+            self.log("info", self._state.detail)
 
     def _ended(self) -> PairlabError:
         """Return the error for somebody who waits for rows that cannot come."""
@@ -264,7 +264,7 @@ class LabRunner:
         if warnings:
             if now_s - self._warned_s > _WARN_AGAIN_S:
                 for warning in warnings:
-                    self.note("warning", warning)
+                    self.log("warning", warning)
             self._warned_s = now_s
 
     # -- ticks to rows --------------------------------------------------------------------------
@@ -278,7 +278,7 @@ class LabRunner:
         loop = asyncio.get_running_loop()
 
         def progress(text: str) -> None:
-            loop.call_soon_threadsafe(self.note, "info", text)
+            loop.call_soon_threadsafe(self.log, "info", text)
 
         await asyncio.to_thread(compile_kernel, progress)
         if self.settings.timeframe in KLINE_TIMEFRAMES:
@@ -297,7 +297,7 @@ class LabRunner:
                 count = max(500, self.settings.window)
                 self._pipeline.klines[timeframe] = await feed.closes(timeframe, count)
         except FeedError as error:
-            self.note(
+            self.log(
                 "warning",
                 f"no bars from before the start: {error} Bar timeframes fill from the ticks that "
                 "come; to ask for the bars again, make the lab anew: run its cell",
@@ -342,7 +342,7 @@ class LabRunner:
             pipeline.rebuild_finish(*await asyncio.to_thread(pipeline.rebuild_compute, work))
         self._tell()
 
-    async def over(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the feed has ended, by itself or by `stop`."""
         if self._main is not None:
             await asyncio.wait({self._main})
@@ -384,15 +384,15 @@ class LabRunner:
 
     # -- the screen -----------------------------------------------------------------------------
 
-    def call(self, function: Callable[..., Any], *args: Any) -> None:
+    def call_on_loop(self, function: Callable[..., Any], *args: Any) -> None:
         """Run `function` on the lab's loop, from whatever thread a widget's message came on."""
         if self.loop is None or self.loop.is_closed():
             function(*args)
         else:
             self.loop.call_soon_threadsafe(function, *args)
 
-    def note(self, level: LogLevel, message: str) -> None:
-        """Add a line to the event log.
+    def log(self, level: LogLevel, message: str) -> None:
+        """Add an entry to the event log.
 
         Parameters
         ----------
@@ -413,7 +413,7 @@ class LabRunner:
         """Tell `view` when this lab starts, stops, says something, or is replaced."""
         self._views.append(view)
 
-    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+    def on_update(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Have a function called after every batch of ticks and every rebuild.
 
         Parameters
@@ -428,6 +428,9 @@ class LabRunner:
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    listen = on_update
+    """The earlier name of `on_update`, which stays."""
 
     def price_decimals(self) -> tuple[int, int] | None:
         """Return the decimals of both symbols' tick sizes.

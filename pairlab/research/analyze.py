@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pairlab.data.ring import rows_frame
+from pairlab.data.frames import rows_frame
 from pairlab.engine import PairEngine
 from pairlab.errors import DataError
 from pairlab.schema import TICK, TIMEFRAMES_NS, Records
-from pairlab.settings import Settings
+from pairlab.settings import SettingKwargs, Settings
 
 __all__ = ["analyze"]
 
@@ -24,7 +24,7 @@ def analyze(
     x: pd.Series[float] | None = None,
     *,
     pair: tuple[str, str] | None = None,
-    **settings: Any,
+    **settings: Unpack[SettingKwargs],
 ) -> pd.DataFrame:
     """Compute every metric and position of a pair over its past.
 
@@ -69,7 +69,7 @@ def analyze(
     [30.0, 30.0, 31.0]
     """
     engine = PairEngine(Settings(**settings))
-    per_tick = TIMEFRAMES_NS[engine.values["timeframe"]] == 0
+    per_tick = TIMEFRAMES_NS[engine.values.timeframe] == 0
     if isinstance(y, pd.DataFrame):
         if x is not None:
             raise DataError("give either two Series or one frame of ticks, not a frame and x")

@@ -123,8 +123,7 @@ def test_a_hostile_address_is_text_and_its_kernel_ends_with_the_page(
         assert all(name in told for name in ("window = inf", "layout = ", "theme = '<b>tall</b>'"))
         for word in ("<b>tall</b>", "<script>"):  # each is seen in the event line
             kernel.run(
-                "lab.note('error', next(e.message for e in lab.event_log "
-                f"if {word!r} in e.message))"
+                f"lab.log('error', next(e.message for e in lab.event_log if {word!r} in e.message))"
             )
             page.wait_for_function(
                 "word => document.querySelector('.pairlab-event').innerText.includes(word)",

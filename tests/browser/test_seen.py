@@ -327,7 +327,7 @@ def test_a_gap_in_the_feed_is_a_gap_in_every_line(page: Any, kernel: Kernel) -> 
 
 def test_a_message_with_html_in_it_is_shown_as_text(page: Any, kernel: Kernel) -> None:
     attack = '<img src=x onerror="window.broken=1">'
-    kernel.run(f"lab.note('error', {attack!r})")
+    kernel.run(f"lab.log('error', {attack!r})")
     shows(page, "document.querySelector('.pairlab-event').innerText.includes(arg)", attack)
     hovers(page, ".pairlab-event-text", attack)
     assert page.locator("img[src=x]").count() == 0

@@ -37,7 +37,7 @@ def ticks_of(y, x, *, step_ns=1_000_000, leg=None):
 
 def observe(engine, y, x):
     """Rows of an engine at a bar timeframe, one per pair of closes."""
-    length = TIMEFRAMES_NS[engine.values["timeframe"]]
+    length = TIMEFRAMES_NS[engine.values.timeframe]
     return engine.seed(T0 // length * length + length * (1 + np.arange(len(y))), y, x)
 
 

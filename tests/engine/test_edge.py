@@ -1,5 +1,7 @@
 """`min_edge_bps`: what the distance from the mean is worth, as a filter of entries."""
 
+from dataclasses import asdict
+
 import numba
 import numpy as np
 import pandas as pd
@@ -145,7 +147,7 @@ def test_analyze_enters_where_the_plain_machine_does():
     settings = {"hedge": "ols", "window": WINDOW, "min_edge_bps": 8.0, "entry_z": 1.5}
     frame = analyze(pd.Series(y, times), pd.Series(x, times), **settings)
     free = analyze(pd.Series(y, times), pd.Series(x, times), **{**settings, "min_edge_bps": None})
-    machine = PlainMachine(**Settings(**settings).values())
+    machine = PlainMachine(**asdict(Settings(**settings).values()))
     want = []
     for time, row in frame.iterrows():
         machine.step({**row, "time_ns": time.value})

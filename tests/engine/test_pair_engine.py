@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -163,8 +164,8 @@ def test_it_takes_a_snapshot_of_settings():
     settings = Settings(entry_z=1.5)
     engine = PairEngine(settings, window=20)
     settings.entry_z = 3.0
-    assert engine.values["entry_z"] == 1.5
-    assert engine.values["window"] == 20
+    assert engine.values.entry_z == 1.5
+    assert engine.values.window == 20
 
 
 def test_thresholds_apply_from_the_next_tick():
@@ -172,7 +173,7 @@ def test_thresholds_apply_from_the_next_tick():
     engine = PairEngine(hedge_ratio=25.0, min_correlation=-1.0)
     engine.update(ticks[:10_000])
     low = engine.values
-    engine.apply({**low, "entry_z": 3.0})
+    engine.apply(replace(low, entry_z=3.0))
     rows = engine.update(ticks[10_000:])
     entered = engine.events["row"][engine.events["kind"] == AlertKind.ENTRY]
     assert len(entered) > 0
@@ -185,8 +186,8 @@ def test_thresholds_apply_from_the_next_tick():
 def test_a_metric_is_not_applied_but_rebuilt():
     engine = PairEngine()
     with pytest.raises(SettingError, match="rebuilt"):
-        engine.apply({**engine.values, "window": 60})
-    assert engine.values["window"] == 50
+        engine.apply(replace(engine.values, window=60))
+    assert engine.values.window == 50
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_a_rebuild_gives_fresh_metrics_and_keeps_the_position(change):
         first, then = np.concatenate([first, then[:1]]), then[1:]
         old.update(first[-1:])
     held = old.signal_state["position"]
-    new, rows = old.rebuilt({**old.values, **change}, first)
+    new, rows = old.rebuilt(replace(old.values, **change), first)
     rows = rows.copy()
     assert len(new.events) == 0
     assert (rows["position"] == held).all()
@@ -217,7 +218,7 @@ def test_a_rebuild_gives_fresh_metrics_and_keeps_the_position(change):
     if new.signal_state["position"] == old.signal_state["position"] != 0:
         assert AlertKind(new.events["kind"][0]) != AlertKind.ENTRY
 
-    fresh = PairEngine(values={**old.values, **change}).update(ticks)
+    fresh = PairEngine(values=replace(old.values, **change)).update(ticks)
     got = np.concatenate([rows, caught_up, final])
     for name in set(ROW.names) - {"position"}:
         assert_array_equal(got[name], fresh[name], name)
@@ -236,7 +237,7 @@ def test_a_rebuild_runs_in_a_thread_while_the_old_engine_goes_on():
 
     def rebuild():
         begun.set()
-        found["engine"], rows = old.rebuilt({**old.values, "hedge": "ols"}, ticks)
+        found["engine"], rows = old.rebuilt(replace(old.values, hedge="ols"), ticks)
         found["rows"] = rows.copy()
 
     thread = threading.Thread(target=rebuild)
@@ -262,7 +263,7 @@ def test_a_rebuild_takes_seeds():
     start = ticks["time_ns"].min() // (60 * NS_PER_S) * 60 * NS_PER_S
     times = start - np.arange(99, -1, -1) * 60 * NS_PER_S
     y, x = worlds.cointegrated(38, 100)
-    new, rows = old.rebuilt({**old.values, "timeframe": "1m"}, ticks, (times, y, x))
+    new, rows = old.rebuilt(replace(old.values, timeframe="1m"), ticks, (times, y, x))
     assert (rows["flags"][:100] & RowFlag.SEEDED > 0).all()
     assert not (rows["flags"][100:] & RowFlag.SEEDED > 0).any()
     assert (np.diff(rows["time_ns"]) == 60 * NS_PER_S).all()

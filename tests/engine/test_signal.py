@@ -1,6 +1,7 @@
 """The compiled signal machine against the table, row by row, and against a plain one."""
 
 from collections import Counter
+from dataclasses import asdict
 
 import numba
 import numpy as np
@@ -179,7 +180,7 @@ def test_a_plain_machine_says_the_same_of_real_rows(hedge, given):
     ticks = worlds.trades(100 + given, 40_000)
     engine = PairEngine(hedge=hedge, hedge_ratio=25.0, window=40, **SETTINGS[given])
     rows = engine.update(ticks)
-    machine = PlainMachine(**engine.values)
+    machine = PlainMachine(**asdict(engine.values))
     want, positions = [], []
     for k, row in enumerate(rows):
         happened = machine.step(row)

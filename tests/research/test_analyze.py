@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from pairlab.data.ring import rows_frame, ticks_frame
+from pairlab.data.frames import rows_frame, ticks_frame
 from pairlab.engine import PairEngine
 from pairlab.errors import DataError, SettingError
 from pairlab.research import analyze

@@ -12,7 +12,8 @@ import numpy as np
 import psutil
 import pytest
 
-from pairlab.data.ring import Ring, csv_pieces
+from pairlab.data.csv_export import csv_pieces
+from pairlab.data.ring import Ring
 from pairlab.schema import HISTORY_COLUMNS, ROW, Records
 from pairlab.services.rest.scheduler import RenderLock
 from pairlab.services.rest.serializers import csv_stream

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 
 from pairlab.alerts import AlertLog
-from pairlab.data.ring import csv_pieces
+from pairlab.data.csv_export import csv_pieces
 from pairlab.schema import HISTORY_COLUMNS, Records, RowFlag
 from pairlab.settings import SETTINGS
 from pairlab.widgets import Controls
@@ -146,9 +147,9 @@ async def test_a_cursor_outlives_the_rows_before_it(serve_lab: ServeLab) -> None
 async def test_a_rebuild_ends_a_cursor_in_plain_words(serve_lab: ServeLab) -> None:
     async with serve_lab() as served:
         page = await served.get("/analytics/stats", limit=10)
-        generation = served.lab.generation
+        generation = served.lab.rows.epoch
         await served.change(window=80)
-        while served.lab.generation == generation:
+        while served.lab.rows.epoch == generation:
             await served.lab.wait_async(served.lab.health().rows + 1, 10)
         gone = await served.get("/analytics/stats", 410, cursor=page["next_cursor"])
         assert "other settings" in gone["detail"]
@@ -261,18 +262,18 @@ async def test_health_lies_between_two_looks_of_ours(serve_lab: ServeLab) -> Non
 
 async def test_settings_change_together_or_not_at_all(serve_lab: ServeLab) -> None:
     async with serve_lab() as served:
-        assert await served.get("/config") == served.lab.settings.values()
+        assert await served.get("/config") == asdict(served.lab.settings.values())
         changed = await served.change(entry_z=3, stop_z=5.5, window=70)
-        assert changed == served.lab.settings.values()
+        assert changed == asdict(served.lab.settings.values())
         assert (changed["entry_z"], changed["stop_z"], changed["window"]) == (3.0, 5.5, 70)
         assert (await served.change(stop_z=None))["stop_z"] is None
-        before = served.lab.settings.values()
+        before = asdict(served.lab.settings.values())
         changes = len(served.lab.alert_log) - len(served.lab.alert_log.alerts())
         refused = await served.change(422, window=90, exit_z=9.0)
         assert refused["detail"] == "exit_z = 9.0 is invalid: it must be below entry_z (3)"
         unknown = await served.change(422, window=90, entri_z=2.0)
         assert "did you mean 'entry_z'?" in unknown["detail"]
-        assert served.lab.settings.values() == before == await served.get("/config")
+        assert asdict(served.lab.settings.values()) == before == await served.get("/config")
         assert len(served.lab.alert_log) - len(served.lab.alert_log.alerts()) == changes
 
 
@@ -331,12 +332,12 @@ BAD_BODIES = [
 async def test_bad_bodies_change_nothing(serve_lab: ServeLab) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
     async with serve_lab(rows=0) as served:
-        before = served.lab.settings.values()
+        before = asdict(served.lab.settings.values())
         for body, status, words in BAD_BODIES:
             response = await served.client.post("/config", content=body, headers=headers)
             assert response.status_code == status, (body[:40], response.text)
             assert words in read(response)["detail"], body[:40]
-        assert served.lab.settings.values() == before
+        assert asdict(served.lab.settings.values()) == before
 
 
 async def test_a_body_without_a_length_is_limited_too(serve_lab: ServeLab) -> None:
@@ -359,7 +360,7 @@ async def test_memory_that_is_not_there_changes_nothing(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve_lab() as served:
-        before = served.lab.settings.values()
+        before = asdict(served.lab.settings.values())
 
         def too_much(self: Any, capacity: int) -> Any:
             if capacity > before["history_rows"]:
@@ -369,7 +370,7 @@ async def test_memory_that_is_not_there_changes_nothing(
         monkeypatch.setattr("pairlab.data.ring.Ring.resized", too_much)
         refused = await served.change(422, history_rows=50_000_000, entry_z=3.0)
         assert "memory" in refused["detail"]
-        assert served.lab.settings.values() == before
+        assert asdict(served.lab.settings.values()) == before
 
 
 async def test_an_error_of_ours_is_told_and_noted(

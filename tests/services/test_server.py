@@ -81,7 +81,7 @@ async def test_it_outlives_the_feed() -> None:
             async with httpx.AsyncClient(base_url=server.url) as client:
                 await lab.wait_async(200, 60)
                 feed.end.set()
-                await lab.over()
+                await lab.wait_closed()
                 health = await client.get("/health")
                 assert health.status_code == 503
                 assert health.json()["state"] == "stopped"

@@ -268,7 +268,7 @@ def test_an_impossible_frame_rate_is_refused(frames_per_s: float) -> None:
 
 async def test_symbols_and_messages_are_text_never_html(wire: Wire) -> None:
     lab = PairLab("<img src=x>", '"&<i>', feed="demo", hedge="ols")
-    lab.note("error", "<script>alert(1)</script>")
+    lab.log("error", "<script>alert(1)</script>")
     dashboard = lab.dashboard()
     dashboard.screen.paint(due=True)
     texts = [

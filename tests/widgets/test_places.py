@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_a_moment_without_movement_changes_nothing() -> None:
 
 def test_before_a_spread_is_known_the_price_says_how_fine_it_may_be() -> None:
     places, linear = Precision(Feedless()), Settings().values()
-    log = {**linear, "price_scale": "log"}
+    log = replace(linear, price_scale="log")
     assert places.spread(rows_of([]), linear) == 2
     assert places.spread(rows_of([np.nan]), log) == 6
     assert places.spread(rows_of([5e-5] * 9), log) == 7
@@ -174,7 +175,7 @@ async def test_axes_are_tied_again_with_linear_prices(running_lab: MakeLab) -> N
         await lab.stop()
         chart, screen = lab.dashboard().parts["prices"], lab.dashboard().screen
         frame = screen._frame(due=True)
-        frame.values = {**frame.values, "price_scale": "linear"}
+        frame.values = replace(frame.values, price_scale="linear")
         chart.paint_lines(frame)
         assert "axes tied by β" in chart.head_text(frame)
         tied = chart._right.max - chart._right.min

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pairlab.alerts import Snapshot
-from pairlab.data.ring import Ring
+from pairlab.data.row_store import RowStore
 from pairlab.engine import PairEngine
 from pairlab.health import RecentQuantiles
 from pairlab.schema import ROW, AlertKind, RowFlag
@@ -96,7 +96,7 @@ async def test_the_strip_says_what_holds_an_entry_back_and_the_rest_on_hover(
 
 def test_no_reason_contradicts_itself_by_rounding() -> None:
     row = Snapshot.of(np.zeros(1, ROW)[0])
-    values = {**Settings().values(), "require_stationary": True, "min_edge_bps": None}
+    values = Settings(require_stationary=True, min_edge_bps=None).values()
     near = replace(row, correlation=0.6999, p_value=0.05004, y_age_s=9.9996)
     assert [words for _, words in entry_filters(near, values, None)] == [
         "ρ 0.6999 < 0.7000", "leg 9.9996 s < 10 s", "p 0.05004 > 0.05000"
@@ -123,10 +123,8 @@ async def test_stationarity_and_ages_give_their_reasons_on_hover(running_lab: Ma
 class _Rows:
     """What `RenderLatency` reads of a lab."""
 
-    generation = 0
-
     def __init__(self) -> None:
-        self.rows = Ring(ROW, 10_000)
+        self.rows = RowStore(10_000)
 
     def add(self, received_ns: list[int], flags: int = 0) -> None:
         rows = np.zeros(len(received_ns), ROW)
@@ -150,7 +148,7 @@ def test_each_row_waits_until_the_frame_that_showed_it_first() -> None:
     assert lag.p50_p99_ms()[0] == 9.0
     lab.add([0], flags=int(RowFlag.SEEDED))
     lag.sent(lab, 10**12, asked=None, answers=False)
-    lab.generation += 1
+    lab.rows.replace(np.zeros(0, ROW))
     lab.add([0])
     lag.sent(lab, 10**12, asked=None, answers=False)  # made anew
     want = RecentQuantiles()

@@ -65,7 +65,7 @@ def _check(roots: list[Any]) -> int:
 def _hostile(lab: PairLab) -> None:
     object.__setattr__(lab, "pair", Pair(f"{EVIL}Y", f"{EVIL}X"))
     lab._name = EVIL
-    lab.note("error", EVIL)
+    lab.log("error", EVIL)
 
 
 async def test_html_in_symbols_messages_and_settings_is_text_in_every_part(
@@ -80,7 +80,7 @@ async def test_html_in_symbols_messages_and_settings_is_text_in_every_part(
         # settings cannot hold it: they refuse, and the refusal is a message like any other
         with pytest.raises(SettingError) as refused:
             lab.settings.hedge = EVIL
-        lab.note("warning", str(refused.value))
+        lab.log("warning", str(refused.value))
         lab._state = type(lab._state)("failed", f"HTTP {EVIL}")
         dashboard.screen.paint(due=True)
         assert _check([dashboard]) > 20

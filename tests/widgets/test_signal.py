@@ -128,11 +128,11 @@ async def test_the_entry_stays_through_a_rebuild_and_goes_with_the_exit(
 ) -> None:
     async with running_lab(entry_z=0.05, exit_z=0.0, min_correlation=-1.0) as lab:
         panel = await held_lab(lab)
-        entry, generation = lab.alert_log.opened, lab.generation
+        entry, generation = lab.alert_log.opened, lab.rows.epoch
         assert entry is not None
         before = painted(lab, panel)
         lab.settings.update(window=40, hedge="ols")
-        assert lab.generation > generation
+        assert lab.rows.epoch > generation
         assert lab.alert_log.opened is entry
         after = painted(lab, panel)
         assert after[1:] == before[1:]  # β is the entry's, whatever the hedge is now

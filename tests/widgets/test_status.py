@@ -122,8 +122,8 @@ async def test_the_signal_and_its_reasons(running_lab: MakeLab) -> None:
 
 async def test_a_failure_stays_on_the_event_line(running_lab: MakeLab) -> None:
     async with running_lab(rows=80) as lab:
-        lab.note("error", "Binance refuses connections from this location (HTTP 451).")
-        lab.note("info", "something harmless")
+        lab.log("error", "Binance refuses connections from this location (HTTP 451).")
+        lab.log("info", "something harmless")
         assert "HTTP 451" in text(painted(lab, state="failed", detail="HTTP 451")["event"])
         # a live lab shows an error for a while, too: no harmless line takes its place at once
         assert "HTTP 451" in text(painted(lab, state="live")["event"])
@@ -145,10 +145,10 @@ async def test_the_log_opens_counts_what_was_not_seen_and_turns_pages(
         part._flip(None)  # whatever was said until here was seen
         assert part._unseen.value == ""
         for n in range(30):
-            lab.note("info", f"harmless {n}")
-        lab.note("error", "a night's <error>")
-        lab.note("warning", "one")
-        lab.note("warning", "two")
+            lab.log("info", f"harmless {n}")
+        lab.log("error", "a night's <error>")
+        lab.log("warning", "one")
+        lab.log("warning", "two")
         screen.paint(due=True)
         shown = text(part._unseen.value)
         assert "1 error not seen" in shown
@@ -168,7 +168,7 @@ async def test_the_log_opens_counts_what_was_not_seen_and_turns_pages(
         part._older.click()
         await settled(lambda: "harmless 15" in part._list.value, lab)
         assert "warning two" not in text(part._list.value)
-        lab.note("error", "while it is open")
+        lab.log("error", "while it is open")
         screen.paint(due=True)
         assert part._unseen.value == ""  # it is at hand
         part._button.click()

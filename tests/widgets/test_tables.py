@@ -179,7 +179,7 @@ async def test_a_selected_alert_shows_every_number_and_leads_to_the_next(
         table._covers[2].click()
         await settled(lambda: screen.selected is alerts[-3], lab)
         for one in (table, other):  # whichever was clicked on
-            at, t = alerts[-3].at, alerts[-3].thresholds
+            at, t = alerts[-3].at, alerts[-3].settings
             shown = facts(one)
             assert clock(alerts[-3].time_ns) in one._why.value
             assert shown["z"] == signed(at.zscore)
@@ -188,7 +188,7 @@ async def test_a_selected_alert_shows_every_number_and_leads_to_the_next(
             assert shown["age y"] == f"{age(at.y_age_s)} s"
             assert shown["mean"] == number(at.spread_mean)
             assert shown["σ"] == number(at.spread_std)
-            assert shown["rows"] == f"{at.filled}/{t['window']}"
+            assert shown["rows"] == f"{at.filled}/{t.window}"
             assert (shown["entry"], shown["exit"], shown["stop"]) == ("2.00", "0.50", "off")
             assert shown["min ρ"] == "0.50"
             assert len(shown) == 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -28,7 +29,7 @@ def frame_of(lab: PairLab, span_s: float, edge_s: float, timeframe: str) -> Fram
     """Return a frame of a lab that stands elsewhere."""
     frame = lab.dashboard().screen._frame(due=True)
     frame.span_ns, frame.edge_ns = round(span_s * NS_PER_S), round(edge_s * NS_PER_S)
-    frame.values = {**frame.values, "timeframe": timeframe}
+    frame.values = replace(frame.values, timeframe=timeframe)
     return frame
 
 
@@ -95,7 +96,7 @@ async def test_the_time_under_the_pointer_has_the_day_where_days_are_seen(
             screen.span_s = span_s
             screen.pointer_ns = at_ns
             frame = screen._frame(due=True)
-            frame.values = {**frame.values, "timeframe": timeframe}
+            frame.values = replace(frame.values, timeframe=timeframe)
             parts["prices"]._paint_pointer(frame)
             assert list(parts["prices"]._pointer_time.text) == [want]
             assert f"</svg>{want}</span>" in parts["zscore"].head_text(frame)

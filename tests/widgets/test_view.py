@@ -90,7 +90,7 @@ async def test_a_click_on_an_alert_pans_to_it_and_holds(running_lab: MakeLab, wi
         screen.paint(due=True)
         oldest_first = lab.alert_log.alerts()
         alert = next(a for a in oldest_first if a.time_ns > lab.rows.view(1000)[0]["time_ns"])
-        screen.lab.call(screen.choose, alert)
+        screen.lab.call_on_loop(screen.choose, alert)
         await settled(lambda: screen.window_ns is not None, lab)
         start, end = screen.window_ns
         assert start < alert.time_ns <= end

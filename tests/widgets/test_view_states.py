@@ -105,7 +105,7 @@ async def test_a_lab_that_has_stopped_can_be_used(running_lab: MakeLab) -> None:
         await turned(lab)
         assert parts["settings"]._rows["window"].field.value == "100"
         assert "/100" in parts["latest"]._body.value
-        lab.note("warning", "somebody should look")
+        lab.log("warning", "somebody should look")
         await turned(lab)
         assert "somebody should look" in parts["event"]._event.value
         assert screen._timer is None
@@ -238,7 +238,7 @@ def test_while_the_metrics_are_made_anew_the_old_rows_are_shown_as_what_they_are
     assert (one.latest("edge"), one.latest("cost")) == before
     pipeline.rebuild_finish(*pipeline.rebuild_compute(pipeline.rebuild_start()))
     one.paint()
-    assert one.lab.row_settings["price_scale"] == "log"
+    assert one.lab.row_settings.price_scale == "log"
     assert one.latest("cost") == before[1]  # in bps of y, as before
 
 

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
@@ -20,7 +21,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import Send
 
 from pairlab import __version__
-from pairlab.data.ring import csv_name
+from pairlab.data.csv_export import csv_name
 from pairlab.data.time_selection import between_ns, span_ns
 from pairlab.errors import DataError, SettingError
 from pairlab.lab.pair_lab import PairLab
@@ -130,9 +131,7 @@ class _Api:
             raise HTTPException(422, "last and cursor cannot be combined")
         span = _span(asked)
         place = self.place(asked.cursor)
-        ring = self.lab.rows
-        held = ring.view()
-        oldest = ring.total - len(held)
+        held, oldest = self.lab.rows.view(), self.lab.rows.start
         first = len(held) - len(between_ns(held, span[0], None))
         end = len(between_ns(held, None, span[1]))
         missed = 0
@@ -156,7 +155,7 @@ class _Api:
         span = _span(asked)
         if self.transfers >= _MOST_TRANSFERS:
             raise HTTPException(503, f"{_MOST_TRANSFERS} files are being sent already")
-        return _Csv(self, csv_stream(self.lab.rows, *span, self.turn))
+        return _Csv(self, csv_stream(self.lab.rows.ring, *span, self.turn))
 
     async def alerts(self, asked: Annotated[_AlertQuery, Query()]) -> Response:
         """Give a page of the alert log, oldest first: every alert with why, and setting changes."""
@@ -202,11 +201,12 @@ class _Api:
             for name in changes:
                 if name not in SETTINGS:
                     raise unknown_setting(name)
-            settings.update(**{n: _number(n, value) for n, value in changes.items()})
+            asked: dict[str, Any] = {n: _number(n, value) for n, value in changes.items()}
+            settings.update(**asked)
         except SettingError as error:
             raise HTTPException(422, str(error)) from None
         except MemoryError:
-            settings.update(**before)
+            settings.update(**asdict(before))
             raise HTTPException(422, "this machine has not the memory for that") from None
         return await self.config()
 
@@ -229,11 +229,11 @@ class _Api:
 
     def now(self) -> Cursor:
         """Return the place after everything that there is."""
-        return Cursor(self.lab.generation, self.lab.rows.total, self.lab.alert_log.total)
+        return Cursor(*self.lab.rows.cursor, self.lab.alert_log.total)
 
     def cursor(self, place: Cursor) -> str:
         """Return a place as the text that a client gives back."""
-        return f"{self._run}-{place.generation}-{place.row}-{place.entry}"
+        return f"{self._run}-{place.epoch}-{place.row}-{place.entry}"
 
     def place(self, cursor: str | None, *, any_rows: bool = False) -> Cursor | None:
         """Return the place that a cursor stands for, or refuse it in plain words."""
@@ -243,11 +243,11 @@ class _Api:
         place, now = Cursor(*map(int, numbers)), self.now()
         if run != self._run:
             raise HTTPException(410, "the cursor is from another run: begin again without one")
-        if place.generation != now.generation and not any_rows:
+        if place.epoch != now.epoch and not any_rows:
             raise HTTPException(
                 410, "the rows were computed anew under other settings: begin again without cursor"
             )
-        if place.entry > now.entry or (place.generation == now.generation and place.row > now.row):
+        if place.entry > now.entry or (place.epoch == now.epoch and place.row > now.row):
             raise HTTPException(422, f"cursor = {cursor!r} is not one that this server gave")
         return place
 
@@ -273,13 +273,13 @@ class _Csv(StreamingResponse):
         try:
             await super().stream_response(soon)
         except DataError as error:
-            self._api.lab.note("warning", str(error))
+            self._api.lab.log("warning", str(error))
         except TimeoutError:
             words = (
                 f"a CSV was given up: its reader took nothing for {_STALLED_S:g} s; its program "
                 "has to read on, or to ask for less with start= and end="
             )
-            self._api.lab.note("warning", words)
+            self._api.lab.log("warning", words)
         finally:
             self._api.transfers -= 1
 
@@ -376,7 +376,7 @@ def create_app(lab: PairLab) -> tuple[FastAPI, Stream]:
         return _Json(msgspec.json.encode({"detail": _words(error)}), 422)
 
     async def failed(request: Request, error: Exception) -> Response:
-        lab.note(
+        lab.log(
             "error",
             f"{request.url.path}: {type(error).__name__}: {error}. Everything else goes on; ask "
             "again, and if that fails, too, stop and start the lab",

@@ -14,7 +14,8 @@ import numpy as np
 
 from pairlab import __version__
 from pairlab.alerts import Alert, SettingChange, Snapshot
-from pairlab.data.ring import CSV_HEADER, Ring, TimeUnit, csv_text, iso_times, time_unit
+from pairlab.data.csv_export import CSV_HEADER, TimeUnit, csv_text, iso_times, time_unit
+from pairlab.data.ring import Ring
 from pairlab.data.time_selection import between_ns
 from pairlab.errors import DataError
 from pairlab.lab.pair_lab import PairLab

@@ -150,7 +150,7 @@ class RestServer:
             await server.serve(sockets=[listener])
         except Exception as error:
             # Nobody awaits this task while it serves: the lab's log is where it is seen.
-            self._lab.note(
+            self._lab.log(
                 "error",
                 f"the REST server ended: {type(error).__name__}: {error}. The lab goes on; call "
                 "lab.serve() again",

@@ -36,13 +36,13 @@ class Cursor(NamedTuple):
 
     Attributes
     ----------
-    generation : int
+    epoch : int
         Of the rows: it changes when they are computed anew.
     row, entry : int
         Numbers of the next row and of the next entry of the alert log.
     """
 
-    generation: int
+    epoch: int
     row: int
     entry: int
 
@@ -74,7 +74,7 @@ class Stream:
 
     def open(self) -> None:
         """Listen to the lab, from its loop."""
-        self._unlisten = self._lab.listen(self._notify)
+        self._unlisten = self._lab.on_update(self._notify)
         self._lab.settings.observe(self._setting_changed)
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class Stream:
 
     def _setting_changed(self, change: Any) -> None:
         # Code on any thread may change a setting; rows come on the loop alone.
-        self._lab.call(self._notify)
+        self._lab.call_on_loop(self._notify)
 
     def _notify(self) -> None:
         """Let the readers look, now or as soon as the pace allows."""
@@ -129,14 +129,14 @@ class Stream:
 
     def _here(self) -> Cursor:
         """Return the place right before the newest row."""
-        rows = self._lab.rows
-        return Cursor(self._lab.generation, max(rows.total - 1, 0), self._lab.alert_log.total)
+        epoch, row = self._lab.rows.cursor
+        return Cursor(epoch, max(row - 1, 0), self._lab.alert_log.total)
 
     async def _send(self, ws: WebSocket, place: Cursor) -> None:
         with contextlib.suppress(WebSocketDisconnect):  # `serve` hears of it, too
             while True:
                 seen, news = self._round, self._news
-                now = Cursor(self._lab.generation, self._lab.rows.total, self._lab.alert_log.total)
+                now = Cursor(*self._lab.rows.cursor, self._lab.alert_log.total)
                 if place != now:
                     text, place = self._since(place, now)
                     await ws.send({"type": "websocket.send", "text": text})
@@ -147,7 +147,7 @@ class Stream:
 
     def _since(self, place: Cursor, now: Cursor) -> tuple[str, Cursor]:
         """Return the next message for a reader at `place`, and its place after that."""
-        restated = place.generation != now.generation
+        restated = place.epoch != now.epoch
         row = max(now.row - 1, 0) if restated else place.row
         if now.row - row > min(_FAR, len(self._lab.rows)):
             row = now.row - min(_MOST_ROWS, len(self._lab.rows))
@@ -155,7 +155,7 @@ class Stream:
         if now.entry - entry > min(_FAR, len(self._lab.alert_log)):
             entry = now.entry - min(_MOST_ALERTS, len(self._lab.alert_log))
         after = Cursor(
-            now.generation, min(row + _MOST_ROWS, now.row), min(entry + _MOST_ALERTS, now.entry)
+            now.epoch, min(row + _MOST_ROWS, now.row), min(entry + _MOST_ALERTS, now.entry)
         )
         if self._made[0] != (place, after):  # readers who keep up share their messages
             skipped = (0 if restated else row - place.row, entry - place.entry)
@@ -167,7 +167,7 @@ class Stream:
 
     def _message(self, first: Cursor, after: Cursor, skipped: tuple[int, int]) -> str:
         rows, log = self._lab.rows, self._lab.alert_log
-        new = rows.view(rows.total - first.row)[: after.row - first.row]
+        new = rows.slice(first.row, after.row)
         oldest = log.total - len(log)
         entries = islice(log, first.entry - oldest, after.entry - oldest)
         return msgspec.json.encode(
@@ -176,7 +176,7 @@ class Stream:
                 "skipped_rows": skipped[0],
                 "alerts": alerts_json(entries),
                 "skipped_alerts": skipped[1],
-                "restated": first.generation != after.generation,
+                "restated": first.epoch != after.epoch,
                 "cursor": self._cursor(after),
             }
         ).decode()

@@ -245,7 +245,7 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
 
     def paint(self, frame: Frame) -> None:
         """Show `frame`; send nothing that is already on the screen."""
-        values = tuple(frame.values.values())
+        values = frame.values
         self.show_staleness(frame)
         if self.changed("lines", (frame.picture, values)):
             self.paint_lines(frame)

@@ -85,11 +85,9 @@ class SpreadChart(AutoChart):
         """Send spread, mean and band."""
         drawn = frame.thinned
         mean, std = drawn.last("spread_mean", "spread_std")
-        if frame.values["hedge"] == "fixed":
-            centre = mean
-        else:
-            centre = np.where(np.isfinite(mean), 0.0, np.nan)
-        reach = frame.values["entry_z"] * std
+        fixed = frame.values.hedge == "fixed"
+        centre = mean if fixed else np.where(np.isfinite(mean), 0.0, np.nan)
+        reach = frame.values.entry_z * std
         x, lines = drawn.slow(centre - reach, centre + reach, centre)
         self.show_line(self._band, x, lines[:2])
         self.show_line(self._mean, x, lines[2])
@@ -104,9 +102,9 @@ class SpreadChart(AutoChart):
         """Return the spread, its mean and its band."""
         row, v = frame.read, frame.values
         spread = mean = band = MISSING
-        log = v["price_scale"] == "log"
+        log = v.price_scale == "log"
         y, x = ("ln y", "ln x") if log else ("y", "x")
-        alpha = "" if v["hedge"] == "fixed" else " − α"
+        alpha = "" if v.hedge == "fixed" else " − α"
         formula = f"= {y} − β {x}{alpha}" if log else f"= y − βx{alpha}"
         if row is not None:
             beta = number(abs(row.hedge_ratio), frame.ratio_places)
@@ -114,14 +112,14 @@ class SpreadChart(AutoChart):
             if math.isfinite(row.hedge_ratio):
                 formula = f"= {y} {sign} {beta} {x}{alpha}"
             places = frame.spread_places_in_view
-            centre = row.spread_mean if v["hedge"] == "fixed" else 0.0
-            reach = v["entry_z"] * row.spread_std
+            centre = row.spread_mean if v.hedge == "fixed" else 0.0
+            reach = v.entry_z * row.spread_std
             spread = number(row.spread, places)
             mean = number(centre, places) if centre else number(0.0)
             band = f"{number(centre - reach, places)} … {number(centre + reach, places)}"
             if not math.isfinite(row.spread_std):
                 mean = band = MISSING
-        sigmas = f"±{number(v['entry_z'])}σ"
+        sigmas = f"±{number(v.entry_z)}σ"
         unit = "" if log else currency(self.screen.lab.pair.y)  # a logarithm has none
         return (
             f"<h3>Spread</h3><small>{safe(unit)} {safe(formula)}</small>"
@@ -162,7 +160,7 @@ class CorrelationChart(AutoChart):
 
     def paint_lines(self, frame: Frame) -> None:
         """Send ρ and, when it moved, the minimum."""
-        least = frame.values["min_correlation"]
+        least = frame.values.min_correlation
         lowest = frame.thinned.bounds("correlation")[0]
         low = min(least, lowest) if math.isfinite(lowest) else least
         low = max(math.floor((low - 0.08) * 10) / 10, -1.06)
@@ -182,9 +180,9 @@ class CorrelationChart(AutoChart):
         """Return ρ and its minimum."""
         row, v = frame.read, frame.values
         return (
-            f"<h3>Correlation</h3><small>ρ of {safe(v['correlation_of'])}, {v['window']:,} rows"
+            f"<h3>Correlation</h3><small>ρ of {safe(v.correlation_of)}, {v.window:,} rows"
             f"</small>{legend('ρ', 'corr', MISSING if row is None else number(row.correlation))}"
-            f"{legend('min', 'text2', number(v['min_correlation']), style='dashed')}"
+            f"{legend('min', 'text2', number(v.min_correlation), style='dashed')}"
         )
 
 
@@ -236,7 +234,7 @@ class PriceChart(AutoChart):
         beta, alpha = row.hedge_ratio, row.intercept
         spread_mean = drawn.mean("y") - beta * drawn.mean("x")
         mean = self._steady(spread_mean - alpha, (beta, alpha))
-        tied = math.isfinite(mean) and beta > 0 and frame.values["price_scale"] == "linear"
+        tied = math.isfinite(mean) and beta > 0 and frame.values.price_scale == "linear"
         if tied:
             as_y = [alpha + mean + beta * end for end in x]
             low, high = min(low, as_y[0]), max(high, as_y[1])
@@ -268,7 +266,7 @@ class PriceChart(AutoChart):
             decimals = price_decimals(self.screen.lab, row)
             prices = [number(row.y, decimals[0]), number(row.x, decimals[1])]
         tied = "axes tied by β: the gap between the lines is the spread"
-        log = frame.values["price_scale"] == "log"
+        log = frame.values.price_scale == "log"
         why = "β is of log prices" if log else "no positive β"
         note = tied if self._tied else f"axes not tied: {why}"
         return (

@@ -64,8 +64,8 @@ class HedgeChart(AutoChart):
         beta = MISSING if row is None else number(row.hedge_ratio, frame.ratio_places)
         places = frame.spread_places_in_view
         alpha = MISSING if row is None else fitted(row.intercept, places, 6 + places)
-        x = "notional of x" if v["price_scale"] == "log" else "x"
-        way = _WAYS[v["hedge"]].format(window=v["window"])
+        x = "notional of x" if v.price_scale == "log" else "x"
+        way = _WAYS[v.hedge].format(window=v.window)
         return (
             f"<h3>Hedge</h3><small>{x} against one y</small>"
             f"{legend('β', 'z', beta, title='hedge ratio')}"

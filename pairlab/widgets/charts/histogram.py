@@ -119,7 +119,7 @@ class ZHistogram(LabWidget, VBox):  # type: ignore[misc]
         """Count anew, at the rate of texts."""
         self.show_staleness(frame)
         v = frame.values
-        levels = (v["entry_z"], v["exit_z"], v["stop_z"])
+        levels = (v.entry_z, v.exit_z, v.stop_z)
         if not frame.text_due or not self.changed("rows", (frame.picture, levels)):
             return
         z = np.asarray(frame.inside["zscore"], dtype=np.float64)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pairlab.alerts import Snapshot
+from pairlab.settings import SettingValues
 from pairlab.widgets.charts.chart import Chart, legend, value
 from pairlab.widgets.charts.decimation import trim
 from pairlab.widgets.core.frame import Frame
@@ -89,8 +90,8 @@ class ZScoreChart(Chart):
         self._paint_ribbon(frame, low + (high - low) * 2.5 / SIZES.zscore_plot)
 
     @staticmethod
-    def _range(z: tuple[float, float], values: dict[str, Any]) -> tuple[float, float]:
-        reach = values["stop_z"] or values["entry_z"] + 1
+    def _range(z: tuple[float, float], values: SettingValues) -> tuple[float, float]:
+        reach = values.stop_z or values.entry_z + 1
         low = float(np.fmin(-reach, z[0]))
         high = float(np.fmax(reach, z[1]))
         # Half steps, so that the scale stands still while the line wanders; room for the ribbon.
@@ -98,7 +99,7 @@ class ZScoreChart(Chart):
 
     def _place_thresholds(self, frame: Frame, low: float, high: float) -> None:
         v = frame.values
-        entry, exit_, stop = v["entry_z"], v["exit_z"], v["stop_z"]
+        entry, exit_, stop = v.entry_z, v.exit_z, v.stop_z
         if not self.changed("levels", (entry, exit_, stop, low, high, frame.span_ns)):
             return
         put(self.scale, min=low, max=high)

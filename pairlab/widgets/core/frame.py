@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.schema import NS_PER_S, Records
+from pairlab.settings import SettingValues
 from pairlab.widgets.charts.decimation import COLUMNS, Decimated
 from pairlab.widgets.core.view_state import PAD
 from pairlab.widgets.style.formats import clock, day
@@ -68,8 +69,8 @@ class Frame:
         self._screen = screen
         lab = screen.lab
         self.health: Health = screen.health(due)
-        self.values: dict[str, Any] = lab.row_settings
-        self.settings: dict[str, Any] = lab.settings.values()
+        self.values: SettingValues = lab.row_settings
+        self.settings: SettingValues = lab.settings.values()
         self.live: Snapshot | None = lab.latest()
         self.rows = rows
         self.held = screen.window_ns is not None
@@ -97,7 +98,7 @@ class Frame:
         self.shown = rows[first:last]
         self.inside = self.shown[bisect.bisect_left(self.shown["time_ns"], self.start_ns) :]
         self._first = first
-        self._total = 0 if screen.paused else lab.rows.total
+        self._total = 0 if screen.paused else lab.rows.end
         self.version = (len(rows), self._total, *looks)
         if self.held:
             oldest = int(self.shown[0]["time_ns"]) if len(self.shown) else 0
@@ -112,7 +113,7 @@ class Frame:
             return Decimated.of(self.shown, self.edge_ns, self.span_ns)
         lab = self._screen.lab
         return self._screen.follower.thinned(
-            self.rows, self._first, self._total, lab.generation, self.edge_ns, self.span_ns
+            self.rows, self._first, self._total, lab.rows.epoch, self.edge_ns, self.span_ns
         )
 
     @property
@@ -130,7 +131,7 @@ class Frame:
     @property
     def fine(self) -> bool:
         """Whether times are told in ms: they are at tick, in seconds at bars."""
-        return bool(self.values["timeframe"] == "tick")
+        return bool(self.values.timeframe == "tick")
 
     @property
     def days(self) -> bool:

@@ -143,7 +143,7 @@ class RenderLoop(ViewState):
         """Paint once, soon, if the clock rests: a lab that has stopped is used, too."""
         if self._timer is None and self._parts and not self._refreshing:
             self._refreshing = True
-            self.lab.call(self._refresh)
+            self.lab.call_on_loop(self._refresh)
 
     def _refresh(self) -> None:
         self._refreshing = False
@@ -213,7 +213,7 @@ class RenderLoop(ViewState):
 
         def received(change: Any) -> None:
             if not is_programmatic():
-                self.lab.call(self._attempt, work, change)
+                self.lab.call_on_loop(self._attempt, work, change)
 
         return received
 
@@ -368,7 +368,7 @@ class RenderLoop(ViewState):
         known = (what, type(error))
         if now_s - self._told_s.get(known, -math.inf) > _TELL_AGAIN_S:
             self._told_s[known] = now_s
-            self.lab.note("error", f"{what}: {type(error).__name__}: {error}. {advice}")
+            self.lab.log("error", f"{what}: {type(error).__name__}: {error}. {advice}")
 
     def _frame(self, *, due: bool) -> Frame:
         lab = self.lab
@@ -376,7 +376,7 @@ class RenderLoop(ViewState):
         if self._aimed is not None:
             self.aim(self._aimed)
         looks = (
-            lab.generation, self.span_s, self.window_ns, self.cleared_ns, self.pointer_ns,
+            lab.rows.epoch, self.span_s, self.window_ns, self.cleared_ns, self.pointer_ns,
             self.paused and self.paused_ns, self.selected and self.selected.number,
             lab.selected_ns, self.brushing, self.selecting,
         )  # fmt: skip

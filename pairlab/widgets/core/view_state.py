@@ -71,7 +71,7 @@ class ViewState:
 
     def rows(self) -> Records:
         """Return the rows to show: all that are held, or those of the moment of the pause."""
-        if self._frozen is not None and self._frozen_in[0] != self.lab.generation:
+        if self._frozen is not None and self._frozen_in[0] != self.lab.rows.epoch:
             # The metrics were defined anew: the same moment, under the new ones.
             self._freeze()
         return self.lab.rows.view() if self._frozen is None else self._frozen
@@ -79,8 +79,8 @@ class ViewState:
     def _freeze(self) -> None:
         rows = self.lab.rows.view()
         self._frozen = rows[: bisect.bisect_right(rows["time_ns"], self._frozen_ns)]
-        made = self.lab.rows.total - (len(rows) - len(self._frozen))
-        self._frozen_in = self.lab.generation, made
+        made = self.lab.rows.end - (len(rows) - len(self._frozen))
+        self._frozen_in = self.lab.rows.epoch, made
 
     # -- pause, clear, pointer ------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class ViewState:
 
     def waiting_rows(self) -> int:
         """Rows that came while the view was paused."""
-        return self.lab.rows.total - self._frozen_in[1] if self.paused else 0
+        return self.lab.rows.end - self._frozen_in[1] if self.paused else 0
 
     def clear(self) -> None:
         """Let the charts begin anew at the newest row, until `reset`; the history keeps all."""
@@ -147,7 +147,7 @@ class ViewState:
     def hold(self, start_ns: int, end_ns: int) -> None:
         """Show a part of the history and stay there; the strip and the tables go on."""
         if self.window_ns is None:
-            self.lab.note(
+            self.lab.log(
                 "info", "the view is held, everything else goes on; Reset zoom follows again"
             )
         self.window_ns = (start_ns, end_ns)
@@ -210,7 +210,7 @@ class ViewState:
         rows = self.rows()
         if not len(rows) or alert.time_ns < int(rows[0]["time_ns"]):
             since = f"begin at {clock(int(rows[0]['time_ns']))} UTC" if len(rows) else "are none"
-            self.lab.note(
+            self.lab.log(
                 "warning",
                 f"the rows of the alert of {clock(alert.time_ns)} UTC are no longer held (they "
                 f"{since}; history_rows = {self.lab.settings.history_rows:,}): its explanation "
@@ -218,7 +218,7 @@ class ViewState:
             )
             return
         if alert.time_ns > int(rows[-1]["time_ns"]):
-            self.lab.note(
+            self.lab.log(
                 "warning",
                 f"the alert of {clock(alert.time_ns)} UTC came after the pause: press Resume to "
                 "see its rows",
@@ -250,7 +250,7 @@ class ViewState:
         if not ended and self.lab.selected_ns == (start_ns, end_ns):
             return  # both halves of one message were told
         self.lab.select(start_ns, end_ns)
-        self.lab.note(
+        self.lab.log(
             "info",
             f"selected {clock(start_ns)} – {clock(end_ns)} UTC, {count(len(self.lab.selection))} "
             "rows: they are lab.selection",

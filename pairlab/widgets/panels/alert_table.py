@@ -224,7 +224,7 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
     def _table(self, frame: Frame) -> str:
         selected = self.screen.selected
         lines = [cells(["Time UTC", "Kind", "z", "ρ", "Reason"], "th")]
-        ticks = frame.values["timeframe"] == "tick"
+        ticks = frame.values.timeframe == "tick"
         for alert in self._on_page:
             marker = _marker_of(alert)
             colour = marker.fill if marker.fill != "panel" else "text"
@@ -261,9 +261,9 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
 
     def _numbers(self, alert: Alert) -> str:
         """Return everything that an alert was decided on, as `Alert.explain` has it."""
-        at, t = alert.at, alert.thresholds
+        at, t = alert.at, alert.settings
         y, x = price_decimals(self.screen.lab, at)
-        least, places = t["min_edge_bps"], decimals_for(at.spread_std, 2)
+        least, places = t.min_edge_bps, decimals_for(at.spread_std, 2)
         numbers = {
             "y": number(at.y, y), "x": number(at.x, x),
             "age y": f"{age(at.y_age_s)} s", "age x": f"{age(at.x_age_s)} s",
@@ -271,12 +271,12 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
             "α": compact(at.intercept, places), "spread": compact(at.spread, places),
             "mean": compact(at.spread_mean, places), "σ": compact(at.spread_std, places),
             "z": signed(at.zscore), "ρ": number(at.correlation),
-            "p": p_value(at.p_value), "entry": number(t["entry_z"]), "exit": number(t["exit_z"]),
-            "stop": "off" if t["stop_z"] is None else number(t["stop_z"]),
-            "min ρ": number(t["min_correlation"]),
+            "p": p_value(at.p_value), "entry": number(t.entry_z), "exit": number(t.exit_z),
+            "stop": "off" if t.stop_z is None else number(t.stop_z),
+            "min ρ": number(t.min_correlation),
             "edge": bps(alert.edge_bps), "least": "off" if least is None else bps(least),
-            "cost": bps(round_trip_bps(t["fee_bps"], at, t["price_scale"])),
-            "rows": f"{at.filled:,}/{t['window']:,}",
+            "cost": bps(round_trip_bps(t.fee_bps, at, t.price_scale)),
+            "rows": f"{at.filled:,}/{t.window:,}",
         }  # fmt: skip
         cells = (f"<div><dt>{n}</dt><dd>{safe(text)}</dd></div>" for n, text in numbers.items())
         return f'<dl class="pairlab-facts">{"".join(cells)}</dl>'

@@ -6,7 +6,7 @@ import functools
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ipywidgets import (
     HTML,
@@ -320,7 +320,7 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
     def _say(self, why: str) -> None:
         log = self._lab.event_log
         if not log or log[-1].message != why:
-            self._lab.note("warning", why)
+            self._lab.log("warning", why)
 
     def _try(self, name: str, value: object, show: Callable[[], None]) -> None:
         if getattr(self.settings, name) == value:
@@ -354,7 +354,7 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
         text = str(change["new"]).strip()
         if text != exact(self.settings.max_p_value, 3):
             try:
-                self.settings.max_p_value = typed(text)
+                self.settings.update(max_p_value=cast("float", typed(text)))
             except SettingError as error:
                 self._say(str(error))
                 self._show_all()
@@ -366,7 +366,7 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
 
     def paint(self, frame: Frame) -> None:
         """Move every control to its setting, if one of them has changed."""
-        if self.changed("values", tuple(frame.settings.values())):
+        if self.changed("values", frame.settings):
             self._show_all()
 
     def _show_all(self) -> None:

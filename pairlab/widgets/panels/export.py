@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ipywidgets import Button, Dropdown, HBox, ToggleButtons, VBox
 
-from pairlab.data.ring import csv_name, csv_pieces
+from pairlab.data.csv_export import csv_name, csv_pieces
 from pairlab.data.time_selection import between_ns
 from pairlab.lab.queries import Table
 from pairlab.widgets.core.frame import Frame
@@ -129,7 +129,7 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
             return
         ends = self._ends_ns()
         if ends is None:
-            self._lab.note(
+            self._lab.log(
                 "warning", "nothing is selected to export: press Select and drag over a chart"
             )
             return
@@ -165,7 +165,7 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
 
     def _failed(self, error: Exception) -> None:
         # A background error belongs on the screen: nobody awaits this.
-        self._lab.note(
+        self._lab.log(
             "error",
             f"the export failed: {type(error).__name__}: {error}. Try again, or write the file "
             "with lab.to_csv(path)",
@@ -182,7 +182,7 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
         wanted = self._chart.value
         chosen = list(charts.values()) if wanted not in charts else [charts[wanted]]
         if not chosen:
-            self._lab.note("warning", "there is no chart to export: show one first")
+            self._lab.log("warning", "there is no chart to export: show one first")
             return
         stem = csv_name(self._lab.pair).removesuffix(".csv")
         which = "charts" if wanted not in charts else wanted
@@ -197,7 +197,7 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
         if screen.pressed_page in pages:
             pages = [screen.pressed_page]
         if not pages:
-            self._lab.note(
+            self._lab.log(
                 "error",
                 f"no page can save {name}: this front end does not run pairlab's script (is "
                 "anywidget installed where Jupyter runs?). lab.to_csv(path) writes tables",
@@ -221,16 +221,16 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
         if job.giving_up is not None:
             job.giving_up.cancel()
         if failed is None:
-            self._lab.note("info", f"exported {job.name}: {job.words}")
+            self._lab.log("info", f"exported {job.name}: {job.words}")
         else:
-            self._lab.note("error", f"{job.name} was not saved: {failed.removeprefix('Error: ')}")
+            self._lab.log("error", f"{job.name} was not saved: {failed.removeprefix('Error: ')}")
 
     def _give_up(self, token: str) -> None:
         job = self._jobs.pop(token)
         if not self.screen.pace.answers:  # a cell runs: what a page says waits behind it
             self._jobs[token] = replace(job, giving_up=self._give_up_later(token))
             return
-        self._lab.note(
+        self._lab.log(
             "warning",
             f"no page says that it has saved {job.name}: look into the browser's downloads, or "
             "write the file with lab.to_csv(path)",

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pairlab.alerts import Snapshot, decimals_apart
 from pairlab.costs import edge_bps
 from pairlab.schema import NS_PER_S
+from pairlab.settings import SettingValues
 from pairlab.widgets.style.formats import duration, exact, number, p_value
 
 __all__ = ["entry_filters", "p_words"]
 
 
 def entry_filters(
-    row: Snapshot, values: Mapping[str, Any], left_ns: int | None
+    row: Snapshot, values: SettingValues, left_ns: int | None
 ) -> list[tuple[bool, str]]:
     """Return whether a row passes each filter that is on, and the comparison that decides.
 
@@ -33,35 +31,35 @@ def entry_filters(
         In the order of `pairlab.schema.Filter`; what is not a number does not pass.
     """
     v = values
-    passed = row.correlation >= v["min_correlation"]
+    passed = row.correlation >= v.min_correlation
     found = [
         (
             passed,
-            _words("ρ", row.correlation, "≥" if passed else "<", v["min_correlation"]),
+            _words("ρ", row.correlation, "≥" if passed else "<", v.min_correlation),
         )
     ]
-    oldest, limit = max(row.y_age_s, row.x_age_s), v["max_leg_age_s"]
+    oldest, limit = max(row.y_age_s, row.x_age_s), v.max_leg_age_s
     passed = oldest < limit
     decimals = decimals_apart(oldest, limit, 2 if oldest < 9.995 else 0)
     found.append((passed, f"leg {number(oldest, decimals)} s {'<' if passed else '≥'} {limit:g} s"))
-    if v["require_stationary"]:
-        passed = row.p_value <= v["max_p_value"]
+    if v.require_stationary:
+        passed = row.p_value <= v.max_p_value
         sign = "≤" if passed else ">"
-        found.append((passed, p_words(row.p_value, sign, v["max_p_value"])))
-    if v["cooldown_s"] > 0 and left_ns is not None:
+        found.append((passed, p_words(row.p_value, sign, v.max_p_value)))
+    if v.cooldown_s > 0 and left_ns is not None:
         since_s = (row.time_ns - left_ns) / NS_PER_S
-        least = v["cooldown_s"]
+        least = v.cooldown_s
         passed = since_s >= least
         out = duration(since_s)
         if since_s < 60:  # which may be told as a minute
             out = f"{number(since_s, decimals_apart(since_s, least, 1))} s"
         found.append((passed, f"out for {out} {'≥' if passed else '<'} {least:g} s"))
-    least = v["min_edge_bps"]
-    if least is not None:
-        edge = edge_bps(row, v["price_scale"])
-        passed = edge >= least
-        shown = number(edge, decimals_apart(edge, least))
-        found.append((passed, f"edge {shown} {'≥' if passed else '<'} {least:g} bps"))
+    least_bps = v.min_edge_bps
+    if least_bps is not None:
+        edge = edge_bps(row, v.price_scale)
+        passed = edge >= least_bps
+        shown = number(edge, decimals_apart(edge, least_bps))
+        found.append((passed, f"edge {shown} {'≥' if passed else '<'} {least_bps:g} bps"))
     return found
 
 

@@ -123,7 +123,7 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
         except SettingError as error:
             log = self._lab.event_log
             if not log or log[-1].message != str(error):
-                self._lab.note("warning", str(error))
+                self._lab.log("warning", str(error))
             self._show_fields()
             self._fields[name].add_class(_REFUSED)
         else:
@@ -147,7 +147,7 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
         """Set the numbers; they stand still with the charts while the view is paused."""
         self.show_staleness(frame)
         show_swapped(self, behind=not self.screen.shows_signal)
-        if self.changed("costs", (frame.values["fee_bps"], frame.values["min_edge_bps"])):
+        if self.changed("costs", (frame.values.fee_bps, frame.values.min_edge_bps)):
             self._show_fields()
         if not frame.text_due:
             return
@@ -157,7 +157,7 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
         side = 0 if row is None else row.position
         if entry is not None and entry.side != side:
             entry = None  # its row is not the newest one yet
-        if not self.changed("signal", (row, entry, tuple(frame.values.values()))):
+        if not self.changed("signal", (row, entry, frame.values)):
             return
         sign, colour, word = _SIDES[side]
         self._head.value = (
@@ -179,8 +179,8 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
         prices, units, beta, z = [MISSING] * 2, [MISSING] * 2, MISSING, MISSING
         decimals = 2
         if row is not None and entry is not None:
-            at, scale = entry.at, entry.thresholds["price_scale"]
-            made = profit(entry.side, at, scale, row.y, row.x, frame.values["fee_bps"])
+            at, scale = entry.at, entry.settings.price_scale
+            made = profit(entry.side, at, scale, row.y, row.x, frame.values.fee_bps)
             places = price_decimals(self.screen.lab, row)
             decimals = max(2, places[0])
             prices = [number(at.y, places[0]), number(at.x, places[1])]
@@ -214,7 +214,7 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
         return "<table>" + "".join(f"<tr>{''.join(line)}</tr>" for line in lines) + "</table>"
 
     def _words(self, frame: Frame, entry: Alert | None) -> str:
-        fee = f"{frame.values['fee_bps']:g} bps a fill"
+        fee = f"{frame.values.fee_bps:g} bps a fill"
         if entry is None:
             return f"No position is open. Costs: {fee}, four fills for a round trip."
         return (

@@ -118,13 +118,13 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
 
     def _paint_pair(self, frame: Frame) -> None:
         pair, v = self.screen.lab.pair, frame.values
-        hedge = {"fixed": "fixed β", "ols": "OLS β", "kalman": "Kalman β"}[v["hedge"]]
+        hedge = {"fixed": "fixed β", "ols": "OLS β", "kalman": "Kalman β"}[v.hedge]
         self._set(
             "pair",
             _two(
                 f'<span style="color:{var("y")}">{safe(pair.y)}</span>'
                 f'<i> / </i><span style="color:{var("x")}">{safe(pair.x)}</span>',
-                safe(f"{v['timeframe']} · {hedge} · {v['window']:,} rows"),
+                safe(f"{v.timeframe} · {hedge} · {v.window:,} rows"),
             ),
             f"y = {pair.y}, bought when the spread is bought; x = {pair.x}, sold against it",
         )
@@ -172,13 +172,13 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             # Rows carry ages at trade time; while nothing comes, both grow by the silence.
             silence_s = self._silence_s(frame)
             ages = (row.y_age_s + silence_s, row.x_age_s + silence_s)
-            old = max(ages) >= _OLD_LEG_SHARE * v["max_leg_age_s"]
+            old = max(ages) >= _OLD_LEG_SHARE * v.max_leg_age_s
         text = MISSING if row is None else f"{age(ages[0])} / {age(ages[1])}"
         self._set(
             "ages",
             _caption("age y / x", text, "" if row is None else "s", warn=old),
             f"Since the last trade: {self.screen.lab.pair.y} {age(ages[0])} s, "
-            f"{self.screen.lab.pair.x} {age(ages[1])} s; no entry from {v['max_leg_age_s']:g} s on",
+            f"{self.screen.lab.pair.x} {age(ages[1])} s; no entry from {v.max_leg_age_s:g} s on",
         )
         gaps = MISSING if h.state == "failed" and not h.ticks else count(h.gaps)
         self._set(
@@ -201,14 +201,14 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
     def _silence_s(self, frame: Frame) -> float:
         """Seconds since the newest tick came, beyond what two ordinary frames need."""
         lab = self.screen.lab
-        if self.changed("tick", (lab.newest_ns, lab.rows.total)):
+        if self.changed("tick", (lab.newest_ns, lab.rows.end)):
             self._tick_came_ns = frame.now_ns
         quiet_s = (frame.now_ns - self._tick_came_ns) / NS_PER_S
         return quiet_s if quiet_s > 1 and frame.health.state in _ALIVE else 0.0
 
     def _paint_test(self, frame: Frame) -> None:
         row, h, v = frame.live, frame.health, frame.values
-        filled, window = h.filled, v["window"]
+        filled, window = h.filled, v.window
         details = "no p-value yet"
         if row is not None and row.flags & RowFlag.FLAT_SPREAD and filled >= window:
             sign, colour, words = "times", "text", "FLAT SPREAD"
@@ -224,7 +224,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         text = f'<div class="pairlab-state" style="color:{var(colour)}">{glyph(sign)}{words}</div>'
         if words == "NOT ENOUGH DATA" and filled < window:
             left_s = (window - filled) / h.ticks_per_s if h.ticks_per_s > 0 else math.nan
-            bars = v["timeframe"] != "tick"
+            bars = v.timeframe != "tick"
             left = f", {duration(left_s)} left" if math.isfinite(left_s) and not bars else ""
             details = f"{filled:,} of {window:,} rows{left}"
             text += (
@@ -235,13 +235,13 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             verdict = "Every spread of the window is the same: no z, no test, no alerts. "
         elif row is not None and row.stationary >= 0:
             sign = "≤" if row.stationary else ">"
-            verdict = f"{p_words(row.p_value, sign, v['max_p_value'])}. "
-        what = "ADF on the spread" if v["hedge"] == "fixed" else "Engle-Granger on the residual"
+            verdict = f"{p_words(row.p_value, sign, v.max_p_value)}. "
+        what = "ADF on the spread" if v.hedge == "fixed" else "Engle-Granger on the residual"
         self._set(
             "test",
             f'{text}<div class="pairlab-two">{safe(details)}</div>',
-            f"{verdict}{what} over the window, {v['adf_lags']} lag: stationary when p ≤ "
-            f"{exact(v['max_p_value'], 3)}. Half-life in rows; over {window:,} rows about "
+            f"{verdict}{what} over the window, {v.adf_lags} lag: stationary when p ≤ "
+            f"{exact(v.max_p_value, 3)}. Half-life in rows; over {window:,} rows about "
             f"{window // 7:,} is the most that it can resolve.",
         )
 
@@ -272,17 +272,17 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             return ["no data"]
         if position:
             entry = self.screen.lab.alert_log.opened
-            out = f"out at z {'≥' if position > 0 else '≤'} {signed(-position * v['exit_z'])}"
+            out = f"out at z {'≥' if position > 0 else '≤'} {signed(-position * v.exit_z)}"
             since = ""
             if entry is not None and entry.side == position:
                 held_s = (frame.live_ns - entry.time_ns) / NS_PER_S + self._silence_s(frame)
                 since = f"in at z {signed(entry.at.zscore)} · {duration(held_s)}"
             return [since, out if h.state == "live" else "no new rows"]
-        if h.filled < v["window"]:
-            return ["no signals before", f"{v['window']:,} rows"]
+        if h.filled < v.window:
+            return ["no signals before", f"{v.window:,} rows"]
         if not math.isfinite(row.zscore):
             return ["z is –", "zero variance"]
-        reach, entry_z = abs(row.zscore), v["entry_z"]
+        reach, entry_z = abs(row.zscore), v.entry_z
         decimals = decimals_apart(reach, entry_z)
         sign = "<" if reach < entry_z else "≥"
         lines = [f"|z| {number(reach, decimals)} {sign} {number(entry_z, decimals)}"]
@@ -302,16 +302,16 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             return last
         if position:
             side = "≥" if position > 0 else "≤"
-            words = f"Out when z {side} {signed(-position * v['exit_z'])}"
-            if v["stop_z"] is not None:
+            words = f"Out when z {side} {signed(-position * v.exit_z)}"
+            if v.stop_z is not None:
                 against = "≤" if position > 0 else "≥"
-                words += f", stopped when z {against} {signed(-position * v['stop_z'])}"
-            return f"{words}; z is {_signed_apart(row.zscore, -position * v['exit_z'])}.\n{last}"
+                words += f", stopped when z {against} {signed(-position * v.stop_z)}"
+            return f"{words}; z is {_signed_apart(row.zscore, -position * v.exit_z)}.\n{last}"
         filters = entry_filters(row, v, self._left_ns)
         listed = "; ".join(f"{'✓' if passed else '✕'} {words}" for passed, words in filters)
-        z = _signed_apart(row.zscore, math.copysign(v["entry_z"], row.zscore))
+        z = _signed_apart(row.zscore, math.copysign(v.entry_z, row.zscore))
         return (
-            f"In when |z| ≥ {number(v['entry_z'])} and every filter passes; z is {z}.\n"
+            f"In when |z| ≥ {number(v.entry_z)} and every filter passes; z is {z}.\n"
             f"{listed}\n{last}"
         )
 

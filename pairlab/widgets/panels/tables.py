@@ -11,6 +11,7 @@ from ipywidgets import Button, HBox, VBox
 from pairlab.alerts import Snapshot
 from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.schema import NS_PER_S
+from pairlab.settings import SettingValues
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.style.formats import (
@@ -94,9 +95,9 @@ class LatestTable(LabWidget, VBox):  # type: ignore[misc]
                 "σ": number(row.spread_std, places), "z": signed(row.zscore),
                 "ρ": number(row.correlation),
                 "p-value": p_value(row.p_value), "half-life": number(row.half_life, 1),
-                "rows": f"{row.filled:,}/{v['window']:,}", "span": extent(window_s(frame, row)),
-                "edge": bps(edge_bps(row, v["price_scale"])),
-                "cost": bps(round_trip_bps(v["fee_bps"], row, v["price_scale"])),
+                "rows": f"{row.filled:,}/{v.window:,}", "span": extent(window_s(frame, row)),
+                "edge": bps(edge_bps(row, v.price_scale)),
+                "cost": bps(round_trip_bps(v.fee_bps, row, v.price_scale)),
             }  # fmt: skip
         self._head.value = f'<h3>Latest</h3><small class="pairlab-far">{when}</small>'
         self._body.value = "<dl>" + "".join(
@@ -106,14 +107,14 @@ class LatestTable(LabWidget, VBox):  # type: ignore[misc]
         ) + "</dl>"  # fmt: skip
 
     @staticmethod
-    def _fields(lab: PairLab, values: dict[str, Any]) -> list[tuple[str, str, str]]:
-        least = values["min_edge_bps"]
+    def _fields(lab: PairLab, values: SettingValues) -> list[tuple[str, str, str]]:
+        least = values.min_edge_bps
         wanted = "min_edge_bps is off" if least is None else f"an entry wants {least:g}"
         edge = f"What the spread's distance from its mean is worth, gross, of y's price; {wanted}"
-        cost = f"Of a round trip, both legs in and out, at {values['fee_bps']:g} bps a fill"
+        cost = f"Of a round trip, both legs in and out, at {values.fee_bps:g} bps a fill"
         spread = "y − βx (− α under OLS and Kalman), in units of y"
         ratio = "units of x against one of y"
-        if values["price_scale"] == "log":
+        if values.price_scale == "log":
             spread = "ln y − β ln x (− α under OLS and Kalman): it has no unit"
             ratio = "notional of x against one of y"
         return [

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pairlab.alerts import Snapshot
 from pairlab.schema import Records
+from pairlab.settings import SettingValues
 from pairlab.widgets.style.formats import decimals_for, guess_decimals
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Precision:
         self._lab = lab
         self._kept: dict[str, tuple[object, int]] = {}
 
-    def spread(self, rows: Records, values: dict[str, Any]) -> int:
+    def spread(self, rows: Records, values: SettingValues) -> int:
         """Return the decimals of the spread, its mean and σ.
 
         Parameters
@@ -76,7 +77,7 @@ class Precision:
             2, or as many as show three digits of a small σ; before there is one, those of y's
             price, or 6 in logarithms.
         """
-        scale = values["price_scale"]
+        scale = values.price_scale
         found = self._steady("spread", scale, size_of_spread(rows), _SPREAD)
         if found is not None:
             return found
@@ -85,18 +86,18 @@ class Precision:
         known = self._lab.price_decimals()
         return _SPREAD if known is None else max(known[0], _SPREAD)
 
-    def ratio(self, row: Snapshot | None, values: dict[str, Any]) -> int:
+    def ratio(self, row: Snapshot | None, values: SettingValues) -> int:
         """Return the decimals of β: 3, or as many as show three digits of a small one.
 
         A fixed one is as large as it is; others wander about y/x, or about 1 in logarithms.
         """
         if row is None:
             return _RATIO
-        if values["hedge"] == "fixed":
+        if values.hedge == "fixed":
             size = abs(row.hedge_ratio)
         else:
-            size = 1.0 if values["price_scale"] == "log" else row.y / row.x
-        what = values["hedge"], values["price_scale"]
+            size = 1.0 if values.price_scale == "log" else row.y / row.x
+        what = values.hedge, values.price_scale
         found = self._steady("ratio", what, size, _RATIO)
         return _RATIO if found is None else found
 

@@ -57,10 +57,10 @@ class RenderLatency:
 
     def _new(self, lab: PairLab) -> NDArray[np.int64]:
         rows, before = lab.rows, self._seen
-        self._seen = (lab.generation, rows.total)
-        if before is None or before[0] != lab.generation:
+        self._seen = (lab.rows.epoch, rows.end)
+        if before is None or before[0] != lab.rows.epoch:
             return np.array([], np.int64)  # made anew, or before there was a screen: no waiting
-        new = rows.view(min(rows.total - before[1], _AT_MOST))
+        new = rows.view(min(rows.end - before[1], _AT_MOST))
         return np.asarray(new["received_ns"][new["flags"] & RowFlag.SEEDED == 0])
 
     def _add(self, received_ns: NDArray[np.int64], now_ns: int) -> None:

@@ -1,0 +1,65 @@
+"""Rows, ticks and bars as pandas DataFrames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pairlab.schema import HISTORY_COLUMNS, Pair, Records
+
+__all__ = ["bars_frame", "rows_frame", "ticks_frame"]
+
+
+def rows_frame(rows: Records) -> pd.DataFrame:
+    """Return `pairlab.ROW` records as the DataFrame of `PairLab.history`, without copying.
+
+    Parameters
+    ----------
+    rows : array of pairlab.ROW, shape (n,)
+        As `Ring.view` gives them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        n rows; columns `HISTORY_COLUMNS`; index ``time``, UTC. `stationary` is 1, 0, or -1 for
+        "not enough data"; `position` 1 long, -1 short, 0 flat.
+    """
+    columns = {name: rows[name] for name in HISTORY_COLUMNS}
+    return pd.DataFrame(columns, index=_utc(rows["time_ns"]), copy=False)
+
+
+def ticks_frame(ticks: Records, pair: Pair) -> pd.DataFrame:
+    """Return `pairlab.TICK` records as the DataFrame of `PairLab.ticks`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns symbol, id, price, quantity, buyer_is_maker, received; index ``time``, the
+        exchange's trade time, UTC.
+    """
+    # A tick of no leg is held as it came; the engine counts and drops it.
+    legs: NDArray[np.int8] = np.where((ticks["leg"] >> 1) == 0, ticks["leg"], -1)
+    received = pd.DatetimeIndex(ticks["received_ns"].view("M8[ns]")).tz_localize("UTC")
+    return pd.DataFrame(
+        {
+            "symbol": pd.Categorical.from_codes(legs, pd.Index(pair)),
+            "id": ticks["id"],
+            "price": ticks["price"],
+            "quantity": ticks["quantity"],
+            "buyer_is_maker": ticks["buyer_is_maker"],
+            "received": received,
+        },
+        index=_utc(ticks["time_ns"]),
+    )
+
+
+def bars_frame(bars: Records) -> pd.DataFrame:
+    """Return the engine's bars as the DataFrame of `PairLab.bars`, indexed by close time, UTC."""
+    parts = ("open", "high", "low", "close", "volume")
+    columns = {f"{leg}_{part}": bars[f"{leg}_{part}"] for leg in "yx" for part in parts}
+    return pd.DataFrame(columns, index=_utc(bars["time_ns"]))
+
+
+def _utc(time_ns: NDArray[np.int64]) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(time_ns.view("M8[ns]"), name="time").tz_localize("UTC")
