@@ -10,7 +10,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from pairlab import PairlabError
-from pairlab.services.rest.security import Buckets, is_loopback, token_from
+from pairlab.net import is_loopback
+from pairlab.services.rest.security import TokenBuckets, token_from
 from tests.services.conftest import TOKEN, Served, ServeLab, read
 
 WRONG: list[dict[str, str]] = [
@@ -135,7 +136,7 @@ async def test_too_many_requests_wait(serve_lab: ServeLab) -> None:
 
 
 def test_buckets_fill_again_and_stay_bounded() -> None:
-    buckets = Buckets(per_s=10.0, burst=3.0, most=100)
+    buckets = TokenBuckets(per_s=10.0, burst=3.0, max_clients=100)
     assert [buckets.take("a", 0.0) for _ in range(3)] == [0.0, 0.0, 0.0]
     assert buckets.take("a", 0.0) == pytest.approx(0.1)
     assert buckets.take("b", 0.0) == 0.0

@@ -95,12 +95,12 @@ async def test_it_outlives_the_feed() -> None:
 async def test_one_port_serves_once(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=0) as served:
         port = served.server.port
-        with pytest.raises(PairlabError, match=f"port {port} on 127.0.0.1 is in use already"):
+        with pytest.raises(PairlabError, match=f"port {port} on 127.0.0.1 is in use"):
             await served.lab.serve(port=port)
         second = await served.lab.serve(port=0)
         assert second.port not in (0, port)
         for bad in (-1, 65_536, "8000", 1.5):
-            with pytest.raises(PairlabError, match="a whole number to 65535"):
+            with pytest.raises(PairlabError, match="expected 0 to 65535"):
                 await served.lab.serve(port=bad)  # type: ignore[arg-type]
         with pytest.raises(PairlabError, match="not an address of this machine"):
             await served.lab.serve("no.such.host.invalid", port=0)
@@ -112,7 +112,7 @@ async def test_one_port_serves_once(serve_lab: ServeLab) -> None:
 
 
 async def test_the_next_lab_takes_the_port_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pairlab.services.rest.server._GRACE_S", 0.3)
+    monkeypatch.setattr("pairlab.services.rest.server._SHUTDOWN_TIMEOUT_S", 0.3)
     async with LocalExchange(Ahead(9000, seed=3, rate_per_s=3000)) as exchange:
         first = PairLab(feed=exchange.url).start()
         port = (await first.serve(port=0)).port
@@ -140,7 +140,7 @@ async def ask_and_read_nothing(raw: socket.socket, port: int) -> None:
 async def test_a_stalled_transfer_does_not_hold_the_end_up(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairlab.services.rest.server._GRACE_S", 0.3)
+    monkeypatch.setattr("pairlab.services.rest.server._SHUTDOWN_TIMEOUT_S", 0.3)
     async with serve_lab(rows=6000) as served:
         with contextlib.closing(socket.socket()) as raw:
             await ask_and_read_nothing(raw, served.server.port)
@@ -166,11 +166,11 @@ async def test_a_reader_too_slow_for_the_history_gets_a_broken_file(serve_lab: S
 async def test_a_file_that_nobody_takes_is_given_up(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairlab.services.rest.rest_api._STALLED_S", 0.3)
+    monkeypatch.setattr("pairlab.services.rest.rest_api._STALL_TIMEOUT_S", 0.3)
     async with serve_lab(rows=12_000) as served:
         with contextlib.closing(socket.socket()) as raw:
             await ask_and_read_nothing(raw, served.server.port)
-            while "given up" not in served.lab.event_log[-1].message:
+            while "aborted" not in served.lab.event_log[-1].message:
                 await served.lab.wait_async(served.lab.health().rows + 100, 60)
         assert (await served.client.get("/config")).status_code == 200
 

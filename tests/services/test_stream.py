@@ -87,7 +87,7 @@ async def test_a_page_goes_on_as_a_stream_without_a_hole(serve_lab: ServeLab) ->
 async def test_a_slow_reader_gets_the_newest_and_is_told_what_it_missed(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairlab.services.rest.stream._FAR", 1000)
+    monkeypatch.setattr("pairlab.services.rest.stream._MAX_BEHIND", 1000)
     async with serve_lab() as served, contextlib.AsyncExitStack() as stack:
         raw = await small_socket(served, stack, 65_536)
         # It leaves without a goodbye: that would have to wait behind all that it has not read.
@@ -191,7 +191,7 @@ async def test_it_only_sends(serve_lab: ServeLab) -> None:
 
 
 async def test_readers_are_limited(serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pairlab.services.rest.stream._MOST_READERS", 2)
+    monkeypatch.setattr("pairlab.services.rest.stream._MAX_READERS", 2)
     async with serve_lab() as served, stream(served), stream(served):
         with pytest.raises(InvalidStatus) as refused:
             await stream(served).__aenter__()
