@@ -17,7 +17,7 @@ import pytest
 import pairlab
 from pairlab import costs, widgets
 from pairlab.app.app import dashboard_for_page, lab_for_page
-from pairlab.lab.queries import Table
+from pairlab.protocols import Table
 from pairlab.settings import SETTINGS, Settings
 from pairlab.widgets.layouts import LAYOUTS
 

@@ -30,9 +30,9 @@ TRADES_2024 = {"BTCUSDT": 21_313, "ETHUSDT": 14_076}
 
 async def until_ended(lab: PairLab, timeout_s: float = 120.0) -> None:
     """Wait for the feed of a recording to come to its end."""
-    assert lab._main is not None
+    assert lab._runner._main is not None
     async with asyncio.timeout(timeout_s):
-        await asyncio.shield(lab._main)
+        await asyncio.shield(lab._runner._main)
 
 
 async def played(*paths: Path, **options: Any) -> PairLab:
@@ -267,8 +267,8 @@ async def test_long_bars_are_warm_from_the_first_row() -> None:
         assert np.isfinite(seeded["p_value"][-1])
         assert not lab.alert_log.alerts()
         lab.settings.timeframe = "1h"
-        assert lab._rebuilding is not None
-        await lab._rebuilding
+        assert lab._runner._rebuilding is not None
+        await lab._runner._rebuilding
         assert lab.history().index.to_series().diff().iloc[1:].unique() == [pd.Timedelta("1h")]
         assert lab.rows.view()["filled"][-1] == 50
         ticks = lab.health().ticks

@@ -120,7 +120,7 @@ async def test_a_failed_lab_starts_again_and_makes_each_row_once() -> None:
     await feed.give(some_ticks(1, start=1_500))
     assert len(lab.history()) == 1_500
     assert lab.history().index.is_monotonic_increasing
-    names = [t.get_name() for t in asyncio.all_tasks() if "pulse" in t.get_name()]
+    names = [t.get_name() for t in asyncio.all_tasks() if "heartbeat" in t.get_name()]
     assert len(names) == 1
     await lab.stop()
 
@@ -181,8 +181,8 @@ async def test_positions_are_what_they_were_after_any_change_of_timeframe() -> N
         assert set(before.unique()) == {-1, 0, 1}
         for timeframe in ("1h", "tick", "1s", "tick"):
             lab.settings.timeframe = timeframe
-            assert lab._rebuilding is not None
-            await lab._rebuilding
+            assert lab._runner._rebuilding is not None
+            await lab._runner._rebuilding
         assert (lab.history()["position"].to_numpy() == before.to_numpy()).all()
         count = len(lab.alert_log.alerts())
     assert count == len({(a.time_ns, a.kind) for a in lab.alert_log.alerts()})
@@ -210,7 +210,7 @@ async def test_a_kalman_hedge_that_eats_the_spread_is_told_once() -> None:
         await lab.wait_async(11_990, 60)
         assert any("kalman_half_life" in warning for warning in lab.health().warnings)
         for now_s in (1_000.0, 1_000.25, 1_030.0, 1_085.0):
-            lab._tell_warnings(now_s)
+            lab._runner._log_warnings(now_s)
         told = [e for e in lab.event_log if "kalman_half_life" in e.message]
         assert len(told) == 1
         assert told[0].level == "warning"

@@ -199,9 +199,9 @@ def test_no_table_becomes_one_long_string(lab: PairLab) -> None:
     assert "".join(alerts_csv(list(log))).split("\n", 1)[1] == one_by_one
 
     big = PairLab(feed="demo")
-    big._pipeline.engage()
+    big._pipeline.start_engine()
     for _ in range(20):  # of 3,000 ticks each
-        big._pipeline.take(lab._pipeline.ticks.view()[:3_000])
+        big._pipeline.on_ticks(lab._pipeline.ticks.view()[:3_000])
     big._pipeline.alert_log = log
     for what in ("history", "ticks", "alerts"):
         target = Target()

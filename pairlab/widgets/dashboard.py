@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ipywidgets import Box, HBox, VBox
 
 from pairlab.errors import SettingError
+from pairlab.protocols import LabView
 from pairlab.widgets.charts.fitted import CorrelationChart, PriceChart, SpreadChart
 from pairlab.widgets.charts.hedge import HedgeChart
 from pairlab.widgets.charts.histogram import ZHistogram
@@ -22,9 +23,6 @@ from pairlab.widgets.panels.signal_panel import SignalPanel
 from pairlab.widgets.panels.status_bar import StatusBar
 from pairlab.widgets.panels.tables import LatestTable, RowTable
 from pairlab.widgets.style.theme import ThemeName, dress, read_theme
-
-if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["Dashboard", "LayoutSpec", "ThemeName"]
 
@@ -55,7 +53,7 @@ class Dashboard(LabWidget, VBox):  # type: ignore[misc]
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         What to show.
     layout : str or sequence
         ``"auto"`` fits the width of the cell or window that it is in; ``"compact"`` is its narrow
@@ -82,7 +80,7 @@ class Dashboard(LabWidget, VBox):  # type: ignore[misc]
 
     def __init__(
         self,
-        lab: PairLab,
+        lab: LabView,
         layout: LayoutSpec = "auto",
         theme: ThemeName = "dark",
         frames_per_s: float | None = None,
@@ -122,7 +120,7 @@ class Dashboard(LabWidget, VBox):  # type: ignore[misc]
         """Nothing: its parts are painted themselves."""
 
 
-def _part(lab: PairLab, name: str, layout: Layout) -> Any:
+def _part(lab: LabView, name: str, layout: Layout) -> Any:
     """Return the part of a dashboard; dashboards that need it alike have the same."""
     if name in _CHARTS:
         return _CHARTS[name](lab, clock=layout.labels_time(name))

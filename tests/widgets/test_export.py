@@ -167,7 +167,7 @@ async def test_closing_while_an_export_runs_leaves_nothing(
     running_lab: MakeLab, wire: Wire
 ) -> None:
     async with running_lab(rows=50) as lab:
-        views, opened = len(lab._views), set(wire.open)
+        views, opened = len(lab._runner._displays), set(wire.open)
         for _ in range(5):
             dashboard = lab.dashboard()
             button = dashboard.parts["strip"].export
@@ -175,7 +175,7 @@ async def test_closing_while_an_export_runs_leaves_nothing(
             button._button.click()
             await settled_work(button, lab)
             dashboard.close()
-        assert len(lab._views) == views + 1  # the screen
+        assert len(lab._runner._displays) == views + 1  # the screen
         shared = {w.model_id for w in tree(RenderLoop.of(lab).shared())}
         assert set(wire.open) - opened <= shared
         await lab.wait_async(lab.health().rows + 50, 30)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from ipywidgets import HBox, Layout, VBox
 
 from pairlab.alerts import Alert
+from pairlab.protocols import LabView
 from pairlab.schema import AlertKind
 from pairlab.widgets.charts.decimation import trim
 from pairlab.widgets.core.frame import Frame
@@ -21,9 +22,6 @@ from pairlab.widgets.style.formats import MISSING, day, safe
 from pairlab.widgets.style.theme import SIZES, TYPE, var
 from pairlab.widgets.transport.bqplot_marks import Axis, Figure, Label, LinearScale, Lines, Scatter
 from pairlab.widgets.transport.message_batching import HTML
-
-if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["MARKERS", "Chart", "Marker", "legend", "nice_ticks", "value"]
 
@@ -94,7 +92,7 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose rows.
     clock : bool
         Label the time axis, with the day beside it (in the dashboard only the lowest chart does).
@@ -116,7 +114,7 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
     marker_scale = 0.8
     ring_area = 314
 
-    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
+    def __init__(self, lab: LabView, *, clock: bool = True) -> None:
         screen = RenderLoop.of(lab)
         top, bottom = self.margins_px
         self._clock = clock

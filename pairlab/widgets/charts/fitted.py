@@ -58,7 +58,7 @@ class SpreadChart(AutoChart):
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose rows.
     clock : bool
         Label the time axis (in the dashboard only the lowest chart does).
@@ -134,7 +134,7 @@ class CorrelationChart(AutoChart):
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose rows.
     clock : bool
         Label the time axis (in the dashboard only the lowest chart does).
@@ -193,7 +193,7 @@ class PriceChart(AutoChart):
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose rows.
     clock : bool
         Label the time axis (in the dashboard only the lowest chart does).

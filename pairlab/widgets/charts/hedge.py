@@ -24,7 +24,7 @@ class HedgeChart(AutoChart):
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose rows.
     clock : bool
         Label the time axis (in the dashboard only the lowest chart does).

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from ipywidgets import HBox, Layout, VBox
 from numpy.typing import NDArray
 
+from pairlab.protocols import LabView
 from pairlab.widgets.charts.chart import legend, nice_ticks
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
@@ -17,9 +18,6 @@ from pairlab.widgets.style.formats import MISSING, count, number, signed
 from pairlab.widgets.style.theme import SIZES, var
 from pairlab.widgets.transport.bqplot_marks import Axis, Bars, Figure, LinearScale, Lines, Scatter
 from pairlab.widgets.transport.message_batching import HTML
-
-if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["ZHistogram", "binned"]
 
@@ -65,13 +63,13 @@ class ZHistogram(LabWidget, VBox):  # type: ignore[misc]
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose rows.
     """
 
     caption = "histogram"
 
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: LabView) -> None:
         self._x = LinearScale(min=-3.0, max=3.0, allow_padding=False)
         self._y = LinearScale(min=0.0, max=10.0, allow_padding=False)
         scales = {"x": self._x, "y": self._y}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from pairlab.alerts import Snapshot
+from pairlab.protocols import LabView
 from pairlab.settings import SettingValues
 from pairlab.widgets.charts.chart import Chart, legend, value
 from pairlab.widgets.charts.decimation import trim
@@ -17,9 +18,6 @@ from pairlab.widgets.panels.view_toolbar import ViewTools
 from pairlab.widgets.style.formats import MISSING, number, signed
 from pairlab.widgets.style.theme import SIZES, glyph, var
 from pairlab.widgets.transport.bqplot_marks import Axis
-
-if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["ZScoreChart"]
 
@@ -39,7 +37,7 @@ class ZScoreChart(Chart):
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose rows.
     clock : bool
         Label the time axis (in the dashboard only the lowest chart does).
@@ -50,7 +48,7 @@ class ZScoreChart(Chart):
     column = "zscore"
     marker_scale = 1.0
 
-    def __init__(self, lab: PairLab, *, clock: bool = True) -> None:
+    def __init__(self, lab: LabView, *, clock: bool = True) -> None:
         self.tools = ViewTools(lab)
         super().__init__(lab, clock=clock)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from traitlets import MetaHasTraits
 
+from pairlab.protocols import LabView
 from pairlab.widgets.core.render_loop import RenderLoop
 
 if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
     from pairlab.widgets.core.frame import Frame
 
 __all__ = ["LabWidget"]
@@ -29,7 +29,7 @@ class _OncePerLab(MetaHasTraits):
         made_of = signature(self.__init__)  # type: ignore[misc]
         return made_of.replace(parameters=list(made_of.parameters.values())[1:])
 
-    def __call__(self, lab: PairLab, *args: Any, **options: Any) -> Any:
+    def __call__(self, lab: LabView, *args: Any, **options: Any) -> Any:
         given = signature(self.__init__).bind(None, lab, *args, **options)  # type: ignore[misc]
         given.apply_defaults()
         arguments = dict(list(given.arguments.items())[2:])
@@ -87,7 +87,7 @@ class LabWidget(metaclass=_OncePerLab):
         self.screen.start()  # it rests after a stop; shown again, the lab may run again
         return super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
 
-    def join(self, lab: PairLab) -> None:
+    def join(self, lab: LabView) -> None:
         """Begin to be painted. Call it last in ``__init__``."""
         self._seen: dict[str, Any] = {}
         self.screen = RenderLoop.of(lab)

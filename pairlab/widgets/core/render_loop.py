@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from pairlab.protocols import LabView
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.kernel_hooks import CellHooks
 from pairlab.widgets.core.time_axis import TimeAxis
@@ -28,7 +29,6 @@ from pairlab.widgets.transport.resync import StateResync
 
 if TYPE_CHECKING:
     from pairlab.health import Health
-    from pairlab.lab.pair_lab import PairLab
     from pairlab.widgets.core.lab_widget import LabWidget
 
 __all__ = ["RenderLoop"]
@@ -55,7 +55,7 @@ class RenderLoop(ViewState):
 
     _screens: ClassVar[WeakValueDictionary[int, RenderLoop]] = WeakValueDictionary()
 
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: LabView) -> None:
         super().__init__(lab)
         self.frames_per_s = 10.0
         self.measured_frames_per_s = float("nan")
@@ -97,7 +97,7 @@ class RenderLoop(ViewState):
         lab.settings.observe(self._on_setting)
 
     @classmethod
-    def of(cls, lab: PairLab) -> RenderLoop:
+    def of(cls, lab: LabView) -> RenderLoop:
         """Return the lab's screen: several views of a lab cost one set of updates."""
         screen = cls._screens.get(id(lab))
         if screen is None:

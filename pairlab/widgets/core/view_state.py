@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import bisect
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pairlab.alerts import Alert
+from pairlab.data.time_selection import between_ns
+from pairlab.protocols import LabView
 from pairlab.schema import NS_PER_S, Records
 from pairlab.widgets.charts.decimation import IncrementalDecimator
 from pairlab.widgets.style.formats import clock, count
 from pairlab.widgets.style.theme import SIZES
-
-if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["PAD", "SPANS", "ViewState"]
 
@@ -51,7 +50,7 @@ class ViewState:
         The alert that was clicked on.
     """
 
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: LabView) -> None:
         self.lab = lab
         self.span_s: float = _DEFAULT_SPANS[lab.settings.timeframe]
         self.window_ns: tuple[int, int] | None = None
@@ -250,10 +249,10 @@ class ViewState:
         if not ended and self.lab.selected_ns == (start_ns, end_ns):
             return  # both halves of one message were told
         self.lab.select(start_ns, end_ns)
+        rows = count(len(between_ns(self.lab.rows.view(), start_ns, end_ns)))
         self.lab.log(
             "info",
-            f"selected {clock(start_ns)} – {clock(end_ns)} UTC, {count(len(self.lab.selection))} "
-            "rows: they are lab.selection",
+            f"selected {clock(start_ns)} – {clock(end_ns)} UTC, {rows} rows: lab.selection",
         )
 
     def zoom_to_selection(self) -> None:

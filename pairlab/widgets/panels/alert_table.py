@@ -6,12 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from itertools import dropwhile, islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ipywidgets import Button, HBox, ToggleButton, VBox
 
 from pairlab.alerts import Alert
 from pairlab.costs import round_trip_bps
+from pairlab.protocols import LabView
 from pairlab.schema import AlertKind
 from pairlab.widgets.charts.chart import MARKERS, Marker
 from pairlab.widgets.core.frame import Frame
@@ -34,9 +35,6 @@ from pairlab.widgets.style.formats import (
 from pairlab.widgets.style.precision import price_decimals
 from pairlab.widgets.style.theme import glyph, var
 from pairlab.widgets.transport.message_batching import HTML
-
-if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["AlertTable"]
 
@@ -66,13 +64,13 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose alerts.
     rows : int
         How many of them a page has at most; a low panel shows fewer.
     """
 
-    def __init__(self, lab: PairLab, rows: int = _ALERTS_SHOWN) -> None:
+    def __init__(self, lab: LabView, rows: int = _ALERTS_SHOWN) -> None:
         self._page = 0
         self._rows_shown = rows
         # A page moves by what a low panel shows, unless the panel is never low.

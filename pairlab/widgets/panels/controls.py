@@ -6,7 +6,7 @@ import functools
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from ipywidgets import (
     HTML,
@@ -21,15 +21,13 @@ from ipywidgets import (
 )  # fmt: skip
 
 from pairlab.errors import SettingError
+from pairlab.protocols import LabView
 from pairlab.schema import TIMEFRAMES_NS
 from pairlab.settings import SETTINGS
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.core.widget_utils import is_programmatic, programmatic_update, put
 from pairlab.widgets.style.formats import exact, number
-
-if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["Controls"]
 
@@ -204,11 +202,11 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose settings; changed here or in code, both follow.
     """
 
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: LabView) -> None:
         self.settings = lab.settings
         self._lab = lab
         ratio = lab.settings.hedge_ratio

@@ -6,10 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ipywidgets import Button, HBox, VBox
 
+from pairlab.protocols import LabView
 from pairlab.schema import NS_PER_S, LogEntry, LogLevel
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
@@ -17,9 +18,6 @@ from pairlab.widgets.core.widget_utils import put
 from pairlab.widgets.style.formats import clock, count, day, number, quantity_ms, safe
 from pairlab.widgets.style.theme import glyph, var
 from pairlab.widgets.transport.message_batching import HTML
-
-if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["EventLog"]
 
@@ -39,7 +37,7 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose events.
     """
 
@@ -49,7 +47,7 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
         "error": ("times", "stop"),
     }
 
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: LabView) -> None:
         self._event = HTML().add_class("pairlab-event-text")
         self._unseen = HTML().add_class("pairlab-event-unseen")
         # Texts send no clicks: the style sheet lays the button's area over the whole line.

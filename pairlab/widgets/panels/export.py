@@ -8,21 +8,18 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import Any, Final, get_args
 
 from ipywidgets import Button, Dropdown, HBox, ToggleButtons, VBox
 
 from pairlab.data.csv_export import csv_name, csv_pieces
 from pairlab.data.time_selection import between_ns
-from pairlab.lab.queries import Table
+from pairlab.protocols import LabView, Table
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.core.widget_utils import put
 from pairlab.widgets.style.formats import count
 from pairlab.widgets.transport.message_batching import HTML
-
-if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["ExportButton"]
 
@@ -53,13 +50,13 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose tables and charts.
     """
 
     still = True
 
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: LabView) -> None:
         self._lab = lab
         self._button = Button(description="Export").add_class("pairlab-button-export")
         self._more = Button(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ipywidgets import HBox, Text, VBox
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.costs import Profit, profit
 from pairlab.errors import SettingError
+from pairlab.protocols import LabView
 from pairlab.schema import NS_PER_S
 from pairlab.settings import SETTINGS
 from pairlab.widgets.core.frame import Frame
@@ -33,9 +34,6 @@ from pairlab.widgets.style.precision import price_decimals
 from pairlab.widgets.style.theme import glyph, var
 from pairlab.widgets.transport.message_batching import HTML
 
-if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
-
 __all__ = ["SignalPanel"]
 
 _OFF: Final = ("", "off", "none", "0", MISSING)
@@ -53,11 +51,11 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose signal. The fields in the header are its settings ``fee_bps`` and ``min_edge_bps``.
     """
 
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: LabView) -> None:
         self.settings = lab.settings
         self._lab = lab
         self._head = HTML().add_class("pairlab-head-text")

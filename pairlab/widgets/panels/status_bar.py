@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ipywidgets import Button, HBox
 
 from pairlab.alerts import Alert, decimals_apart
+from pairlab.protocols import LabView
 from pairlab.schema import NS_PER_S, AlertKind, RowFlag
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
@@ -31,7 +32,6 @@ from pairlab.widgets.transport.message_batching import HTML
 
 if TYPE_CHECKING:
     from pairlab.health import Health
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["StatusBar"]
 
@@ -72,11 +72,11 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose state.
     """
 
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: LabView) -> None:
         names = ("pair", "feed", "rate", "lag", "ages", "gaps", "test", "signal")
         self._cells = {n: HTML(description=n).add_class(f"pairlab-cell-{n}") for n in names}
         for cell in self._cells.values():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ipywidgets import Button, HBox, VBox
 
 from pairlab.alerts import Snapshot
 from pairlab.costs import edge_bps, round_trip_bps
+from pairlab.protocols import LabView
 from pairlab.schema import NS_PER_S
 from pairlab.settings import SettingValues
 from pairlab.widgets.core.frame import Frame
@@ -29,9 +30,6 @@ from pairlab.widgets.style.formats import (
 from pairlab.widgets.style.precision import price_decimals
 from pairlab.widgets.style.theme import var
 from pairlab.widgets.transport.message_batching import HTML
-
-if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = [
     "LatestTable",
@@ -60,11 +58,11 @@ class LatestTable(LabWidget, VBox):  # type: ignore[misc]
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose row.
     """
 
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: LabView) -> None:
         self._head = HTML().add_class("pairlab-head-text")
         self._body = HTML().add_class("pairlab-body")
         self._swap = swap_button(self, to_signal=True)
@@ -107,7 +105,7 @@ class LatestTable(LabWidget, VBox):  # type: ignore[misc]
         ) + "</dl>"  # fmt: skip
 
     @staticmethod
-    def _fields(lab: PairLab, values: SettingValues) -> list[tuple[str, str, str]]:
+    def _fields(lab: LabView, values: SettingValues) -> list[tuple[str, str, str]]:
         least = values.min_edge_bps
         wanted = "min_edge_bps is off" if least is None else f"an entry wants {least:g}"
         edge = f"What the spread's distance from its mean is worth, gross, of y's price; {wanted}"
@@ -188,13 +186,13 @@ class RowTable(LabWidget, VBox):  # type: ignore[misc]
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose rows.
     rows : int
         How many of them.
     """
 
-    def __init__(self, lab: PairLab, rows: int = _ROWS_SHOWN) -> None:
+    def __init__(self, lab: LabView, rows: int = _ROWS_SHOWN) -> None:
         self._rows_shown = rows
         self._head = HTML().add_class("pairlab-head-text")
         self._body = HTML().add_class("pairlab-body")

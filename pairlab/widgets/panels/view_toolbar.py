@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipywidgets import Button, Dropdown, HBox, ToggleButton
 
+from pairlab.protocols import LabView
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.core.view_state import SPANS
@@ -15,7 +16,6 @@ from pairlab.widgets.style.formats import number, span_label
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["ViewTools"]
 
@@ -38,11 +38,11 @@ class ViewTools(LabWidget, HBox):  # type: ignore[misc]
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose charts.
     """
 
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: LabView) -> None:
         self.span = Dropdown(
             options=[(span_label(s), float(s)) for s in SPANS], description="Span",
             tooltip="How much time the charts show",

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from pairlab.alerts import Snapshot
+from pairlab.protocols import LabView
 from pairlab.schema import Records
 from pairlab.settings import SettingValues
 from pairlab.widgets.style.formats import decimals_for, guess_decimals
-
-if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["Precision", "price_decimals", "size_of_spread"]
 
@@ -25,7 +23,7 @@ _LOOKED_AT: Final = 256
 _LARGE: Final = 0.9
 
 
-def price_decimals(lab: PairLab, row: Snapshot) -> tuple[int, int]:
+def price_decimals(lab: LabView, row: Snapshot) -> tuple[int, int]:
     """Return the decimals in which both prices are shown: the symbols' tick sizes, if known."""
     known = lab.price_decimals()
     return known if known is not None else (guess_decimals(row.y), guess_decimals(row.x))
@@ -53,11 +51,11 @@ class Precision:
 
     Parameters
     ----------
-    lab : PairLab
+    lab : LabView
         Whose numbers.
     """
 
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: LabView) -> None:
         self._lab = lab
         self._kept: dict[str, tuple[object, int]] = {}
 

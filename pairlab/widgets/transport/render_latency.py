@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pairlab.health import RecentQuantiles
+from pairlab.protocols import LabView
 from pairlab.schema import RowFlag
-
-if TYPE_CHECKING:
-    from pairlab.lab.pair_lab import PairLab
 
 __all__ = ["RenderLatency"]
 
@@ -30,12 +28,12 @@ class RenderLatency:
         self._seen: tuple[int, int] | None = None
         self._drawing: dict[int, NDArray[np.int64]] = {}
 
-    def sent(self, lab: PairLab, now_ns: int, *, asked: int | None, answers: bool) -> None:
+    def sent(self, lab: LabView, now_ns: int, *, asked: int | None, answers: bool) -> None:
         """Take the rows since the last frame as on their way to the screen.
 
         Parameters
         ----------
-        lab : PairLab
+        lab : LabView
             Whose rows.
         now_ns : int
             When their frame had been sent.
@@ -55,7 +53,7 @@ class RenderLatency:
         for number in [n for n in self._drawing if n <= frame]:
             self._add(self._drawing.pop(number), now_ns)
 
-    def _new(self, lab: PairLab) -> NDArray[np.int64]:
+    def _new(self, lab: LabView) -> NDArray[np.int64]:
         rows, before = lab.rows, self._seen
         self._seen = (lab.rows.epoch, rows.end)
         if before is None or before[0] != lab.rows.epoch:
