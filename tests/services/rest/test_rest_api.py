@@ -1,4 +1,4 @@
-"""Every path beside the lab's own accessors, while ticks arrive."""
+"""Every path compared with the lab's own accessors, while ticks arrive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pairlab.data.csv_export import csv_pieces
 from pairlab.schema import HISTORY_COLUMNS, Records, RowFlag
 from pairlab.settings import SETTINGS
 from pairlab.widgets import Controls
-from tests.services.conftest import TOKEN, Served, ServeLab, read
+from tests.services.rest.conftest import TOKEN, Served, ServeLab, read
 
 
 def assert_same(row: dict[str, Any], want: Any) -> None:
@@ -55,7 +55,7 @@ async def test_latest_is_the_newest_row_under_live_ticks(serve_lab: ServeLab) ->
             seen.add(row["time"])
 
 
-async def test_warming_up_is_told_and_ends(serve_lab: ServeLab) -> None:
+async def test_warm_up_is_reported(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=0, window=400, rate_per_s=400.0) as served:
         assert await served.get("/analytics/latest", 204) is None
         await served.lab.wait_async(100, 60)
@@ -85,7 +85,7 @@ async def pages(served: Served, **query: Any) -> AsyncIterator[dict[str, Any]]:
         yield page
 
 
-async def test_pages_are_the_history_without_hole_or_repeat(serve_lab: ServeLab) -> None:
+async def test_pages_are_the_history_without_gap_or_repeat(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=1500) as served:
         rows = []
         async for page in pages(served, limit=190):
@@ -106,7 +106,7 @@ async def test_pages_are_the_history_without_hole_or_repeat(serve_lab: ServeLab)
         assert len(more["rows"]) >= 100
 
 
-async def test_a_span_is_what_between_gives(serve_lab: ServeLab) -> None:
+async def test_a_time_range_is_what_between_returns(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=1500) as served:
         history = served.lab.history()
         start, end = history.index[200], history.index[900]
@@ -200,7 +200,7 @@ async def test_csv_is_what_to_csv_writes(serve_lab: ServeLab) -> None:
         assert empty.text == "".join(csv_pieces(served.lab.rows.view(0)))
 
 
-async def test_alerts_are_the_log_with_why(serve_lab: ServeLab) -> None:
+async def test_alerts_are_the_log_with_reasons(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=4000, entry_z=1.5) as served:
         await served.change(exit_z=0.25)
         got, page = [], {"more": True, "next_cursor": None}
@@ -227,7 +227,7 @@ async def test_alerts_are_the_log_with_why(serve_lab: ServeLab) -> None:
         assert {"ENTRY", "EXIT", "SETTING"} <= set(frame["kind"])
 
 
-async def test_a_cursor_of_the_log_tells_what_was_forgotten(serve_lab: ServeLab) -> None:
+async def test_a_log_cursor_counts_entries_that_left_the_log(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=0, rate_per_s=1.0) as served:
         served.lab._pipeline.alert_log = AlertLog(capacity=5)
         for number in range(3):
@@ -242,7 +242,7 @@ async def test_a_cursor_of_the_log_tells_what_was_forgotten(serve_lab: ServeLab)
         assert (after["more"], after["missed"]) == (False, 3)
 
 
-async def test_health_lies_between_two_looks_of_ours(serve_lab: ServeLab) -> None:
+async def test_health_lies_between_two_of_the_labs_own(serve_lab: ServeLab) -> None:
     async with serve_lab() as served:
         await served.lab.wait_async(served.lab.health().rows + 500, 60)
         before = served.lab.health()
@@ -275,7 +275,7 @@ async def test_settings_change_together_or_not_at_all(serve_lab: ServeLab) -> No
         assert len(served.lab.alert_log) - len(served.lab.alert_log.alerts()) == changes
 
 
-async def test_words_and_sliders_are_the_widgets_own(serve_lab: ServeLab) -> None:
+async def test_messages_and_sliders_match_the_widgets(serve_lab: ServeLab) -> None:
     async with serve_lab() as served:
         controls = Controls(served.lab)
         try:
@@ -354,7 +354,7 @@ async def test_a_body_without_a_length_is_limited_too(serve_lab: ServeLab) -> No
         assert form.status_code == 415
 
 
-async def test_memory_that_is_not_there_changes_nothing(
+async def test_a_failed_allocation_changes_nothing(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve_lab() as served:
@@ -371,7 +371,7 @@ async def test_memory_that_is_not_there_changes_nothing(
         assert asdict(served.lab.settings.values()) == before
 
 
-async def test_an_error_of_ours_is_told_and_noted(
+async def test_an_internal_error_is_a_500_and_logged(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve_lab() as served:
@@ -382,7 +382,7 @@ async def test_an_error_of_ours_is_told_and_noted(
         assert "/analytics/latest: ZeroDivisionError" in served.lab.event_log[-1].message
 
 
-async def test_every_setting_and_field_is_in_the_schema_with_words(serve_lab: ServeLab) -> None:
+async def test_every_setting_and_field_is_described_in_the_schema(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=0) as served:
         schema = await served.get("/openapi.json")
         config = schema["paths"]["/config"]["post"]["requestBody"]["content"]["application/json"]

@@ -1,4 +1,4 @@
-"""From serve() to the lab's end, and not longer."""
+"""The server's lifetime: from serve() until the lab stops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.local_exchange import LocalExchange
 from pairlab.schema import Pair
 from tests.ahead import Ahead
-from tests.services.conftest import ServeLab
+from tests.services.rest.conftest import ServeLab
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -163,7 +163,7 @@ async def test_a_reader_too_slow_for_the_history_gets_a_broken_file(serve_lab: S
         assert (await served.client.get("/config")).status_code == 200
 
 
-async def test_a_file_that_nobody_takes_is_given_up(
+async def test_a_download_that_nobody_reads_is_aborted(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pairlab.services.rest.rest_api._STALL_TIMEOUT_S", 0.3)
@@ -175,7 +175,7 @@ async def test_a_file_that_nobody_takes_is_given_up(
         assert (await served.client.get("/config")).status_code == 200
 
 
-async def test_the_token_is_shown_once_and_never_again(
+async def test_a_generated_token_is_printed_once(
     serve_lab: ServeLab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PAIRLAB_TOKEN", raising=False)
@@ -240,7 +240,7 @@ async def command(*arguments: str, **environment: str):
         await process.communicate()
 
 
-async def said_until(process: asyncio.subprocess.Process, words: str) -> str:
+async def output_until(process: asyncio.subprocess.Process, words: str) -> str:
     assert process.stdout is not None
     said = ""
     while words not in said:
@@ -253,7 +253,7 @@ async def said_until(process: asyncio.subprocess.Process, words: str) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_the_command_serves_until_a_signal(number: signal.Signals) -> None:
     async with command("--feed", "demo", "SOLUSDT", "ETHUSDT", PAIRLAB_TOKEN="t") as process:
-        said = await said_until(process, "documentation")
+        said = await output_until(process, "documentation")
         (url,) = re.findall(r"REST at (\S+),", said)
         async with httpx.AsyncClient(base_url=url) as client:
             health = (await client.get("/health")).json()
