@@ -10,7 +10,7 @@ The demo, replay and the tests all use it, so that a feed has only one protocol 
 ::
 
     protocol/   Binance's messages, WebSocket frames, control messages and REST, without I/O
-    market/     where messages come from: synthetic, recorded, several at once
+    market/     sources of messages: synthetic, recorded, several at once
     server/     sockets: clients, fan-out, the market's clock, injected faults
 """
 
@@ -59,7 +59,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first used, so that who needs `protocol` alone imports no market and no server.
+    # Imported at first use, so that importing `protocol` alone imports neither market nor server.
     for module, names in _MODULES.items():
         if name in names:
             value = getattr(import_module(f"{__name__}.{module}"), name)

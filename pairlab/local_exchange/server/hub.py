@@ -20,7 +20,7 @@ _DRAIN_TIMEOUT_S: Final = 60.0
 class Hub:
     """The exchange's clients: subscriptions, delivery, faults, closing.
 
-    It does not know where messages come from: whoever has some calls `deliver`.
+    It is independent of the source of messages, which calls `deliver`.
 
     Parameters
     ----------

@@ -58,9 +58,9 @@ class MarketPump:
     Parameters
     ----------
     market : Market
-        Where messages come from.
+        Source of the messages.
     hub : Hub
-        Where they go.
+        Delivers them.
     clock : MarketClock
         Started when the market's start condition is met.
     ended : asyncio.Event

@@ -122,7 +122,7 @@ class _Api:
         at = self.lab.latest()
         if at is None or is_warming(at):
             return Response(status_code=204)
-        if self._latest[0] != at:  # many clients may ask between two ticks
+        if self._latest[0] != at:  # many requests may arrive between two ticks
             self._latest = (at, latest_json(at))
         return _Json(self._latest[1])
 
@@ -202,8 +202,8 @@ class _Api:
             for name in changes:
                 if name not in SETTINGS:
                     raise unknown_setting(name)
-            asked: dict[str, Any] = {n: _number(n, value) for n, value in changes.items()}
-            settings.update(**asked)
+            numbers: dict[str, Any] = {n: _number(n, value) for n, value in changes.items()}
+            settings.update(**numbers)
         except SettingError as error:
             raise HTTPException(422, str(error)) from None
         except MemoryError:
