@@ -10,8 +10,10 @@ import pytest
 
 from pairlab import DataError, FeedError, PairLab, PairlabError, SettingError
 from pairlab.feeds.base import FeedHealth, Log, Sink
+from pairlab.local_exchange import LocalExchange
 from pairlab.schema import NS_PER_S, TICK, RowFlag
-from tests.engine.test_kalman import moving_ratio
+from tests.ahead import Ahead
+from tests.engine.worlds import moving_ratio
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -219,5 +221,24 @@ async def test_a_kalman_hedge_that_eats_the_spread_is_told_once() -> None:
 def test_what_is_no_feed_is_refused_at_once() -> None:
     with pytest.raises(SettingError, match="Feed"):
         PairLab(feed=123)
-    with pytest.raises((DataError, SettingError, ValueError)):
+    with pytest.raises(DataError, match="'ws://'"):
         PairLab(feed="ws://")
+
+
+async def test_a_listener_that_raises_costs_no_tick() -> None:
+    heard: list[int] = []
+
+    def broken() -> None:
+        raise RuntimeError("a listener's own fault")
+
+    market = Ahead(300, seed=3, rate_per_s=2_000)
+    async with LocalExchange(market) as exchange, PairLab(feed=exchange.url) as lab:
+        lab.listen(broken)
+        lab.listen(lambda: heard.append(lab.health().rows))
+        await lab.wait_async(300, 60)
+        health, held = lab.health(), len(lab.ticks())
+        assert lab.latest() is not None
+    assert health.dropped.get("not processed", 0) == 0
+    assert health.ticks == held
+    assert heard  # the listeners after it are called, too
+    assert any("a listener's own fault" in entry.message for entry in lab.event_log)

@@ -179,6 +179,7 @@ def test_every_table_is_written_with_its_own_numbers(
     assert empty.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_no_table_becomes_one_long_string(lab: PairLab) -> None:
     class Target:
         def __init__(self) -> None:

@@ -7,9 +7,12 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.local_exchange.clients import dial, read
 
 
+@pytest.mark.slow
 async def test_serves_until_a_signal() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pairlab.local_exchange", "--seed", "5", "--rate", "2000",

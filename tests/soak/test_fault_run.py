@@ -33,6 +33,7 @@ def compiled() -> None:
     compile_kernel()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled")
 async def test_rows_under_faults_equal_the_fault_free_run() -> None:
     # Concurrently: each spends most of its time waiting for what a fault delays.
@@ -65,6 +66,7 @@ async def compare_run(seed: int) -> None:
         assert events[name].tobytes() == clean_events[name].tobytes(), name
 
 
+@pytest.mark.slow
 async def test_ticks_of_many_pairs_under_faults_equal_the_fault_free_ones() -> None:
     report = await soak_many(
         REPAIRABLE, pairs=8, seed=4, faults_wanted=100, rate_per_s=1_000.0, every=150.0

@@ -376,6 +376,7 @@ class TestRandomFaults:
             lost = sum(len(missing(ids(frames, s))) for s in ("BTCUSDT", "ETHUSDT"))
             assert lost == sum(len(removed) for removed in faults.removed.values()) == 20
 
+    @pytest.mark.slow
     async def test_all_kinds_at_once_against_a_client_that_reconnects(self) -> None:
         """What arrives, with what REST still has, is the market: nothing else was touched."""
         # Half-open, slow and silent ones would only keep this client waiting.

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("no_task_left")
 
 
 class TestRecording:
+    @pytest.mark.slow
     @pytest.mark.data
     async def test_every_recorded_trade_arrives(self, recorded: Path) -> None:
         folder = recorded / "binance-usdm-trade-20240808"
