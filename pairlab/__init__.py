@@ -18,6 +18,7 @@ The map of the package; data flows one way, ticks → rows → views::
     settings          every setting once, validated together, observable
     schema            dtypes and enumerations of ticks, rows and alerts
     errors            every exception
+    net               loopback addresses
 
 Start with `PairLab`; everything that it takes and gives is in ``__all__``.
 """

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import pytest
-from pairlab.app.app import dashboard_for_page, lab_for_page
 
 import pairlab
 from pairlab import costs, widgets
+from pairlab.app.app import dashboard_for_page, lab_for_page
 from pairlab.protocols import Table
 from pairlab.settings import SETTINGS, Settings
 from pairlab.widgets.layouts import LAYOUTS

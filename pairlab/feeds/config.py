@@ -32,7 +32,7 @@ def _check_positive(group: object, *, zero_is_fine: tuple[str, ...] = ()) -> Non
         low_enough = value >= 0 if knob.name in zero_is_fine else value > 0
         if isinstance(value, bool) or not low_enough or not math.isfinite(value):
             least = "0 or more" if knob.name in zero_is_fine else "more than 0"
-            raise DataError(f"{knob.name} = {value!r} is not possible: finite, {least}")
+            raise DataError(f"{knob.name} = {value!r} is invalid: expected finite, {least}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,7 @@ class Limits:
         _check_positive(self)
         if self.max_streams > _STREAMS_ALLOWED:
             raise DataError(
-                f"max_streams = {self.max_streams!r} is not possible: from 1 to {_STREAMS_ALLOWED}"
+                f"max_streams = {self.max_streams!r} is invalid: expected 1 to {_STREAMS_ALLOWED}"
             )
 
 

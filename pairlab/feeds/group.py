@@ -90,7 +90,7 @@ class FeedGroup:
         retry: Retry | None = None,
     ) -> None:
         if not 0.0 <= align_s <= 60.0:
-            raise DataError(f"align_s = {align_s!r} is not possible: from 0 to 60")
+            raise DataError(f"align_s = {align_s!r} is invalid: expected 0 to 60")
         self.venue = Venue(stream, url, rest_url, routes, name)
         self.align_s = align_s
         self.timeouts = timeouts or Timeouts()

@@ -26,8 +26,8 @@ DEFAULT_STREAM: Final = "aggTrade"
 
 
 _FEEDS: Final = (
-    "'binance', 'demo', a ws:// or wss:// URL, a recording's path that exists, a market of "
-    "pairlab.local_exchange, or a Feed"
+    "expected 'binance', 'demo', a ws:// or wss:// URL, a recording's path that exists, a market "
+    "of pairlab.local_exchange, or a Feed"
 )
 
 

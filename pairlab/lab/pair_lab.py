@@ -97,7 +97,7 @@ class PairLab:
         if y == x:
             raise SettingError("x", x, "the legs of a pair must be two different symbols")
         if stream not in (None, *_STREAMS):
-            raise SettingError("stream", stream, "one of 'aggTrade', 'trade', 'bookTicker'")
+            raise SettingError("stream", stream, "expected 'aggTrade', 'trade' or 'bookTicker'")
         self.pair: Final = Pair(y, x)
         self.settings: Final = Settings(**settings)
         if self.pair != _DEFAULT_PAIR:

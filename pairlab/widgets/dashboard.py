@@ -104,7 +104,7 @@ class Dashboard(LabWidget, VBox):  # type: ignore[misc]
         if frames_per_s is not None and not (
             isinstance(frames_per_s, int | float) and 0 < frames_per_s <= 60
         ):
-            raise SettingError("frames_per_s", frames_per_s, "allowed: a number above 0 to 60")
+            raise SettingError("frames_per_s", frames_per_s, "expected above 0, at most 60")
         return layout, theme
 
     def _body(self) -> Any:

@@ -38,7 +38,7 @@ def markets(count: int, rate_per_s: float, begins: Iterable[str] = ()) -> Market
     return MarketGroup(
         [market(i, rate_per_s) for i in range(count)],
         speed=1.0,
-        begins=[stream(symbol) for symbol in wanted],
+        start_condition=[stream(symbol) for symbol in wanted],
     )
 
 

@@ -263,7 +263,7 @@ async def test_what_is_final_for_one_pair_or_connection_ends_no_other() -> None:
 async def test_a_market_that_does_not_trade_is_no_trouble_to_those_that_do() -> None:
     busy, quiet = pairs(2)
     both = MarketGroup(
-        [market(0, 50.0), market(1, 0.01)], begins=[stream(symbol) for symbol in busy]
+        [market(0, 50.0), market(1, 0.01)], start_condition=[stream(symbol) for symbol in busy]
     )
     async with (
         LocalExchange(both) as exchange,

@@ -23,6 +23,7 @@ from pairlab.errors import (
     UnknownSymbolError,
 )
 from pairlab.feeds.config import SlidingWindowLimiter
+from pairlab.net import is_loopback
 
 __all__ = [
     "PAGE_TRADES",
@@ -31,7 +32,7 @@ __all__ = [
     "ExchangeInfo",
     "RestClient",
     "RestTrade",
-    "is_loopback",
+    "is_loopback_url",
     "refusal",
 ]
 
@@ -140,10 +141,9 @@ class ClockOffset:
     round_trip_ns: int
 
 
-def is_loopback(url: str) -> bool:
+def is_loopback_url(url: str) -> bool:
     """Return whether a URL points at this machine, where no proxy belongs in between."""
-    host = urlsplit(url).hostname or ""
-    return host == "localhost" or host == "::1" or host.startswith("127.")
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def refusal(status: int, retry_after: str | None, where: str) -> FeedError:
@@ -234,7 +234,7 @@ class RestClient:
             base_url=self.base_url,
             timeout=self._timeout_s,
             limits=httpx.Limits(max_connections=_MOST_AT_ONCE, max_keepalive_connections=2),
-            trust_env=not is_loopback(self.base_url),
+            trust_env=not is_loopback_url(self.base_url),
         )
 
     async def exchange_info(self) -> ExchangeInfo:
@@ -287,7 +287,7 @@ class RestClient:
             if best is None or offset.round_trip_ns < best.round_trip_ns:
                 best = offset
         if best is None:
-            raise ValueError(f"samples = {samples} is not possible: 1 or more")
+            raise ValueError(f"samples = {samples} is invalid: expected 1 or more")
         return best
 
     async def agg_trades(

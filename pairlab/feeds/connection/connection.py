@@ -23,7 +23,7 @@ from websockets.exceptions import (
 
 from pairlab.errors import FeedError
 from pairlab.feeds.binance.messages import ConsumedId, ControlMessage, TickTuple, WireDecoder
-from pairlab.feeds.binance.rest_client import is_loopback, refusal
+from pairlab.feeds.binance.rest_client import is_loopback_url, refusal
 from pairlab.feeds.config import Limits, SlidingWindowLimiter, Timeouts
 
 __all__ = ["RECORDING_ENDED", "Connection"]
@@ -108,7 +108,7 @@ class Connection:
             ws = await connect(
                 url,
                 compression=None,
-                proxy=None if is_loopback(url) else True,
+                proxy=None if is_loopback_url(url) else True,
                 open_timeout=timeouts.open_s,
                 close_timeout=timeouts.close_s,
                 ping_interval=None,  # the watch pings, in time that no cell took from the loop

@@ -167,7 +167,7 @@ def test_microseconds_and_nanoseconds_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "no frame in it"),
+        (b"", "contains no messages"),
         (b'{"stream":"a@trade"}\n', "line 1"),
         (b"12345 {}\n", "line 1"),
         (b"time,price\n1,2\n", "line 1"),

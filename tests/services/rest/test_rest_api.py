@@ -1,4 +1,4 @@
-"""Every path beside the lab's own accessors, while ticks arrive."""
+"""Every path compared with the lab's own accessors, while ticks arrive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pairlab.data.csv_export import csv_pieces
 from pairlab.schema import HISTORY_COLUMNS, Records, RowFlag
 from pairlab.settings import SETTINGS
 from pairlab.widgets import Controls
-from tests.services.conftest import TOKEN, Served, ServeLab, read
+from tests.services.rest.conftest import TOKEN, Served, ServeLab, read
 
 
 def assert_same(row: dict[str, Any], want: Any) -> None:
@@ -38,9 +38,7 @@ def assert_same(row: dict[str, Any], want: Any) -> None:
 
 def numbered(served: Served, first: int, count: int) -> Records:
     """Return rows by their number."""
-    ring = served.lab.rows
-    held = ring.view()
-    return held[first - (ring.total - len(held)) :][:count]
+    return served.lab.rows.slice(first, first + count)
 
 
 async def test_latest_is_the_newest_row_under_live_ticks(serve_lab: ServeLab) -> None:
@@ -48,16 +46,16 @@ async def test_latest_is_the_newest_row_under_live_ticks(serve_lab: ServeLab) ->
         seen, asked = set(), 0
         while asked < 50 or len(seen) <= 10:  # a fast machine asks between two rows
             asked += 1
-            before = served.lab.rows.total
+            before = served.lab.rows.end
             row = await served.get("/analytics/latest")
             assert row.pop("provisional") is False
-            between = numbered(served, before - 1, served.lab.rows.total - before + 1)
+            between = numbered(served, before - 1, served.lab.rows.end - before + 1)
             (match,) = [r for r in between if r["zscore"] == row["zscore"]][-1:]
             assert_same(row, match)
             seen.add(row["time"])
 
 
-async def test_warming_up_is_told_and_ends(serve_lab: ServeLab) -> None:
+async def test_warm_up_is_reported(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=0, window=400, rate_per_s=400.0) as served:
         assert await served.get("/analytics/latest", 204) is None
         await served.lab.wait_async(100, 60)
@@ -87,7 +85,7 @@ async def pages(served: Served, **query: Any) -> AsyncIterator[dict[str, Any]]:
         yield page
 
 
-async def test_pages_are_the_history_without_hole_or_repeat(serve_lab: ServeLab) -> None:
+async def test_pages_are_the_history_without_gap_or_repeat(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=1500) as served:
         rows = []
         async for page in pages(served, limit=190):
@@ -108,7 +106,7 @@ async def test_pages_are_the_history_without_hole_or_repeat(serve_lab: ServeLab)
         assert len(more["rows"]) >= 100
 
 
-async def test_a_span_is_what_between_gives(serve_lab: ServeLab) -> None:
+async def test_a_time_range_is_what_between_returns(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=1500) as served:
         history = served.lab.history()
         start, end = history.index[200], history.index[900]
@@ -135,7 +133,7 @@ async def test_a_cursor_outlives_the_rows_before_it(serve_lab: ServeLab) -> None
         await served.lab.wait_async(served.lab.health().rows + 1000, 60)
         first = total = 0
         while first + 10 > total:  # the oldest rows leave while they are asked for
-            total, held = served.lab.rows.total, served.lab.rows.view().copy()
+            total, held = served.lab.rows.end, served.lab.rows.view().copy()
             after = await served.get("/analytics/stats", limit=10, cursor=page["next_cursor"])
             assert after["missed"] > 400
             first = at + after["missed"]
@@ -159,15 +157,15 @@ async def test_a_rebuild_ends_a_cursor_in_plain_words(serve_lab: ServeLab) -> No
 
 
 BAD_QUERIES: list[tuple[dict[str, Any], str]] = [
-    ({"limit": 0}, "limit = '0' is not possible"),
+    ({"limit": 0}, "limit = '0' is invalid"),
     ({"limit": 10_001}, "less than or equal to 10000"),
-    ({"lmit": 5}, "no field 'lmit'"),
-    ({"start": "yesterday"}, "start = 'yesterday' is not possible"),
-    ({"start": "2026-13-01T00:00:00Z"}, "no moment in time"),
+    ({"lmit": 5}, "unknown field 'lmit'"),
+    ({"start": "yesterday"}, "start = 'yesterday' is invalid"),
+    ({"start": "2026-13-01T00:00:00Z"}, "not a valid time"),
     ({"start": "2026-02-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}, "is before start"),
-    ({"cursor": "nonsense"}, "cursor = 'nonsense' is not possible"),
-    ({"cursor": "RUN-GEN-999999999-0"}, "not one that this server gave"),
-    ({"cursor": "RUN-GEN-0-0", "last": 5}, "together with cursor"),
+    ({"cursor": "nonsense"}, "cursor = 'nonsense' is invalid"),
+    ({"cursor": "RUN-GEN-999999999-0"}, "was not issued by this server"),
+    ({"cursor": "RUN-GEN-0-0", "last": 5}, "cannot be combined"),
 ]
 
 
@@ -202,7 +200,7 @@ async def test_csv_is_what_to_csv_writes(serve_lab: ServeLab) -> None:
         assert empty.text == "".join(csv_pieces(served.lab.rows.view(0)))
 
 
-async def test_alerts_are_the_log_with_why(serve_lab: ServeLab) -> None:
+async def test_alerts_are_the_log_with_reasons(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=4000, entry_z=1.5) as served:
         await served.change(exit_z=0.25)
         got, page = [], {"more": True, "next_cursor": None}
@@ -229,7 +227,7 @@ async def test_alerts_are_the_log_with_why(serve_lab: ServeLab) -> None:
         assert {"ENTRY", "EXIT", "SETTING"} <= set(frame["kind"])
 
 
-async def test_a_cursor_of_the_log_tells_what_was_forgotten(serve_lab: ServeLab) -> None:
+async def test_a_log_cursor_counts_entries_that_left_the_log(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=0, rate_per_s=1.0) as served:
         served.lab._pipeline.alert_log = AlertLog(capacity=5)
         for number in range(3):
@@ -244,7 +242,7 @@ async def test_a_cursor_of_the_log_tells_what_was_forgotten(serve_lab: ServeLab)
         assert (after["more"], after["missed"]) == (False, 3)
 
 
-async def test_health_lies_between_two_looks_of_ours(serve_lab: ServeLab) -> None:
+async def test_health_lies_between_two_of_the_labs_own(serve_lab: ServeLab) -> None:
     async with serve_lab() as served:
         await served.lab.wait_async(served.lab.health().rows + 500, 60)
         before = served.lab.health()
@@ -270,14 +268,14 @@ async def test_settings_change_together_or_not_at_all(serve_lab: ServeLab) -> No
         before = asdict(served.lab.settings.values())
         changes = len(served.lab.alert_log) - len(served.lab.alert_log.alerts())
         refused = await served.change(422, window=90, exit_z=9.0)
-        assert refused["detail"] == "exit_z = 9.0 is not possible: it must be below entry_z (3)"
+        assert refused["detail"] == "exit_z = 9.0 is invalid: it must be below entry_z (3)"
         unknown = await served.change(422, window=90, entri_z=2.0)
         assert "did you mean 'entry_z'?" in unknown["detail"]
         assert asdict(served.lab.settings.values()) == before == await served.get("/config")
         assert len(served.lab.alert_log) - len(served.lab.alert_log.alerts()) == changes
 
 
-async def test_words_and_sliders_are_the_widgets_own(serve_lab: ServeLab) -> None:
+async def test_messages_and_sliders_match_the_widgets(serve_lab: ServeLab) -> None:
     async with serve_lab() as served:
         controls = Controls(served.lab)
         try:
@@ -299,7 +297,7 @@ async def test_a_change_applies_from_the_next_tick(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=2000, entry_z=20.0, stop_z=None) as served:
         assert served.lab.alert_log.alerts() == []
         changed_at: list[int] = []  # noted as it happens: rows come while its answer is on its way
-        served.lab.settings.observe(lambda _: changed_at.append(served.lab.rows.total), "entry_z")
+        served.lab.settings.observe(lambda _: changed_at.append(served.lab.rows.end), "entry_z")
         await served.change(entry_z=0.6)
         await served.lab.wait_async(served.lab.health().rows + 500, 60)
         first = served.lab.alert_log.alerts()[0]
@@ -314,16 +312,16 @@ BAD_BODIES = [
     (b"\xff", 400, "not JSON"),
     (b"[" * 9000, 400, "not JSON"),
     (b'{"timeframe": "\\ud800"}', 400, "not JSON"),
-    (b"[]", 422, "an object of settings"),
-    (b"null", 422, "an object of settings"),
+    (b"[]", 422, "JSON object of settings"),
+    (b"null", 422, "JSON object of settings"),
     (b'{"self": 1}', 422, "no setting 'self'"),
-    (b'{"entry_z": "2"}', 422, "entry_z = '2' is not possible"),
-    (b'{"entry_z": true}', 422, "entry_z = True is not possible"),
-    (b'{"entry_z": {"a": [1]}}', 422, "entry_z = {'a': [1]} is not possible"),
+    (b'{"entry_z": "2"}', 422, "entry_z = '2' is invalid"),
+    (b'{"entry_z": true}', 422, "entry_z = True is invalid"),
+    (b'{"entry_z": {"a": [1]}}', 422, "entry_z = {'a': [1]} is invalid"),
     (b'{"entry_z": 1e999}', 400, "not JSON"),
     (b'{"entry_z": ' + b"9" * 5000 + b"}", 400, "not JSON"),
     (b'{"entry_z": NaN}', 400, "not JSON"),
-    (b'{"window": 60.5}', 422, "window = 60.5 is not possible"),
+    (b'{"window": 60.5}', 422, "window = 60.5 is invalid"),
     (b'{"window": 99999999999999999999}', 422, "window = "),
     (b'{"timeframe": "' + b"x" * 20_000 + b'"}', 413, "at most 16,384 bytes"),
 ]
@@ -356,7 +354,7 @@ async def test_a_body_without_a_length_is_limited_too(serve_lab: ServeLab) -> No
         assert form.status_code == 415
 
 
-async def test_memory_that_is_not_there_changes_nothing(
+async def test_a_failed_allocation_changes_nothing(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve_lab() as served:
@@ -373,7 +371,7 @@ async def test_memory_that_is_not_there_changes_nothing(
         assert asdict(served.lab.settings.values()) == before
 
 
-async def test_an_error_of_ours_is_told_and_noted(
+async def test_an_internal_error_is_a_500_and_logged(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve_lab() as served:
@@ -384,7 +382,7 @@ async def test_an_error_of_ours_is_told_and_noted(
         assert "/analytics/latest: ZeroDivisionError" in served.lab.event_log[-1].message
 
 
-async def test_every_setting_and_field_is_in_the_schema_with_words(serve_lab: ServeLab) -> None:
+async def test_every_setting_and_field_is_described_in_the_schema(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=0) as served:
         schema = await served.get("/openapi.json")
         config = schema["paths"]["/config"]["post"]["requestBody"]["content"]["application/json"]

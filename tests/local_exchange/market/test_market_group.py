@@ -27,7 +27,7 @@ def markets(count: int) -> list[SyntheticMarket]:
 async def test_240_streams_over_two_connections_carry_what_each_market_says() -> None:
     streams = [f"{symbol.lower()}@aggTrade" for pair in PAIRS for symbol in pair]
     halves = streams[:120], streams[120:]
-    group = MarketGroup(markets(120), speed=20.0, begins=streams)
+    group = MarketGroup(markets(120), speed=20.0, start_condition=streams)
     got: dict[str, list[dict]] = defaultdict(list)
 
     async def listen(url: str, mine: list[str]) -> None:
@@ -52,7 +52,7 @@ async def test_240_streams_over_two_connections_carry_what_each_market_says() ->
 
 def test_rest_asks_the_market_of_the_symbol() -> None:
     group = MarketGroup(markets(3), speed=None)
-    assert group.begins == "subscribed"
+    assert group.start_condition == "subscribed"
     group.open()
     seen = [
         json.loads(frame)["data"]["a"]
@@ -64,8 +64,8 @@ def test_rest_asks_the_market_of_the_symbol() -> None:
     assert [row["a"] for row in rows] == seen[:100]
     assert group.klines("X1USDT", 60_000, None, None, 5)
     assert [info.symbol for info in group.symbols()] == [s for pair in PAIRS[:3] for s in pair]
-    assert group.carries("x0usdt@trade")
-    assert not group.carries("btcusdt@trade")
+    assert group.has_stream("x0usdt@trade")
+    assert not group.has_stream("btcusdt@trade")
 
 
 def test_a_symbol_in_two_markets_is_refused() -> None:

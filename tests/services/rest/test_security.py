@@ -1,4 +1,4 @@
-"""Who is served what: token, host, origin, rate."""
+"""Access control: token, host, origin, rate limits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from pairlab import PairlabError
-from pairlab.services.rest.security import Buckets, is_loopback, token_from
-from tests.services.conftest import TOKEN, Served, ServeLab, read
+from pairlab.services.rest.security import TokenBuckets, token_from
+from tests.services.rest.conftest import TOKEN, Served, ServeLab, read
 
 WRONG: list[dict[str, str]] = [
     {},
@@ -54,7 +54,7 @@ async def test_wrong_missing_and_empty_tokens_fail_alike(serve_lab: ServeLab) ->
             assert (await ask(served, "GET", path)).status_code in (200, 503)
 
 
-async def test_beyond_loopback_reading_needs_it_too(serve_lab: ServeLab) -> None:
+async def test_beyond_loopback_reading_requires_the_token(serve_lab: ServeLab) -> None:
     paths = ("/health", "/analytics/latest", "/analytics/stats", "/analytics/stats/csv", "/alerts",
              "/config")  # fmt: skip
     right = {"Authorization": f"Bearer {TOKEN}"}
@@ -77,7 +77,7 @@ async def test_beyond_loopback_reading_needs_it_too(serve_lab: ServeLab) -> None
             assert (await ask(served, "GET", "/docs", headers={"Host": host})).status_code == 421
 
 
-async def test_the_host_must_be_ours(serve_lab: ServeLab) -> None:
+async def test_unknown_hosts_are_refused(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=0, serve={"allowed_hosts": ["Lab.Example"]}) as served:
         port = served.server.port
         for host in (f"127.0.0.1:{port}", "localhost", "LOCALHOST:80", "[::1]:1", "lab.example.",
@@ -122,7 +122,7 @@ async def test_pages_of_other_sites_are_refused(serve_lab: ServeLab) -> None:
         assert preflight.status_code == 405
 
 
-async def test_too_many_requests_wait(serve_lab: ServeLab) -> None:
+async def test_rate_limits(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=0, serve={"changes_per_s": 0.05}) as served:
         guesses = [(await ask(served, "POST", "/config")).status_code for _ in range(3)]
         assert guesses == [401, 429, 429]
@@ -134,8 +134,8 @@ async def test_too_many_requests_wait(serve_lab: ServeLab) -> None:
         assert int(last.headers["retry-after"]) >= 1
 
 
-def test_buckets_fill_again_and_stay_bounded() -> None:
-    buckets = Buckets(per_s=10.0, burst=3.0, most=100)
+def test_token_buckets_refill_and_stay_bounded() -> None:
+    buckets = TokenBuckets(per_s=10.0, burst=3.0, max_clients=100)
     assert [buckets.take("a", 0.0) for _ in range(3)] == [0.0, 0.0, 0.0]
     assert buckets.take("a", 0.0) == pytest.approx(0.1)
     assert buckets.take("b", 0.0) == 0.0
@@ -149,7 +149,7 @@ def test_buckets_fill_again_and_stay_bounded() -> None:
     assert len(buckets._clients) == 100
 
 
-def test_tokens_given_made_and_refused() -> None:
+def test_tokens_are_validated_or_generated() -> None:
     assert token_from(" mine ") == ("mine", False)
     for nothing in (None, "", "  "):
         token, made = token_from(nothing)
@@ -159,8 +159,3 @@ def test_tokens_given_made_and_refused() -> None:
     for bad in ("two words", "schlüssel", "a\nb"):
         with pytest.raises(PairlabError, match="printable ASCII"):
             token_from(bad)
-
-
-def test_what_counts_as_this_machine() -> None:
-    assert all(map(is_loopback, ("127.0.0.1", "127.1.2.3", "::1", "localhost")))
-    assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.org", "")))

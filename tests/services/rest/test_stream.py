@@ -1,4 +1,4 @@
-"""The WebSocket: complete for a quick reader, bounded for a slow one, nobody's time."""
+"""The WebSocket: complete for a fast reader, bounded for a slow one, independent of others."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.services.conftest import Served, ServeLab
-from tests.services.test_rest_api import assert_same, numbered
+from tests.services.rest.conftest import Served, ServeLab
+from tests.services.rest.test_rest_api import assert_same, numbered
 
 
 def stream(served: Served, query: str = "", **options: Any) -> connect:
@@ -51,7 +51,7 @@ def paused(served: Served) -> list[Any]:
     return [c for c in ours if not c.writable.is_set()]
 
 
-async def test_a_quick_reader_gets_every_row_and_alert(serve_lab: ServeLab) -> None:
+async def test_a_fast_reader_gets_every_row_and_alert(serve_lab: ServeLab) -> None:
     async with serve_lab(entry_z=1.0) as served, stream(served) as ws:
         rows, alerts = [], []
         async for message in messages(ws, 2000):
@@ -68,7 +68,7 @@ async def test_a_quick_reader_gets_every_row_and_alert(serve_lab: ServeLab) -> N
         assert len(alerts) > 3
 
 
-async def test_a_page_goes_on_as_a_stream_without_a_hole(serve_lab: ServeLab) -> None:
+async def test_a_page_continues_as_a_stream_without_a_gap(serve_lab: ServeLab) -> None:
     async with serve_lab() as served:
         page = await served.get("/analytics/stats", last=10)
         async with stream(served, f"?cursor={page['next_cursor']}") as ws:
@@ -84,13 +84,13 @@ async def test_a_page_goes_on_as_a_stream_without_a_hole(serve_lab: ServeLab) ->
             assert refused.value.response.status_code == status
 
 
-async def test_a_slow_reader_gets_the_newest_and_is_told_what_it_missed(
+async def test_a_slow_reader_gets_the_newest_and_the_number_it_missed(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairlab.services.rest.stream._FAR", 1000)
+    monkeypatch.setattr("pairlab.services.rest.stream._MAX_BEHIND", 1000)
     async with serve_lab() as served, contextlib.AsyncExitStack() as stack:
         raw = await small_socket(served, stack, 65_536)
-        # It leaves without a goodbye: that would have to wait behind all that it has not read.
+        # It skips the closing handshake, which would wait behind all that it has not read.
         of_it = {"sock": raw, "max_queue": 1, "close_timeout": 0.1}
         ws = await stack.enter_async_context(stream(served, **of_it))
         first = json.loads(await ws.recv())
@@ -113,7 +113,7 @@ async def test_a_slow_reader_gets_the_newest_and_is_told_what_it_missed(
             assert_same(row, want)
 
 
-async def test_readers_that_stop_cost_bounded_memory_and_nobodys_time(
+async def test_stalled_readers_use_bounded_memory_and_delay_nobody(
     serve_lab: ServeLab,
 ) -> None:
     async with (
@@ -161,7 +161,7 @@ async def test_readers_that_stop_cost_bounded_memory_and_nobodys_time(
             await served.lab.wait_async(served.lab.health().rows + 10, 10)
 
 
-async def test_a_rebuild_and_a_setting_are_told(serve_lab: ServeLab) -> None:
+async def test_a_rebuild_and_a_setting_change_are_sent(serve_lab: ServeLab) -> None:
     async with serve_lab() as served, stream(served) as ws:
         await anext(messages(ws, 1))
         await served.change(window=80)
@@ -178,7 +178,7 @@ async def test_a_rebuild_and_a_setting_are_told(serve_lab: ServeLab) -> None:
             assert message["restated"] is False
 
 
-async def test_it_only_sends(serve_lab: ServeLab) -> None:
+async def test_a_message_from_the_client_closes_it(serve_lab: ServeLab) -> None:
     async with serve_lab() as served:
         async with stream(served) as ws:
             await ws.send("hello")
@@ -190,8 +190,10 @@ async def test_it_only_sends(serve_lab: ServeLab) -> None:
         assert (await served.get("/health"))["stream_readers"] == 0
 
 
-async def test_readers_are_limited(serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pairlab.services.rest.stream._MOST_READERS", 2)
+async def test_the_number_of_readers_is_limited(
+    serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairlab.services.rest.stream._MAX_READERS", 2)
     async with serve_lab() as served, stream(served), stream(served):
         with pytest.raises(InvalidStatus) as refused:
             await stream(served).__aenter__()

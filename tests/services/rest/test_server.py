@@ -1,4 +1,4 @@
-"""From serve() to the lab's end, and not longer."""
+"""The server's lifetime: from serve() until the lab stops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.local_exchange import LocalExchange
 from pairlab.schema import Pair
 from tests.ahead import Ahead
-from tests.services.conftest import ServeLab
+from tests.services.rest.conftest import ServeLab
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -95,12 +95,12 @@ async def test_it_outlives_the_feed() -> None:
 async def test_one_port_serves_once(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=0) as served:
         port = served.server.port
-        with pytest.raises(PairlabError, match=f"port {port} on 127.0.0.1 is in use already"):
+        with pytest.raises(PairlabError, match=f"port {port} on 127.0.0.1 is in use"):
             await served.lab.serve(port=port)
         second = await served.lab.serve(port=0)
         assert second.port not in (0, port)
         for bad in (-1, 65_536, "8000", 1.5):
-            with pytest.raises(PairlabError, match="a whole number to 65535"):
+            with pytest.raises(PairlabError, match="expected 0 to 65535"):
                 await served.lab.serve(port=bad)  # type: ignore[arg-type]
         with pytest.raises(PairlabError, match="not an address of this machine"):
             await served.lab.serve("no.such.host.invalid", port=0)
@@ -112,7 +112,7 @@ async def test_one_port_serves_once(serve_lab: ServeLab) -> None:
 
 
 async def test_the_next_lab_takes_the_port_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pairlab.services.rest.server._GRACE_S", 0.3)
+    monkeypatch.setattr("pairlab.services.rest.server._SHUTDOWN_TIMEOUT_S", 0.3)
     async with LocalExchange(Ahead(9000, seed=3, rate_per_s=3000)) as exchange:
         first = PairLab(feed=exchange.url).start()
         port = (await first.serve(port=0)).port
@@ -140,7 +140,7 @@ async def ask_and_read_nothing(raw: socket.socket, port: int) -> None:
 async def test_a_stalled_transfer_does_not_hold_the_end_up(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairlab.services.rest.server._GRACE_S", 0.3)
+    monkeypatch.setattr("pairlab.services.rest.server._SHUTDOWN_TIMEOUT_S", 0.3)
     async with serve_lab(rows=6000) as served:
         with contextlib.closing(socket.socket()) as raw:
             await ask_and_read_nothing(raw, served.server.port)
@@ -164,19 +164,19 @@ async def test_a_reader_too_slow_for_the_history_gets_a_broken_file(serve_lab: S
         assert (await served.client.get("/config")).status_code == 200
 
 
-async def test_a_file_that_nobody_takes_is_given_up(
+async def test_a_download_that_nobody_reads_is_aborted(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairlab.services.rest.rest_api._STALLED_S", 0.3)
+    monkeypatch.setattr("pairlab.services.rest.rest_api._STALL_TIMEOUT_S", 0.3)
     async with serve_lab(rows=12_000) as served:
         with contextlib.closing(socket.socket()) as raw:
             await ask_and_read_nothing(raw, served.server.port)
-            while "given up" not in served.lab.event_log[-1].message:
+            while "aborted" not in served.lab.event_log[-1].message:
                 await served.lab.wait_async(served.lab.health().rows + 100, 60)
         assert (await served.client.get("/config")).status_code == 200
 
 
-async def test_the_token_is_shown_once_and_never_again(
+async def test_a_generated_token_is_printed_once(
     serve_lab: ServeLab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PAIRLAB_TOKEN", raising=False)
@@ -241,7 +241,7 @@ async def command(*arguments: str, **environment: str):
         await process.communicate()
 
 
-async def said_until(process: asyncio.subprocess.Process, words: str) -> str:
+async def output_until(process: asyncio.subprocess.Process, words: str) -> str:
     assert process.stdout is not None
     said = ""
     while words not in said:
@@ -255,7 +255,7 @@ async def said_until(process: asyncio.subprocess.Process, words: str) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_the_command_serves_until_a_signal(number: signal.Signals) -> None:
     async with command("--feed", "demo", "SOLUSDT", "ETHUSDT", PAIRLAB_TOKEN="t") as process:
-        said = await said_until(process, "documentation")
+        said = await output_until(process, "documentation")
         (url,) = re.findall(r"REST at (\S+),", said)
         async with httpx.AsyncClient(base_url=url) as client:
             health = (await client.get("/health")).json()

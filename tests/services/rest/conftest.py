@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-# Their modules read files: not on a test's loop, which must not be blocked.
+# Importing these reads files, which would block a test's event loop.
 import pairlab.services.rest.server
 import pairlab.widgets  # noqa: F401
 from pairlab import PairLab
@@ -61,7 +61,7 @@ ServeLab = Callable[..., contextlib.AbstractAsyncContextManager[Served]]
 
 @pytest.fixture
 def serve_lab(no_task_left: None) -> ServeLab:
-    """Give served labs, as many rows in as asked for."""
+    """Return a factory of served labs with the requested number of rows."""
 
     @asynccontextmanager
     async def make(rows: int = 300, **options: Any) -> AsyncIterator[Served]:

@@ -1,4 +1,4 @@
-"""A million rows as CSV, while ticks go on arriving."""
+"""Serialized rows in bounded memory, while ticks arrive."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from pairlab.schema import HISTORY_COLUMNS, ROW, Records
 from pairlab.services.rest import rest_api
 from pairlab.services.rest.scheduler import RenderLock
 from pairlab.services.rest.serializers import csv_stream, json_list
-from tests.services.conftest import ServeLab
+from tests.services.rest.conftest import ServeLab
 
 MILLION = 1_000_000
 MIB = 2**20
 REQUESTS = 200
 
 
-def made_rows(count: int) -> Records:
-    """Return rows that look like real ones, a tenth of the test statistics missing."""
+def random_rows(count: int) -> Records:
+    """Return random rows, a tenth of their p-values missing."""
     rng = np.random.default_rng(7)
     rows = np.zeros(count, ROW)
     for name in HISTORY_COLUMNS:
@@ -63,7 +63,7 @@ async def test_a_million_rows_stream_in_constant_memory_while_ticks_arrive(
     serve_lab: ServeLab,
 ) -> None:
     async with serve_lab(history_rows=MILLION, rate_per_s=1000.0) as served:
-        served.lab.rows.append(made_rows(MILLION))
+        served.lab.rows.append(random_rows(MILLION))
         gc.collect()
         process, most = psutil.Process(), 0
         before, made = process.memory_info().rss, served.lab.health().rows
@@ -79,16 +79,16 @@ async def test_a_million_rows_stream_in_constant_memory_while_ticks_arrive(
         assert (most - before) / MIB < 50
 
 
-async def test_a_transfer_keeps_no_memory_that_the_ring_has_left() -> None:
+async def test_a_transfer_keeps_no_buffer_that_the_ring_has_left() -> None:
     ring = Ring(ROW, 4000)
-    ring.append(made_rows(4000))
+    ring.append(random_rows(4000))
     want = "".join(csv_pieces(ring.view()))
     buffer = weakref.ref(ring._buffer)
     pieces = csv_stream(ring, None, None, RenderLock())
     got = ""
     while got.count("\n") < 2500:
         got += await anext(pieces)
-    ring.append(made_rows(1200))  # moves to a fresh buffer; what is still to be sent is in it
+    ring.append(random_rows(1200))  # moves to a fresh buffer; what is still to be sent is in it
     assert buffer() is None
     async for piece in pieces:
         got += piece
@@ -123,7 +123,7 @@ async def test_hundreds_of_pages_at_once_hold_one_page_each(
                 before = weakref.ref(ring._buffer)
                 # The ring moves to a fresh buffer while every page is still to be sent.
                 for _ in range(2):
-                    ring.append(made_rows(ring.capacity))
+                    ring.append(random_rows(ring.capacity))
                 gc.collect()
                 assert before() is None, "a page holds the whole ring that it was taken from"
                 assert {len(page) for page in pages} == {100}

@@ -1,4 +1,4 @@
-"""In a notebook: the server is a guest on a kernel's own loop."""
+"""In a notebook: the server runs on the kernel's own event loop."""
 
 from __future__ import annotations
 

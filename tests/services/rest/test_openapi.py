@@ -1,4 +1,4 @@
-"""Schemathesis asks every path what the app's own schema allows, and what it forbids."""
+"""Schemathesis requests every path, with what its schema allows and what it forbids."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.conftest import TOKEN, ServeLab
+from tests.services.rest.conftest import TOKEN, ServeLab
 
-# What JSON Schema has no words for: which settings contradict each other, which cursors were
-# given out, that a span's end is not before its start, and that a 503 is /health's own answer.
+# What JSON Schema cannot express: which settings contradict each other, which cursors were issued,
+# that a range must not end before its start, and that /health may respond with 503.
 CONFIG = """
 [[operations]]
 include-path-regex = "/config|/analytics/stats|/alerts"

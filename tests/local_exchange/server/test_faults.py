@@ -17,7 +17,6 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from pairlab.errors import SettingError
 from pairlab.local_exchange import FAULT_KINDS, Fault, Faults, LocalExchange, SyntheticMarket
 from pairlab.local_exchange.server.faults import FaultState
-from pairlab.local_exchange.server.malformed import BROKEN, broken_frame, not_available
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -27,7 +26,9 @@ TRADES = "/public/stream?streams=btcusdt@trade/ethusdt@trade"
 
 def exchange_of(**options: object) -> LocalExchange:
     """A market in real time, fifty times as fast: 10,000 trades/s."""
-    market = SyntheticMarket(seed=5, speed=50.0, rate_per_s=200.0, history_s=0, begins="subscribed")
+    market = SyntheticMarket(
+        seed=5, speed=50.0, rate_per_s=200.0, history_s=0, start_condition="subscribed"
+    )
     return LocalExchange(market, **options)
 
 
@@ -76,7 +77,7 @@ def missing(seen: list[int]) -> list[int]:
     return sorted(set(range(min(seen), max(seen) + 1)) - set(seen))
 
 
-class TestFrames:
+class TestMessages:
     async def test_duplicates_come_again_with_the_same_bytes(self) -> None:
         async with exchange_of() as exchange, dial(exchange) as ws:
             before = await read(ws, 100)
@@ -349,9 +350,9 @@ class TestRest:
             ]  # fmt: skip
 
 
-class TestDice:
-    async def test_the_same_seed_throws_the_same(self) -> None:
-        def thrown(seed: int) -> list[tuple[int, str]]:
+class TestRandomFaults:
+    async def test_the_same_seed_gives_the_same_faults(self) -> None:
+        def log_of(seed: int) -> list[tuple[int, str]]:
             faults = Faults({Fault("gap"): 50, Fault("duplicate"): 80}, seed=seed)
             state, log = FaultState(), []
             for number in range(3_000):
@@ -364,10 +365,10 @@ class TestDice:
             assert len(faults.removed["a@aggTrade"]) == faults.counts["gap"]
             return log
 
-        assert thrown(1) == thrown(1)
-        assert thrown(1) != thrown(2)
+        assert log_of(1) == log_of(1)
+        assert log_of(1) != log_of(2)
 
-    async def test_at_most_so_often(self) -> None:
+    async def test_at_most_limits_each_kind(self) -> None:
         faults = Faults({Fault("gap"): 5, Fault("duplicate"): 5}, seed=1, at_most=20)
         async with exchange_of(faults=faults) as exchange, dial(exchange) as ws:
             frames = await read(ws, 4_000)
@@ -376,11 +377,11 @@ class TestDice:
             assert lost == sum(len(removed) for removed in faults.removed.values()) == 20
 
     @pytest.mark.slow
-    async def test_a_storm_of_everything_and_a_client_that_comes_back(self) -> None:
+    async def test_all_kinds_at_once_against_a_client_that_reconnects(self) -> None:
         """What arrives, with what REST still has, is the market: nothing else was touched."""
         # Half-open, slow and silent ones would only keep this client waiting.
         kinds = [k for k in FAULT_KINDS if k not in ("half_open", "slow_handshake", "silent")]
-        faults = Faults.storm(tuple(kinds), every=100, seed=4, at_most=6)
+        faults = Faults.random_faults(tuple(kinds), every=100, seed=4, at_most=6)
         seen: dict[str, set[int]] = {"BTCUSDT": set(), "ETHUSDT": set()}
         frames: dict[tuple[str, int], dict] = {}
         async with exchange_of(faults=faults, weight_limit=10**6) as exchange:
@@ -390,7 +391,7 @@ class TestDice:
                 try:
                     async with dial(exchange, max_size=1 << 20) as ws:
                         for _ in range(3_000):
-                            note(seen, frames, await ws.recv())
+                            record_if_valid(seen, frames, await ws.recv())
                 except (ConnectionClosed, InvalidStatus):
                     continue
             faults.clear()
@@ -422,40 +423,16 @@ class TestDice:
             Faults({Fault("gap"): 0.5})
 
 
-def note(
+def record_if_valid(
     seen: dict[str, set[int]], frames: dict[tuple[str, int], dict], message: str | bytes
 ) -> None:
-    """Keep a frame if it is a sound one of ours."""
+    """Keep a message if it is a valid aggregated trade."""
     try:
         data = json.loads(message)["data"]
         key = (data["s"], int(data["a"]))
-        sound = float(data["p"]) > 0 and np.isfinite(float(data["p"])) and len(data) == 10
+        valid = float(data["p"]) > 0 and np.isfinite(float(data["p"])) and len(data) == 10
     except (ValueError, TypeError, KeyError):
         return
-    if sound and key[0] in seen:
+    if valid and key[0] in seen:
         seen[key[0]].add(key[1])
         frames[key] = data
-
-
-class TestGarbage:
-    FRAME = (
-        b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1,"T":1,"s":"BTCUSDT","t":7,'
-        b'"p":"61800.30","q":"0.006","X":"MARKET","m":false}}'
-    )
-
-    @pytest.mark.parametrize("way", BROKEN)
-    def test_no_broken_frame_is_a_sound_one(self, way: str) -> None:
-        broken = BROKEN[way](self.FRAME)
-        assert broken != self.FRAME
-        seen: dict[str, set[int]] = {"BTCUSDT": set()}
-        note(seen, {}, broken.replace(b'"t":', b'"a":'))
-        assert seen == {"BTCUSDT": set()}
-
-    def test_every_way_has_its_turn(self) -> None:
-        taken = {broken_frame(number, self.FRAME) for number in range(len(BROKEN))}
-        assert taken == {way(self.FRAME) for way in BROKEN.values()}
-        assert len(taken) == len(BROKEN)
-
-    def test_an_na_row(self) -> None:
-        data = json.loads(not_available(self.FRAME))["data"]
-        assert (data["X"], data["p"], data["q"], data["t"]) == ("NA", "0", "0", 7)

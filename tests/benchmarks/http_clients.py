@@ -1,7 +1,7 @@
-"""``python -m tests.benchmarks.askers PORT PATH CONNECTIONS SECONDS``: clients that never pause.
+"""``python -m tests.benchmarks.http_clients PORT PATH CONNECTIONS SECONDS``: an HTTP load.
 
-Each connection asks again as soon as it has its answer. A process of its own, and bare sockets, so
-that as little as possible of the clients' work is counted as the server's.
+Each connection sends its next request as soon as it has a response. It is a process of its own on
+bare sockets, so that little of the clients' CPU time is counted as the server's.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Count:
-    """What all connections saw together."""
+class Totals:
+    """Totals of all connections."""
 
     errors: int = 0
     took_ms: list[float] = field(default_factory=list)
 
 
-class Asker(asyncio.Protocol):
-    """One connection."""
+class Client(asyncio.Protocol):
+    """One connection, which sends requests back to back."""
 
-    def __init__(self, request: bytes, until: float, count: Count) -> None:
-        self.over = asyncio.get_running_loop().create_future()
-        self._request, self._until, self._count = request, until, count
+    def __init__(self, request: bytes, until: float, totals: Totals) -> None:
+        self.done = asyncio.get_running_loop().create_future()
+        self._request, self._until, self._totals = request, until, totals
         self._got = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._ask()
+        self._send_request()
 
-    def _ask(self) -> None:
-        self._asked = time.perf_counter()
+    def _send_request(self) -> None:
+        self._sent_s = time.perf_counter()
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -48,39 +48,39 @@ class Asker(asyncio.Protocol):
         if len(body) < length:
             return
         now = time.perf_counter()
-        self._count.took_ms.append((now - self._asked) * 1e3)
-        self._count.errors += not (head.startswith(b"HTTP/1.1 200") and body.endswith(b"}"))
+        self._totals.took_ms.append((now - self._sent_s) * 1e3)
+        self._totals.errors += not (head.startswith(b"HTTP/1.1 200") and body.endswith(b"}"))
         self._got = b""
         if now < self._until:
-            self._ask()
+            self._send_request()
         else:
-            self.over.set_result(None)
+            self.done.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.over.done():
-            self._count.errors += 1
-            self.over.set_result(None)
+        if not self.done.done():
+            self._totals.errors += 1
+            self.done.set_result(None)
 
 
 async def main(port: int, path: str, connections: int, seconds: float) -> None:
-    """Ask, and print what was seen as JSON."""
+    """Send requests, and print the totals as JSON."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
-    count, loop = Count(), asyncio.get_running_loop()
+    totals, loop = Totals(), asyncio.get_running_loop()
     start = time.perf_counter()
-    made = [
+    connected = [
         await loop.create_connection(
-            lambda: Asker(request, start + seconds, count), "127.0.0.1", port
+            lambda: Client(request, start + seconds, totals), "127.0.0.1", port
         )
         for _ in range(connections)
     ]
-    await asyncio.gather(*(asker.over for _, asker in made))
+    await asyncio.gather(*(client.done for _, client in connected))
     took = time.perf_counter() - start
-    for transport, _ in made:
+    for transport, _ in connected:
         transport.close()
-    quantiles = statistics.quantiles(count.took_ms, n=100)
+    quantiles = statistics.quantiles(totals.took_ms, n=100)
     figures = {
-        "requests_per_s": len(count.took_ms) / took,
-        "errors": count.errors,
+        "requests_per_s": len(totals.took_ms) / took,
+        "errors": totals.errors,
         "p50_ms": quantiles[49],
         "p99_ms": quantiles[98],
     }
