@@ -11,9 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pairlab.engine.buffers import EngineBuffers
 from pairlab.engine.diagnostics import kalman_warning
-from pairlab.engine.state import (
-    fill_setup,
-)
+from pairlab.engine.state import fill_setup
 from pairlab.engine.validation import as_ticks, check_prices
 from pairlab.errors import DataError, SettingError
 from pairlab.schema import EVENT, ROW, TICK, TIMEFRAMES_NS, Records, RowFlag
@@ -94,9 +92,8 @@ class PairEngine(EngineBuffers):
         **overrides: Unpack[SettingKwargs],
     ) -> None:
         if values is None:
-            values = (settings or Settings()).values()
-            if overrides:
-                values = Settings(**{**asdict(values), **overrides}).values()
+            given = {} if settings is None else asdict(settings.values())
+            values = Settings(**{**given, **overrides}).values()
         from pairlab.engine import kernel  # numba's import takes longer than all of pairlab's
 
         super().__init__(kernel, values)
