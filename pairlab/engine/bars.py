@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from pairlab.engine.jit import piece
+from pairlab.engine.jit import jit_internal
 from pairlab.engine.state import BAR_TIMEFRAMES, BARS_HELD
 from pairlab.schema import TIMEFRAMES_NS
 
@@ -22,7 +22,7 @@ _LENGTHS = tuple(TIMEFRAMES_NS[name] for name in BAR_TIMEFRAMES)
 _SECOND = _LENGTHS[0]
 
 
-@piece
+@jit_internal
 def roll_bars(s: Any, bars: NDArray[Any], time_ns: int) -> None:
     """Close every bar that a tick at this time is past; its first tick begins them all."""
     if s.bars_begun == 0:
@@ -58,7 +58,7 @@ def roll_bars(s: Any, bars: NDArray[Any], time_ns: int) -> None:
             _blank(bar, y, x)
 
 
-@piece
+@jit_internal
 def add_to_bars(s: Any, bars: NDArray[Any], leg: int, price: float, quantity: float) -> None:
     """Count a trade in the second that is forming."""
     bar = bars[0, s.bars_head[0]]
@@ -81,7 +81,7 @@ def add_to_bars(s: Any, bars: NDArray[Any], leg: int, price: float, quantity: fl
         bar.x_volume += volume
 
 
-@piece
+@jit_internal
 def _blank(bar: Any, y: float, x: float) -> None:
     """Carry the last prices; a volume below zero says that nothing has traded in it yet."""
     bar.y_open = bar.y_high = bar.y_low = bar.y_close = y
@@ -89,7 +89,7 @@ def _blank(bar: Any, y: float, x: float) -> None:
     bar.y_volume = bar.x_volume = -1.0
 
 
-@piece
+@jit_internal
 def _merge(bar: Any, second: Any) -> None:
     if second.y_volume >= 0.0:
         if bar.y_volume < 0.0:

@@ -12,10 +12,10 @@ from pairlab.engine.state import (
     BAR,
     BAR_TIMEFRAMES,
     BARS_HELD,
+    PARAMS,
     RING_COLUMNS,
-    SETUP,
     SIGNAL_FIELDS,
-    fill_setup,
+    fill_params,
     new_state,
 )
 from pairlab.errors import DataError
@@ -46,9 +46,9 @@ class EngineBuffers:
     def __init__(self, kernel: ModuleType, values: SettingValues) -> None:
         self._kernel = kernel
         self.values: SettingValues = values
-        self._setup = np.zeros(1, SETUP)
-        self._setup["keep_bars"] = 1
-        fill_setup(self._setup, self.values)
+        self._params = np.zeros(1, PARAMS)
+        self._params["keep_bars"] = 1
+        fill_params(self._params, self.values)
         self._state = new_state()
         self._ring: NDArray[np.float64] = np.zeros((self.values.window, RING_COLUMNS))
         self._bars: Records = np.zeros((len(BAR_TIMEFRAMES), BARS_HELD + 1), BAR)
@@ -69,7 +69,7 @@ class EngineBuffers:
 
     def _addresses(self, rows: Records, events: Records) -> NDArray[np.int64]:
         found: NDArray[np.int64] = self._kernel.addresses(
-            self._state, self._setup, self._ring, self._bars, rows, events
+            self._state, self._params, self._ring, self._bars, rows, events
         )
         return found
 

@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 from pairlab.engine.bars import add_to_bars, roll_bars
 from pairlab.engine.cointegration import half_life, mackinnon_p, spread_tests
 from pairlab.engine.hedge import kalman_start, kalman_step, ols
-from pairlab.engine.jit import DIGEST, kernel, part, piece, pointer_at
-from pairlab.engine.rolling_sums import centre, is_stale, minus_product, resum, return_noise, slide
+from pairlab.engine.jit import DIGEST, jit_inlined, jit_internal, jit_kernel, pointer_at
+from pairlab.engine.rolling_sums import (
+    minus_product,
+    needs_recompute,
+    recentre,
+    recompute_sums,
+    return_noise,
+    update_sums,
+)
 from pairlab.engine.signals import decide
 from pairlab.engine.state import (
     BAR,
@@ -24,14 +31,14 @@ from pairlab.engine.state import (
     EMPTY_BARS_MAX,
     FIXED,
     KALMAN,
+    PARAMS,
     RING_COLUMNS,
-    SETUP,
     STATE,
 )
 from pairlab.errors import DataError
 from pairlab.schema import EVENT, ROW, TICK, Records, RowFlag, Stationary
 
-__all__ = ["addresses", "consume", "free", "held"]
+__all__ = ["addresses", "consume", "kernel_gil", "kernel_nogil"]
 
 _WARMING = int(RowFlag.WARMING)
 _FLAT_SPREAD = int(RowFlag.FLAT_SPREAD)
@@ -41,12 +48,12 @@ _GAP_BEFORE = int(RowFlag.GAP_BEFORE)
 _UNKNOWN = int(Stationary.NOT_ENOUGH_DATA)
 _NS = 1e-9
 
-_STATE_AT, _SETUP_AT, _RING_AT, _BARS_AT, _ROWS_AT, _EVENTS_AT, _ROOM = range(7)
+_STATE_AT, _PARAMS_AT, _RING_AT, _BARS_AT, _ROWS_AT, _EVENTS_AT, _ROOM = range(7)
 _TIMEFRAMES = len(BAR_TIMEFRAMES)
 _SIGNATURE = (from_dtype(TICK)[::1], int64, int64[::1])
 
 
-@piece
+@jit_internal
 def observe(s: Any, p: Any, ring: NDArray[Any], row: Any) -> None:
     """Make one observation of the last prices and write its row, all but the position."""
     n = p.window
@@ -84,17 +91,17 @@ def observe(s: Any, p: Any, ring: NDArray[Any], row: Any) -> None:
 
     full = s.count >= n
     if full:
-        slide(s, p, ring, y, x, spread)
+        update_sums(s, p, ring, y, x, spread)
     ring[s.head, 0] = y
     ring[s.head, 1] = x
     ring[s.head, 2] = spread if p.hedge == KALMAN else 0.0
     s.head = s.head + 1 if s.head + 1 < n else 0
     s.count += 1
-    s.since += 1
+    s.since_recompute += 1
     if full:
-        centre(s, p)
-    if s.count == n or (full and is_stale(s, p)):
-        resum(s, p, ring)
+        recentre(s, p)
+    if s.count == n or (full and needs_recompute(s, p)):
+        recompute_sums(s, p, ring)
 
     row.filled = min(s.count, n)
     row.hedge_ratio = p.hedge_ratio if p.hedge == FIXED else math.nan
@@ -110,7 +117,7 @@ def observe(s: Any, p: Any, ring: NDArray[Any], row: Any) -> None:
     row.flags = flags
 
 
-@part
+@jit_inlined
 def _measure(
     s: Any, p: Any, ring: NDArray[Any], row: Any, y: float, x: float, deviation: float
 ) -> int:
@@ -119,7 +126,7 @@ def _measure(
     flat_y = s.run_y >= n
     flat_x = s.run_x >= n
     flags = (_FLAT_Y if flat_y else 0) | (_FLAT_X if flat_x else 0)
-    if p.of_returns != 0:
+    if p.correlate_returns != 0:
         s_qq = s.qq - s.q * s.q * p.inv_n1
         s_rr = s.rr - s.r * s.r * p.inv_n1
         s_qr = s.qr - s.q * s.r * p.inv_n1
@@ -167,13 +174,13 @@ def _measure(
     return flags
 
 
-@piece
+@jit_internal
 def correlation_of(s_ab: float, s_aa: float, s_bb: float) -> float:
     """Return Pearson's correlation from centred sums above zero."""
     return min(max(s_ab / math.sqrt(s_aa * s_bb), -1.0), 1.0)
 
 
-@piece
+@jit_internal
 def _measure_kalman(s: Any, p: Any, row: Any, deviation: float, flat: bool) -> None:
     """Write the filtered hedge, its innovation and, unless that is flat, the z-score."""
     row.hedge_ratio = s.k_beta * (s.k_y / s.k_x)
@@ -190,7 +197,7 @@ def _measure_kalman(s: Any, p: Any, row: Any, deviation: float, flat: bool) -> N
         s.h_ols += weight * (scaled - s.h_ols)
 
 
-@piece
+@jit_internal
 def _innovations_gamma(s: Any, p: Any, ring: NDArray[Any]) -> float:
     """Return γ of Δi = c + γ i₋₁ over the window's innovations."""
     n = p.window
@@ -204,7 +211,7 @@ def _innovations_gamma(s: Any, p: Any, ring: NDArray[Any]) -> float:
     return h / a if a > 0.0 else math.nan
 
 
-@part
+@jit_inlined
 def consume(
     ticks: NDArray[Any],
     start: int,
@@ -220,12 +227,12 @@ def consume(
     Parameters
     ----------
     ticks : array of TICK
-        In the order in which they happened. Where the setup says ``paired``, every two are one
+        In the order in which they happened. Where the params says ``paired``, every two are one
         observation, y before x, at the time the x tick was *received*; their own times are when
         the legs last traded.
     start : int
         Index of the first to consume.
-    s, p : records of STATE and SETUP
+    s, p : records of STATE and PARAMS
         The pair's memory and its settings.
     ring, bars : arrays
         The window (window × `RING_COLUMNS`), the bars (timeframes × slots).
@@ -284,7 +291,7 @@ def consume(
     return i, made, k
 
 
-@piece
+@jit_internal
 def acceptable(s: Any, tick: Any) -> bool:
     """Tell whether a tick can be used; one that cannot is counted and changes nothing else."""
     if not math.isfinite(tick.price):
@@ -299,7 +306,7 @@ def acceptable(s: Any, tick: Any) -> bool:
     return True
 
 
-@piece
+@jit_internal
 def take_pair(s: Any, y: Any, x: Any) -> None:
     """Make an observation's two ticks the last prices."""
     s.y_seen = s.x_seen = 1
@@ -308,7 +315,7 @@ def take_pair(s: Any, y: Any, x: Any) -> None:
     s.time_ns = s.received_ns = x.received_ns
 
 
-@piece
+@jit_internal
 def count_in_bar(s: Any, length: int, time_ns: int) -> None:
     """Begin the first bar; count a tick that is older than the forming one."""
     if s.bar_end_ns == 0:
@@ -317,7 +324,7 @@ def count_in_bar(s: Any, length: int, time_ns: int) -> None:
         s.late += 1
 
 
-@piece
+@jit_internal
 def take_tick(s: Any, tick: Any) -> None:
     """Make a tick its leg's last price; times never step back."""
     time_ns = tick.time_ns
@@ -341,43 +348,43 @@ def _make_kernel(digest: int, nogil: bool) -> Callable[..., tuple[int, int, int]
 
     def run(ticks: NDArray[Any], start: int, memory: NDArray[Any]) -> tuple[int, int, int]:
         state = carray(pointer_at(memory[_STATE_AT]), 1, STATE)
-        setup = carray(pointer_at(memory[_SETUP_AT]), 1, SETUP)
+        params = carray(pointer_at(memory[_PARAMS_AT]), 1, PARAMS)
         s = state[0]
-        p = setup[0]
-        s.source = version
+        p = params[0]
+        s.kernel_version = version
         ring = carray(pointer_at(memory[_RING_AT]), (p.window, RING_COLUMNS), np.float64)
         rows = carray(pointer_at(memory[_ROWS_AT]), memory[_ROOM], ROW)
         events = carray(pointer_at(memory[_EVENTS_AT]), memory[_ROOM], EVENT)
         bars = carray(pointer_at(memory[_BARS_AT]), (_TIMEFRAMES, BARS_HELD + 1), BAR)
         return consume(ticks, start, s, p, ring, bars, rows, events)
 
-    return kernel(run, _SIGNATURE, nogil=nogil)
+    return jit_kernel(run, _SIGNATURE, nogil=nogil)
 
 
 def addresses(
-    state: Records, setup: Records, ring: Any, bars: Records, rows: Records, events: Records
+    state: Records, params: Records, ring: Any, bars: Records, rows: Records, events: Records
 ) -> NDArray[np.int64]:
     """Return where the kernel finds its memory; keep the arrays alive as long as this is used.
 
     Handing over eight structured arrays costs more than a tick's work, their addresses in one
     plain array nearly nothing.
     """
-    arrays = (state, setup, ring, bars, rows, events)
-    for array, dtype in zip(arrays, (STATE, SETUP, np.float64, BAR, ROW, EVENT), strict=True):
+    arrays = (state, params, ring, bars, rows, events)
+    for array, dtype in zip(arrays, (STATE, PARAMS, np.float64, BAR, ROW, EVENT), strict=True):
         if array.dtype != dtype or not array.flags.carray:
             raise DataError(f"the kernel's memory must be contiguous {dtype}")
-    if len(events) < len(rows) or ring.shape != (setup[0]["window"], RING_COLUMNS):
+    if len(events) < len(rows) or ring.shape != (params[0]["window"], RING_COLUMNS):
         raise DataError("the kernel's memory has the wrong shape")
     return np.array([array.ctypes.data for array in arrays] + [len(rows)], np.int64)
 
 
 @functools.cache
-def held() -> Callable[..., tuple[int, int, int]]:
+def kernel_gil() -> Callable[..., tuple[int, int, int]]:
     """Return the kernel that keeps the GIL: for a few ticks, where giving it up costs more."""
     return _make_kernel(DIGEST, nogil=False)
 
 
 @functools.cache
-def free() -> Callable[..., tuple[int, int, int]]:
+def kernel_nogil() -> Callable[..., tuple[int, int, int]]:
     """Return the kernel that runs without the GIL: for many ticks, in any thread."""
     return _make_kernel(DIGEST, nogil=True)

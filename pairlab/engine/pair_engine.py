@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pairlab.engine.buffers import EngineBuffers
 from pairlab.engine.diagnostics import kalman_warning
-from pairlab.engine.state import fill_setup
+from pairlab.engine.state import fill_params
 from pairlab.engine.validation import as_ticks, check_prices
 from pairlab.errors import DataError, SettingError
 from pairlab.schema import EVENT, ROW, TICK, TIMEFRAMES_NS, Records, RowFlag
@@ -39,9 +39,9 @@ def compile_kernel(progress: Callable[[str], None] | None = None) -> None:
     from pairlab.engine import kernel
 
     say("compiling the engine (1 of 2)")
-    kernel.held()
+    kernel.kernel_gil()
     say("compiling the engine (2 of 2)")
-    kernel.free()
+    kernel.kernel_nogil()
     say("engine ready")
 
 
@@ -97,8 +97,8 @@ class PairEngine(EngineBuffers):
         from pairlab.engine import kernel  # numba's import takes longer than all of pairlab's
 
         super().__init__(kernel, values)
-        self._run = kernel.held()
-        self._per_tick = self._setup[0]["timeframe_ns"] == 0
+        self._run = kernel.kernel_gil()
+        self._per_tick = self._params[0]["timeframe_ns"] == 0
         self.events: Records = _NO_EVENTS
 
     def update(self, ticks: Records) -> Records:
@@ -141,7 +141,7 @@ class PairEngine(EngineBuffers):
         else:
             rows, events = self._room_for(_BAR_ROWS)
         memory = self._addresses(rows, events)
-        run = self._kernel.free()
+        run = self._kernel.kernel_nogil()
         while start < len(ticks):
             start, made, happened = run(ticks, start, memory)
             if start == len(ticks) and not parts:
@@ -190,11 +190,11 @@ class PairEngine(EngineBuffers):
             )
         if not len(times):
             return np.zeros(0, ROW)
-        muted = bool(self._setup["muted"][0])
-        self._setup["muted"] = 1
+        muted = bool(self._params["signals_paused"][0])
+        self._params["signals_paused"] = 1
         # When the closes were traded is not known; the bar's close is the best that can be said.
         rows = self._observe_all(times, y_closes, x_closes, times, times)
-        self._setup["muted"] = muted
+        self._params["signals_paused"] = muted
         rows["flags"] |= int(RowFlag.SEEDED)
         state["bar_end_ns"] = times[-1] + length
         return rows
@@ -255,12 +255,12 @@ class PairEngine(EngineBuffers):
         pairs["time_ns"][0::2], pairs["time_ns"][1::2] = y_time_ns, x_time_ns
         pairs["received_ns"][1::2] = time_ns
         rows, events = np.empty(count, ROW), np.zeros(count, EVENT)
-        self._setup["paired"] = 1
+        self._params["paired"] = 1
         try:
-            run = self._run if count <= _FEW else self._kernel.free()
+            run = self._run if count <= _FEW else self._kernel.kernel_nogil()
             _, _, happened = run(pairs, 0, self._addresses(rows, events))
         finally:
-            self._setup["paired"] = 0
+            self._params["paired"] = 0
         self.events = events[:happened] if happened else _NO_EVENTS
         return rows
 
@@ -274,11 +274,11 @@ class PairEngine(EngineBuffers):
         state = self._state
         if self._per_tick or not (state["y_seen"][0] and state["x_seen"][0]):
             return None
-        saved, muted = state.copy(), self._setup["muted"].copy()
+        saved, muted = state.copy(), self._params["signals_paused"].copy()
         slot = int(saved["head"][0])
         replaced = self._ring[slot].copy()
         events = self.events
-        self._setup["muted"] = 1
+        self._params["signals_paused"] = 1
         try:
             row = self._observe_all(
                 saved["bar_end_ns"],
@@ -294,7 +294,7 @@ class PairEngine(EngineBuffers):
         finally:
             state[:] = saved
             self._ring[slot] = replaced
-            self._setup["muted"] = muted
+            self._params["signals_paused"] = muted
             self.events = events
 
     def apply(self, values: SettingValues) -> None:
@@ -310,7 +310,7 @@ class PairEngine(EngineBuffers):
             if new != old:
                 raise SettingError(name, new, f"it defines a metric ({old!r}): use rebuilt")
         self.values = values
-        fill_setup(self._setup, self.values)
+        fill_params(self._params, self.values)
 
     def rebuilt(
         self,
@@ -335,8 +335,8 @@ class PairEngine(EngineBuffers):
             Arguments of `seed`, from before the first of the ticks.
         """
         engine = PairEngine(values=values)
-        engine._setup["muted"] = 1
-        engine._setup["keep_bars"] = 0
+        engine._params["signals_paused"] = 1
+        engine._params["keep_bars"] = 0
         engine._take_signal(self)
         parts = []
         if seeds is not None and not engine._per_tick:
@@ -352,8 +352,8 @@ class PairEngine(EngineBuffers):
         """
         self._take_signal(old)
         self._take_bars_and_counts(old)
-        self._setup["muted"] = 0
-        self._setup["keep_bars"] = 1
+        self._params["signals_paused"] = 0
+        self._params["keep_bars"] = 1
 
     @property
     def kalman_warning(self) -> str | None:

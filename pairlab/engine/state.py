@@ -22,12 +22,12 @@ __all__ = [
     "FIXED",
     "KALMAN",
     "OLS",
+    "PARAMS",
     "RING_COLUMNS",
-    "SETUP",
     "SIGNAL_FIELDS",
     "STATE",
     "SUPPRESSED_EVERY_S",
-    "fill_setup",
+    "fill_params",
     "new_state",
 ]
 
@@ -62,16 +62,16 @@ BAR: Final = np.dtype(
 )
 """One bar of both legs, at its close time; prices are NaN until the leg has traded."""
 
-SETUP: Final = np.dtype(
+PARAMS: Final = np.dtype(
     [
         ("window", np.int64),
         ("timeframe_ns", np.int64),
         ("hedge", np.int64),
-        ("lags", np.int64),
+        ("adf_lags", np.int64),
         ("log_prices", np.int64),
-        ("of_returns", np.int64),
+        ("correlate_returns", np.int64),
         ("require_stationary", np.int64),
-        ("muted", np.int64),  # the signal machine stands still
+        ("signals_paused", np.int64),  # the signal machine stands still
         ("keep_bars", np.int64),
         ("paired", np.int64),  # every two ticks are an observation
         ("cooldown_ns", np.int64),
@@ -100,11 +100,11 @@ _SIGNAL: Final = [
     ("lock", np.int64),  # side of z on which a STOP locked the entry; 0 open
     ("excursion", np.int64),  # side of z whose excursion was suppressed already; 0 none
     ("decoupled", np.int64),  # DECOUPLED was said of this position
-    ("left", np.int64),  # a position was ever left
-    ("left_ns", np.int64),  # row time of the last EXIT or STOP
-    ("suppressed", np.int64),  # a SUPPRESSED was ever shown
+    ("has_exited", np.int64),  # a position was ever left
+    ("exited_ns", np.int64),  # row time of the last EXIT or STOP
+    ("has_suppressed", np.int64),  # a SUPPRESSED was ever shown
     ("suppressed_ns", np.int64),  # row time of the last one shown
-    ("withheld", np.int64),
+    ("suppressed_unshown", np.int64),  # since the last one shown
 ]
 
 SIGNAL_FIELDS: Final = tuple(name for name, _ in _SIGNAL)
@@ -143,10 +143,10 @@ STATE: Final = np.dtype(
         ("y_seen", np.int64),
         ("x_seen", np.int64),
         ("gap", np.int64),
-        ("source", np.int64),  # digest of the sources that last ran on it
+        ("kernel_version", np.int64),  # digest of the sources that last ran on it
         ("count", np.int64),  # observations so far
         ("head", np.int64),  # ring slot of the next observation: the oldest, once it is full
-        ("since", np.int64),  # observations since the sums were summed afresh
+        ("since_recompute", np.int64),  # observations since the sums were summed afresh
         ("run_y", np.int64),  # how many of the newest observations are equal
         ("run_x", np.int64),
         ("run_s", np.int64),
@@ -169,25 +169,25 @@ def new_state() -> Records:
     return np.zeros(1, STATE)
 
 
-def fill_setup(setup: Records, values: SettingValues) -> None:
-    """Write settings into a `SETUP` record.
+def fill_params(params: Records, values: SettingValues) -> None:
+    """Write settings into a `PARAMS` record.
 
     Parameters
     ----------
-    setup : numpy.ndarray
-        One `SETUP` record; ``muted``, ``keep_bars`` and ``paired`` are left alone.
+    params : numpy.ndarray
+        One `PARAMS` record; ``signals_paused``, ``keep_bars`` and ``paired`` are left alone.
     values : mapping
         As `pairlab.settings.Settings.values` gives it.
     """
-    s = setup[0]
+    s = params[0]
     s["window"] = values.window
     # A multiplication takes a tenth of a division's time, and there are twenty per row.
     s["inv_n"], s["inv_n1"], s["inv_n2"] = (1.0 / (values.window - k) for k in range(3))
     s["timeframe_ns"] = TIMEFRAMES_NS[values.timeframe]
     s["hedge"] = _HEDGES[values.hedge]
-    s["lags"] = values.adf_lags
+    s["adf_lags"] = values.adf_lags
     s["log_prices"] = values.price_scale == "log"
-    s["of_returns"] = values.correlation_of == "returns"
+    s["correlate_returns"] = values.correlation_of == "returns"
     s["require_stationary"] = values.require_stationary
     s["cooldown_ns"] = round(values.cooldown_s * 1e9)
     s["suppressed_every_ns"] = round(SUPPRESSED_EVERY_S * 1e9)
