@@ -83,7 +83,7 @@ def kalman_step(s: Any, p: Any, y: float, x: float, still: bool) -> tuple[float,
     # for diagnostics: is the innovation still a spread that reverts, or has the hedge absorbed it?
     before = s.k_last
     s.k_last = innovation
-    weight = max(1.0 / max(s.count, 1), p.health_weight)
+    weight = max(1.0 / max(s.count, 1), p.diagnostics_weight)
     s.h_a += weight * (before - s.h_a)
     s.h_b += weight * (innovation - s.h_b)
     s.h_aa += weight * (before * before - s.h_aa)

@@ -193,7 +193,7 @@ def _measure_kalman(s: Any, p: Any, row: Any, deviation: float, flat: bool) -> N
     if s.run_x < p.window:
         scaled = s.s_ee * p.inv_n1 / (s.k_y * s.k_y)
         s.ols_count += 1
-        weight = max(1.0 / s.ols_count, p.health_weight)
+        weight = max(1.0 / s.ols_count, p.diagnostics_weight)
         s.h_ols += weight * (scaled - s.h_ols)
 
 

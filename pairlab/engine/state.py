@@ -64,36 +64,44 @@ BAR: Final = np.dtype(
 
 PARAMS: Final = np.dtype(
     [
+        # settings under their own names: `fill_params` copies them
         ("window", np.int64),
-        ("timeframe_ns", np.int64),
-        ("hedge", np.int64),
         ("adf_lags", np.int64),
+        ("require_stationary", np.int64),
+        ("hedge_ratio", np.float64),
+        ("entry_z", np.float64),
+        ("exit_z", np.float64),
+        ("stop_z", np.float64),
+        ("min_correlation", np.float64),
+        ("max_leg_age_s", np.float64),
+        ("max_p_value", np.float64),
+        ("min_edge_bps", np.float64),
+        # derived from settings: `_derived` computes them
+        ("hedge", np.int64),  # FIXED, OLS or KALMAN
+        ("timeframe_ns", np.int64),
         ("log_prices", np.int64),
         ("correlate_returns", np.int64),
-        ("require_stationary", np.int64),
-        ("signals_paused", np.int64),  # the signal machine stands still
-        ("keep_bars", np.int64),
-        ("paired", np.int64),  # every two ticks are an observation
         ("cooldown_ns", np.int64),
         ("suppressed_every_ns", np.int64),
         ("inv_n", np.float64),  # 1 / window; 1 / (window − 1); 1 / (window − 2)
         ("inv_n1", np.float64),
         ("inv_n2", np.float64),
-        ("hedge_ratio", np.float64),
         ("kalman_q", np.float64),  # process noise, in units of the observation noise
-        ("kalman_weight", np.float64),  # of the newest innovation in R, and in health's moments
-        ("health_weight", np.float64),
-        ("entry_z", np.float64),
-        ("exit_z", np.float64),
-        ("stop_z", np.float64),  # inf when off
-        ("min_correlation", np.float64),
-        ("max_leg_age_s", np.float64),
-        ("max_p_value", np.float64),
-        ("min_edge_bps", np.float64),  # 0 when off
+        ("kalman_weight", np.float64),  # of the newest innovation in R
+        ("diagnostics_weight", np.float64),  # of the newest innovation in the diagnostics' moments
+        # switches of the engine: no setting touches them
+        ("signals_paused", np.int64),
+        ("keep_bars", np.int64),
+        ("paired", np.int64),  # every two ticks are an observation
     ],
     align=True,
 )
-"""The settings as the kernel reads them."""
+"""Parameters of the kernel. A setting that it reads as it is takes one line here."""
+
+_SWITCHES: Final = frozenset({"signals_paused", "keep_bars", "paired"})
+
+_OFF: Final = {"stop_z": math.inf, "min_edge_bps": 0.0}
+"""What the kernel reads for a setting that is None."""
 
 _SIGNAL: Final = [
     ("position", np.int64),
@@ -133,7 +141,7 @@ _SUMS: Final = (
 
 _KALMAN: Final = (
     *("k_y", "k_x", "k_alpha", "k_beta", "k_p00", "k_p01", "k_p11", "k_r", "k_last"),
-    # exponential moments of (innovation before, innovation), for health
+    # exponential moments of (innovation before, innovation), for diagnostics
     *("h_a", "h_b", "h_aa", "h_ab", "h_bb", "h_ols"),
 )
 
@@ -170,35 +178,40 @@ def new_state() -> Records:
 
 
 def fill_params(params: Records, values: SettingValues) -> None:
-    """Write settings into a `PARAMS` record.
+    """Write settings into `PARAMS` records.
 
     Parameters
     ----------
     params : numpy.ndarray
-        One `PARAMS` record; ``signals_paused``, ``keep_bars`` and ``paired`` are left alone.
-    values : mapping
-        As `pairlab.settings.Settings.values` gives it.
+        One or more `PARAMS` records; their ``signals_paused`` and ``keep_bars`` are left alone.
+    values : SettingValues
+        As `pairlab.settings.Settings.values` gives them.
     """
-    s = params[0]
-    s["window"] = values.window
-    # A multiplication takes a tenth of a division's time, and there are twenty per row.
-    s["inv_n"], s["inv_n1"], s["inv_n2"] = (1.0 / (values.window - k) for k in range(3))
-    s["timeframe_ns"] = TIMEFRAMES_NS[values.timeframe]
-    s["hedge"] = _HEDGES[values.hedge]
-    s["adf_lags"] = values.adf_lags
-    s["log_prices"] = values.price_scale == "log"
-    s["correlate_returns"] = values.correlation_of == "returns"
-    s["require_stationary"] = values.require_stationary
-    s["cooldown_ns"] = round(values.cooldown_s * 1e9)
-    s["suppressed_every_ns"] = round(SUPPRESSED_EVERY_S * 1e9)
-    s["hedge_ratio"] = values.hedge_ratio
-    s["kalman_q"] = (math.log(2.0) / values.kalman_half_life) ** 2 / 2.0
-    s["kalman_weight"] = math.log(2.0) / values.kalman_half_life
-    s["health_weight"] = s["kalman_weight"] / 10.0
-    s["entry_z"] = values.entry_z
-    s["exit_z"] = values.exit_z
-    s["stop_z"] = math.inf if values.stop_z is None else values.stop_z
-    s["min_correlation"] = values.min_correlation
-    s["max_leg_age_s"] = values.max_leg_age_s
-    s["max_p_value"] = values.max_p_value
-    s["min_edge_bps"] = values.min_edge_bps or 0.0
+    derived = _derived(values)
+    for name in PARAMS.names or ():
+        if name in derived:
+            params[name] = derived[name]
+        elif name not in _SWITCHES:
+            value = getattr(values, name)
+            params[name] = _OFF[name] if value is None else value
+
+
+def _derived(values: SettingValues) -> dict[str, float]:
+    """Return the parameters that are computed from settings rather than copied."""
+    n = values.window
+    kalman_weight = math.log(2.0) / values.kalman_half_life
+    return {
+        "hedge": _HEDGES[values.hedge],
+        "timeframe_ns": TIMEFRAMES_NS[values.timeframe],
+        "log_prices": values.price_scale == "log",
+        "correlate_returns": values.correlation_of == "returns",
+        "cooldown_ns": round(values.cooldown_s * 1e9),
+        "suppressed_every_ns": round(SUPPRESSED_EVERY_S * 1e9),
+        # A multiplication takes a tenth of a division's time, and there are twenty per row.
+        "inv_n": 1.0 / n,
+        "inv_n1": 1.0 / (n - 1),
+        "inv_n2": 1.0 / (n - 2),
+        "kalman_q": kalman_weight**2 / 2.0,
+        "kalman_weight": kalman_weight,
+        "diagnostics_weight": kalman_weight / 10.0,
+    }
