@@ -1,4 +1,8 @@
-"""The one kernel that live, replay, `analyze` and the backtest share: ticks in, rows out."""
+"""The kernel that live, replay, `analyze` and the backtest share: ticks in, rows out.
+
+There are two ways in: `consume` takes ticks, `observe_many` observations. Both make each row by
+`make_row`, so that the same prices give the same row to the last bit.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import carray, from_dtype, int64  # type: ignore[attr-defined]
+from numba import carray, float64, from_dtype, int64  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from pairlab.engine.bars import add_to_bars, roll_bars
@@ -38,7 +42,14 @@ from pairlab.engine.state import (
 from pairlab.errors import DataError
 from pairlab.schema import EVENT, ROW, TICK, Records, RowFlag, Stationary
 
-__all__ = ["addresses", "consume", "kernel_gil", "kernel_nogil"]
+__all__ = [
+    "addresses",
+    "consume",
+    "kernel_gil",
+    "kernel_nogil",
+    "observe_many",
+    "run_observations",
+]
 
 _WARMING = int(RowFlag.WARMING)
 _FLAT_SPREAD = int(RowFlag.FLAT_SPREAD)
@@ -50,12 +61,15 @@ _NS = 1e-9
 
 _STATE_AT, _PARAMS_AT, _RING_AT, _BARS_AT, _ROWS_AT, _EVENTS_AT, _ROOM = range(7)
 _TIMEFRAMES = len(BAR_TIMEFRAMES)
-_SIGNATURE = (from_dtype(TICK)[::1], int64, int64[::1])
+_TICKS_SIGNATURE = (from_dtype(TICK)[::1], int64, int64[::1])
+_OBSERVATIONS_SIGNATURE = (
+    int64[::1], float64[::1], float64[::1], int64[::1], int64[::1], int64[::1],
+)  # fmt: skip
 
 
 @jit_internal
 def observe(s: Any, p: Any, ring: NDArray[Any], row: Any) -> None:
-    """Make one observation of the last prices and write its row, all but the position."""
+    """Add an observation of the last prices to the window; write its row but for the position."""
     n = p.window
     time_ns = s.time_ns
     y, x = s.y_price, s.x_price
@@ -121,7 +135,7 @@ def observe(s: Any, p: Any, ring: NDArray[Any], row: Any) -> None:
 def _measure(
     s: Any, p: Any, ring: NDArray[Any], row: Any, y: float, x: float, deviation: float
 ) -> int:
-    """Write everything a full window gives; return its flatness flags."""
+    """Write every metric of a full window; return its flatness flags."""
     n = p.window
     flat_y = s.run_y >= n
     flat_x = s.run_x >= n
@@ -176,13 +190,13 @@ def _measure(
 
 @jit_internal
 def correlation_of(s_ab: float, s_aa: float, s_bb: float) -> float:
-    """Return Pearson's correlation from centred sums above zero."""
+    """Return Pearson's correlation from positive centred sums."""
     return min(max(s_ab / math.sqrt(s_aa * s_bb), -1.0), 1.0)
 
 
 @jit_internal
 def _measure_kalman(s: Any, p: Any, row: Any, deviation: float, flat: bool) -> None:
-    """Write the filtered hedge, its innovation and, unless that is flat, the z-score."""
+    """Write the filtered hedge, its innovation and, unless flat, the z-score."""
     row.hedge_ratio = s.k_beta * (s.k_y / s.k_x)
     row.intercept = s.k_alpha * s.k_y
     row.spread = s.spread
@@ -199,7 +213,7 @@ def _measure_kalman(s: Any, p: Any, row: Any, deviation: float, flat: bool) -> N
 
 @jit_internal
 def _innovations_gamma(s: Any, p: Any, ring: NDArray[Any]) -> float:
-    """Return γ of Δi = c + γ i₋₁ over the window's innovations."""
+    """Return γ of Δi = c + γ i₋₁ for the innovations i of a full window."""
     n = p.window
     m = n - 1
     first = ring[s.head, 2] - s.i0
@@ -209,6 +223,16 @@ def _innovations_gamma(s: Any, p: Any, ring: NDArray[Any]) -> float:
     h = 0.5 * ((last - first) * (last + first) - s.di) - m * level * step
     a = (s.ii - last * last) - m * level * level
     return h / a if a > 0.0 else math.nan
+
+
+@jit_internal
+def make_row(s: Any, p: Any, ring: NDArray[Any], row: Any, event: Any, row_number: int) -> int:
+    """Make one row of the last prices and decide on it; return the number of events, 0 or 1."""
+    observe(s, p, ring, row)
+    if decide(s, p, row, event) == 0:
+        return 0
+    event.row = row_number
+    return 1
 
 
 @jit_inlined
@@ -227,13 +251,11 @@ def consume(
     Parameters
     ----------
     ticks : array of TICK
-        In the order in which they happened. Where the params says ``paired``, every two are one
-        observation, y before x, at the time the x tick was *received*; their own times are when
-        the legs last traded.
+        In the order in which they happened.
     start : int
         Index of the first to consume.
     s, p : records of STATE and PARAMS
-        The pair's memory and its settings.
+        The pair's memory and its parameters.
     ring, bars : arrays
         The window (window × `RING_COLUMNS`), the bars (timeframes × slots).
     rows, events : arrays of ROW and EVENT
@@ -251,17 +273,14 @@ def consume(
     end = len(ticks)
     while i < end:
         tick = ticks[i]
-        if p.paired == 0 and not acceptable(s, tick):
+        if not acceptable(s, tick):
             i += 1
             continue
         if made == len(rows):
             break
         time_ns = tick.time_ns
         due = True
-        if p.paired != 0:
-            take_pair(s, tick, ticks[i + 1])
-            i += 2
-        elif length > 0 and s.bar_end_ns != 0 and time_ns >= s.bar_end_ns:
+        if length > 0 and s.bar_end_ns != 0 and time_ns >= s.bar_end_ns:
             # The bar closes before the tick counts; the tick's turn comes when all bars have.
             due = s.y_seen != 0 and s.x_seen != 0
             s.received_ns = tick.received_ns
@@ -279,10 +298,7 @@ def consume(
             due = length == 0 and s.y_seen != 0 and s.x_seen != 0
             i += 1
         if due:
-            observe(s, p, ring, rows[made])
-            if decide(s, p, rows[made], events[k]) != 0:
-                events[k].row = made
-                k += 1
+            k += make_row(s, p, ring, rows[made], events[k], made)
             made += 1
         if s.skip_to_ns != 0:
             s.bar_end_ns = s.skip_to_ns
@@ -293,7 +309,7 @@ def consume(
 
 @jit_internal
 def acceptable(s: Any, tick: Any) -> bool:
-    """Tell whether a tick can be used; one that cannot is counted and changes nothing else."""
+    """Return whether a tick is valid; an invalid one is counted and changes nothing else."""
     if not math.isfinite(tick.price):
         s.not_finite += 1
         return False
@@ -307,17 +323,8 @@ def acceptable(s: Any, tick: Any) -> bool:
 
 
 @jit_internal
-def take_pair(s: Any, y: Any, x: Any) -> None:
-    """Make an observation's two ticks the last prices."""
-    s.y_seen = s.x_seen = 1
-    s.y_price, s.x_price = y.price, x.price
-    s.y_time_ns, s.x_time_ns = y.time_ns, x.time_ns
-    s.time_ns = s.received_ns = x.received_ns
-
-
-@jit_internal
 def count_in_bar(s: Any, length: int, time_ns: int) -> None:
-    """Begin the first bar; count a tick that is older than the forming one."""
+    """Start the first bar; count a tick that is older than the forming one as late."""
     if s.bar_end_ns == 0:
         s.bar_end_ns = (time_ns // length + 1) * length
     elif time_ns < s.bar_end_ns - length:
@@ -326,7 +333,7 @@ def count_in_bar(s: Any, length: int, time_ns: int) -> None:
 
 @jit_internal
 def take_tick(s: Any, tick: Any) -> None:
-    """Make a tick its leg's last price; times never step back."""
+    """Update the last price of a tick's leg; times never step back."""
     time_ns = tick.time_ns
     if time_ns > s.time_ns or (s.y_seen == 0 and s.x_seen == 0):
         s.time_ns = time_ns
@@ -341,6 +348,49 @@ def take_tick(s: Any, tick: Any) -> None:
             s.x_time_ns = time_ns
         s.x_seen = 1
     s.received_ns = tick.received_ns
+
+
+@jit_inlined
+def observe_many(
+    times_ns: NDArray[Any],
+    y: NDArray[Any],
+    x: NDArray[Any],
+    y_times_ns: NDArray[Any],
+    x_times_ns: NDArray[Any],
+    s: Any,
+    p: Any,
+    ring: NDArray[Any],
+    rows: NDArray[Any],
+    events: NDArray[Any],
+) -> int:
+    """Make one row of each observation, whatever the timeframe.
+
+    Parameters
+    ----------
+    times_ns : array of int64, shape (n,)
+        When each was observed, ascending.
+    y, x : arrays of float64, shape (n,)
+        Prices, finite and above zero.
+    y_times_ns, x_times_ns : arrays of int64, shape (n,)
+        When each leg last traded.
+    s, p, ring
+        As for `consume`.
+    rows, events : arrays of ROW and EVENT
+        At least n of each; written from 0 on.
+
+    Returns
+    -------
+    int
+        Events written.
+    """
+    event_count = 0
+    for i in range(len(times_ns)):
+        s.y_seen = s.x_seen = 1
+        s.y_price, s.x_price = y[i], x[i]
+        s.y_time_ns, s.x_time_ns = y_times_ns[i], x_times_ns[i]
+        s.time_ns = s.received_ns = times_ns[i]
+        event_count += make_row(s, p, ring, rows[i], events[event_count], i)
+    return event_count
 
 
 def _make_kernel(digest: int, nogil: bool) -> Callable[..., tuple[int, int, int]]:
@@ -358,7 +408,7 @@ def _make_kernel(digest: int, nogil: bool) -> Callable[..., tuple[int, int, int]
         bars = carray(pointer_at(memory[_BARS_AT]), (_TIMEFRAMES, BARS_HELD + 1), BAR)
         return consume(ticks, start, s, p, ring, bars, rows, events)
 
-    return jit_kernel(run, _SIGNATURE, nogil=nogil)
+    return jit_kernel(run, _TICKS_SIGNATURE, nogil=nogil)
 
 
 def addresses(
@@ -380,11 +430,35 @@ def addresses(
 
 @functools.cache
 def kernel_gil() -> Callable[..., tuple[int, int, int]]:
-    """Return the kernel that keeps the GIL: for a few ticks, where giving it up costs more."""
+    """Return the kernel for ticks that keeps the GIL: releasing it costs more than a few ticks."""
     return _make_kernel(DIGEST, nogil=False)
 
 
 @functools.cache
 def kernel_nogil() -> Callable[..., tuple[int, int, int]]:
-    """Return the kernel that runs without the GIL: for many ticks, in any thread."""
+    """Return the kernel for ticks that releases the GIL: for many ticks, in any thread."""
     return _make_kernel(DIGEST, nogil=True)
+
+
+@functools.cache
+def run_observations() -> Callable[..., int]:
+    """Return the kernel for observations; it releases the GIL."""
+    version = DIGEST
+
+    def run(
+        times_ns: NDArray[Any],
+        y: NDArray[Any],
+        x: NDArray[Any],
+        y_times_ns: NDArray[Any],
+        x_times_ns: NDArray[Any],
+        memory: NDArray[Any],
+    ) -> int:
+        s = carray(pointer_at(memory[_STATE_AT]), 1, STATE)[0]
+        p = carray(pointer_at(memory[_PARAMS_AT]), 1, PARAMS)[0]
+        s.kernel_version = version
+        ring = carray(pointer_at(memory[_RING_AT]), (p.window, RING_COLUMNS), np.float64)
+        rows = carray(pointer_at(memory[_ROWS_AT]), memory[_ROOM], ROW)
+        events = carray(pointer_at(memory[_EVENTS_AT]), memory[_ROOM], EVENT)
+        return observe_many(times_ns, y, x, y_times_ns, x_times_ns, s, p, ring, rows, events)
+
+    return jit_kernel(run, _OBSERVATIONS_SIGNATURE, nogil=True)

@@ -14,7 +14,7 @@ from pairlab.engine.diagnostics import kalman_warning
 from pairlab.engine.state import fill_params
 from pairlab.engine.validation import as_ticks, check_prices
 from pairlab.errors import DataError, SettingError
-from pairlab.schema import EVENT, ROW, TICK, TIMEFRAMES_NS, Records, RowFlag
+from pairlab.schema import EVENT, ROW, TIMEFRAMES_NS, Records, RowFlag
 from pairlab.settings import METRIC_SETTINGS, SettingKwargs, Settings, SettingValues
 
 __all__ = ["PairEngine", "compile_kernel"]
@@ -38,10 +38,10 @@ def compile_kernel(progress: Callable[[str], None] | None = None) -> None:
     say("loading the compiler")
     from pairlab.engine import kernel
 
-    say("compiling the engine (1 of 2)")
-    kernel.kernel_gil()
-    say("compiling the engine (2 of 2)")
-    kernel.kernel_nogil()
+    steps = (kernel.kernel_gil, kernel.kernel_nogil, kernel.run_observations)
+    for number, compile_step in enumerate(steps, 1):
+        say(f"compiling the engine ({number} of {len(steps)})")
+        compile_step()
     say("engine ready")
 
 
@@ -190,11 +190,11 @@ class PairEngine(EngineBuffers):
             )
         if not len(times):
             return np.zeros(0, ROW)
-        muted = bool(self._params["signals_paused"][0])
-        self._params["signals_paused"] = 1
         # When the closes were traded is not known; the bar's close is the best that can be said.
-        rows = self._observe_all(times, y_closes, x_closes, times, times)
-        self._params["signals_paused"] = muted
+        rows, _ = self._observe_many(
+            times, y_closes, x_closes, times, times, self._state, self._paused_params()
+        )
+        self.events = _NO_EVENTS
         rows["flags"] |= int(RowFlag.SEEDED)
         state["bar_end_ns"] = times[-1] + length
         return rows
@@ -239,30 +239,33 @@ class PairEngine(EngineBuffers):
         same = times.shape == y_times.shape == x_times.shape
         if not same or (np.diff(times) <= 0).any():
             raise DataError("observe(): times must ascend, one of each per price")
-        return self._observe_all(times, y_prices, x_prices, y_times, x_times)
+        rows, self.events = self._observe_many(
+            times, y_prices, x_prices, y_times, x_times, self._state, self._params
+        )
+        return rows
 
-    def _observe_all(
+    def _paused_params(self) -> Records:
+        """Return a copy of the parameters under which no signal is decided."""
+        params = self._params.copy()
+        params["signals_paused"] = 1
+        return params
+
+    def _observe_many(
         self,
-        time_ns: NDArray[np.int64],
+        times_ns: NDArray[np.int64],
         y: NDArray[np.float64],
         x: NDArray[np.float64],
-        y_time_ns: NDArray[np.int64],
-        x_time_ns: NDArray[np.int64],
-    ) -> Records:
-        count = len(time_ns)
-        pairs = np.zeros(2 * count, TICK)
-        pairs["price"][0::2], pairs["price"][1::2] = y, x
-        pairs["time_ns"][0::2], pairs["time_ns"][1::2] = y_time_ns, x_time_ns
-        pairs["received_ns"][1::2] = time_ns
-        rows, events = np.empty(count, ROW), np.zeros(count, EVENT)
-        self._params["paired"] = 1
-        try:
-            run = self._run if count <= _FEW else self._kernel.kernel_nogil()
-            _, _, happened = run(pairs, 0, self._addresses(rows, events))
-        finally:
-            self._params["paired"] = 0
-        self.events = events[:happened] if happened else _NO_EVENTS
-        return rows
+        y_times_ns: NDArray[np.int64],
+        x_times_ns: NDArray[np.int64],
+        state: Records,
+        params: Records,
+    ) -> tuple[Records, Records]:
+        """Run the kernel for observations on this window; return rows and events."""
+        rows, events = np.empty(len(times_ns), ROW), np.zeros(len(times_ns), EVENT)
+        memory = self._kernel.addresses(state, params, self._ring, self._bars, rows, events)
+        run = self._kernel.run_observations()
+        event_count = run(times_ns, y, x, y_times_ns, x_times_ns, memory)
+        return rows, events[:event_count] if event_count else _NO_EVENTS
 
     def provisional(self) -> Records | None:
         """Return the row that the forming bar would make if it closed now, in an array of one.
@@ -274,28 +277,26 @@ class PairEngine(EngineBuffers):
         state = self._state
         if self._per_tick or not (state["y_seen"][0] and state["x_seen"][0]):
             return None
-        saved, muted = state.copy(), self._params["signals_paused"].copy()
-        slot = int(saved["head"][0])
+        # The state advances in a copy; of the window the observation overwrites one slot.
+        scratch = state.copy()
+        slot = int(state["head"][0])
         replaced = self._ring[slot].copy()
-        events = self.events
-        self._params["signals_paused"] = 1
         try:
-            row = self._observe_all(
-                saved["bar_end_ns"],
-                saved["y_price"],
-                saved["x_price"],
-                saved["y_time_ns"],
-                saved["x_time_ns"],
+            row, _ = self._observe_many(
+                state["bar_end_ns"].copy(),
+                state["y_price"].copy(),
+                state["x_price"].copy(),
+                state["y_time_ns"].copy(),
+                state["x_time_ns"].copy(),
+                scratch,
+                self._paused_params(),
             )
-            to_come_s = np.minimum(row["y_age_s"], row["x_age_s"])
-            row["y_age_s"] -= to_come_s
-            row["x_age_s"] -= to_come_s
-            return row
         finally:
-            state[:] = saved
             self._ring[slot] = replaced
-            self._params["signals_paused"] = muted
-            self.events = events
+        to_come_s = np.minimum(row["y_age_s"], row["x_age_s"])
+        row["y_age_s"] -= to_come_s
+        row["x_age_s"] -= to_come_s
+        return row
 
     def apply(self, values: SettingValues) -> None:
         """Take changed thresholds and filters over, from the next tick on.

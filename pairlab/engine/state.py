@@ -92,13 +92,12 @@ PARAMS: Final = np.dtype(
         # switches of the engine: no setting touches them
         ("signals_paused", np.int64),
         ("keep_bars", np.int64),
-        ("paired", np.int64),  # every two ticks are an observation
     ],
     align=True,
 )
 """Parameters of the kernel. A setting that it reads as it is takes one line here."""
 
-_SWITCHES: Final = frozenset({"signals_paused", "keep_bars", "paired"})
+_SWITCHES: Final = frozenset({"signals_paused", "keep_bars"})
 
 _OFF: Final = {"stop_z": math.inf, "min_edge_bps": 0.0}
 """What the kernel reads for a setting that is None."""

@@ -9,7 +9,7 @@ import pytest
 from pairlab.engine.state import PARAMS, fill_params
 from pairlab.settings import SETTINGS, Settings, SettingValues
 
-SWITCHES = {"signals_paused", "keep_bars", "paired"}
+SWITCHES = {"signals_paused", "keep_bars"}
 OWN_NAME = [name for name in PARAMS.names if name in SETTINGS and name != "hedge"]
 
 
