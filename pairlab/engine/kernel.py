@@ -29,21 +29,29 @@ from pairlab.engine.rolling_sums import (
 )
 from pairlab.engine.signals import decide
 from pairlab.engine.state import (
-    BAR,
+    BAR_CLOCK,
+    BAR_CLOCK_AT,
     BAR_TIMEFRAMES,
+    BARS_AT,
     BARS_HELD,
+    CAPACITY_AT,
     EMPTY_BARS_MAX,
+    EVENTS_AT,
     FIXED,
     KALMAN,
+    LEGS,
     PARAMS,
+    PARAMS_AT,
+    RING_AT,
     RING_COLUMNS,
+    ROWS_AT,
     STATE,
+    STATE_AT,
+    SYMBOL_BAR,
 )
-from pairlab.errors import DataError
-from pairlab.schema import EVENT, ROW, TICK, Records, RowFlag, Stationary
+from pairlab.schema import EVENT, ROW, TICK, RowFlag, Stationary
 
 __all__ = [
-    "addresses",
     "consume",
     "kernel_gil",
     "kernel_nogil",
@@ -59,8 +67,7 @@ _GAP_BEFORE = int(RowFlag.GAP_BEFORE)
 _UNKNOWN = int(Stationary.NOT_ENOUGH_DATA)
 _NS = 1e-9
 
-_STATE_AT, _PARAMS_AT, _RING_AT, _BARS_AT, _ROWS_AT, _EVENTS_AT, _ROOM = range(7)
-_TIMEFRAMES = len(BAR_TIMEFRAMES)
+_LEVELS = len(BAR_TIMEFRAMES)
 _TICKS_SIGNATURE = (from_dtype(TICK)[::1], int64, int64[::1])
 _OBSERVATIONS_SIGNATURE = (
     int64[::1], float64[::1], float64[::1], int64[::1], int64[::1], int64[::1],
@@ -242,6 +249,7 @@ def consume(
     s: Any,
     p: Any,
     ring: NDArray[Any],
+    clock: Any,
     bars: NDArray[Any],
     rows: NDArray[Any],
     events: NDArray[Any],
@@ -256,8 +264,10 @@ def consume(
         Index of the first to consume.
     s, p : records of STATE and PARAMS
         The pair's memory and its parameters.
-    ring, bars : arrays
-        The window (window × `RING_COLUMNS`), the bars (timeframes × slots).
+    ring : array of float64, shape (window, RING_COLUMNS)
+        The window.
+    clock, bars : BAR_CLOCK record and array of SYMBOL_BAR
+        Bars of y and x; not read where the parameters say that none are kept.
     rows, events : arrays of ROW and EVENT
         Written from 0 on; `events` is as long as `rows`.
 
@@ -267,8 +277,8 @@ def consume(
         Index of the first tick not consumed, rows and events written.
     """
     length = p.timeframe_ns
-    made = 0
-    k = 0
+    row_count = 0
+    event_count = 0
     i = start
     end = len(ticks)
     while i < end:
@@ -276,7 +286,7 @@ def consume(
         if not acceptable(s, tick):
             i += 1
             continue
-        if made == len(rows):
+        if row_count == len(rows):
             break
         time_ns = tick.time_ns
         due = True
@@ -292,19 +302,19 @@ def consume(
             if length > 0:
                 count_in_bar(s, length, time_ns)
             if p.keep_bars != 0:
-                roll_bars(s, bars, time_ns)
-                add_to_bars(s, bars, tick.leg, tick.price, tick.quantity)
+                roll_bars(clock, bars, time_ns)
+                add_to_bars(clock, bars, tick.leg, tick.price, tick.quantity)
             take_tick(s, tick)
             due = length == 0 and s.y_seen != 0 and s.x_seen != 0
             i += 1
         if due:
-            k += make_row(s, p, ring, rows[made], events[k], made)
-            made += 1
+            event_count += make_row(s, p, ring, rows[row_count], events[event_count], row_count)
+            row_count += 1
         if s.skip_to_ns != 0:
             s.bar_end_ns = s.skip_to_ns
             s.skip_to_ns = 0
             s.gap = 1
-    return i, made, k
+    return i, row_count, event_count
 
 
 @jit_internal
@@ -397,35 +407,17 @@ def _make_kernel(digest: int, nogil: bool) -> Callable[..., tuple[int, int, int]
     version = 2 * digest + nogil  # numba's cache tells the two apart by this alone
 
     def run(ticks: NDArray[Any], start: int, memory: NDArray[Any]) -> tuple[int, int, int]:
-        state = carray(pointer_at(memory[_STATE_AT]), 1, STATE)
-        params = carray(pointer_at(memory[_PARAMS_AT]), 1, PARAMS)
-        s = state[0]
-        p = params[0]
+        s = carray(pointer_at(memory[STATE_AT]), 1, STATE)[0]
+        p = carray(pointer_at(memory[PARAMS_AT]), 1, PARAMS)[0]
         s.kernel_version = version
-        ring = carray(pointer_at(memory[_RING_AT]), (p.window, RING_COLUMNS), np.float64)
-        rows = carray(pointer_at(memory[_ROWS_AT]), memory[_ROOM], ROW)
-        events = carray(pointer_at(memory[_EVENTS_AT]), memory[_ROOM], EVENT)
-        bars = carray(pointer_at(memory[_BARS_AT]), (_TIMEFRAMES, BARS_HELD + 1), BAR)
-        return consume(ticks, start, s, p, ring, bars, rows, events)
+        ring = carray(pointer_at(memory[RING_AT]), (p.window, RING_COLUMNS), np.float64)
+        rows = carray(pointer_at(memory[ROWS_AT]), memory[CAPACITY_AT], ROW)
+        events = carray(pointer_at(memory[EVENTS_AT]), memory[CAPACITY_AT], EVENT)
+        clock = carray(pointer_at(memory[BAR_CLOCK_AT]), 1, BAR_CLOCK)[0]
+        bars = carray(pointer_at(memory[BARS_AT]), (LEGS, _LEVELS, BARS_HELD + 1), SYMBOL_BAR)
+        return consume(ticks, start, s, p, ring, clock, bars, rows, events)
 
     return jit_kernel(run, _TICKS_SIGNATURE, nogil=nogil)
-
-
-def addresses(
-    state: Records, params: Records, ring: Any, bars: Records, rows: Records, events: Records
-) -> NDArray[np.int64]:
-    """Return where the kernel finds its memory; keep the arrays alive as long as this is used.
-
-    Handing over eight structured arrays costs more than a tick's work, their addresses in one
-    plain array nearly nothing.
-    """
-    arrays = (state, params, ring, bars, rows, events)
-    for array, dtype in zip(arrays, (STATE, PARAMS, np.float64, BAR, ROW, EVENT), strict=True):
-        if array.dtype != dtype or not array.flags.carray:
-            raise DataError(f"the kernel's memory must be contiguous {dtype}")
-    if len(events) < len(rows) or ring.shape != (params[0]["window"], RING_COLUMNS):
-        raise DataError("the kernel's memory has the wrong shape")
-    return np.array([array.ctypes.data for array in arrays] + [len(rows)], np.int64)
 
 
 @functools.cache
@@ -453,12 +445,12 @@ def run_observations() -> Callable[..., int]:
         x_times_ns: NDArray[Any],
         memory: NDArray[Any],
     ) -> int:
-        s = carray(pointer_at(memory[_STATE_AT]), 1, STATE)[0]
-        p = carray(pointer_at(memory[_PARAMS_AT]), 1, PARAMS)[0]
+        s = carray(pointer_at(memory[STATE_AT]), 1, STATE)[0]
+        p = carray(pointer_at(memory[PARAMS_AT]), 1, PARAMS)[0]
         s.kernel_version = version
-        ring = carray(pointer_at(memory[_RING_AT]), (p.window, RING_COLUMNS), np.float64)
-        rows = carray(pointer_at(memory[_ROWS_AT]), memory[_ROOM], ROW)
-        events = carray(pointer_at(memory[_EVENTS_AT]), memory[_ROOM], EVENT)
+        ring = carray(pointer_at(memory[RING_AT]), (p.window, RING_COLUMNS), np.float64)
+        rows = carray(pointer_at(memory[ROWS_AT]), memory[CAPACITY_AT], ROW)
+        events = carray(pointer_at(memory[EVENTS_AT]), memory[CAPACITY_AT], EVENT)
         return observe_many(times_ns, y, x, y_times_ns, x_times_ns, s, p, ring, rows, events)
 
     return jit_kernel(run, _OBSERVATIONS_SIGNATURE, nogil=True)

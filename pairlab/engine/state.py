@@ -1,4 +1,4 @@
-"""What the kernel remembers of a pair, as plain records, and the codes it branches on.
+"""Record layouts of the kernel (state, parameters, bars), its codes and limits.
 
 Nothing here needs numba, so that importing `pairlab.engine` stays cheap.
 """
@@ -15,18 +15,30 @@ from pairlab.settings import SettingValues
 
 __all__ = [
     "BAR",
+    "BARS_AT",
     "BARS_HELD",
+    "BAR_CLOCK",
+    "BAR_CLOCK_AT",
     "BAR_TIMEFRAMES",
+    "CAPACITY_AT",
+    "DROP_REASONS",
     "EMPTY_BARS_MAX",
     "EPS",
+    "EVENTS_AT",
     "FIXED",
     "KALMAN",
+    "LEGS",
     "OLS",
     "PARAMS",
+    "PARAMS_AT",
+    "RING_AT",
     "RING_COLUMNS",
+    "ROWS_AT",
     "SIGNAL_FIELDS",
     "STATE",
+    "STATE_AT",
     "SUPPRESSED_EVERY_S",
+    "SYMBOL_BAR",
     "fill_params",
     "new_state",
 ]
@@ -54,13 +66,43 @@ BARS_HELD: Final = 10_000
 RING_COLUMNS: Final = 3
 """Per observation in the window: y, x (logarithms under log prices), Kalman innovation."""
 
+LEGS: Final = 2
+"""Symbols of a pair; a tick's ``leg`` counts them: y is 0, x is 1."""
+
+SYMBOL_BAR: Final = np.dtype(
+    [
+        ("time_ns", np.int64),  # when it closes
+        ("open", np.float64),
+        ("high", np.float64),
+        ("low", np.float64),
+        ("close", np.float64),
+        ("volume", np.float64),
+    ],
+    align=True,
+)
+"""One bar of one symbol; prices are NaN until it has traded."""
+
+BAR_CLOCK: Final = np.dtype(
+    [
+        ("begun", np.int64),
+        ("second_end_ns", np.int64),  # when the forming second closes
+        ("head", np.int64, (len(BAR_TIMEFRAMES),)),  # slot of each forming bar
+        ("count", np.int64, (len(BAR_TIMEFRAMES),)),  # closed bars held
+    ],
+    align=True,
+)
+"""Where the bars of a stream's symbols are: they open and close together."""
+
 BAR: Final = np.dtype(
     [("time_ns", np.int64)]
-    + [(f"{leg}_{part}", np.float64) for leg in "yx" for part in ("open", "high", "low", "close")]
+    + [(f"{leg}_{name}", np.float64) for leg in "yx" for name in ("open", "high", "low", "close")]
     + [("y_volume", np.float64), ("x_volume", np.float64)],
     align=True,
 )
-"""One bar of both legs, at its close time; prices are NaN until the leg has traded."""
+"""Bars of both legs side by side, as `PairEngine.bars` returns them."""
+
+STATE_AT, PARAMS_AT, RING_AT, BAR_CLOCK_AT, BARS_AT, ROWS_AT, EVENTS_AT, CAPACITY_AT = range(8)
+"""Where a kernel finds the addresses of its arrays, and how many rows there is room for."""
 
 PARAMS: Final = np.dtype(
     [
@@ -115,9 +157,12 @@ _SIGNAL: Final = [
 ]
 
 SIGNAL_FIELDS: Final = tuple(name for name, _ in _SIGNAL)
-"""Fields of `STATE` that are the signal machine's."""
+"""Fields of `STATE` that belong to the signal state machine."""
 
-_COUNTERS: Final = ["not_finite", "not_positive", "unknown_leg", "late"]
+DROP_REASONS: Final = ("not_finite", "not_positive", "unknown_leg")
+"""Fields of `STATE` that count invalid ticks."""
+
+_COUNTERS: Final = (*DROP_REASONS, "late")
 
 _TIMES: Final = ["time_ns", "y_time_ns", "x_time_ns", "bar_end_ns", "skip_to_ns", "received_ns"]
 
@@ -158,9 +203,6 @@ STATE: Final = np.dtype(
         ("run_x", np.int64),
         ("run_s", np.int64),
         ("ols_count", np.int64),
-        ("bars_begun", np.int64),
-        ("bars_head", np.int64, (len(BAR_TIMEFRAMES),)),  # slot of each forming bar
-        ("bars_count", np.int64, (len(BAR_TIMEFRAMES),)),
     ]
     + [(name, np.int64) for name in _COUNTERS]
     + _SIGNAL
@@ -168,12 +210,12 @@ STATE: Final = np.dtype(
     + [(name, np.float64) for name in (*_SUMS, *_KALMAN)],
     align=True,
 )
-"""Everything the kernel remembers of one pair, but for its ring of observations and its bars."""
+"""State of one pair, but for its window of observations. Many pairs are one array of these."""
 
 
-def new_state() -> Records:
-    """Return the state of a pair that has seen nothing."""
-    return np.zeros(1, STATE)
+def new_state(pairs: int = 1) -> Records:
+    """Return the states of pairs that have seen nothing."""
+    return np.zeros(pairs, STATE)
 
 
 def fill_params(params: Records, values: SettingValues) -> None:

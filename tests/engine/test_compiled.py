@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pairlab.engine import jit, kernel
-from pairlab.engine.state import BAR, PARAMS, new_state
+from pairlab.engine.buffers import BarBuffers, addresses
+from pairlab.engine.state import BARS_AT, PARAMS, new_state
 from pairlab.errors import DataError
 from pairlab.schema import EVENT, ROW, TICK
 
@@ -16,7 +17,7 @@ def test_the_kernel_takes_its_types_and_compiles_no_others():
     for run in (kernel.kernel_gil(), kernel.kernel_nogil()):
         assert len(run.signatures) == 1
         with pytest.raises(TypeError):
-            run(np.zeros(3), 0, np.zeros(7, np.int64))
+            run(np.zeros(3), 0, np.zeros(8, np.int64))
         assert len(run.signatures) == 1
     assert kernel.kernel_gil() is kernel.kernel_gil()
 
@@ -52,14 +53,20 @@ print(jit_kernel(lambda x: 2 * x, (numba.int64,), nogil=False)(21))
 def test_memory_of_the_wrong_kind_is_refused():
     params = np.zeros(1, PARAMS)
     params["window"] = 10
+    with_bars = params.copy()
+    with_bars["keep_bars"] = 1
     good = [
-        new_state(), params, np.zeros((10, 3)), np.zeros((6, 4), BAR), np.zeros(5, ROW),
-        np.zeros(5, EVENT),
+        new_state(), params, np.zeros((10, 3)), BarBuffers(), np.zeros(5, ROW), np.zeros(5, EVENT),
     ]  # fmt: skip
-    assert len(kernel.addresses(*good)) == 7
+    assert len(addresses(*good)) == 8
     for at, wrong in (
-        (0, params), (2, np.zeros((9, 3))), (2, np.zeros((3, 10)).T), (4, np.zeros(6, ROW)),
-        (5, np.zeros(5, TICK)),
+        (0, params), (0, new_state(2)), (1, with_bars[:0]), (2, np.zeros((9, 3))),
+        (2, np.zeros((3, 10)).T), (3, BarBuffers(1)), (4, np.zeros(6, ROW)), (5, np.zeros(5, TICK)),
     ):  # fmt: skip
         with pytest.raises(DataError):
-            kernel.addresses(*(wrong if k == at else array for k, array in enumerate(good)))
+            addresses(*(wrong if k == at else array for k, array in enumerate(good)))
+    good[3] = None
+    assert addresses(*good)[BARS_AT] == 0
+    good[1] = with_bars
+    with pytest.raises(DataError):
+        addresses(*good)
