@@ -6,16 +6,17 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
-from typing import Final, Self
+from typing import Final, Self, Unpack
 
-from pairlab.errors import DataError, FeedError
+from pairlab.errors import FeedError
 from pairlab.feeds.base import FeedHealth, FeedState
-from pairlab.feeds.binance.venue import LIVE_URL, Venue
-from pairlab.feeds.config import ConnectThrottle, Limits, Retry, Timeouts
+from pairlab.feeds.binance.venue import Venue
+from pairlab.feeds.config import FeedConfig, FeedOptions
 from pairlab.feeds.connection.liveness import LagGauge
 from pairlab.feeds.connection.session import Session, StreamSlot
 from pairlab.feeds.connection.shared_connection import ConnectionHealth
 from pairlab.feeds.pair import PairFeed
+from pairlab.feeds.rate_limit import ConnectThrottle
 from pairlab.schema import Pair
 
 __all__ = ["FeedGroup"]
@@ -43,20 +44,15 @@ class FeedGroup:
 
     Parameters
     ----------
-    stream : {"aggTrade", "trade", "bookTicker"}
-        As for `BinanceFeed`, of every pair.
-    url, rest_url, routes, name
-        As for `BinanceFeed`.
-    align_s : float
-        As for `BinanceFeed`.
-    timeouts, limits, retry : Timeouts, Limits, Retry
-        How long to wait, how much to hold, when to try again. `Limits.max_streams` is the number of
-        streams on a connection; `max_held_ticks` counts for each pair.
+    **options
+        Any field of `FeedConfig`; they hold for every pair.
 
     Attributes
     ----------
+    config : FeedConfig
+        As it was given.
     venue : Venue
-        Whom it speaks to.
+        The exchange and the stream.
 
     Raises
     ------
@@ -76,27 +72,10 @@ class FeedGroup:
         await group.close()
     """
 
-    def __init__(
-        self,
-        *,
-        stream: str = "aggTrade",
-        url: str = LIVE_URL,
-        rest_url: str | None = None,
-        routes: Mapping[str, str] | None = None,
-        name: str | None = None,
-        align_s: float = 0.0,
-        timeouts: Timeouts | None = None,
-        limits: Limits | None = None,
-        retry: Retry | None = None,
-    ) -> None:
-        if not 0.0 <= align_s <= 60.0:
-            raise DataError(f"align_s = {align_s!r} is not possible: from 0 to 60")
-        self.venue = Venue(stream, url, rest_url, routes, name)
-        self.align_s = align_s
-        self.timeouts = timeouts or Timeouts()
-        self.limits = limits or Limits()
-        self._retry = retry or Retry()
-        self._admission = ConnectThrottle(self.limits.attempts_per_5_min)
+    def __init__(self, **options: Unpack[FeedOptions]) -> None:
+        self.config = config = FeedConfig.from_options(options)
+        self.venue = Venue(config.stream, config.url, config.rest_url, config.routes, config.name)
+        self._throttle = ConnectThrottle(config.limits.attempts_per_5_min, clock=config.clock)
         self._feeds: dict[Pair, PairFeed] = {}
         self._session: Session | None = None
         self._lags = LagGauge()
@@ -179,8 +158,9 @@ class FeedGroup:
             If the others run on another event loop.
         """
         if self._session is None:
+            config = self.config
             self._session = Session(
-                self.venue, self._admission, self.timeouts, self.limits, self._retry
+                self.venue, self._throttle, config.timeouts, config.limits, config.retry
             )
         elif self._session.loop is not asyncio.get_running_loop():
             raise FeedError("the feeds of a group must run on one event loop")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from pairlab.errors import DataError, FeedError
 from pairlab.feeds.base import FeedHealth, FeedState, Log, Sink
@@ -15,6 +14,8 @@ from pairlab.feeds.binance.exchange_metadata import ExchangeMetadata
 from pairlab.feeds.binance.klines import Closes, fetch_closes
 from pairlab.feeds.binance.messages import ConsumedId, TickTuple
 from pairlab.feeds.binance.rest_client import RestClient
+from pairlab.feeds.binance.venue import Venue
+from pairlab.feeds.config import FeedConfig
 from pairlab.feeds.connection.liveness import LagGauge
 from pairlab.feeds.connection.session import Session, StreamSlot
 from pairlab.feeds.connection.shared_connection import SharedConnection, first_leaf
@@ -23,14 +24,38 @@ from pairlab.feeds.sequencing.gap_filler import GapFiller
 from pairlab.feeds.sequencing.sequencer import Sequencer
 from pairlab.schema import NS_PER_S, Pair
 
-if TYPE_CHECKING:
-    from pairlab.feeds.group import FeedGroup
-
-__all__ = ["PairFeed"]
+__all__ = ["PairFeed", "TradeSource"]
 
 _NS_PER_MS: Final = 1e6
 _SETTLE_S: Final = 0.05
 _ALIGN_PERIOD_S: Final = 0.2
+
+
+class TradeSource(Protocol):
+    """What brings the trades of many pairs: what a `PairFeed` needs of its group.
+
+    Attributes
+    ----------
+    config : FeedConfig
+        How long to wait, how much to hold.
+    venue : Venue
+        The exchange and the stream.
+    """
+
+    config: FeedConfig
+    venue: Venue
+
+    def enter(self, feed: PairFeed) -> Session:
+        """Let a feed take part, and return what all that take part share.
+
+        Raises
+        ------
+        FeedError
+            If the others run on another event loop.
+        """
+
+    async def leave(self, feed: PairFeed, session: Session, places: tuple[StreamSlot, ...]) -> None:
+        """Release a feed and its streams, and what no other feed needs."""
 
 
 class PairFeed:
@@ -40,7 +65,7 @@ class PairFeed:
 
     Parameters
     ----------
-    group : FeedGroup
+    source : TradeSource
         Whose connections bring the ticks.
     pair : Pair
         Symbols as the exchange writes them.
@@ -57,16 +82,17 @@ class PairFeed:
         For a pair of one symbol.
     """
 
-    def __init__(self, group: FeedGroup, pair: Pair) -> None:
+    def __init__(self, source: TradeSource, pair: Pair) -> None:
         self.pair = Pair(*pair)
         if self.pair.y == self.pair.x:
             raise DataError(f"a pair needs two symbols, not {self.pair.y!r} twice")
-        venue = group.venue
+        venue = source.venue
         self.name, self.real_money = venue.name, venue.real_money
         self.stream, self.url, self.rest_url = venue.stream, venue.url, venue.rest_url
         self.on_gap: Callable[[int], None] | None = None
-        self._group = group
-        self._align_ns = int(group.align_s * NS_PER_S)
+        self._source = source
+        self._clock = source.config.clock
+        self._align_ns = int(source.config.align_s * NS_PER_S)
         self._closing: asyncio.Future[None] | None = None
         self._over = asyncio.Event()
         self._starting = "not started"
@@ -74,7 +100,7 @@ class PairFeed:
         self._reset()
 
     def _reset(self) -> None:
-        limits, venue = self._group.limits, self._group.venue
+        limits, venue = self._source.config.limits, self._source.venue
         self._sequencer = Sequencer(
             contiguous=venue.contiguous,
             repairable=venue.repairable,
@@ -82,6 +108,7 @@ class PairFeed:
             max_held_ticks=limits.max_held_ticks,
             max_gap_trades=limits.max_gap_trades,
             on_hole=self._notice_hole,
+            clock=self._clock,
         )
         self._outbox: TickDispatcher | None = None
         self._repairer: GapFiller | None = None
@@ -99,7 +126,8 @@ class PairFeed:
 
     async def closes(self, timeframe: str, count: int) -> Closes:
         """Return the last closed bars of both legs; see `klines.fetch_closes`."""
-        rest = RestClient(self.rest_url, timeout_s=self._group.timeouts.rest_s)
+        timeout_s = self._source.config.timeouts.rest_s
+        rest = RestClient(self.rest_url, timeout_s=timeout_s, clock=self._clock)
         if self._session is not None:
             rest.budget = self._session.rest.budget
         async with rest:
@@ -185,7 +213,7 @@ class PairFeed:
         self._starting = f"asking {self.name} for its symbols and its clock"
         self.journal = RateLimitedLogger(log)
         self._outbox = TickDispatcher(self._sequencer, sink, self._mark_gap, self.journal)
-        session = self._session = self._group.enter(self)
+        session = self._session = self._source.enter(self)
         self._closing = session.loop.create_future()
         self._over.clear()
         body = asyncio.create_task(self._run(session, self._outbox), name=f"pairlab {self.pair}")
@@ -206,7 +234,7 @@ class PairFeed:
             body.cancel()
             await asyncio.gather(body, return_exceptions=True)
             try:
-                await self._group.leave(self, session, self._places)
+                await self._source.leave(self, session, self._places)
             finally:
                 self._session = self._closing = None
                 self._sequencer.finish()
@@ -219,7 +247,7 @@ class PairFeed:
         if session.survey.informed.is_set():
             await self._check(session.survey)
         self._places = session.subscribe(self, self.pair)
-        timeouts = self._group.timeouts
+        timeouts = self._source.config.timeouts
         self._repairer = GapFiller(
             self.pair,
             self._sequencer,
@@ -228,7 +256,7 @@ class PairFeed:
             self.journal,
             timeouts,
             patience_s=session.patience_s,
-            repairable=self._group.venue.repairable,
+            repairable=self._source.venue.repairable,
             links=lambda leg: self._places[leg][0].ages_s(),
         )
         try:
@@ -277,7 +305,7 @@ class PairFeed:
         period_s = min(_ALIGN_PERIOD_S, self._align_ns / 2e9)
         while True:
             await asyncio.sleep(period_s)
-            self._sequencer.release_older(time.time_ns() - self._align_ns)
+            self._sequencer.release_older(self._clock.time_ns() - self._align_ns)
             outbox.flush()
 
     async def close(self) -> None:

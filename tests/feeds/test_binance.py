@@ -58,12 +58,12 @@ def test_it_is_a_feed_and_knows_whom_it_speaks_to() -> None:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"url": "http://localhost:1"}, "url = 'http://localhost:1' is not possible"),
-        ({"url": "ws://"}, "url = 'ws://' is not possible"),
-        ({"stream": "kline"}, "stream = 'kline' is not possible"),
-        ({"align_s": -1.0}, "align_s = -1.0 is not possible"),
-        ({"align_s": float("nan")}, "align_s = nan is not possible"),
-        ({"routes": {"aggTrades": "x"}}, "routes = 'aggTrades' is not possible"),
+        ({"url": "http://localhost:1"}, "url = 'http://localhost:1' is invalid"),
+        ({"url": "ws://"}, "url = 'ws://' is invalid"),
+        ({"stream": "kline"}, "stream = 'kline' is invalid"),
+        ({"align_s": -1.0}, "align_s = -1.0 is invalid"),
+        ({"align_s": float("nan")}, "align_s = nan is invalid"),
+        ({"routes": {"aggTrades": "x"}}, "routes = 'aggTrades' is invalid"),
     ],
 )
 def test_bad_arguments_are_named(more: dict[str, object], words: str) -> None:

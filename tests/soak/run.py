@@ -14,7 +14,8 @@ import psutil
 
 from pairlab.feeds.base import FeedHealth
 from pairlab.feeds.binance.binance_feed import BinanceFeed
-from pairlab.feeds.config import Limits, Retry, Timeouts, full_jitter
+from pairlab.feeds.config import Limits, Retry, Timeouts
+from pairlab.feeds.rate_limit import full_jitter
 from pairlab.local_exchange import LocalExchange, SyntheticMarket
 from pairlab.local_exchange.server.faults import FAULT_KINDS, REPAIRABLE, Faults
 from pairlab.schema import LogEntry, Pair, Records

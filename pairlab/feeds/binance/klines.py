@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 import msgspec
@@ -54,7 +53,7 @@ async def fetch_closes(rest: RestClient, pair: Pair, timeframe: str, count: int)
         For no answer, a refusal, or an answer that cannot be read.
     """
     offset = await rest.clock_offset(samples=1)
-    now_ns = time.time_ns() - offset.offset_ns
+    now_ns = rest.clock.time_ns() - offset.offset_ns
     length_ns = TIMEFRAMES_NS[timeframe]
     legs = []
     for symbol in pair:

@@ -169,7 +169,7 @@ class WireDecoder:
 
     def __init__(self, symbols: Sequence[str], stream: str, *, bad_frames: int = 8) -> None:
         if stream not in STREAMS:
-            raise DataError(f"stream = {stream!r} is not possible: one of {', '.join(STREAMS)}")
+            raise DataError(f"stream = {stream!r} is invalid: expected one of {', '.join(STREAMS)}")
         self.stream = stream
         self.dropped: Counter[str] = Counter()
         self.bad: deque[str] = deque(maxlen=bad_frames)

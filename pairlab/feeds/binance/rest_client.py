@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
+from pairlab.clock import SYSTEM_CLOCK, Clock
 from pairlab.errors import (
     FeedError,
     FirewallError,
@@ -22,7 +22,8 @@ from pairlab.errors import (
     RateLimitedError,
     UnknownSymbolError,
 )
-from pairlab.feeds.config import SlidingWindowLimiter
+from pairlab.feeds.rate_limit import SlidingWindowLimiter
+from pairlab.schema import NS_PER_S
 
 __all__ = [
     "PAGE_TRADES",
@@ -201,13 +202,25 @@ class RestClient:
         ``https://fapi.binance.com``, or ``http://host:port`` of a local exchange.
     timeout_s : float
         For one answer.
+    clock : Clock
+        What tells the time.
+
+    Attributes
+    ----------
+    budget : SlidingWindowLimiter
+        Of request weight.
     """
 
-    def __init__(self, base_url: str, *, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self, base_url: str, *, timeout_s: float = 10.0, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self.base_url = base_url
-        self.budget = SlidingWindowLimiter(int(_DEFAULT_WEIGHT_PER_MIN * _OUR_SHARE), 60.0)
+        self.budget = SlidingWindowLimiter(
+            int(_DEFAULT_WEIGHT_PER_MIN * _OUR_SHARE), 60.0, clock=clock
+        )
+        self.clock = clock
         self._timeout_s = timeout_s
-        self._blocked_until = 0.0  # monotonic: Retry-After holds for every request
+        self._blocked_until_s = 0.0  # monotonic: Retry-After holds for every request
         self._at_once = asyncio.Semaphore(_MOST_AT_ONCE)
         self._client: httpx.AsyncClient | None = None
         self._info = msgspec.json.Decoder(_ExchangeInfo)
@@ -275,10 +288,10 @@ class RestClient:
         """
         best: ClockOffset | None = None
         for _ in range(samples):
-            asked_ns = time.time_ns()
-            start_ns = time.monotonic_ns()
+            asked_ns = self.clock.time_ns()
+            asked_s = self.clock.monotonic_s()
             raw = await self.get("/fapi/v1/time", {}, weight=1)
-            round_trip_ns = time.monotonic_ns() - start_ns
+            round_trip_ns = round((self.clock.monotonic_s() - asked_s) * NS_PER_S)
             try:
                 server_ns = self._time.decode(raw).serverTime * _NS_PER_MS
             except (msgspec.MsgspecError, ValueError) as error:
@@ -287,7 +300,7 @@ class RestClient:
             if best is None or offset.round_trip_ns < best.round_trip_ns:
                 best = offset
         if best is None:
-            raise ValueError(f"samples = {samples} is not possible: 1 or more")
+            raise ValueError(f"samples = {samples} is invalid: expected 1 or more")
         return best
 
     async def agg_trades(
@@ -335,7 +348,7 @@ class RestClient:
         """
         if self._client is None:
             raise RuntimeError("RestClient is used outside `async with`")
-        wait_s = self._blocked_until - time.monotonic()
+        wait_s = self._blocked_until_s - self.clock.monotonic_s()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         await self.budget.spend(weight, self.budget.limit // 2 if can_wait else 0)
@@ -356,7 +369,7 @@ class RestClient:
         if answer.status_code != 200:
             problem = refusal(answer.status_code, answer.headers.get("Retry-After"), where)
             if isinstance(problem, RateLimitedError):
-                self._blocked_until = time.monotonic() + problem.retry_after_s
+                self._blocked_until_s = self.clock.monotonic_s() + problem.retry_after_s
             raise problem
         return answer.content
 

@@ -68,11 +68,13 @@ class Venue:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("ws", "wss") or not parts.hostname:
-            raise DataError(f"url = {url!r} is not possible: ws://host:port or wss://host")
+            raise DataError(f"url = {url!r} is invalid: expected ws://host:port or wss://host")
         for unknown in set(routes or ()) - set(STREAMS):
-            raise DataError(f"routes = {unknown!r} is not possible: keys are {', '.join(STREAMS)}")
+            raise DataError(
+                f"routes = {unknown!r} is invalid: expected the keys {', '.join(STREAMS)}"
+            )
         if stream not in STREAMS:
-            raise DataError(f"stream = {stream!r} is not possible: one of {', '.join(STREAMS)}")
+            raise DataError(f"stream = {stream!r} is invalid: expected one of {', '.join(STREAMS)}")
         self.stream = stream
         self.url = url.rstrip("/")
         plain = "https" if parts.scheme == "wss" else "http"

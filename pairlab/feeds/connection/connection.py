@@ -24,7 +24,8 @@ from websockets.exceptions import (
 from pairlab.errors import FeedError
 from pairlab.feeds.binance.messages import ConsumedId, ControlMessage, TickTuple, WireDecoder
 from pairlab.feeds.binance.rest_client import is_loopback, refusal
-from pairlab.feeds.config import Limits, SlidingWindowLimiter, Timeouts
+from pairlab.feeds.config import Limits, Timeouts
+from pairlab.feeds.rate_limit import SlidingWindowLimiter
 
 __all__ = ["RECORDING_ENDED", "Connection"]
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from pairlab.errors import FeedError, FirewallError, RateLimitedError
-from pairlab.feeds.config import ConnectThrottle, Limits, Retry, Timeouts
+from pairlab.feeds.config import Limits, Retry, Timeouts
 from pairlab.feeds.connection.connection import Connection
 from pairlab.feeds.connection.stall_detector import ReplacementReason, StallDetector
 from pairlab.feeds.dispatch import LogSink
+from pairlab.feeds.rate_limit import ConnectThrottle
 
 __all__ = ["Address", "Supervisor"]
 
@@ -145,7 +146,7 @@ class Supervisor:
         wait_s = 0.0 if self.tries == 0 else self._next_delay_s()
         while True:
             detail = self.detail
-            budget = self._admission.budget
+            budget = self._admission.limiter
             if (rationed_s := budget.wait_s(1)) > wait_s:
                 self._journal.say(
                     "warning",
@@ -180,15 +181,14 @@ class Supervisor:
             raise error
 
     def _remember(self, error: FeedError) -> None:
-        now = time.monotonic()
         if isinstance(error, FirewallError):
             self._firewalled += 1
-            self._admission.not_before_s = now + self._timeouts.firewall_s
+            self._admission.pause(self._timeouts.firewall_s)
         elif isinstance(error, RateLimitedError):
-            self._admission.not_before_s = now + error.retry_after_s
+            self._admission.pause(error.retry_after_s)
 
     async def _open(self, which: int) -> Connection:
-        await self._admission.budget.spend(1)
+        await self._admission.limiter.spend(1)
         self.tries += 1
         route, url, slots = self._address(self._routes[which])
         link = await Connection.open(url, route, self._names, slots, self._timeouts, self._limits)

@@ -7,9 +7,10 @@ import asyncio
 from pairlab.feeds.binance.exchange_metadata import ExchangeMetadata
 from pairlab.feeds.binance.rest_client import PAGE_WEIGHT, RestClient
 from pairlab.feeds.binance.venue import Venue
-from pairlab.feeds.config import ConnectThrottle, Limits, Retry, Timeouts
+from pairlab.feeds.config import Limits, Retry, Timeouts
 from pairlab.feeds.connection.shared_connection import SharedConnection, Subscriber
 from pairlab.feeds.dispatch import FanoutLogger
+from pairlab.feeds.rate_limit import ConnectThrottle
 from pairlab.feeds.sequencing.trade_pages import TradePages
 from pairlab.schema import Pair
 

@@ -20,11 +20,12 @@ from pairlab.feeds.binance.messages import (
     on_leg,
 )
 from pairlab.feeds.binance.venue import Venue
-from pairlab.feeds.config import ConnectThrottle, Limits, Retry, Timeouts
+from pairlab.feeds.config import Limits, Retry, Timeouts
 from pairlab.feeds.connection.connection import Connection
 from pairlab.feeds.connection.reconnect import Address, Supervisor
 from pairlab.feeds.connection.stall_detector import StallDetector, in_words
 from pairlab.feeds.dispatch import FanoutLogger, RateLimitedLogger
+from pairlab.feeds.rate_limit import ConnectThrottle
 
 __all__ = ["ConnectionHealth", "SharedConnection", "Subscriber", "first_leaf"]
 

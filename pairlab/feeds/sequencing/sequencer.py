@@ -7,11 +7,11 @@ filled or given up; what was held back comes out by (time, y before x, id).
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from pairlab.clock import SYSTEM_CLOCK, Clock
 from pairlab.feeds.binance.messages import ConsumedId, TickTuple
 from pairlab.feeds.sequencing.leg_state import Gap, LegState
 
@@ -40,8 +40,8 @@ class Sequencer:
         A larger jump is no hole: with three ids in a row it is a series that started anew.
     on_hole : callable
         Called when something begins to wait: for a hole, or for the first id after an interruption.
-    clock : callable
-        Monotonic seconds.
+    clock : Clock
+        What tells the time.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Sequencer:
         max_held_ticks: int = 100_000,
         max_gap_trades: int = 100_000,
         on_hole: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.out: list[TickTuple] = []
         self.dropped: Counter[str] = Counter()
@@ -282,7 +282,7 @@ class Sequencer:
 
     def _note_hole(self, leg: int, first: int, last: int) -> None:
         if last >= first:
-            self._legs[leg].holes.append(Gap(leg, first, last, self._clock()))
+            self._legs[leg].holes.append(Gap(leg, first, last, self._clock.monotonic_s()))
             self._on_hole()
 
     def _stray(self, item: TickTuple | ConsumedId, leg: int, id_: int) -> None:
