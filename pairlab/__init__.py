@@ -17,10 +17,13 @@ The map of the package; data flows one way, ticks → rows → views::
     costs             what a deviation is worth, what trading it costs, what a position made
     settings          every setting once, validated together, observable
     schema            dtypes and enumerations of ticks, rows and alerts
+    clock             the time as a dependency
     errors            every exception
 
 Start with `PairLab`; everything that it takes and gives is in ``__all__``.
 """
+
+import logging as _logging
 
 from pairlab.alerts import Alert, Snapshot
 from pairlab.engine import PairEngine
@@ -39,6 +42,8 @@ from pairlab.schema import ROW, TICK, AlertKind, Pair
 from pairlab.settings import Settings
 
 __version__ = "0.1.0"
+
+_logging.getLogger("pairlab").addHandler(_logging.NullHandler())
 
 __all__ = [
     "ROW",

@@ -14,10 +14,25 @@ From the wire up::
     pair, group       `PairFeed`, `FeedGroup`; binance: `BinanceFeed`
 """
 
-from pairlab.feeds.base import Feed, FeedHealth
+from pairlab.feeds.base import Closes, Feed, FeedHealth, FeedInfo, TickSink
 from pairlab.feeds.binance.binance_feed import BinanceFeed
+from pairlab.feeds.config import FeedConfig, Limits, Retry, Timeouts
 from pairlab.feeds.connection.shared_connection import ConnectionHealth
 from pairlab.feeds.group import FeedGroup
 from pairlab.feeds.pair import PairFeed
 
-__all__ = ["BinanceFeed", "ConnectionHealth", "Feed", "FeedGroup", "FeedHealth", "PairFeed"]
+__all__ = [
+    "BinanceFeed",
+    "Closes",
+    "ConnectionHealth",
+    "Feed",
+    "FeedConfig",
+    "FeedGroup",
+    "FeedHealth",
+    "FeedInfo",
+    "Limits",
+    "PairFeed",
+    "Retry",
+    "TickSink",
+    "Timeouts",
+]

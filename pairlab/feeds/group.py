@@ -15,8 +15,8 @@ from pairlab.feeds.config import FeedConfig, FeedOptions
 from pairlab.feeds.connection.liveness import LagGauge
 from pairlab.feeds.connection.session import Session, StreamSlot
 from pairlab.feeds.connection.shared_connection import ConnectionHealth
+from pairlab.feeds.context import FeedContext
 from pairlab.feeds.pair import PairFeed
-from pairlab.feeds.rate_limit import ConnectThrottle
 from pairlab.schema import Pair
 
 __all__ = ["FeedGroup"]
@@ -51,6 +51,8 @@ class FeedGroup:
     ----------
     config : FeedConfig
         As it was given.
+    context : FeedContext
+        Timeouts, limits, retry policy, throttle and clock, as its parts share them.
     venue : Venue
         The exchange and the stream.
 
@@ -75,7 +77,7 @@ class FeedGroup:
     def __init__(self, **options: Unpack[FeedOptions]) -> None:
         self.config = config = FeedConfig.from_options(options)
         self.venue = Venue(config.stream, config.url, config.rest_url, config.routes, config.name)
-        self._throttle = ConnectThrottle(config.limits.attempts_per_5_min, clock=config.clock)
+        self.context = FeedContext.of(config)
         self._feeds: dict[Pair, PairFeed] = {}
         self._session: Session | None = None
         self._lags = LagGauge()
@@ -123,7 +125,7 @@ class FeedGroup:
             lag_p50_ms=p50,
             lag_p99_ms=p99,
             clock_offset_ms=offset_ns / 1e6 if clock else float("nan"),
-            loop_lag_ms=max((health.loop_lag_ms for health in healths), default=0.0),
+            loop_lag_max_ms=max((health.loop_lag_max_ms for health in healths), default=0.0),
             held=sum(health.held for health in healths),
             repaired=sum(health.repaired for health in healths),
             attempts=sum(shard.supervisor.tries for shard in shards),
@@ -158,10 +160,7 @@ class FeedGroup:
             If the others run on another event loop.
         """
         if self._session is None:
-            config = self.config
-            self._session = Session(
-                self.venue, self._throttle, config.timeouts, config.limits, config.retry
-            )
+            self._session = Session(self.venue, self.context)
         elif self._session.loop is not asyncio.get_running_loop():
             raise FeedError("the feeds of a group must run on one event loop")
         self._session.consumers.append(feed)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from types import MappingProxyType
 from typing import Final, Protocol
 
+import numpy as np
+
 from pairlab.errors import DataError, FeedError
-from pairlab.feeds.base import FeedHealth, FeedState, Log, Sink
+from pairlab.feeds.base import Closes, FeedHealth, FeedInfo, FeedState, TickSink
 from pairlab.feeds.binance.exchange_metadata import ExchangeMetadata
-from pairlab.feeds.binance.klines import Closes, fetch_closes
+from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES, fetch_closes
 from pairlab.feeds.binance.messages import ConsumedId, TickTuple
 from pairlab.feeds.binance.rest_client import RestClient
 from pairlab.feeds.binance.venue import Venue
@@ -19,15 +21,18 @@ from pairlab.feeds.config import FeedConfig
 from pairlab.feeds.connection.liveness import LagGauge
 from pairlab.feeds.connection.session import Session, StreamSlot
 from pairlab.feeds.connection.shared_connection import SharedConnection, first_leaf
-from pairlab.feeds.dispatch import RateLimitedLogger, TickDispatcher
+from pairlab.feeds.context import FeedContext
+from pairlab.feeds.log import REPEAT_FILTER, concerning, feed_logger
 from pairlab.feeds.sequencing.gap_filler import GapFiller
 from pairlab.feeds.sequencing.sequencer import Sequencer
-from pairlab.schema import NS_PER_S, Pair
+from pairlab.schema import NS_PER_S, TICK, Pair
 
 __all__ = ["PairFeed", "TradeSource"]
 
+_logger: Final = feed_logger(__name__)
+
 _NS_PER_MS: Final = 1e6
-_SETTLE_S: Final = 0.05
+_SETTLE_S: Final = 0.05  # between two looks at whether every gap has closed
 _ALIGN_PERIOD_S: Final = 0.2
 
 
@@ -37,12 +42,15 @@ class TradeSource(Protocol):
     Attributes
     ----------
     config : FeedConfig
-        How long to wait, how much to hold.
+        As it was given.
+    context : FeedContext
+        Timeouts, limits and clock.
     venue : Venue
         The exchange and the stream.
     """
 
     config: FeedConfig
+    context: FeedContext
     venue: Venue
 
     def enter(self, feed: PairFeed) -> Session:
@@ -59,7 +67,7 @@ class TradeSource(Protocol):
 
 
 class PairFeed:
-    """One pair's ticks: decoded, in the order of their ids, each once, with holes filled.
+    """One pair's ticks: decoded, in the order of their ids, each once, with gaps filled.
 
     `FeedGroup.pair` makes it; `BinanceFeed` is one with a group of its own.
 
@@ -72,9 +80,10 @@ class PairFeed:
 
     Attributes
     ----------
-    on_gap : callable or None
-        Called with the number of missing trades, right before the first tick after a hole that
-        nobody could fill.
+    info : FeedInfo
+        Name, kind of market and stream.
+    url, rest_url : str
+        Where it connects.
 
     Raises
     ------
@@ -87,14 +96,13 @@ class PairFeed:
         if self.pair.y == self.pair.x:
             raise DataError(f"a pair needs two symbols, not {self.pair.y!r} twice")
         venue = source.venue
-        self.name, self.real_money = venue.name, venue.real_money
-        self.stream, self.url, self.rest_url = venue.stream, venue.url, venue.rest_url
-        self.on_gap: Callable[[int], None] | None = None
+        self.info: Final[FeedInfo] = venue.info
+        self.url, self.rest_url = venue.url, venue.rest_url
         self._source = source
         self._clock = source.config.clock
         self._align_ns = int(source.config.align_s * NS_PER_S)
         self._closing: asyncio.Future[None] | None = None
-        self._over = asyncio.Event()
+        self._ended = asyncio.Event()
         self._starting = "not started"
         self._lags = LagGauge()
         self._reset()
@@ -107,16 +115,33 @@ class PairFeed:
             align_ns=self._align_ns,
             max_held_ticks=limits.max_held_ticks,
             max_gap_trades=limits.max_gap_trades,
-            on_hole=self._notice_hole,
+            on_wait=self._wake_gap_filler,
             clock=self._clock,
         )
-        self._outbox: TickDispatcher | None = None
-        self._repairer: GapFiller | None = None
+        self._sink: TickSink | None = None
+        self._ticks = 0
+        self._refused = 0
+        self._gap_filler: GapFiller | None = None
         self._survey: ExchangeMetadata | None = None
         self._session: Session | None = None
         self._places: tuple[StreamSlot, ...] = ()
         self._decimals: tuple[int, int] | None = None
         self._final: tuple[FeedState, str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name in `info`."""
+        return self.info.name
+
+    @property
+    def real_money(self) -> bool:
+        """Whether it is the live market."""
+        return self.info.real_money
+
+    @property
+    def stream(self) -> str:
+        """The stream in `info`."""
+        return self.info.stream
 
     # -- what the lab asks ---------------------------------------------------------------------
 
@@ -124,8 +149,16 @@ class PairFeed:
         """Return the decimals of (y, x) at the symbols' tick sizes, None while unknown."""
         return self._decimals
 
-    async def closes(self, timeframe: str, count: int) -> Closes:
-        """Return the last closed bars of both legs; see `klines.fetch_closes`."""
+    async def seed_closes(self, timeframe: str, count: int) -> Closes | None:
+        """Return the last closed bars of both legs; None for timeframes without klines.
+
+        Raises
+        ------
+        FeedError
+            For no answer, a refusal, or an answer that cannot be read.
+        """
+        if timeframe not in KLINE_TIMEFRAMES:
+            return None
         timeout_s = self._source.config.timeouts.rest_s
         rest = RestClient(self.rest_url, timeout_s=timeout_s, clock=self._clock)
         if self._session is not None:
@@ -136,8 +169,7 @@ class PairFeed:
     @property
     def dropped(self) -> Counter[str]:
         """What was dropped of this pair alone, by reason."""
-        refused = self._outbox.refused if self._outbox else 0
-        return self._sequencer.dropped + Counter({"not processed": refused})
+        return self._sequencer.dropped + Counter({"not processed": self._refused})
 
     @property
     def running(self) -> bool:
@@ -150,7 +182,7 @@ class PairFeed:
         What a connection counts (bad frames, reconnects, attempts, lag) is that of the connections
         that bring this pair's legs, since they exist and whoever shares them.
         """
-        sequencer, outbox = self._sequencer, self._outbox
+        sequencer = self._sequencer
         shards = self._shards()
         state, detail = self._state()
         dropped = sum((shard.dropped for shard in shards), self.dropped)
@@ -160,7 +192,7 @@ class PairFeed:
         return FeedHealth(
             state=state,
             detail=detail,
-            ticks=outbox.ticks if outbox else 0,
+            ticks=self._ticks,
             dropped=MappingProxyType(dict(dropped)),
             reconnects=sum(max(0, shard.supervisor.opened - 1) for shard in shards),
             gaps=sequencer.gaps,
@@ -170,7 +202,7 @@ class PairFeed:
             lag_p50_ms=p50,
             lag_p99_ms=p99,
             clock_offset_ms=offset_ns / _NS_PER_MS if clock else float("nan"),
-            loop_lag_ms=max((s.watch.gauge.lag_s() for s in shards), default=0.0) * 1e3,
+            loop_lag_max_ms=max((s.watch.gauge.lag_s() for s in shards), default=0.0) * 1e3,
             held=sequencer.held,
             repaired=sequencer.repaired,
             attempts=sum(shard.supervisor.tries for shard in shards),
@@ -191,15 +223,15 @@ class PairFeed:
             if state != "live":
                 return state, detail
             words = words or detail
-        if holes := self._sequencer.holes():
-            lost = sum(hole.last - hole.first + 1 for hole in holes)
-            return "live", f"{self._sequencer.held:,} ticks wait for {lost:,} that are missing"
+        if gaps := self._sequencer.open_gaps():
+            missing = sum(gap.last - gap.first + 1 for gap in gaps)
+            return "live", f"{self._sequencer.held:,} ticks wait for {missing:,} that are missing"
         return "live", words or "both streams deliver"
 
     # -- the run -------------------------------------------------------------------------------
 
-    async def run(self, sink: Sink, log: Log) -> None:
-        """Hand every tick to `sink` until cancelled, closed or, on a recording, until it has ended.
+    async def run(self, sink: TickSink) -> None:
+        """Deliver every tick until cancelled, closed or, on a recording, until it has ended.
 
         Raises
         ------
@@ -211,12 +243,12 @@ class PairFeed:
             raise FeedError("this feed is running already: a second run needs a feed of its own")
         self._reset()
         self._starting = f"asking {self.name} for its symbols and its clock"
-        self.journal = RateLimitedLogger(log)
-        self._outbox = TickDispatcher(self._sequencer, sink, self._mark_gap, self.journal)
+        self._sink = sink
+        REPEAT_FILTER.forget(self)
         session = self._session = self._source.enter(self)
         self._closing = session.loop.create_future()
-        self._over.clear()
-        body = asyncio.create_task(self._run(session, self._outbox), name=f"pairlab {self.pair}")
+        self._ended.clear()
+        body = asyncio.create_task(self._run(session), name=f"pairlab {self.pair}")
         try:
             await asyncio.wait({body, self._closing}, return_when=asyncio.FIRST_COMPLETED)
             if body.done():
@@ -238,34 +270,31 @@ class PairFeed:
             finally:
                 self._session = self._closing = None
                 self._sequencer.finish()
-                self._outbox.flush()
-                self._over.set()
+                self.deliver_due()
+                self._sink = None
+                REPEAT_FILTER.forget(self)
+                self._ended.set()
 
-    async def _run(self, session: Session, outbox: TickDispatcher) -> None:
+    async def _run(self, session: Session) -> None:
         self._survey = session.survey
         await session.opened()
         if session.survey.informed.is_set():
             await self._check(session.survey)
         self._places = session.subscribe(self, self.pair)
-        timeouts = self._source.config.timeouts
-        self._repairer = GapFiller(
-            self.pair,
+        gap_filler = self._gap_filler = GapFiller(
+            self,
             self._sequencer,
-            outbox,
             session.pages,
-            self.journal,
-            timeouts,
-            patience_s=session.patience_s,
+            self._source.context,
             repairable=self._source.venue.repairable,
-            links=lambda leg: self._places[leg][0].ages_s(),
         )
         try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
                     tasks.create_task(self._check(session.survey)),
-                    tasks.create_task(self._repairer.run(0)),
-                    tasks.create_task(self._repairer.run(1)),
-                    tasks.create_task(self._align(outbox)),
+                    tasks.create_task(gap_filler.run(0)),
+                    tasks.create_task(gap_filler.run(1)),
+                    tasks.create_task(self._align()),
                 ]
                 await self._until_over(session)
                 await self._settle()
@@ -292,13 +321,13 @@ class PairFeed:
             waiting.discard(session.task)
 
     async def _settle(self) -> None:
-        """After a recording's end: let the holes be filled or given up."""
+        """After a recording's end: let the gaps be filled or given up."""
         for leg in (0, 1):
-            self._sequencer.reassure(leg)
-        while self._sequencer.holes():  # noqa: ASYNC110 - once, at the end of a recording
+            self._sequencer.confirm(leg)
+        while self._sequencer.open_gaps():  # noqa: ASYNC110 - once, at the end of a recording
             await asyncio.sleep(_SETTLE_S)
 
-    async def _align(self, outbox: TickDispatcher) -> None:
+    async def _align(self) -> None:
         """Let go of what has waited for the other leg long enough, until cancelled."""
         if not self._align_ns:
             return
@@ -306,35 +335,70 @@ class PairFeed:
         while True:
             await asyncio.sleep(period_s)
             self._sequencer.release_older(self._clock.time_ns() - self._align_ns)
-            outbox.flush()
+            self.deliver_due()
 
     async def close(self) -> None:
         """Let `run` return, and wait until it has."""
         if self._closing is not None:
             if not self._closing.done():
                 self._closing.set_result(None)
-            await self._over.wait()
+            await self._ended.wait()
 
     # -- called from the connections -----------------------------------------------------------
 
-    def take(self, items: list[TickTuple | ConsumedId]) -> None:
+    def on_items(self, items: list[TickTuple | ConsumedId]) -> None:
         """Take ticks of both legs in the order in which they arrived."""
         self._sequencer.accept_many(items)
-        if self._outbox is not None:
-            self._outbox.flush()
+        self.deliver_due()
 
-    def interrupted(self, legs: Collection[int]) -> None:
-        """Note that trades of these legs may have been lost."""
-        self._sequencer.interrupted(legs)
+    def on_interruption(self, legs: Collection[int]) -> None:
+        """Note that these legs may have a gap."""
+        self._sequencer.note_interruption(legs)
 
-    def waits(self, legs: Collection[int]) -> bool:
-        """Return whether trades of these legs are missing."""
-        return any(hole.leg in legs for hole in self._sequencer.holes())
+    def has_gap(self, legs: Collection[int]) -> bool:
+        """Return whether any of these legs has an open gap."""
+        return any(gap.leg in legs for gap in self._sequencer.open_gaps())
 
-    def _notice_hole(self) -> None:
-        if self._repairer is not None:
-            self._repairer.notice()
+    # -- called from the gap filler ------------------------------------------------------------
 
-    def _mark_gap(self, missing: int) -> None:
-        if self.on_gap is not None:
-            self.on_gap(missing)
+    def deliver_due(self) -> None:
+        """Hand on to the sink what is due."""
+        sink = self._sink
+        if sink is None:
+            return
+        for missing, ticks in self._sequencer.take():
+            if missing:
+                self._report_gap(sink, missing)
+            try:
+                sink.on_ticks(np.array(ticks, dtype=TICK))
+                self._ticks += len(ticks)
+            except Exception as error:
+                # The stream must outlive a fault in what is built on it, and the fault be seen.
+                self._refused += len(ticks)
+                _logger.error(
+                    f"{len(ticks):,} ticks could not be processed: {error!r}. The stream "
+                    "continues; if this repeats, stop and start the lab",
+                    extra=concerning([self], kind="sink"),
+                )
+
+    def _report_gap(self, sink: TickSink, missing: int) -> None:
+        try:
+            sink.on_gap(missing)
+        except Exception as error:
+            _logger.error(
+                f"a gap of {missing:,} trades could not be marked: {error!r}. The stream continues",
+                extra=concerning([self], kind="gap"),
+            )
+
+    def connection_ages_s(self, leg: int) -> list[float]:
+        """Return the ages of the open connections that bring a leg, seconds."""
+        return self._places[leg][0].ages_s()
+
+    def gap_patience_s(self) -> float:
+        """Return how long a gap may hold back what follows it, seconds."""
+        timeouts = self._source.config.timeouts
+        return timeouts.repair_s if self._session is None else self._session.patience_s()
+
+    def _wake_gap_filler(self) -> None:
+        if self._gap_filler is not None:
+            self._gap_filler.wake()

@@ -15,11 +15,11 @@ from pairlab.engine import compile_kernel
 from pairlab.errors import FeedError, PairlabError, SettingError, WaitTimeoutError
 from pairlab.feeds.base import Feed, FeedHealth
 from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES
-from pairlab.feeds.pair import PairFeed
-from pairlab.lab.feed_factory import DEFAULT_STREAM, Source, open_feed, source_key, source_name
+from pairlab.lab.event_log import feed_events
+from pairlab.lab.feed_factory import Source, open_feed, source_info, source_key
 from pairlab.lab.pipeline import Pipeline
 from pairlab.protocols import DisplayListener, Service
-from pairlab.schema import LogEntry, LogLevel, Pair
+from pairlab.schema import LogEntry, LogLevel, Pair, Records
 from pairlab.settings import SETTINGS, Settings, unknown_setting
 
 __all__ = ["LabRunner"]
@@ -27,6 +27,24 @@ __all__ = ["LabRunner"]
 _DEFAULT_PAIR: Final = Pair("BTCUSDT", "ETHUSDT")
 _PULSE_S: Final = 0.25
 _WARN_AGAIN_S: Final = 60.0
+_LISTENER_AGAIN_S: Final = 10.0  # a callback that raises is named in the event log so often
+
+
+class _FeedSink:
+    """Takes a feed's ticks and gaps for a lab.
+
+    What it raises to the feed counts as ticks that were not processed: faults of the pipeline, and
+    nothing that is merely told of the ticks.
+    """
+
+    def __init__(self, lab: LabRunner) -> None:
+        self._lab = lab
+
+    def on_ticks(self, ticks: Records) -> None:
+        self._lab._take(ticks)
+
+    def on_gap(self, missing: int) -> None:
+        self._lab._on_gap(missing)
 
 
 class LabRunner:
@@ -60,9 +78,9 @@ class LabRunner:
             self.settings.need_own_ratio()
         self._source: Final = feed
         self._asked_stream: Final = stream
-        self._stream = stream or DEFAULT_STREAM
+        info = source_info(feed, stream)
+        self._name, self._real_money, self._stream = info.name, info.real_money, info.stream
         self._key: Final = (y, x, self._stream, source_key(feed))
-        self._name, self._real_money = source_name(feed)
         self._feed: Feed | None = None
         self._decimals: tuple[int, int] | None = None
         self._pipeline: Final = Pipeline(self.settings, self._rebuild_wanted)
@@ -81,6 +99,8 @@ class LabRunner:
         self._views: list[DisplayListener] = []
         self._services: list[Service] = []
         self._listeners: list[Callable[[], None]] = []
+        self.listener_errors = 0
+        self._listener_noted_s: dict[str, float] = {}
         self._state: FeedHealth = FeedHealth("stopped", "not started")
         self._started_s = float("nan")
 
@@ -213,10 +233,9 @@ class LabRunner:
     async def _live(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             feed = await open_feed(self._source, self.pair, self._asked_stream, stack)
-            self._feed, self._name, self._real_money = feed, feed.name, feed.real_money
-            self._stream = getattr(feed, "stream", self._stream)
-            if hasattr(feed, "on_gap"):
-                feed.on_gap = self._on_gap
+            info, self._feed = feed.info, feed
+            self._name, self._real_money, self._stream = info.name, info.real_money, info.stream
+            stack.enter_context(feed_events(feed, self._log))
             if self._pipeline.engine is not None:
                 self._pipeline.mark_gap()  # a second start: what came in between was never seen
             async with asyncio.TaskGroup() as group:
@@ -225,7 +244,7 @@ class LabRunner:
                     pulse = group.create_task(self._pulse(), name="pairlab pulse")
                     klines = group.create_task(self._fetch_klines(feed), name="pairlab klines")
                     engaged = group.create_task(self._engage(klines), name="pairlab engine")
-                    await feed.run(self._take, self._log)
+                    await feed.run(_FeedSink(self))
                     await engaged
                     klines.cancel()
                     pulse.cancel()
@@ -289,13 +308,13 @@ class LabRunner:
 
     async def _fetch_klines(self, feed: Feed) -> None:
         """Get the bars before the first tick, for whatever timeframe will be asked for."""
-        if not isinstance(feed, PairFeed):
-            return
         wanted = sorted(KLINE_TIMEFRAMES, key=lambda name: name != self.settings.timeframe)
         try:
             for timeframe in wanted:
                 count = max(500, self.settings.window)
-                self._pipeline.klines[timeframe] = await feed.closes(timeframe, count)
+                closes = await feed.seed_closes(timeframe, count)
+                if closes is not None:
+                    self._pipeline.klines[timeframe] = closes
         except FeedError as error:
             self.note(
                 "warning",
@@ -303,15 +322,31 @@ class LabRunner:
                 "come; to ask for the bars again, make the lab anew: run its cell",
             )
 
-    def _take(self, ticks: Any) -> None:
+    def _take(self, ticks: Records) -> None:
         self._pipeline.take(ticks)
         if self._waiters:
             self._wake()
         self._tell()
 
     def _tell(self) -> None:
-        for listener in self._listeners:
-            listener()
+        for listener in tuple(self._listeners):
+            try:
+                listener()
+            except Exception as error:
+                # Neither the stream nor the other listeners pay for the fault of one.
+                self._note_listener_error(listener, error)
+
+    def _note_listener_error(self, listener: Callable[[], None], error: Exception) -> None:
+        self.listener_errors += 1
+        name = str(getattr(listener, "__qualname__", listener))
+        now_s = time.monotonic()
+        if now_s - self._listener_noted_s.get(name, float("-inf")) >= _LISTENER_AGAIN_S:
+            self._listener_noted_s[name] = now_s
+            self.note(
+                "error",
+                f"the callback {name} raised {error!r}; the stream continues "
+                f"({self.listener_errors:,} errors of callbacks so far)",
+            )
 
     def _wake(self) -> None:
         for waiter in [w for w in self._waiters if self._pipeline.made >= w[0]]:
@@ -419,7 +454,8 @@ class LabRunner:
         Parameters
         ----------
         listener : callable
-            Called on the lab's loop, between two ticks: it must return at once, and not raise.
+            Called on the lab's loop, between two ticks: it must return at once. What it raises is
+            counted in `listener_errors` and named in the event log; the stream continues.
 
         Returns
         -------

@@ -339,7 +339,7 @@ async def test_one_group_runs_on_one_loop() -> None:
         other = them.feed(these[1])
 
         def elsewhere() -> None:
-            asyncio.run(other.run(Catcher().sink, Catcher().write))
+            asyncio.run(other.run(Catcher()))
 
         with pytest.raises(FeedError, match="on one event loop"):
             await asyncio.to_thread(elsewhere)

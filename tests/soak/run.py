@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from pairlab.feeds.base import FeedHealth
+from pairlab.feeds.base import Feed, FeedHealth
 from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.feeds.config import Limits, Retry, Timeouts
 from pairlab.feeds.rate_limit import full_jitter
+from pairlab.lab.event_log import feed_events
 from pairlab.local_exchange import LocalExchange, SyntheticMarket
 from pairlab.local_exchange.server.faults import FAULT_KINDS, REPAIRABLE, Faults
 from pairlab.schema import LogEntry, Pair, Records
 from tests.soak.truth import Truth, Verdict
 
-__all__ = ["Report", "choose", "soak", "until"]
+__all__ = ["Report", "choose", "run_feed", "soak", "until"]
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
 _LOOK_S = 0.25
@@ -174,7 +175,7 @@ async def soak(
 
     open_ = True  # until the calm: what stopping a feed lets go of is no part of the run
 
-    def sink(ticks: Records) -> None:
+    def take(ticks: Records) -> None:
         if not open_:
             return
         got, expected = verdict.take(ticks)
@@ -195,7 +196,7 @@ async def soak(
             limits=LIMITS,
             retry=RETRY,
         )
-        task = asyncio.create_task(feed.run(sink, log))
+        task = asyncio.create_task(run_feed(feed, take, log))
         try:
             started_s = time.monotonic()
             said_s = started_s
@@ -234,6 +235,27 @@ async def soak(
     report.errors += [repr(e) for e in results if isinstance(e, Exception)]
     gc.collect()
     return report
+
+
+class _Sink:
+    """Hands ticks to a function."""
+
+    def __init__(self, take: Callable[[Records], object]) -> None:
+        self._take = take
+
+    def on_ticks(self, ticks: Records) -> None:
+        self._take(ticks)
+
+    def on_gap(self, missing: int) -> None:
+        pass  # the feed counts them
+
+
+async def run_feed(
+    feed: Feed, take: Callable[[Records], object], log: Callable[[LogEntry], None]
+) -> None:
+    """Run a feed as a lab does."""
+    with feed_events(feed, log):
+        await feed.run(_Sink(take))
 
 
 async def until(true: Callable[[], bool], alive: Callable[[], bool]) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from pairlab.errors import FeedError
 from pairlab.feeds.binance.rest_client import ClockOffset, ExchangeInfo, RestClient
 from pairlab.feeds.config import Retry, Timeouts
-from pairlab.feeds.dispatch import LogSink
+from pairlab.feeds.log import Announcer
 
 __all__ = ["ExchangeMetadata"]
 
@@ -23,7 +23,7 @@ class ExchangeMetadata:
     ----------
     rest : RestClient
         What is asked.
-    journal : LogSink
+    journal : Announcer
         Told when REST does not answer; the stream goes on without.
     timeouts : Timeouts
         How often the clock is looked at.
@@ -41,7 +41,7 @@ class ExchangeMetadata:
     """
 
     def __init__(
-        self, rest: RestClient, journal: LogSink, timeouts: Timeouts, retry: Retry
+        self, rest: RestClient, journal: Announcer, timeouts: Timeouts, retry: Retry
     ) -> None:
         self.info: ExchangeInfo | None = None
         self.informed = asyncio.Event()

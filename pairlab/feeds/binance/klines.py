@@ -6,16 +6,13 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from pairlab.errors import FeedError
+from pairlab.feeds.base import Closes
 from pairlab.feeds.binance.rest_client import RestClient
 from pairlab.schema import TIMEFRAMES_NS, Pair
 
 __all__ = ["KLINE_TIMEFRAMES", "Closes", "fetch_closes"]
-
-Closes = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
-"""Close times (ns), closes of y, closes of x; shape (n,) each."""
 
 KLINE_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
 """Timeframes that the exchange keeps candles of; shorter ones warm up in no time."""

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from pairlab.errors import DataError
+from pairlab.feeds.base import FeedInfo
 from pairlab.feeds.binance.messages import STREAMS
 
 __all__ = ["LIVE_URL", "TESTNET_URL", "Venue"]
@@ -83,6 +84,11 @@ class Venue:
         self.real_money = parts.hostname == "fstream.binance.com"
         usual = {**_ROUTES, **(routes or {})}[stream]
         self.routes = tuple(dict.fromkeys((usual, _OTHER_ROUTE.get(usual, usual))))
+
+    @property
+    def info(self) -> FeedInfo:
+        """Name, kind of market and stream, as a feed tells them."""
+        return FeedInfo(self.name, self.real_money, self.stream)
 
     @property
     def contiguous(self) -> bool:

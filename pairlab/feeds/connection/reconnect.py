@@ -11,7 +11,7 @@ from pairlab.errors import FeedError, FirewallError, RateLimitedError
 from pairlab.feeds.config import Limits, Retry, Timeouts
 from pairlab.feeds.connection.connection import Connection
 from pairlab.feeds.connection.stall_detector import ReplacementReason, StallDetector
-from pairlab.feeds.dispatch import LogSink
+from pairlab.feeds.log import Announcer
 from pairlab.feeds.rate_limit import ConnectThrottle
 
 __all__ = ["Address", "Supervisor"]
@@ -67,7 +67,7 @@ class Supervisor:
         interrupted: Callable[[], None],
         seamless: Callable[[], bool],
         admission: ConnectThrottle,
-        journal: LogSink,
+        journal: Announcer,
         timeouts: Timeouts,
         limits: Limits,
         retry: Retry,
@@ -139,7 +139,7 @@ class Supervisor:
         if healthy and time.monotonic() - link.opened_s >= self._timeouts.healthy_after_s:
             self._delays = self._retry.delays()
         if not link.orderly:
-            self._journal.say("warning", f"{link.ended}; connecting again", kind="ended")
+            self._journal.say("warning", f"{link.ended}; reconnecting", kind="ended")
             self._interrupted()
 
     async def _open_persistently(self) -> Connection:
@@ -163,9 +163,7 @@ class Supervisor:
             except FeedError as error:
                 self._take_refusal(error)
                 self.detail = str(error).rstrip(".")
-                self._journal.say(
-                    "warning", f"{self.detail}; it is tried again by itself", kind="open"
-                )
+                self._journal.say("warning", f"{self.detail}; retrying automatically", kind="open")
             wait_s = self._next_delay_s()
 
     def _next_delay_s(self) -> float:

@@ -7,10 +7,9 @@ import asyncio
 from pairlab.feeds.binance.exchange_metadata import ExchangeMetadata
 from pairlab.feeds.binance.rest_client import PAGE_WEIGHT, RestClient
 from pairlab.feeds.binance.venue import Venue
-from pairlab.feeds.config import Limits, Retry, Timeouts
 from pairlab.feeds.connection.shared_connection import SharedConnection, Subscriber
-from pairlab.feeds.dispatch import FanoutLogger
-from pairlab.feeds.rate_limit import ConnectThrottle
+from pairlab.feeds.context import FeedContext
+from pairlab.feeds.log import Announcer
 from pairlab.feeds.sequencing.trade_pages import TradePages
 from pairlab.schema import Pair
 
@@ -29,10 +28,8 @@ class Session:
     ----------
     venue : Venue
         Where to connect.
-    admission : ConnectThrottle
-        Of connection attempts; outlives the session.
-    timeouts, limits, retry : Timeouts, Limits, Retry
-        As for the feed.
+    context : FeedContext
+        Timeouts, limits, retry policy, throttle and clock.
 
     Attributes
     ----------
@@ -47,21 +44,19 @@ class Session:
     def __init__(
         self,
         venue: Venue,
-        admission: ConnectThrottle,
-        timeouts: Timeouts,
-        limits: Limits,
-        retry: Retry,
+        context: FeedContext,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.consumers: list[Subscriber] = []
         self.shards: dict[SharedConnection, asyncio.Task[None]] = {}
-        self.rest = RestClient(venue.rest_url, timeout_s=timeouts.rest_s)
+        self.rest = RestClient(
+            venue.rest_url, timeout_s=context.timeouts.rest_s, clock=context.clock
+        )
         self.pages = TradePages(self.rest)
-        everyone = FanoutLogger(lambda _: [consumer.journal for consumer in self.consumers])
-        self.survey = ExchangeMetadata(self.rest, everyone, timeouts, retry)
+        everyone = Announcer(__name__, lambda _: self.consumers)
+        self.survey = ExchangeMetadata(self.rest, everyone, context.timeouts, context.retry)
         self._venue = venue
-        self._admission = admission
-        self._timeouts, self._limits, self._retry = timeouts, limits, retry
+        self._context = context
         self._ready: asyncio.Future[None] = self.loop.create_future()
         self.task = asyncio.create_task(self._run(), name="pairlab feed session")
 
@@ -90,7 +85,9 @@ class Session:
         """Return how long a hole may hold back what follows it: every stream may have one."""
         streams = sum(len(shard.slots) for shard in self.shards)
         budget = self.rest.budget
-        return self._timeouts.repair_s + budget.window_s * streams * PAGE_WEIGHT / budget.limit
+        return (
+            self._context.timeouts.repair_s + budget.window_s * streams * PAGE_WEIGHT / budget.limit
+        )
 
     # -- who takes part ------------------------------------------------------------------------
 
@@ -118,10 +115,10 @@ class Session:
             found = SharedConnection(
                 self._venue,
                 self.survey,
-                self._admission,
-                self._timeouts,
-                self._limits,
-                self._retry,
+                self._context.throttle,
+                self._context.timeouts,
+                self._context.limits,
+                self._context.retry,
             )
             self.shards[found] = asyncio.create_task(found.run(), name="pairlab feed connection")
         return found

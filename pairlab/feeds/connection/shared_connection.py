@@ -24,7 +24,7 @@ from pairlab.feeds.config import Limits, Retry, Timeouts
 from pairlab.feeds.connection.connection import Connection
 from pairlab.feeds.connection.reconnect import Address, Supervisor
 from pairlab.feeds.connection.stall_detector import StallDetector, in_words
-from pairlab.feeds.dispatch import FanoutLogger, RateLimitedLogger
+from pairlab.feeds.log import Announcer
 from pairlab.feeds.rate_limit import ConnectThrottle
 
 __all__ = ["ConnectionHealth", "SharedConnection", "Subscriber", "first_leaf"]
@@ -33,16 +33,14 @@ __all__ = ["ConnectionHealth", "SharedConnection", "Subscriber", "first_leaf"]
 class Subscriber(Protocol):
     """Who wants the ticks of one or two streams of a shard."""
 
-    journal: RateLimitedLogger
-
-    def take(self, items: list[TickTuple | ConsumedId]) -> None:
+    def on_items(self, items: list[TickTuple | ConsumedId]) -> None:
         """Take ticks in the order in which they arrived, their `leg` the consumer's own."""
 
-    def interrupted(self, legs: Collection[int]) -> None:
-        """Note that trades of these legs may have been lost."""
+    def on_interruption(self, legs: Collection[int]) -> None:
+        """Note that these legs may have a gap."""
 
-    def waits(self, legs: Collection[int]) -> bool:
-        """Return whether trades of these legs are missing."""
+    def has_gap(self, legs: Collection[int]) -> bool:
+        """Return whether any of these legs has an open gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ class SharedConnection:
         self._wanting: dict[int, tuple[list[Subscriber], list[Subscriber]]] = {}
         self._only: Subscriber | None = None  # whose legs are the slots, if there is no one else
         self._symbols: dict[int, str] = {}
-        self._journal = FanoutLogger(self._listeners)
+        self._journal = Announcer(__name__, self._feeds_of)
         self._tasks: asyncio.TaskGroup | None = None
         self.supervisor = Supervisor(
             self.links,
@@ -187,16 +185,16 @@ class SharedConnection:
                 for consumer in consumers:
                     yield consumer, leg
 
-    def _listeners(self, slots: Collection[int] | None) -> list[RateLimitedLogger]:
+    def _feeds_of(self, slots: Collection[int] | None) -> list[Subscriber]:
         wanted = self._wanting if slots is None else slots
-        return list({id(c): c.journal for c, _ in self._of(wanted)}.values())
+        return list({id(c): c for c, _ in self._of(wanted)}.values())
 
     # -- what comes ----------------------------------------------------------------------------
 
     def deliver(self, items: list[TickTuple | ConsumedId]) -> None:
         """Hand on what one connection brought, each consumer's share at once."""
         if self._only is not None:
-            self._only.take(items)
+            self._only.on_items(items)
             return
         shares: dict[int, tuple[Subscriber, list[TickTuple | ConsumedId]]] = {}
         for item in items:
@@ -211,7 +209,7 @@ class SharedConnection:
                         share = shares[id(consumer)] = (consumer, [])
                     share[1].append(own)
         for consumer, share_items in shares.values():
-            consumer.take(share_items)
+            consumer.on_items(share_items)
 
     def _take_notice(self, link: Connection, notice: ControlMessage) -> None:
         if notice.kind == "shutdown":
@@ -272,10 +270,10 @@ class SharedConnection:
         for consumer, leg in self._of(self._wanting):
             legs.setdefault(id(consumer), (consumer, []))[1].append(leg)
         for consumer, lost in legs.values():
-            consumer.interrupted(lost)
+            consumer.on_interruption(lost)
 
     def _seamless(self) -> bool:
-        return not any(consumer.waits((leg,)) for consumer, leg in self._of(self._wanting))
+        return not any(consumer.has_gap((leg,)) for consumer, leg in self._of(self._wanting))
 
     async def _is_quiet(self, link: Connection, slot: int) -> bool:
         # Quotes have no trades to compare with: the other route will tell.

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from pairlab.feeds.config import Timeouts
 from pairlab.feeds.connection.connection import Connection
 from pairlab.feeds.connection.liveness import LoopGauge, StreamRate
-from pairlab.feeds.dispatch import LogSink
+from pairlab.feeds.log import Announcer
 
 __all__ = ["ReplacementReason", "StallDetector", "in_words"]
 
@@ -70,7 +70,7 @@ class StallDetector:
     ----------
     links : list of Link
         The open connections, the one that counts first; shared with whoever opens them.
-    journal : LogSink
+    journal : Announcer
         Told of a blocked loop and of every new alarm.
     timeouts : Timeouts
         The limits of silence.
@@ -90,7 +90,7 @@ class StallDetector:
     def __init__(
         self,
         links: list[Connection],
-        journal: LogSink,
+        journal: Announcer,
         timeouts: Timeouts,
         on_concern: Callable[[ReplacementReason], None],
         is_quiet: Callable[[Connection, int], Awaitable[bool]],
@@ -225,7 +225,7 @@ class StallDetector:
             if new := [slot for slot in concern.slots if slot not in before]:
                 self._journal.say("warning", concern.why, slots=new)
         if over := [slot for slot in before if slot not in alarms]:
-            self._journal.say("info", "the silence has ended", slots=over)
+            self._journal.say("info", "data resumed", slots=over)
 
     def _is_due(self, concern: ReplacementReason, slot: int, link: Connection) -> bool:
         stream = self._streams[slot]
