@@ -145,12 +145,13 @@ class Feed(Protocol):
     Gaps
         Fill a gap before the ticks after it are delivered, if the exchange has a history to ask.
         Give up after a limit of time, not never: what waits behind a gap is late on the screen.
-        A gap that stays is told by ``sink.on_gap(missing)``, right before the first tick after it,
-        and counted in `FeedHealth.gaps` and `FeedHealth.missing`.
+        A gap that stays is reported by ``sink.on_gap(missing)``, right before the first tick after
+        it, and counted in `FeedHealth.gaps` and `FeedHealth.missing`.
     States
         ``connecting`` until every stream has delivered data (an acknowledgement is no data), then
         ``live``; ``stalled`` while a stream is silent for longer than is usual for it;
-        ``reconnecting`` after a lost connection. After `run`, ``stopped`` or ``failed``.
+        ``reconnecting`` while a connection that had data is down. After `run`, ``stopped`` or
+        ``failed``.
     Time
         ``time_ns`` of a tick is the exchange's trade time, ``received_ns`` this machine's wall
         clock when the bytes arrived. Take both from a `pairlab.clock.Clock`, so that a replay can
@@ -163,7 +164,7 @@ class Feed(Protocol):
         `run` ends soon after it is cancelled, re-raises `asyncio.CancelledError`, and leaves no
         task, no socket and no thread. Own tasks in an `asyncio.TaskGroup`.
     Errors
-        Retry what may pass by itself, with growing delays, and say so in the log. Raise a
+        Retry what may be temporary, with growing delays, and say so in the log. Raise a
         `pairlab.FeedError` for what is final: its message is what the user reads. A sink that
         raises must not end the feed: count what it refused and go on.
     Logging
@@ -200,8 +201,8 @@ class Feed(Protocol):
                     except OSError as error:
                         self._state = "reconnecting"
                         logger.warning(
-                            f"connection lost: {error}; reconnecting",
-                            extra=concerning([self], kind="lost"),
+                            f"disconnected: {error}; reconnecting",
+                            extra=concerning([self], kind="disconnected"),
                         )
                         await asyncio.sleep(next(delays))
 

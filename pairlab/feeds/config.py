@@ -1,4 +1,4 @@
-"""Configuration of a feed: whom it connects to, how long it waits, how much it holds."""
+"""Configuration of a feed: where it connects, how long it waits, how much it holds."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Timeouts:
     ping_after_s, pong_s : float
         Silence of a whole connection before it is pinged, and how long the answer may take.
     healthy_after_s : float
-        A connection with data must have lived for so long before the back-off starts anew.
+        A connection with data must have lived for so long before the back-off is reset.
     rest_s : float
         For one REST answer.
     repair_grace_s : float

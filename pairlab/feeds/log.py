@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["REPEAT_FILTER", "Announcer", "RepeatFilter", "concerning", "feed_logger"]
+__all__ = ["REPEAT_FILTER", "RepeatFilter", "concerning", "feed_logger"]
 
 _REPEAT_S: Final = 10.0  # of the same kind and feed, at most one line in this time
 
@@ -68,7 +68,7 @@ class RepeatFilter(logging.Filter):
         return bool(due)
 
     def forget(self, feed: object) -> None:
-        """Let the next line of any kind about this feed pass: it begins anew, or has ended."""
+        """Let the next line of any kind about this feed pass: a run begins, or has ended."""
         self._seen.pop(id(feed), None)
 
 
@@ -81,20 +81,3 @@ def feed_logger(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     logger.addFilter(REPEAT_FILTER)
     return logger
-
-
-class Announcer:
-    """Logs what happens to the streams of a connection, to the feeds that have them."""
-
-    def __init__(
-        self, name: str, feeds: Callable[[Collection[int] | None], Iterable[object]]
-    ) -> None:
-        self._logger = feed_logger(name)
-        self._feeds = feeds
-
-    def say(
-        self, level: str, message: str, *, kind: str = "", slots: Collection[int] | None = None
-    ) -> None:
-        """Log a line; with `slots`, concerning only the feeds of these streams."""
-        number = logging.getLevelNamesMapping()[level.upper()]
-        self._logger.log(number, message, extra=concerning(self._feeds(slots), kind))

@@ -122,7 +122,7 @@ class PairFeed:
         self._ticks = 0
         self._refused = 0
         self._gap_filler: GapFiller | None = None
-        self._survey: ExchangeMetadata | None = None
+        self._metadata: ExchangeMetadata | None = None
         self._session: Session | None = None
         self._places: tuple[StreamSlot, ...] = ()
         self._decimals: tuple[int, int] | None = None
@@ -143,7 +143,7 @@ class PairFeed:
         """The stream in `info`."""
         return self.info.stream
 
-    # -- what the lab asks ---------------------------------------------------------------------
+    # -- what the lab asks -----------------------------------------------------------------------
 
     def price_decimals(self) -> tuple[int, int] | None:
         """Return the decimals of (y, x) at the symbols' tick sizes, None while unknown."""
@@ -183,52 +183,57 @@ class PairFeed:
         that bring this pair's legs, since they exist and whoever shares them.
         """
         sequencer = self._sequencer
-        shards = self._shards()
+        connections = self._connections()
         state, detail = self._state()
-        dropped = sum((shard.dropped for shard in shards), self.dropped)
-        clock = self._survey.clock if self._survey else None
-        offset_ns = clock.offset_ns if clock else 0
-        lag_ms, p50, p99 = self._lags.read([s.decoder.delays_ns for s in shards], offset_ns)
+        dropped = sum((connection.dropped for connection in connections), self.dropped)
+        offset = self._metadata.clock_offset if self._metadata else None
+        offset_ns = offset.offset_ns if offset else 0
+        lag_ms, p50, p99 = self._lags.read(
+            [connection.delays_ns for connection in connections],
+            offset_ns,
+            self._clock.monotonic_s(),
+        )
         return FeedHealth(
             state=state,
             detail=detail,
             ticks=self._ticks,
             dropped=MappingProxyType(dict(dropped)),
-            reconnects=sum(max(0, shard.supervisor.opened - 1) for shard in shards),
+            reconnects=sum(connection.reconnects for connection in connections),
             gaps=sequencer.gaps,
             missing=sequencer.missing,
             lag_ms=lag_ms,
-            bad_frames=tuple(bad for shard in shards for bad in shard.decoder.bad),
+            bad_frames=tuple(bad for connection in connections for bad in connection.decoder.bad),
             lag_p50_ms=p50,
             lag_p99_ms=p99,
-            clock_offset_ms=offset_ns / _NS_PER_MS if clock else float("nan"),
-            loop_lag_max_ms=max((s.watch.gauge.lag_s() for s in shards), default=0.0) * 1e3,
+            clock_offset_ms=offset_ns / _NS_PER_MS if offset else float("nan"),
+            loop_lag_max_ms=max((c.loop_lag_max_s() for c in connections), default=0.0) * 1e3,
             held=sequencer.held,
             repaired=sequencer.repaired,
-            attempts=sum(shard.supervisor.tries for shard in shards),
+            attempts=sum(connection.attempts for connection in connections),
         )
 
-    def _shards(self) -> list[SharedConnection]:
+    def _connections(self) -> list[SharedConnection]:
         """Return the connections that bring the legs: one, or two."""
-        return list(dict.fromkeys(shard for shard, _ in self._places))
+        return list(dict.fromkeys(connection for connection, _ in self._places))
 
     def _state(self) -> tuple[FeedState, str]:
         if self._final is not None:
             return self._final
         if not self._places:
             return "connecting", self._starting
-        words = ""
-        for shard in self._shards():
-            state, detail = shard.state([slot for s, slot in self._places if s is shard])
+        detail_live = ""
+        for connection in self._connections():
+            slots = [slot for other, slot in self._places if other is connection]
+            state, detail = connection.state(slots)
             if state != "live":
                 return state, detail
-            words = words or detail
+            detail_live = detail_live or detail
         if gaps := self._sequencer.open_gaps():
             missing = sum(gap.last - gap.first + 1 for gap in gaps)
             return "live", f"{self._sequencer.held:,} ticks wait for {missing:,} that are missing"
-        return "live", words or "both streams deliver"
+        return "live", detail_live or "both streams deliver"
 
-    # -- the run -------------------------------------------------------------------------------
+    # -- the run ---------------------------------------------------------------------------------
 
     async def run(self, sink: TickSink) -> None:
         """Deliver every tick until cancelled, closed or, on a recording, until it has ended.
@@ -276,10 +281,10 @@ class PairFeed:
                 self._ended.set()
 
     async def _run(self, session: Session) -> None:
-        self._survey = session.survey
+        self._metadata = session.metadata
         await session.opened()
-        if session.survey.informed.is_set():
-            await self._check(session.survey)
+        if session.metadata.ready.is_set():
+            await self._check(session.metadata)
         self._places = session.subscribe(self, self.pair)
         gap_filler = self._gap_filler = GapFiller(
             self,
@@ -291,27 +296,27 @@ class PairFeed:
         try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
-                    tasks.create_task(self._check(session.survey)),
+                    tasks.create_task(self._check(session.metadata)),
                     tasks.create_task(gap_filler.run(0)),
                     tasks.create_task(gap_filler.run(1)),
                     tasks.create_task(self._align()),
                 ]
-                await self._until_over(session)
+                await self._wait_ended(session)
                 await self._settle()
                 for helper in helpers:
                     helper.cancel()
         except BaseExceptionGroup as errors:
             raise first_leaf(errors) from None
 
-    async def _check(self, survey: ExchangeMetadata) -> None:
-        """Check the symbols as soon as REST knows them."""
-        info = await survey.check(self.pair)
+    async def _check(self, metadata: ExchangeMetadata) -> None:
+        """Check the symbols as soon as the listed ones are known."""
+        info = await metadata.check(self.pair)
         y, x = (info.decimals(symbol) for symbol in self.pair)
         self._decimals = None if y is None or x is None else (y, x)
 
-    async def _until_over(self, session: Session) -> None:
+    async def _wait_ended(self, session: Session) -> None:
         """Wait until the recording has ended on every connection of ours; raise what is final."""
-        waiting = {session.shards[shard] for shard in self._shards()}
+        waiting = {session.connections[connection] for connection in self._connections()}
         while waiting:
             done, waiting = await asyncio.wait(
                 {*waiting, session.task}, return_when=asyncio.FIRST_COMPLETED
@@ -344,7 +349,7 @@ class PairFeed:
                 self._closing.set_result(None)
             await self._ended.wait()
 
-    # -- called from the connections -----------------------------------------------------------
+    # -- called from the connections -------------------------------------------------------------
 
     def on_items(self, items: list[TickTuple | ConsumedId]) -> None:
         """Take ticks of both legs in the order in which they arrived."""
@@ -359,7 +364,7 @@ class PairFeed:
         """Return whether any of these legs has an open gap."""
         return any(gap.leg in legs for gap in self._sequencer.open_gaps())
 
-    # -- called from the gap filler ------------------------------------------------------------
+    # -- called from the gap filler --------------------------------------------------------------
 
     def deliver_due(self) -> None:
         """Hand on to the sink what is due."""
@@ -397,7 +402,7 @@ class PairFeed:
     def gap_patience_s(self) -> float:
         """Return how long a gap may hold back what follows it, seconds."""
         timeouts = self._source.config.timeouts
-        return timeouts.repair_s if self._session is None else self._session.patience_s()
+        return timeouts.repair_s if self._session is None else self._session.gap_patience_s()
 
     def _wake_gap_filler(self) -> None:
         if self._gap_filler is not None:

@@ -15,11 +15,11 @@ from pairlab.schema import TIMEFRAMES_NS, Pair
 __all__ = ["KLINE_TIMEFRAMES", "Closes", "fetch_closes"]
 
 KLINE_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
-"""Timeframes that the exchange keeps candles of; shorter ones warm up in no time."""
+"""Timeframes that the exchange keeps candles of; shorter ones warm up quickly."""
 
 _NS_PER_MS: Final = 1_000_000
-_MOST: Final = 1_500
-"""Candles that one answer holds at the most."""
+_MAX_CANDLES: Final = 1_500
+"""Candles that one answer holds at most."""
 
 _DECODER: Final = msgspec.json.Decoder(list[list[int | str]])
 _CLOSE, _CLOSE_TIME = 4, 6
@@ -56,7 +56,7 @@ async def fetch_closes(rest: RestClient, pair: Pair, timeframe: str, count: int)
     for symbol in pair:
         raw = await rest.get(
             "/fapi/v1/klines",
-            {"symbol": symbol, "interval": timeframe, "limit": min(count + 1, _MOST)},
+            {"symbol": symbol, "interval": timeframe, "limit": min(count + 1, _MAX_CANDLES)},
             weight=5 if count < 500 else 10,
             can_wait=True,
         )

@@ -1,4 +1,4 @@
-"""Binance's REST interface, as far as a feed needs it, and plain words for its refusals."""
+"""Binance's REST interface, as far as a feed needs it, and what its refusals mean."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PAGE_WEIGHT: Final = 20
 _DEFAULT_WEIGHT_PER_MIN: Final = 2400
 _OUR_SHARE: Final = 0.9  # of the weight: other programs may share the address
 _DEFAULT_WAIT_S: Final = {429: 60.0, 418: 120.0}  # where the answer has no Retry-After
-_MOST_AT_ONCE: Final = 4
+_MAX_CONCURRENT: Final = 4
 _LONGEST_WAIT_S: Final = 3 * 24 * 3600.0  # Binance bans for three days at most
 _NS_PER_MS: Final = 1_000_000
 
@@ -148,7 +148,7 @@ def is_loopback(url: str) -> bool:
 
 
 def refusal(status: int, retry_after: str | None, where: str) -> FeedError:
-    """Return the error, in plain words, for an HTTP answer that is no success.
+    """Return the error for an HTTP answer that is no success.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def refusal(status: int, retry_after: str | None, where: str) -> FeedError:
             else "this address is banned for a while, for asking too often"
         )
         return RateLimitedError(
-            f"{where} answered HTTP {status}: {why}; waiting {wait_s:g} s as told.", wait_s
+            f"{where} answered HTTP {status}: {why}; waiting {wait_s:g} s as requested.", wait_s
         )
     if status >= 500:
         return FeedError(f"{where} answered HTTP {status}: the exchange has trouble of its own.")
@@ -221,7 +221,7 @@ class RestClient:
         self.clock = clock
         self._timeout_s = timeout_s
         self._blocked_until_s = 0.0  # monotonic: Retry-After holds for every request
-        self._at_once = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._concurrent = asyncio.Semaphore(_MAX_CONCURRENT)
         self._client: httpx.AsyncClient | None = None
         self._info = msgspec.json.Decoder(_ExchangeInfo)
         self._time = msgspec.json.Decoder(_Time)
@@ -246,7 +246,7 @@ class RestClient:
         return httpx.AsyncClient(
             base_url=self.base_url,
             timeout=self._timeout_s,
-            limits=httpx.Limits(max_connections=_MOST_AT_ONCE, max_keepalive_connections=2),
+            limits=httpx.Limits(max_connections=_MAX_CONCURRENT, max_keepalive_connections=2),
             trust_env=not is_loopback(self.base_url),
         )
 
@@ -356,7 +356,7 @@ class RestClient:
         try:
             # httpx limits each step; an answer that trickles in would outlast them all.
             # To queue for a socket is no part of it: others' answers are.
-            async with self._at_once, asyncio.timeout(self._timeout_s):
+            async with self._concurrent, asyncio.timeout(self._timeout_s):
                 answer = await self._client.get(path, params=dict(query))
         except (TimeoutError, httpx.TimeoutException) as error:
             raise FeedError(f"{where} did not answer within {self._timeout_s:g} s.") from error

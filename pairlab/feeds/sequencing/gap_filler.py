@@ -89,7 +89,7 @@ class GapFiller:
 
     async def run(self, leg: int) -> None:
         """Fill the gaps of one leg, one after the other, until cancelled."""
-        tries, tried = 0, -1  # of the first id missing: progress starts the count anew
+        tries, tried = 0, -1  # of the first id missing: progress resets the count
         while True:
             gaps = self._sequencer.open_gaps()
             if self._sequencer.full and gaps and gaps[0].leg != leg:

@@ -37,7 +37,7 @@ class Sequencer:
     max_held_ticks : int
         Ticks held back; those beyond are dropped, counted as ``overflow``, and become a gap.
     max_gap_trades : int
-        A larger jump is no gap: with three ids in a row it is a series that started anew.
+        A larger jump is no gap: with three ids in a row it is a new series.
     on_wait : callable
         Called when something begins to wait: for a gap, or for the first id after an interruption.
     clock : Clock
@@ -357,7 +357,7 @@ class Sequencer:
         self.gaps += 1
         self.missing += max(0, missing)
         if report:
-            # How many a series lacks that starts anew at a lower id is unknown: at least say so.
+            # A new series at a lower id lacks an unknown number of trades: report one at least.
             self._legs[leg].unreported += max(1, missing)
         self._slow = True
 
