@@ -328,6 +328,11 @@ class PairLab:
         """How many messages there ever were: the log forgets the oldest."""
         return self._runner.event_log.total
 
+    @property
+    def listener_errors(self) -> int:
+        """Exceptions that functions given to `on_update` have raised."""
+        return self._runner.listeners.errors
+
     on_update = _forward("_runner", LabRunner.on_update)
     listen = on_update  # its former name
     log = _forward("_runner", LabRunner.log)
