@@ -122,7 +122,7 @@ def test_layout_and_theme_come_from_the_address_and_are_refused_in_words() -> No
     assert [message.split(" is not")[0] for message in told] == [
         "from the address: layout = '<b>'", "from the address: theme = '\">'",
     ]  # fmt: skip
-    usual.screen.close()
+    usual.render_loop.close()
 
 
 def test_voila_finds_the_app_s_page_in_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

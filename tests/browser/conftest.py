@@ -25,7 +25,7 @@ import psutil
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
 
-from tests.browser.console import RenderLoop
+from tests.browser.console import Screen
 from tests.browser.notebooks import ready, run_cell, write_notebook
 
 SERVER_READY_S = 90.0
@@ -35,11 +35,11 @@ AS_AT_FIRST = """
 from pairlab.settings import SETTINGS
 lab.settings.update(**{name: knob.default for name, knob in SETTINGS.items()})
 lab.select()
-screen = lab.dashboard().screen
-screen.selecting, screen.shows_signal, screen.cleared_ns = False, False, 0
-screen.pause(False)
-screen.reset()
-screen.reset()
+screen = lab.dashboard().render_loop
+screen.view.select_mode, screen.view.signal_in_front, screen.view.cleared_ns = False, False, 0
+screen.view.pause(False)
+screen.view.reset()
+screen.view.reset()
 screen.paint(due=True)
 import math
 from pairlab.widgets.core.widget_utils import showing
@@ -87,22 +87,22 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def tabs(chromium: Any) -> Iterator[Callable[..., RenderLoop]]:
+def tabs(chromium: Any) -> Iterator[Callable[..., Screen]]:
     """Open addresses at a size; in the end no console may have said what is not known.
 
     Pages are left as a person leaves them, by closing the tab. A notebook's kernel would go on
     then, and its lab, for the rest of the run: it is ended.
     """
-    screens: list[RenderLoop] = []
+    screens: list[Screen] = []
 
-    def opened(url: str, width: int = 1280, height: int = 800, script: str = "") -> RenderLoop:
+    def opened(url: str, width: int = 1280, height: int = 800, script: str = "") -> Screen:
         context = chromium.new_context(
             viewport={"width": width, "height": height}, accept_downloads=True
         )
         context.add_init_script(script)
         page = context.new_page()
         page.set_default_timeout(60_000)
-        screen = RenderLoop(page)
+        screen = Screen(page)
         screens.append(screen)
         page.goto(url, wait_until="domcontentloaded")
         return screen
@@ -118,14 +118,14 @@ def tabs(chromium: Any) -> Iterator[Callable[..., RenderLoop]]:
 
 
 @pytest.fixture
-def visit(chromium: Any) -> Iterator[Callable[..., RenderLoop]]:
+def visit(chromium: Any) -> Iterator[Callable[..., Screen]]:
     """Open an address for one test."""
     with tabs(chromium) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def open_page(chromium: Any) -> Iterator[Callable[..., RenderLoop]]:
+def open_page(chromium: Any) -> Iterator[Callable[..., Screen]]:
     """Open an address; the page stays until the module's tests are done."""
     with tabs(chromium) as opened:
         yield opened
@@ -354,7 +354,7 @@ class Place:
 
     name: str
     server: Server
-    screen: RenderLoop
+    screen: Screen
     file: Path
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import RenderLoop, Server, warm
+from tests.browser.conftest import Screen, Server, warm
 from tests.browser.notebooks import ready, run_cell, write_notebook
 
 CELLS = [
@@ -15,9 +15,9 @@ CELLS = [
     "lab",
 ]
 MEASURE = """
-screen, counts = lab.dashboard().screen, []
+screen, counts = lab.dashboard().render_loop, []
 def count():
-    counts.extend((screen.frames_painted, lab.health().rows))
+    counts.extend((screen.meter.painted, lab.health().rows))
 def tell():
     count()
     frames, rows, frames_end, rows_end = counts
@@ -39,7 +39,7 @@ def measured(server: Server) -> tuple[int, int]:
 
 
 @pytest.fixture(scope="module")
-def page(jupyter: Server, open_page: Callable[..., RenderLoop]) -> Any:
+def page(jupyter: Server, open_page: Callable[..., Screen]) -> Any:
     """A notebook whose first cell shows a lab, and whose second one may."""
     write_notebook(jupyter.home, "pace.ipynb", CELLS)
     page = open_page(f"{jupyter.url}/doc/tree/pace.ipynb", 1600, 2200).page

@@ -67,14 +67,14 @@ async def test_dashboards_of_one_lab_cost_one_set_of_updates(
 ) -> None:
     async with running_lab() as lab:
         first = lab.dashboard()
-        screen = first.screen
+        screen = first.render_loop
         await lab.stop()  # so that both pictures are of the same rows
 
         def cost() -> tuple[list[str], int]:
             """Return who is sent what when every chart moves, and the bytes of it."""
             for span_s in (20, 10, 20):
                 wire.take()
-                screen.span_s = span_s
+                screen.view.span_s = span_s
                 screen.paint(due=True)
             sent = wire.bytes()
             return sorted(message["id"] for message in wire.take()), sent
@@ -110,5 +110,5 @@ async def test_a_dashboard_closes_what_no_other_one_shows(running_lab: MakeLab, 
         first.close()
         assert again.parts["strip"].comm is not None
         again.close()
-        again.screen.close()
+        again.render_loop.close()
         assert wire.open == set()

@@ -1,4 +1,4 @@
-"""What all four charts are made of: header, figure, shared time, end value, markers, pointer."""
+"""The base of all charts on the shared time axis: header, figure, markers, pointer, end value."""
 
 from __future__ import annotations
 
@@ -115,11 +115,12 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
     ring_area = 314
 
     def __init__(self, lab: LabView, *, clock: bool = True) -> None:
-        screen = RenderLoop.of(lab)
+        loop = RenderLoop.of(lab)
+        time_axis, interaction = loop.time_axis, loop.interaction
         top, bottom = self.margins_px
         self._clock = clock
         self._widths: dict[str, float] = {}
-        self.offsets, self.times = screen.offset_scale, screen.time_scale
+        self.offsets, self.times = time_axis.offset_scale, time_axis.time_scale
         self.scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
         self.head = HTML().add_class("pairlab-head-text")
         self._markers = [
@@ -144,9 +145,8 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
             default_size=TYPE.caption, font_weight="bold", align="middle", y_offset=12,
             apply_clip=False,
         )  # fmt: skip
-        self._selector = screen.pointer_selector
         self._selected = Lines(
-            x=[], y=[], scales={"x": self.times, "y": screen.unit_scale}, colors=[var("focus")],
+            x=[], y=[], scales={"x": self.times, "y": time_axis.unit_scale}, colors=[var("focus")],
             fill="inside", fill_colors=[var("focus")], fill_opacities=[0.12], stroke_width=1,
         )  # fmt: skip
         bottom = _CLOCK_HEIGHT if clock else bottom
@@ -155,18 +155,18 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
                 self._selected, *self.draw(), *self._markers, self._ring, self._pointer_dots,
                 self._pointer_time,
             ],
-            axes=[*screen.time_axes, *self.axes()],
+            axes=[*time_axis.axes, *self.axes()],
             fig_margin={
                 "top": top, "bottom": bottom, "left": SIZES.axis_left, "right": SIZES.axis_right,
             },
             padding_x=0, padding_y=0, min_aspect_ratio=0.001, max_aspect_ratio=1000,
-            animation_duration=0, display_toolbar=False, interaction=self._selector,
+            animation_duration=0, display_toolbar=False, interaction=interaction.pointer_selector,
             layout=Layout(width="auto", height=f"{self.plot_px + top + bottom}px", min_width="0"),
         )  # fmt: skip
         tools = [] if self.tools is None else [self.tools]
         header = HBox([self.head, *tools]).add_class("pairlab-head")
-        super().__init__([header, self.figure, screen.mouse])
-        for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{self.caption}"):
+        super().__init__([header, self.figure, interaction.mouse])
+        for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{self.chart_name}"):
             self.add_class(style)
         if clock:
             self.add_class("pairlab-clock").add_class("pairlab-dated")
@@ -245,14 +245,14 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
         """Show `frame`; send nothing that is already on the screen."""
         values = frame.values
         self.show_staleness(frame)
-        if self.changed("lines", (frame.picture, values)):
+        if self.changed("lines", (frame.chart_version, values)):
             self.paint_lines(frame)
             self._paint_selection(frame)
         self._paint_markers(frame)
         # What it reads may change while it stands still: a row comes, the metrics, the scale.
-        if self.changed("pointer", (frame.pointer_ns, frame.pointed, self.scale.min)):
+        if self.changed("pointer", (frame.view.pointer_ns, frame.pointed, self.scale.min)):
             self._paint_pointer(frame)
-        if frame.text_due and self.changed("head", (frame.picture, frame.read, values)):
+        if frame.text_due and self.changed("head", (frame.chart_version, frame.read, values)):
             self.paint_head(frame)
 
     def show_line(self, mark: Lines, x: Any, y: Any) -> tuple[float, float]:
@@ -297,7 +297,7 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
                 if marker.side:
                     mine &= sides == marker.side
                 put(mark, x=frame.alerts_ms[mine], y=values[mine])
-        selected = self.screen.selected
+        selected = frame.view.selected
         if self.changed("ring", selected and selected.number):
             at = math.nan if selected is None else self.marked_value(selected)
             known_at = selected is not None and math.isfinite(at)
@@ -328,12 +328,11 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
         put(self._pointer_dots, x=np.full(len(dots), time_ms), y=np.array(dots, dtype=np.float64))
 
     def _paint_selection(self, frame: Frame) -> None:
-        screen = self.screen
-        wanted = screen.brush_selector if screen.selecting else screen.pointer_selector
+        wanted = self.render_loop.interaction.selector(frame.view)
         if self.figure.interaction is not wanted:
             self.figure.interaction = wanted
         # While the mouse drags, the browser itself shows the span, in all charts.
-        chosen = None if screen.brushing else frame.selected_ns
+        chosen = None if frame.view.brushing else frame.selected_ns
         if self.changed("selection", chosen):
             ends = [] if chosen is None else [ns / 1e6 for ns in chosen]
             corners = np.array([0.0, 1.0, 1.0, 0.0][: 2 * len(ends)])

@@ -67,7 +67,7 @@ class ZHistogram(LabWidget, VBox):  # type: ignore[misc]
         Whose rows.
     """
 
-    caption = "histogram"
+    chart_name = "histogram"
 
     def __init__(self, lab: LabView) -> None:
         self._x = LinearScale(min=-3.0, max=3.0, allow_padding=False)
@@ -118,7 +118,7 @@ class ZHistogram(LabWidget, VBox):  # type: ignore[misc]
         self.show_staleness(frame)
         v = frame.values
         levels = (v.entry_z, v.exit_z, v.stop_z)
-        if not frame.text_due or not self.changed("rows", (frame.picture, levels)):
+        if not frame.text_due or not self.changed("rows", (frame.chart_version, levels)):
             return
         z = np.asarray(frame.inside["zscore"], dtype=np.float64)
         z = z[np.isfinite(z)]

@@ -43,7 +43,7 @@ class ZScoreChart(Chart):
         Label the time axis (in the dashboard only the lowest chart does).
     """
 
-    caption = "zscore"
+    chart_name = "zscore"
     plot_px, margins_px = SIZES.zscore_plot, (3, 7)
     column = "zscore"
     marker_scale = 1.0
@@ -140,9 +140,9 @@ class ZScoreChart(Chart):
         row = frame.read
         shown = MISSING if row is None else signed(row.zscore)
         side = MISSING if row is None else _POSITIONS[row.position]
-        held = '<span class="pairlab-held">held</span>' if frame.held else ""
+        frozen = '<span class="pairlab-held">frozen</span>' if frame.frozen else ""
         when = _time_text(frame, row)
         return (
-            f"<h3>Z-score</h3><small>σ</small>{when}{held}{legend('z', 'z', shown)}"
+            f"<h3>Z-score</h3><small>σ</small>{when}{frozen}{legend('z', 'z', shown)}"
             f'<span class="pairlab-key">position{value(side)}</span>'
         )

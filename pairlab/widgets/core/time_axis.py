@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from pairlab.schema import NS_PER_S
 from pairlab.widgets.core.frame import Frame
@@ -30,9 +30,12 @@ class TimeAxis:
     Attributes
     ----------
     offset_scale : bqplot.LinearScale
-        ms before the right edge.
+        ms before the right edge. Lines hang on it: they are sent anew whenever the view moves, and
+        so the scale never changes.
     time_scale : bqplot.LinearScale
-        ms since 1970.
+        ms since 1970. What stands still in time hangs on it: axis, markers, pointer.
+    unit_scale : bqplot.LinearScale
+        0 to 1 from bottom to top, for what spans a chart's height.
     axes : list of bqplot.Axis
         Every other clock label each.
     """
@@ -40,6 +43,7 @@ class TimeAxis:
     def __init__(self) -> None:
         self.offset_scale = LinearScale(min=-1.0, max=0.0, allow_padding=False)
         self.time_scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
+        self.unit_scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
         style = {"fill": var("muted")}
         self.axes = [
             Axis(
@@ -56,6 +60,10 @@ class TimeAxis:
     def _ticks_changed(self, ticks: tuple[int, ...], hidden: set[int]) -> bool:
         before, self._ticks = self._ticks, (ticks, frozenset(hidden))
         return before != self._ticks
+
+    def widgets(self) -> list[Any]:
+        """Return the widgets."""
+        return [self.offset_scale, self.time_scale, self.unit_scale, *self.axes]
 
     def place(self, frame: Frame) -> None:
         """Move both scales to the view, and the labels that changed."""

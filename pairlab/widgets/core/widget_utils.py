@@ -12,6 +12,7 @@ from ipywidgets import Widget
 
 from pairlab.widgets.style.formats import js_number
 from pairlab.widgets.transport.bqplot_marks import Plotted
+from pairlab.widgets.transport.compat import current_values
 
 __all__ = ["close_tree", "is_programmatic", "programmatic_update", "put", "put_ticks", "tree"]
 
@@ -72,7 +73,7 @@ def tree(root: Any) -> Iterator[Any]:
                 seen.add(id(item))
                 yield item
                 # Only traits that hold something already: reading a lazy default would make it.
-                stack.extend(item._trait_values.values())
+                stack.extend(current_values(item))
         elif isinstance(item, dict):
             stack.extend(item.values())
         elif isinstance(item, list | tuple):

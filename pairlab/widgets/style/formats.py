@@ -32,6 +32,7 @@ __all__ = [
     "moment",
     "number",
     "p_value",
+    "parse_number",
     "power",
     "quantity_ms",
     "quote",
@@ -50,6 +51,18 @@ _QUOTES: Final = ("USDT", "USDC", "FDUSD", "BUSD", "BTC", "ETH", "EUR", "TRY")
 def safe(text: object) -> str:
     """Return text that is shown, never read as HTML."""
     return escape(str(text), quote=True)
+
+
+def parse_number(text: str) -> float | str:
+    """Return the number that a person typed, or the text, which no setting of numbers takes.
+
+    >>> parse_number("−1,000.5"), parse_number("a lot")
+    (-1000.5, 'a lot')
+    """
+    try:
+        return float(text.replace(_MINUS, "-").replace(",", ""))
+    except ValueError:
+        return text
 
 
 def number(value: float, decimals: int = 2) -> str:
