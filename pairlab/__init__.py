@@ -22,6 +22,8 @@ The map of the package; data flows one way, ticks → rows → views::
 Start with `PairLab`; everything that it takes and gives is in ``__all__``.
 """
 
+from importlib.metadata import version as _version
+
 from pairlab.alerts import Alert, Snapshot
 from pairlab.engine import PairEngine
 from pairlab.errors import (
@@ -38,7 +40,7 @@ from pairlab.research.analyze import analyze
 from pairlab.schema import ROW, TICK, AlertKind, Pair
 from pairlab.settings import Settings
 
-__version__ = "0.1.0"
+__version__ = _version("pairlab")  # pyproject.toml is the only place that states it
 
 __all__ = [
     "ROW",

@@ -282,12 +282,15 @@ class SettingChange:
         The setting.
     old, new : object
         Its values.
+    tick : int
+        Ordinal of the first tick after it: many rows share a time, no two ticks an ordinal.
     """
 
     time_ns: int
     name: str
     old: Any
     new: Any
+    tick: int = 0
 
     @property
     def sentence(self) -> str:

@@ -122,5 +122,5 @@ class LabView(Protocol):
     def call_on_loop(self, function: Callable[..., Any], *args: Any) -> None:
         """Run `function` on the lab's loop, from any thread; at once where there is no loop."""
 
-    def attach(self, view: DisplayListener) -> None:
-        """Notify `view` when the lab starts, stops, logs something, or is replaced."""
+    def attach(self, display: DisplayListener) -> None:
+        """Notify `display` when the lab starts, stops, logs something, or is replaced."""

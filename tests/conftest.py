@@ -19,7 +19,13 @@ settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run browser tests last: Playwright's own loop runs from the first of them to the end."""
+    """Run browser tests last: Playwright's own loop runs from the first of them to the end.
+
+    Whatever asks for the recordings is marked ``data``, as tests/browser marks its own ``browser``.
+    """
+    for item in items:
+        if "recorded" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.data)
     items.sort(key=lambda item: item.path.parent.name == "browser")
 
 

@@ -29,17 +29,25 @@ def test_pair_and_settings_come_from_the_address() -> None:
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("query", "refused"),
     [
-        "window=inf", "window=1e999", "window=-1", "window=%3Cscript%3E", "exit_z=3",
-        "price_scale=log", "stop_z=1", "stop_z=1.5&entry_z=1.6", "entry_z=3&exit_z=2.5&stop_z=2.7",
-        "y=BTCUSDT&x=BTCUSDT", "hedge=rm&timeframe=2m", "&&&=&=1", "y=" + "A" * 10_000,
-        "&".join(f"a{i}=1" for i in range(100)), "history_rows=49999999&ticks_held=99999999",
-        "y=%00&x=%ff%fe",
+        ("window=inf", "window"), ("window=1e999", "window"), ("window=-1", "window"),
+        ("window=%3Cscript%3E", "window"), ("exit_z=3", "exit_z"),
+        ("price_scale=log", "hedge_ratio"), ("stop_z=1", "stop_z"),
+        ("stop_z=1.5&entry_z=1.6", "stop_z"), ("entry_z=3&exit_z=2.5&stop_z=2.7", "stop_z"),
+        ("y=BTCUSDT&x=BTCUSDT", "y = x"), ("hedge=rm&timeframe=2m", "hedge,timeframe"),
+        ("&&&=&=1", "there is no setting ''"), ("y=" + "A" * 10_000, "hedge_ratio"),
+        ("history_rows=49999999&ticks_held=99999999", "history_rows,ticks_held"),
+        ("y=%00&x=%ff%fe", "hedge_ratio"),
     ],
 )  # fmt: skip
-def test_no_address_breaks_the_page(query: str) -> None:
-    lab = lab_for(query)
+def test_no_address_breaks_the_page(query: str, refused: str) -> None:
+    lab = lab_for(f"fee_bps=7&{query}")
+    assert lab.settings.fee_bps == 7.0  # what is fine applies, whatever stands beside it
+    told = [entry.message for entry in lab.event_log]
+    assert told
+    for name in refused.split(","):
+        assert any(message.startswith(f"from the address: {name}") for message in told)
     values = lab.settings.values()
     assert values.history_rows == 100_000
     assert values.ticks_held == 1_000_000

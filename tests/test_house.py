@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from enum import Enum, Flag
@@ -33,13 +34,24 @@ def test_all_names_exist_and_nothing_else_leaks() -> None:
     assert public - modules == {n for n in pairlab.__all__ if not n.startswith("_")}
 
 
+def test_the_version_is_the_one_in_pyproject() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    # Fails after a change of the version until `pip install -e .` writes the metadata anew.
+    assert pairlab.__version__ == project["version"]
+    stated = re.compile(r"^__version__\s*=\s*[\"']", re.M)
+    files = (ROOT / "pairlab").rglob("*.py")
+    assert not [f.name for f in files if stated.search(f.read_text(encoding="utf-8"))]
+
+
 def test_top_level_of_the_repository() -> None:
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
     top = {name.split("/")[0] for name in tracked}
     visible = {name for name in top if not name.startswith(".")}
-    assert visible == {"pairlab", "notebooks", "tests", "pyproject.toml", "README.md"}
+    required = {"pairlab", "notebooks", "tests", "pyproject.toml", "README.md"}
+    allowed = required | {"LICENSE", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"}
+    assert required <= visible <= allowed
 
 
 def test_imports_follow_the_arrows() -> None:

@@ -10,8 +10,10 @@ import pytest
 
 from pairlab import DataError, FeedError, PairLab, PairlabError, SettingError
 from pairlab.feeds.base import FeedHealth, Log, Sink
+from pairlab.local_exchange import LocalExchange
 from pairlab.schema import NS_PER_S, TICK, RowFlag
-from tests.engine.test_kalman import moving_ratio
+from tests.ahead import Ahead
+from tests.engine.worlds import moving_ratio
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -120,7 +122,7 @@ async def test_a_failed_lab_starts_again_and_makes_each_row_once() -> None:
     await feed.give(some_ticks(1, start=1_500))
     assert len(lab.history()) == 1_500
     assert lab.history().index.is_monotonic_increasing
-    names = [t.get_name() for t in asyncio.all_tasks() if "pulse" in t.get_name()]
+    names = [t.get_name() for t in asyncio.all_tasks() if "heartbeat" in t.get_name()]
     assert len(names) == 1
     await lab.stop()
 
@@ -181,8 +183,8 @@ async def test_positions_are_what_they_were_after_any_change_of_timeframe() -> N
         assert set(before.unique()) == {-1, 0, 1}
         for timeframe in ("1h", "tick", "1s", "tick"):
             lab.settings.timeframe = timeframe
-            assert lab._rebuilding is not None
-            await lab._rebuilding
+            assert lab._runner._rebuilding is not None
+            await lab._runner._rebuilding
         assert (lab.history()["position"].to_numpy() == before.to_numpy()).all()
         count = len(lab.alert_log.alerts())
     assert count == len({(a.time_ns, a.kind) for a in lab.alert_log.alerts()})
@@ -210,7 +212,7 @@ async def test_a_kalman_hedge_that_eats_the_spread_is_told_once() -> None:
         await lab.wait_async(11_990, 60)
         assert any("kalman_half_life" in warning for warning in lab.health().warnings)
         for now_s in (1_000.0, 1_000.25, 1_030.0, 1_085.0):
-            lab._tell_warnings(now_s)
+            lab._runner._log_warnings(now_s)
         told = [e for e in lab.event_log if "kalman_half_life" in e.message]
         assert len(told) == 1
         assert told[0].level == "warning"
@@ -219,5 +221,24 @@ async def test_a_kalman_hedge_that_eats_the_spread_is_told_once() -> None:
 def test_what_is_no_feed_is_refused_at_once() -> None:
     with pytest.raises(SettingError, match="Feed"):
         PairLab(feed=123)
-    with pytest.raises((DataError, SettingError, ValueError)):
+    with pytest.raises(DataError, match="'ws://'"):
         PairLab(feed="ws://")
+
+
+async def test_a_listener_that_raises_costs_no_tick() -> None:
+    heard: list[int] = []
+
+    def broken() -> None:
+        raise RuntimeError("a listener's own fault")
+
+    market = Ahead(300, seed=3, rate_per_s=2_000)
+    async with LocalExchange(market) as exchange, PairLab(feed=exchange.url) as lab:
+        lab.listen(broken)
+        lab.listen(lambda: heard.append(lab.health().rows))
+        await lab.wait_async(300, 60)
+        health, held = lab.health(), len(lab.ticks())
+        assert lab.latest() is not None
+    assert health.dropped.get("not processed", 0) == 0
+    assert health.ticks == held
+    assert heard  # the listeners after it are called, too
+    assert any("a listener's own fault" in entry.message for entry in lab.event_log)

@@ -179,6 +179,7 @@ def test_every_table_is_written_with_its_own_numbers(
     assert empty.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_no_table_becomes_one_long_string(lab: PairLab) -> None:
     class Target:
         def __init__(self) -> None:
@@ -199,9 +200,9 @@ def test_no_table_becomes_one_long_string(lab: PairLab) -> None:
     assert "".join(alerts_csv(list(log))).split("\n", 1)[1] == one_by_one
 
     big = PairLab(feed="demo")
-    big._pipeline.engage()
+    big._pipeline.start_engine()
     for _ in range(20):  # of 3,000 ticks each
-        big._pipeline.take(lab._pipeline.ticks.view()[:3_000])
+        big._pipeline.on_ticks(lab._pipeline.ticks.view()[:3_000])
     big._pipeline.alert_log = log
     for what in ("history", "ticks", "alerts"):
         target = Target()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import FrozenInstanceError, asdict
+from collections.abc import Callable, Mapping
+from dataclasses import FrozenInstanceError, asdict, replace
 from typing import Any
 
 import numpy as np
@@ -119,25 +120,71 @@ def test_the_default_ratio_belongs_to_one_pair_in_linear_prices() -> None:
     assert other.hedge == "fixed"
 
 
-@settings(deadline=None)
-@given(
-    st.dictionaries(
-        st.sampled_from(sorted(SETTINGS)),
-        st.one_of(st.floats(), st.integers(), st.text(max_size=5), st.none(), st.booleans()),
-        max_size=4,
-    )
+def allowed(schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
+    """Draw what a setting's own schema allows."""
+    if "anyOf" in schema:
+        return st.one_of(*map(allowed, schema["anyOf"]))
+    match schema["type"]:
+        case "string":
+            return st.sampled_from(schema["enum"])
+        case "boolean":
+            return st.booleans()
+        case "null":
+            return st.none()
+        case "integer":
+            return st.integers(schema["minimum"], schema["maximum"])
+    above = "exclusiveMinimum" in schema
+    lowest = schema["exclusiveMinimum" if above else "minimum"]
+    numbers = st.floats(lowest, schema["maximum"], exclude_min=above)
+    return numbers.filter(bool) if "not" in schema else numbers
+
+
+ANYTHING = st.one_of(st.floats(), st.integers(), st.text(max_size=5), st.none(), st.booleans())
+ALONE = sorted(
+    # Those whose values no other setting forbids.
+    set(SETTINGS) - {"entry_z", "exit_z", "stop_z", "window", "history_rows", "price_scale"}
 )
-def test_no_change_ever_leaves_a_contradiction(changes: dict[str, Any]) -> None:
+
+
+@given(st.sampled_from(ALONE).flatmap(lambda n: st.tuples(st.just(n), allowed(SETTINGS[n].schema))))
+def test_whatever_the_schema_allows_is_accepted(change: tuple[str, Any]) -> None:
+    name, value = change
     settings = Settings()
     before = settings.values()
-    try:
-        settings.update(**changes)
-    except SettingError:
-        assert settings.values() == before
-    values = settings.values()
-    assert values.exit_z < values.entry_z
-    assert values.stop_z is None or values.stop_z > values.entry_z
-    assert Settings(**asdict(values)).values() == values
+    settings.update(**{name: value})
+    assert settings.values() == replace(before, **{name: value})
+
+
+def drawn_changes(draw_value: Callable[[str], st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
+    names = st.lists(st.sampled_from(sorted(SETTINGS)), max_size=4, unique=True)
+    return names.flatmap(lambda some: st.fixed_dictionaries({n: draw_value(n) for n in some}))
+
+
+def test_no_change_ever_leaves_a_contradiction() -> None:
+    accepted = refused = 0
+
+    @settings(deadline=None, max_examples=200)
+    @given(drawn_changes(lambda n: allowed(SETTINGS[n].schema)) | drawn_changes(lambda _: ANYTHING))
+    def check(changes: dict[str, Any]) -> None:
+        nonlocal accepted, refused
+        settings = Settings()
+        before = settings.values()
+        try:
+            settings.update(**changes)
+        except SettingError:
+            refused += 1
+            assert settings.values() == before
+        else:
+            accepted += bool(changes)
+            assert settings.values() == replace(before, **changes)
+        values = settings.values()
+        assert values.exit_z < values.entry_z
+        assert values.stop_z is None or values.stop_z > values.entry_z
+        assert values.history_rows >= values.window
+        assert Settings(**asdict(values)).values() == values
+
+    check()
+    assert min(accepted, refused) > 30, (accepted, refused)  # both ways were gone
 
 
 def test_keywords_are_the_settings_with_their_types() -> None:

@@ -1,13 +1,28 @@
-"""PairLab: one feed into one engine into history and alerts, on the notebook's own loop."""
+"""PairLab: the facade of one live lab."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from functools import wraps
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
 
-from pairlab.errors import MissingExtraError, PairlabError
+import pandas as pd
+
+from pairlab.alerts import AlertLog
+from pairlab.clock import Clock, SystemClock
+from pairlab.data.row_store import RowStore
+from pairlab.errors import MissingExtraError, PairlabError, SettingError
+from pairlab.lab.event_log import EventLog
+from pairlab.lab.feed_factory import Source
+from pairlab.lab.journal import Journal
+from pairlab.lab.nested_loop import run_inside
+from pairlab.lab.pipeline import Pipeline
 from pairlab.lab.queries import Queries, Table
+from pairlab.lab.runner import LabRunner
+from pairlab.schema import Pair
+from pairlab.settings import SETTINGS, SettingKwargs, Settings, SettingValues, unknown_setting
 
 if TYPE_CHECKING:
     from pairlab.services.rest.server import RestServer
@@ -15,8 +30,26 @@ if TYPE_CHECKING:
 
 __all__ = ["PairLab", "Table"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-class PairLab(Queries):
+_DEFAULT_PAIR: Final = Pair("BTCUSDT", "ETHUSDT")
+_STREAMS: Final = ("aggTrade", "trade", "bookTicker")
+
+
+def _forward(
+    part: str, method: Callable[Concatenate[Any, P], R]
+) -> Callable[Concatenate[Any, P], R]:
+    """Return a method that calls the same one of a part, with its signature and documentation."""
+
+    @wraps(method)
+    def forwarded(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return method(getattr(self, part), *args, **kwargs)
+
+    return forwarded
+
+
+class PairLab:
     """Live analytics of one pair: stream in; dashboard, DataFrames and alerts out.
 
     Parameters
@@ -29,6 +62,8 @@ class PairLab(Queries):
         or an object with the methods of `pairlab.feeds.base.Feed`.
     stream : {"aggTrade", "trade", "bookTicker"}, optional
         What a tick is. By default ``aggTrade``; for a recording, what it holds.
+    clock : Clock, optional
+        Where the time is read; by default this machine's clocks.
     **settings
         Any setting, see `pairlab.settings.SETTINGS`.
 
@@ -45,6 +80,73 @@ class PairLab(Queries):
         lab.start()
         lab
     """
+
+    def __init__(
+        self,
+        y: str = _DEFAULT_PAIR.y,
+        x: str = _DEFAULT_PAIR.x,
+        *,
+        feed: Source = "binance",
+        stream: str | None = None,
+        clock: Clock | None = None,
+        **settings: Unpack[SettingKwargs],
+    ) -> None:
+        for name in settings:
+            if name not in SETTINGS:
+                raise unknown_setting(name, ("feed", "stream", "clock"))
+        if y == x:
+            raise SettingError("x", x, "the legs of a pair must be two different symbols")
+        if stream not in (None, *_STREAMS):
+            raise SettingError("stream", stream, "one of 'aggTrade', 'trade', 'bookTicker'")
+        self.pair: Final = Pair(y, x)
+        self.settings: Final = Settings(**settings)
+        if self.pair != _DEFAULT_PAIR:
+            self.settings.require_explicit_hedge_ratio()
+        self._runner: Final = LabRunner(
+            self.pair, self.settings, feed, stream, clock or SystemClock()
+        )
+        self._queries: Final = Queries(self._pipeline, self.pair)
+
+    @property
+    def _pipeline(self) -> Pipeline:
+        return self._runner.pipeline
+
+    # -- start and stop -------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Begin on the running loop and return at once; a second call does nothing.
+
+        A lab on the same pair, feed and stream that runs already is replaced: its tasks, sockets
+        and widgets end first.
+
+        Raises
+        ------
+        PairlabError
+            Outside a running event loop (a plain script: use ``async with PairLab(…)``).
+        """
+        self._runner.start()
+        return self
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._runner.running
+
+    stop = _forward("_runner", LabRunner.stop)
+    wait_async = _forward("_runner", LabRunner.wait_async)
+    wait_closed = _forward("_runner", LabRunner.wait_closed)
+
+    async def __aenter__(self) -> Self:
+        """Start, and stop at the end of the block."""
+        return self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
 
     def wait(self, rows: int = 1, timeout_s: float = 30.0) -> None:
         """Block this cell, not the stream, until there are rows.
@@ -65,11 +167,69 @@ class PairLab(Queries):
         PairlabError
             If the lab is not started.
         """
-        if self.loop is None or self._main is None:
+        if self.loop is None or not self._runner.started:
             raise PairlabError("wait() needs a started lab: call start() first")
-        _run_inside(self.loop, self.wait_async(rows, timeout_s))
+        run_inside(self.loop, self.wait_async(rows, timeout_s))
 
-    # -- other programs -------------------------------------------------------------------------
+    # -- rows, ticks, alerts, files -------------------------------------------------------------
+
+    @property
+    def rows(self) -> RowStore:
+        """The rows as records of `pairlab.ROW`, by number; `history` is the DataFrame of them."""
+        return self._pipeline.rows
+
+    @property
+    def newest_ns(self) -> int:
+        """Exchange time of the newest tick, ns since 1970 UTC; 0 before the first."""
+        return self._pipeline.newest_ns
+
+    @property
+    def row_settings(self) -> SettingValues:
+        """Every setting by name, those that define a metric as the rows were made with them."""
+        return self._pipeline.values()
+
+    @property
+    def alert_log(self) -> AlertLog:
+        """Alerts and setting changes as objects; `alerts` is the DataFrame of them."""
+        return self._pipeline.alert_log
+
+    @property
+    def journal(self) -> Journal:
+        """Gaps, setting changes and rebuilds, each with the tick before which it took effect."""
+        return self._pipeline.journal
+
+    @property
+    def stream(self) -> str:
+        """The stream in use."""
+        return self._runner.stream
+
+    @property
+    def selection(self) -> pd.DataFrame:
+        """The rows selected with the mouse on a chart, or with `select`; none: an empty frame.
+
+        The columns are those of `history`; rows that have left the history are not in it.
+        """
+        return self._queries.selection
+
+    @property
+    def selected_ns(self) -> tuple[int, int] | None:
+        """Both ends of the selected span, ns since 1970 UTC; None: nothing is selected."""
+        return self._queries.selected_ns
+
+    latest = _forward("_pipeline", Pipeline.latest)
+    history = _forward("_queries", Queries.history)
+    between = _forward("_queries", Queries.between)
+    at = _forward("_queries", Queries.at)
+    select = _forward("_queries", Queries.select)
+    ticks = _forward("_queries", Queries.ticks)
+    bars = _forward("_queries", Queries.bars)
+    alerts = _forward("_queries", Queries.alerts)
+    to_csv = _forward("_queries", Queries.to_csv)
+    csv_bytes = _forward("_queries", Queries.csv_bytes)
+    csv_pieces = _forward("_queries", Queries.csv_pieces)
+    health = _forward("_runner", LabRunner.health)
+
+    # -- dashboard and REST ---------------------------------------------------------------------
 
     async def serve(
         self,
@@ -108,24 +268,19 @@ class PairLab(Queries):
         PairlabError
             If the lab is not started, or the port is in use.
         """
-        import asyncio
-
-        if self._main is None or self.loop is not asyncio.get_running_loop():
+        if not self._runner.started or self.loop is not asyncio.get_running_loop():
             raise PairlabError("serve() needs a started lab, on its own loop: call start() first")
         # The imports read files: not on the loop that ticks come on.
         server = (await asyncio.to_thread(_rest_server))(self, host, port)
-        if self._before:  # the lab that this one replaces may still hold the port
-            await asyncio.wait(self._before)
-        if self._main is None:
+        await self._runner.wait_replaced()
+        if not self._runner.started:
             raise PairlabError("the lab was stopped before it could be served")
         await server.start(
             token=token, allowed_hosts=allowed_hosts,
             requests_per_s=requests_per_s, changes_per_s=changes_per_s,
         )  # fmt: skip
-        self._services.append(server)
+        self._runner.add_service(server)
         return server
-
-    # -- the screen -----------------------------------------------------------------------------
 
     def dashboard(self, layout: LayoutSpec = "auto", theme: ThemeName = "dark") -> Dashboard:
         """Return the dashboard of a layout and theme; every call with the same gives the same one.
@@ -156,25 +311,29 @@ class PairLab(Queries):
         """Show the dashboard where a notebook displays the lab."""
         return self.dashboard()._repr_mimebundle_(**kwargs)
 
+    # -- for widgets, services and user code ----------------------------------------------------
 
-def _run_inside(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
-    """Run `work` inside the running loop: the one place that does. The cell waits, tasks go on."""
-    import nest_asyncio2
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop on which it was started; None before."""
+        return self._runner.loop
 
-    nest_asyncio2.apply(loop)
-    # The pass of the loop that runs this cell counted its handles beforehand. It may be asyncio's
-    # own, begun before nest_asyncio2 came: it takes that many from the queue, found empty or not,
-    # and the loop (in a notebook: the kernel) would die of an IndexError. Leave it as many.
-    counted = len(loop._ready)  # type: ignore[attr-defined]
-    try:
-        loop.run_until_complete(work)
-    finally:
-        for _ in range(counted - len(loop._ready)):  # type: ignore[attr-defined]
-            loop.call_soon(_nothing)
+    @property
+    def event_log(self) -> EventLog:
+        """The newest messages about feed, engine and screen, oldest first."""
+        return self._runner.event_log
 
+    @property
+    def event_log_total(self) -> int:
+        """How many messages there ever were: the log forgets the oldest."""
+        return self._runner.event_log.total
 
-def _nothing() -> None:
-    pass
+    on_update = _forward("_runner", LabRunner.on_update)
+    listen = on_update  # its former name
+    log = _forward("_runner", LabRunner.log)
+    call_on_loop = _forward("_runner", LabRunner.call_on_loop)
+    attach = _forward("_runner", LabRunner.attach)
+    price_decimals = _forward("_runner", LabRunner.price_decimals)
 
 
 def _rest_server() -> type[RestServer]:

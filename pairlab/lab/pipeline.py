@@ -1,8 +1,7 @@
-"""Ticks to rows: one engine, the rings before and behind it, and the alerts beside it."""
+"""Ticks to rows: one engine, the ticks and rows held, the alerts, and the journal of the rest."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pairlab.alerts import AlertLog, SettingChange, Snapshot
+from pairlab.clock import Clock, SystemClock
 from pairlab.data.ring import Ring
 from pairlab.data.row_store import RowStore
 from pairlab.engine import PairEngine
 from pairlab.errors import PairlabError
-from pairlab.feeds.binance.klines import Closes
 from pairlab.health import RecentQuantiles
+from pairlab.lab.journal import EngineStarted, GapMarked, Journal, Rebuilt, Seeds, SettingChanged
 from pairlab.schema import TICK, Records, RowFlag
 from pairlab.settings import METRIC_SETTINGS, Settings, SettingValues
 
@@ -24,20 +24,24 @@ __all__ = ["Pipeline", "RebuildWork"]
 
 
 class RebuildWork(NamedTuple):
-    """What a rebuild computes from, frozen when it was asked for."""
+    """What a rebuild computes from, frozen when it was asked for.
+
+    `asked_tick` is the ordinal of the first tick after that.
+    """
 
     engine: PairEngine
     values: SettingValues
     ticks: Records
-    seeds: Closes | None
-    total: int
+    seeds: Seeds | None
+    asked_tick: int
 
 
 class Pipeline:
-    """What a lab does with ticks, whatever loop or thread brings them.
+    """Turns ticks into rows and alerts; knows no event loop.
 
-    Until `engage` is called ticks are only held (the kernel may still be compiling); then the
-    engine catches up with them, and every later batch becomes rows at once.
+    Until `start_engine` is called ticks are only held (the kernel may still be compiling); then the
+    engine catches up with them, and every later batch becomes rows at once. Given the ticks, the
+    settings at the start and the journal, the rows are the same to the last bit.
 
     Parameters
     ----------
@@ -47,38 +51,54 @@ class Pipeline:
     rebuild_wanted : callable
         Called without arguments; answers by calling `rebuild_start`, `rebuild_compute` (on
         another thread, if it likes) and `rebuild_finish`.
+    clock : Clock, optional
+        Read for latencies alone: no row depends on it.
     """
 
-    def __init__(self, settings: Settings, rebuild_wanted: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        rebuild_wanted: Callable[[], None],
+        clock: Clock | None = None,
+    ) -> None:
         self.settings = settings
+        self.journal = Journal()
+        self._clock = clock or SystemClock()
         self.rows = RowStore(settings.history_rows)
         self.ticks = Ring(TICK, settings.ticks_held)
         self.alert_log = AlertLog()
         self.latency_ms = RecentQuantiles()
-        self.made = 0  # rows since the start, whatever the history still holds
+        self.row_count = 0  # rows since the start, whatever the history still holds
         self.engine: PairEngine | None = None
-        self.klines: dict[str, Closes] = {}  # by timeframe, fetched at start
+        self.klines: dict[str, Seeds] = {}  # by timeframe, fetched at start
         self._rebuild_wanted = rebuild_wanted
         self._gaps: deque[int] = deque(maxlen=10_000)  # number of the first tick after each
         self._moves: deque[tuple[int, int]] = deque(maxlen=100_000)  # (time, position) changes
         settings.observe(self._on_setting)
 
-    def take(self, ticks: Records) -> None:
+    def on_ticks(self, ticks: Records) -> None:
         """Hold `ticks`, shape (n,) of `pairlab.TICK`, and make rows of them."""
         self.ticks.append(ticks)
         if self.engine is not None:
             self._advance(self.engine, ticks)
 
-    def engage(self) -> None:
+    @property
+    def next_tick(self) -> int:
+        """Ordinal that the next tick will get."""
+        return self.ticks.total
+
+    def start_engine(self) -> None:
         """Make the engine (its kernel is compiled by now) and catch up with the ticks held."""
         if self.engine is not None:
             return
         engine = PairEngine(self.settings)
         ticks = self.ticks.view()
         seeds = self._seeds(engine, ticks)
+        first_tick = self.next_tick - len(ticks)
+        self.journal.add(EngineStarted(self.next_tick, first_tick, engine.values, seeds))
         if seeds is not None:
             self.rows.append(engine.seed(*seeds))
-            self.made = len(self.rows)
+            self.row_count = len(self.rows)
         self.engine = engine
         if len(ticks):
             self._advance(engine, ticks)
@@ -88,11 +108,15 @@ class Pipeline:
             self._flag_gaps(rows)
             self.rows.replace(rows)
 
-    def mark_gap(self) -> None:
-        """Say that trades are missing before the next tick."""
-        if self.engine is not None:
-            self.engine.mark_gap()
-        self._gaps.append(self.ticks.total)
+    def on_gap(self, missing: int | None) -> None:
+        """Mark that trades are missing before the next tick; None: nobody knows how many."""
+        self.journal.add(GapMarked(self.next_tick, missing))
+        self._mark_gap(self.engine, self.next_tick)
+
+    def _mark_gap(self, engine: PairEngine | None, tick: int) -> None:
+        if engine is not None:
+            engine.mark_gap()
+        self._gaps.append(tick)
 
     @property
     def newest_ns(self) -> int:
@@ -101,7 +125,13 @@ class Pipeline:
         return int(last[0]["time_ns"]) if len(last) else 0
 
     def latest(self) -> Snapshot | None:
-        """Return the newest row, or the forming bar's provisional one; None before the first."""
+        """Return the newest row.
+
+        Returns
+        -------
+        Snapshot or None
+            At bar timeframes the forming bar, provisional; None before the first.
+        """
         forming = None if self.engine is None else self.engine.provisional()
         if forming is not None:
             return Snapshot.of(forming[0], provisional=True)
@@ -139,18 +169,18 @@ class Pipeline:
     def rebuild_start(self) -> RebuildWork:
         """Return what `rebuild_compute` needs, frozen at this moment."""
         if self.engine is None:
-            raise PairlabError("there is nothing to rebuild before engage()")
+            raise PairlabError("there is nothing to rebuild before start_engine()")
         ticks = self.ticks.view()
         seeds = self._seeds(self.engine, ticks)
-        return RebuildWork(self.engine, self.settings.values(), ticks, seeds, self.ticks.total)
+        return RebuildWork(self.engine, self.settings.values(), ticks, seeds, self.next_tick)
 
     @staticmethod
-    def rebuild_compute(work: RebuildWork) -> tuple[PairEngine, Records, int]:
+    def rebuild_compute(work: RebuildWork) -> tuple[RebuildWork, PairEngine, Records]:
         """Run the ticks through a fresh engine; touches nothing else, so any thread will do."""
         fresh, rows = work.engine.rebuilt(work.values, work.ticks, work.seeds)
-        return fresh, rows.copy(), work.total
+        return work, fresh, rows.copy()
 
-    def _seeds(self, engine: PairEngine, ticks: Records) -> Closes | None:
+    def _seeds(self, engine: PairEngine, ticks: Records) -> Seeds | None:
         """Return the closes from before the first tick held: klines, then bars of this session."""
         timeframe = self.settings.timeframe
         if timeframe == "tick":
@@ -166,19 +196,22 @@ class Pipeline:
         if len(ticks):
             before = times <= ticks["time_ns"][0]
             times, y, x = times[before], y[before], x[before]
-        return (times, y, x) if len(times) else None
+        return Seeds(times, y, x) if len(times) else None
 
-    def rebuild_finish(self, fresh: PairEngine, rows: Records, total: int) -> None:
+    def rebuild_finish(self, work: RebuildWork, fresh: PairEngine, rows: Records) -> None:
         """Put the fresh engine and its rows in place of the old ones, without a new alert.
 
         Ticks that came during the computation were decided by the old engine: the fresh one
         catches up with them in silence and takes over position, locks and limits.
         """
         old = self.engine
-        since = self.ticks.total - total
+        first_tick = work.asked_tick - len(work.ticks)
+        self.journal.add(
+            Rebuilt(work.asked_tick, self.next_tick, first_tick, work.values, work.seeds)
+        )
+        since = self.next_tick - work.asked_tick
         if since > len(self.ticks):  # more than are held came meanwhile
-            self._gaps.append(self.ticks.total - len(self.ticks))
-            fresh.mark_gap()
+            self._mark_gap(fresh, self.next_tick - len(self.ticks))
         if since:
             rows = np.concatenate([rows, fresh.update(self.ticks.view(since))])
         if old is not None:
@@ -219,19 +252,21 @@ class Pipeline:
         rows = engine.update(ticks)
         if len(rows):
             self.rows.append(rows)
-            self.made += len(rows)
+            self.row_count += len(rows)
             if len(engine.events):
                 changes = rows[engine.events["row"]]
                 self._moves.extend(
                     zip(changes["time_ns"].tolist(), changes["position"].tolist(), strict=True)
                 )
                 self.alert_log.add(engine.events, rows, engine.values)
-        self.latency_ms.add((time.time_ns() - ticks["received_ns"]) / 1e6)
+        self.latency_ms.add((self._clock.time_ns() - ticks["received_ns"]) / 1e6)
 
     def _on_setting(self, change: Any) -> None:
         last = self.rows.view(1)
         at_ns = int(last["time_ns"][0]) if len(last) else 0
-        self.alert_log.changed(SettingChange(at_ns, change.name, change.old, change.new))
+        tick = self.next_tick
+        self.journal.add(SettingChanged(tick, change.name, change.old, change.new))
+        self.alert_log.changed(SettingChange(at_ns, change.name, change.old, change.new, tick))
         if change.name == "history_rows":
             self.rows.resize(change.new)
         elif change.name == "ticks_held":

@@ -1,71 +1,49 @@
-"""What can be asked of a lab: rows, ticks, bars and alerts, at a moment, over a span, in a file."""
+"""Rows, ticks, bars and alerts of a pipeline: as DataFrames and CSV, by time, span and alert."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
-import time
 from collections.abc import Iterator
 from typing import IO, Any, get_args
 
 import pandas as pd
 
-from pairlab.alerts import Alert, AlertLog, Snapshot
+from pairlab.alerts import Alert
 from pairlab.data.csv_export import alerts_csv, csv_pieces, ticks_csv
 from pairlab.data.frames import bars_frame, rows_frame, ticks_frame
 from pairlab.data.row_store import RowStore
 from pairlab.data.time_selection import between_ns, inside, row_at, span_ns, within
 from pairlab.errors import DataError, PairlabError, SettingError
-from pairlab.health import Health
-from pairlab.lab.runner import LabRunner
+from pairlab.lab.pipeline import Pipeline
 from pairlab.protocols import Table
-from pairlab.settings import SettingValues
+from pairlab.schema import Pair
 
 __all__ = ["Queries", "Table"]
 
 
-class Queries(LabRunner):
-    """A lab that is asked; see `pairlab.lab.pair_lab.PairLab`."""
+class Queries:
+    """Answers what is asked of a pipeline; `pairlab.PairLab` forwards to it.
 
-    _selected_ns: tuple[int, int] | None = None
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Whose rows, ticks and alerts.
+    pair : Pair
+        Names of the legs.
+    """
 
-    # -- what is known --------------------------------------------------------------------------
+    def __init__(self, pipeline: Pipeline, pair: Pair) -> None:
+        self._pipeline = pipeline
+        self._pair = pair
+        self.selected_ns: tuple[int, int] | None = None
 
     @property
-    def rows(self) -> RowStore:
-        """The rows as records of `pairlab.ROW`, by number; `history` is the DataFrame of them."""
+    def _rows(self) -> RowStore:
         return self._pipeline.rows
 
-    @property
-    def newest_ns(self) -> int:
-        """Exchange time of the newest tick, ns since 1970 UTC; 0 before the first."""
-        return self._pipeline.newest_ns
-
-    @property
-    def row_settings(self) -> SettingValues:
-        """Every setting by name, those that define a metric as the rows were made with them."""
-        return self._pipeline.values()
-
-    @property
-    def alert_log(self) -> AlertLog:
-        """Alerts and setting changes as objects; `alerts` is the DataFrame of them."""
-        return self._pipeline.alert_log
-
-    @property
-    def stream(self) -> str:
-        """The stream in use."""
-        return self._stream
-
-    def latest(self) -> Snapshot | None:
-        """Return the newest row.
-
-        Returns
-        -------
-        Snapshot or None
-            At bar timeframes the forming bar, provisional; None before the first.
-        """
-        return self._pipeline.latest()
+    # -- DataFrames -----------------------------------------------------------------------------
 
     def history(self, last: int | None = None) -> pd.DataFrame:
         """Return the newest rows.
@@ -81,7 +59,7 @@ class Queries(LabRunner):
             Indexed by exchange time, UTC, with the columns `pairlab.schema.HISTORY_COLUMNS`.
             Nothing is copied: a picture of its moment that later rows do not change.
         """
-        return rows_frame(self.rows.view(last))
+        return rows_frame(self._rows.view(last))
 
     def between(self, start: Any = None, end: Any = None) -> pd.DataFrame:
         """Return the rows of `history` from `start` to `end`, both included.
@@ -101,7 +79,7 @@ class Queries(LabRunner):
         DataError
             If one is no moment in time, or `end` is before `start`.
         """
-        return rows_frame(between_ns(self.rows.view(), *span_ns(start, end)))
+        return rows_frame(between_ns(self._rows.view(), *span_ns(start, end)))
 
     def at(self, when: Alert | Any) -> pd.Series[Any]:
         """Return the row of `history` that an alert was decided on, or that stood at a moment.
@@ -122,53 +100,7 @@ class Queries(LabRunner):
             If that row is no longer held, was computed anew under other settings since, or there
             was none yet. An alert's own numbers stay in ``alert.at`` and ``alert.explain()``.
         """
-        return rows_frame(row_at(self.rows, when)).iloc[0]
-
-    @property
-    def selection(self) -> pd.DataFrame:
-        """The rows selected with the mouse on a chart, or with `select`; none: an empty frame.
-
-        The columns are those of `history`; rows that have left the history are not in it.
-        """
-        rows = self.rows.view()
-        if self._selected_ns is None:
-            return rows_frame(rows[:0])
-        return rows_frame(between_ns(rows, *self._selected_ns))
-
-    @property
-    def selected_ns(self) -> tuple[int, int] | None:
-        """Both ends of the selected span, ns since 1970 UTC; None: nothing is selected."""
-        return self._selected_ns
-
-    def select(self, start: Any = None, end: Any = None) -> None:
-        """Select a span of time on the charts, as a drag with the mouse does; without, none.
-
-        Parameters
-        ----------
-        start, end : moments
-            As `between` takes them; one alone leaves the other end where the history has it now.
-
-        Raises
-        ------
-        DataError
-            If one is no moment in time, `end` is before `start`, or one alone is beyond what the
-            history holds. The selection stays as it was.
-        """
-        first, last = span_ns(start, end)
-        rows = self.rows.view()
-        if first is None and last is None:
-            self._selected_ns = None
-            return
-        if first is None or last is None:
-            if not len(rows):
-                raise DataError("there are no rows yet: give both start and end")
-            first = int(rows[0]["time_ns"]) if first is None else first
-            last = int(rows[-1]["time_ns"]) if last is None else last
-            if last < first:
-                oldest, newest = (pd.Timestamp(int(t), tz="UTC") for t in rows["time_ns"][[0, -1]])
-                given = f"start = {start!r}" if end is None else f"end = {end!r}"
-                raise DataError(f"{given} is outside of the history: {oldest} to {newest}")
-        self._selected_ns = first, last
+        return rows_frame(row_at(self._rows, when)).iloc[0]
 
     def ticks(self) -> pd.DataFrame:
         """Return the ticks held.
@@ -178,7 +110,7 @@ class Queries(LabRunner):
         pandas.DataFrame
             Indexed by exchange time, UTC: symbol, id, price, quantity, buyer_is_maker, received.
         """
-        return ticks_frame(self._pipeline.ticks.view(), self.pair)
+        return ticks_frame(self._pipeline.ticks.view(), self._pair)
 
     def bars(self, timeframe: str = "1m") -> pd.DataFrame:
         """Return the closed bars.
@@ -201,7 +133,7 @@ class Queries(LabRunner):
             If there are no such bars.
         """
         if self._pipeline.engine is None:
-            raise PairlabError("there are no bars yet: the engine is still being made ready")
+            raise PairlabError("there are no bars yet: the engine is still being compiled")
         return bars_frame(self._pipeline.engine.bars(timeframe))
 
     def alerts(self) -> pd.DataFrame:
@@ -212,51 +144,49 @@ class Queries(LabRunner):
         pandas.DataFrame
             Indexed by exchange time, UTC, with the columns `pairlab.alerts.COLUMNS`.
         """
-        return self.alert_log.frame()
+        return self._pipeline.alert_log.frame()
 
-    def health(self) -> Health:
-        """Return how feed, engine and loop are.
+    # -- the selected span ----------------------------------------------------------------------
 
-        Returns
-        -------
-        Health
-            At this moment.
+    @property
+    def selection(self) -> pd.DataFrame:
+        """The selected rows that are still held."""
+        rows = self._rows.view()
+        if self.selected_ns is None:
+            return rows_frame(rows[:0])
+        return rows_frame(between_ns(rows, *self.selected_ns))
+
+    def select(self, start: Any = None, end: Any = None) -> None:
+        """Select a span of time on the charts, as a drag with the mouse does; without, none.
+
+        Parameters
+        ----------
+        start, end : moments
+            As `between` takes them; one alone leaves the other end where the history has it now.
+
+        Raises
+        ------
+        DataError
+            If one is no moment in time, `end` is before `start`, or one alone is beyond what the
+            history holds. The selection stays as it was.
         """
-        p = self._pipeline
-        feed = self._feed.health() if self._feed is not None else self._state
-        row_p50_ms, row_p99_ms = p.latency_ms.p50_p99()
-        (t0, n0), (t1, n1) = (self._rates[0], self._rates[-1]) if self._rates else ((0, 0), (0, 0))
-        last = p.rows.view(1)
-        running = self._main is not None and not self._main.done()
-        return Health(
-            state=feed.state,
-            detail=feed.detail,
-            feed=self._name,
-            real_money=self._real_money,
-            stream=self.stream,
-            ticks=feed.ticks,
-            rows=p.made,
-            dropped={**feed.dropped, **p.dropped()},
-            reconnects=feed.reconnects,
-            gaps=feed.gaps,
-            missing=feed.missing,
-            lag_ms=feed.lag_ms,
-            lag_p50_ms=feed.lag_p50_ms,
-            lag_p99_ms=feed.lag_p99_ms,
-            row_p50_ms=row_p50_ms,
-            row_p99_ms=row_p99_ms,
-            ticks_per_s=(n1 - n0) / (t1 - t0) if running and t1 > t0 else 0.0,
-            filled=int(last["filled"][0]) if len(last) else 0,
-            window=self.settings.window,
-            uptime_s=time.monotonic() - self._started_s if running else 0.0,
-            memory_bytes=p.rows.nbytes + p.ticks.nbytes,
-            loop_lag_ms=self._loop_lag_s * 1e3,
-            late_ticks=0 if p.engine is None else p.engine.late,
-            warnings=p.warnings(),
-            bad_frames=feed.bad_frames,
-        )
+        first, last = span_ns(start, end)
+        rows = self._rows.view()
+        if first is None and last is None:
+            self.selected_ns = None
+            return
+        if first is None or last is None:
+            if not len(rows):
+                raise DataError("there are no rows yet: give both start and end")
+            first = int(rows[0]["time_ns"]) if first is None else first
+            last = int(rows[-1]["time_ns"]) if last is None else last
+            if last < first:
+                oldest, newest = (pd.Timestamp(int(t), tz="UTC") for t in rows["time_ns"][[0, -1]])
+                given = f"start = {start!r}" if end is None else f"end = {end!r}"
+                raise DataError(f"{given} is outside of the history: {oldest} to {newest}")
+        self.selected_ns = first, last
 
-    # -- files and waiting ----------------------------------------------------------------------
+    # -- CSV ------------------------------------------------------------------------------------
 
     def to_csv(
         self,
@@ -329,9 +259,9 @@ class Queries(LabRunner):
             raise SettingError("what", what, f"one of {', '.join(map(repr, get_args(Table)))}")
         first, last = span_ns(start, end)
         if what == "history":
-            return csv_pieces(between_ns(self.rows.view(), first, last))
+            return csv_pieces(between_ns(self._rows.view(), first, last))
         if what == "ticks":
             ticks = self._pipeline.ticks.view()
-            return ticks_csv(inside(ticks, ticks["time_ns"], first, last), self.pair)
-        kept = [e for e in self.alert_log if within(e.time_ns, first, last)]
+            return ticks_csv(inside(ticks, ticks["time_ns"], first, last), self._pair)
+        kept = [e for e in self._pipeline.alert_log if within(e.time_ns, first, last)]
         return alerts_csv(kept)

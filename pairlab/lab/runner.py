@@ -1,75 +1,87 @@
-"""What lives between start and stop: feed, engine and waiters on the notebook's own loop."""
+"""Runs a lab's background tasks on the notebook's loop: feed, engine start, rebuilds, waiters."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections import deque
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, ClassVar, Final, Self, Unpack
+from typing import Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
+from pairlab.clock import Clock
 from pairlab.engine import compile_kernel
-from pairlab.errors import FeedError, PairlabError, SettingError, WaitTimeoutError
+from pairlab.errors import FeedError, PairlabError, WaitTimeoutError
 from pairlab.feeds.base import Feed, FeedHealth
 from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES
 from pairlab.feeds.pair import PairFeed
+from pairlab.health import Health
+from pairlab.lab.event_log import EventLog
 from pairlab.lab.feed_factory import DEFAULT_STREAM, Source, open_feed, source_key, source_name
+from pairlab.lab.journal import Seeds
+from pairlab.lab.listeners import Listeners
+from pairlab.lab.load_meter import LoadMeter
 from pairlab.lab.pipeline import Pipeline
+from pairlab.lab.waiters import RowWaiters
 from pairlab.protocols import DisplayListener, Service
-from pairlab.schema import LogEntry, LogLevel, Pair
-from pairlab.settings import SETTINGS, SettingKwargs, Settings, unknown_setting
+from pairlab.schema import LogEntry, LogLevel, Pair, Records
+from pairlab.settings import Settings
 
 __all__ = ["LabRunner"]
 
-_DEFAULT_PAIR: Final = Pair("BTCUSDT", "ETHUSDT")
-_PULSE_S: Final = 0.25
-_WARN_AGAIN_S: Final = 60.0
+_HEARTBEAT_S: Final = 0.25
+_REPEAT_WARNING_S: Final = 60.0
 
 
 class LabRunner:
-    """The life of a lab: its tasks from start to stop, and what they bring together.
+    """Starts and stops what a lab does in the background, and keeps its state.
 
-    See `pairlab.lab.pair_lab.PairLab`, which is this with everything that a user asks of it.
+    Parameters
+    ----------
+    pair : Pair
+        The symbols.
+    settings : Settings
+        Of the lab; its pipeline observes them.
+    source : Source
+        What ``feed=`` was given.
+    stream : str or None
+        What a tick is; None: what the feed has.
+    clock : Clock
+        Read for rates, latencies and the times of log entries.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        Ticks, rows, alerts.
+    event_log : EventLog
+        The newest messages.
+    loop : asyncio.AbstractEventLoop or None
+        On which it was started.
+    listeners : Listeners
+        Functions of the user's.
     """
 
-    _labs: ClassVar[WeakValueDictionary[tuple[str, ...], LabRunner]] = WeakValueDictionary()
+    _running: ClassVar[WeakValueDictionary[tuple[str, ...], LabRunner]] = WeakValueDictionary()
     _closing: ClassVar[dict[tuple[str, ...], set[asyncio.Task[None]]]] = {}
 
     def __init__(
-        self,
-        y: str = _DEFAULT_PAIR.y,
-        x: str = _DEFAULT_PAIR.x,
-        *,
-        feed: Source = "binance",
-        stream: str | None = None,
-        **settings: Unpack[SettingKwargs],
+        self, pair: Pair, settings: Settings, source: Source, stream: str | None, clock: Clock
     ) -> None:
-        for name in settings:
-            if name not in SETTINGS:
-                raise unknown_setting(name, ("feed", "stream"))
-        if y == x:
-            raise SettingError("x", x, "the legs of a pair must be two different symbols")
-        if stream not in (None, "aggTrade", "trade", "bookTicker"):
-            raise SettingError("stream", stream, "one of 'aggTrade', 'trade', 'bookTicker'")
-        self.pair: Final = Pair(y, x)
-        self.settings: Final = Settings(**settings)
-        if self.pair != _DEFAULT_PAIR:
-            self.settings.require_explicit_hedge_ratio()
-        self._source: Final = feed
+        self.pair: Final = pair
+        self.settings: Final = settings
+        self.clock: Final = clock
+        self.pipeline: Final = Pipeline(settings, self._rebuild_wanted, clock)
+        self._source: Final = source
         self._asked_stream: Final = stream
-        self._stream = stream or DEFAULT_STREAM
-        self._key: Final = (y, x, self._stream, source_key(feed))
-        self._name, self._real_money = source_name(feed)
+        self.stream = stream or DEFAULT_STREAM
+        self._key: Final = (pair.y, pair.x, self.stream, source_key(source))
+        self._name, self._real_money = source_name(source)
         self._feed: Feed | None = None
         self._decimals: tuple[int, int] | None = None
-        self._pipeline: Final = Pipeline(self.settings, self._rebuild_wanted)
-        self.event_log: Final[deque[LogEntry]] = deque(maxlen=1000)
-        self.event_log_total = 0
-        self._rates: deque[tuple[float, int]] = deque(maxlen=int(2 / _PULSE_S) + 1)
-        self._loop_lag_s = 0.0
+        self._displays: list[DisplayListener] = []
+        self._services: list[Service] = []
+        self.event_log: Final = EventLog(self._refresh_displays)
+        self.listeners: Final = Listeners(lambda message: self.log("error", message), clock)
+        self._load = LoadMeter(clock, _HEARTBEAT_S)
         self._warned_s = float("-inf")
         self.loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
@@ -77,28 +89,15 @@ class LabRunner:
         self._rebuilding: asyncio.Task[None] | None = None
         self._before: set[asyncio.Task[None]] = set()  # what must end before a run begins
         self._ending: set[asyncio.Task[None]] = set()
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._views: list[DisplayListener] = []
-        self._services: list[Service] = []
-        self._listeners: list[Callable[[], None]] = []
+        self._waiters = RowWaiters()
         self._state: FeedHealth = FeedHealth("stopped", "not started")
-        self._started_s = float("nan")
 
-    # -- life -----------------------------------------------------------------------------------
+    # -- start and stop -------------------------------------------------------------------------
 
-    def start(self) -> Self:
-        """Begin on the running loop and return at once; a second call does nothing.
-
-        A lab on the same pair, feed and stream that runs already is replaced: its tasks, sockets
-        and widgets end first.
-
-        Raises
-        ------
-        PairlabError
-            Outside a running event loop (a plain script: use ``async with PairLab(…)``).
-        """
+    def start(self) -> None:
+        """Begin on the running loop and return at once; see `PairLab.start`."""
         if self.running:
-            return self
+            return
         try:
             self.loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -107,21 +106,18 @@ class LabRunner:
                 "'async with PairLab(...) as lab:' inside asyncio.run(...)"
             ) from None
         closing = LabRunner._closing.setdefault(self._key, set())
-        before = LabRunner._labs.get(self._key)
-        LabRunner._labs[self._key] = self
+        before = LabRunner._running.get(self._key)
+        LabRunner._running[self._key] = self
         if before is not None and before is not self:
             # A task of its own: it must come to its end even if this lab is stopped at once.
-            task = self.loop.create_task(before._retire(), name="pairlab retire")
+            task = self.loop.create_task(before._close_replaced(), name="pairlab close replaced")
             closing.add(task)
             task.add_done_callback(closing.discard)
         self._state = FeedHealth("connecting", "starting")
-        self._started_s = time.monotonic()
-        self._rates.clear()
-        self._rates.append((self._started_s, self._pipeline.ticks.total))
+        self._load.start(self.pipeline.next_tick)
         name = f"pairlab {self.pair.y}/{self.pair.x}"
         self._before = {*closing, *self._ending}
         self._main = self.loop.create_task(self._run(self._before), name=name)
-        return self
 
     @property
     def running(self) -> bool:
@@ -129,11 +125,15 @@ class LabRunner:
         main = self._main
         return main is not None and not main.done() and not main.get_loop().is_closed()
 
+    @property
+    def started(self) -> bool:
+        """Whether it was started and not stopped; the feed may have ended meanwhile."""
+        return self._main is not None
+
     async def stop(self) -> None:
         """End the feed and every task; what was gathered stays. A second call does nothing."""
         await self._stop_run()
-        if self._before:  # stopped so soon that the lab it replaces is still closing
-            await asyncio.wait(self._before)
+        await self.wait_replaced()  # stopped so soon that the lab it replaces is still closing
 
     async def _stop_run(self) -> None:
         main, self._main = self._main, None
@@ -150,30 +150,18 @@ class LabRunner:
     async def _end(self, main: asyncio.Task[None], services: list[Service]) -> None:
         await asyncio.wait({main})
         if self._main is None and self._state.state != "failed":  # not started again meanwhile
-            self._settle("stopped", "stopped")
-        for view in self._views:
-            view.finish()
+            self._set_terminal_state("stopped", "stopped")
+        for display in self._displays:
+            display.finish()
         for service in services:
             await service.stop()
 
-    async def _retire(self) -> None:
+    async def _close_replaced(self) -> None:
         """Make room for another lab on the same pair, feed and stream."""
         await self._stop_run()
-        views, self._views = self._views, []
-        for view in views:
-            view.close()
-
-    async def __aenter__(self) -> Self:
-        """Start, and stop at the end of the block."""
-        return self.start()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
+        displays, self._displays = self._displays, []
+        for display in displays:
+            display.close()
 
     async def _run(self, before: set[asyncio.Task[None]]) -> None:
         """Live from start to stop, once what was here before has ended."""
@@ -181,11 +169,11 @@ class LabRunner:
             if before:
                 await asyncio.wait(before)
             self._state = FeedHealth("connecting", "starting")
-            for view in self._views:
-                view.start()
+            for display in self._displays:
+                display.start()
             await self._live()
         except asyncio.CancelledError:
-            self._settle("stopped", "stopped")
+            self._set_terminal_state("stopped", "stopped")
             raise
         except Exception as error:
             # The last line of defence: a background error belongs on the screen, never in a
@@ -194,7 +182,9 @@ class LabRunner:
             while isinstance(leaf, ExceptionGroup):
                 leaf = leaf.exceptions[0]
             words = f"{type(leaf).__name__}: {leaf}. Stop and start the lab to try again."
-            self._settle("failed", str(leaf) if isinstance(leaf, PairlabError) else words)
+            self._set_terminal_state(
+                "failed", str(leaf) if isinstance(leaf, PairlabError) else words
+            )
             self.log("error", self._state.detail)
         finally:
             try:
@@ -205,33 +195,32 @@ class LabRunner:
                     f"the metrics could not be computed anew: {type(error).__name__}: {error}. "
                     "The old rows stay; start the lab to try again",
                 )
-            for _, waiter in self._waiters:
-                if not waiter.done():
-                    waiter.set_exception(self._ended())
-            self._waiters.clear()
+            self._waiters.fail(self._ended)
 
     async def _live(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             feed = await open_feed(self._source, self.pair, self._asked_stream, stack)
             self._feed, self._name, self._real_money = feed, feed.name, feed.real_money
-            self._stream = getattr(feed, "stream", self._stream)
+            self.stream = getattr(feed, "stream", self.stream)
             if hasattr(feed, "on_gap"):
-                feed.on_gap = self._on_gap
-            if self._pipeline.engine is not None:
-                self._pipeline.mark_gap()  # a second start: what came in between was never seen
+                feed.on_gap = self.on_gap
+            if self.pipeline.engine is not None:
+                self.pipeline.on_gap(None)  # a second start: what came in between was never seen
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 try:
-                    pulse = group.create_task(self._pulse(), name="pairlab pulse")
+                    heartbeat = group.create_task(self._heartbeat(), name="pairlab heartbeat")
                     klines = group.create_task(self._fetch_klines(feed), name="pairlab klines")
-                    engaged = group.create_task(self._engage(klines), name="pairlab engine")
-                    await feed.run(self._take, self._log)
-                    await engaged
+                    engine_started = group.create_task(
+                        self._start_engine(klines), name="pairlab engine"
+                    )
+                    await feed.run(self.on_ticks, self.event_log.add)
+                    await engine_started
                     klines.cancel()
-                    pulse.cancel()
+                    heartbeat.cancel()
                 finally:
                     self._group = None
-            self._settle("stopped", feed.health().detail)
+            self._set_terminal_state("stopped", feed.health().detail)
             self.log("info", self._state.detail)
 
     def _ended(self) -> PairlabError:
@@ -240,7 +229,7 @@ class LabRunner:
             return FeedError(self._state.detail)
         return PairlabError(f"no more rows will come: {self._state.detail}")
 
-    def _settle(self, state: Any, detail: str) -> None:
+    def _set_terminal_state(self, state: Any, detail: str) -> None:
         """Keep the feed's counters and replace its state."""
         last = self._feed.health() if self._feed is not None else self._state
         values = {name: getattr(last, name) for name in last.__dataclass_fields__}
@@ -248,31 +237,27 @@ class LabRunner:
         self._decimals = self.price_decimals()
         self._feed = None
 
-    async def _pulse(self) -> None:
+    async def _heartbeat(self) -> None:
         """Measure the loop's own lateness, and the rate of ticks."""
         while True:
-            before = time.monotonic()
-            await asyncio.sleep(_PULSE_S)
-            now = time.monotonic()
-            self._loop_lag_s = now - before - _PULSE_S
-            self._rates.append((now, self._pipeline.ticks.total))
-            self._tell_warnings(now)
+            await asyncio.sleep(_HEARTBEAT_S)
+            self._log_warnings(self._load.sample(self.pipeline.next_tick))
 
-    def _tell_warnings(self, now_s: float) -> None:
+    def _log_warnings(self, now_s: float) -> None:
         """Put a warning about the numbers on the screen, again only after a quiet minute."""
-        warnings = self._pipeline.warnings()
+        warnings = self.pipeline.warnings()
         if warnings:
-            if now_s - self._warned_s > _WARN_AGAIN_S:
+            if now_s - self._warned_s > _REPEAT_WARNING_S:
                 for warning in warnings:
                     self.log("warning", warning)
             self._warned_s = now_s
 
     # -- ticks to rows --------------------------------------------------------------------------
 
-    async def _engage(self, klines: asyncio.Task[None]) -> None:
+    async def _start_engine(self, klines: asyncio.Task[None]) -> None:
         """Compile off the loop; the pipeline then catches up with the ticks that came meanwhile."""
-        if self._pipeline.engine is not None:
-            if not self._pipeline.fits_settings():
+        if self.pipeline.engine is not None:
+            if not self.pipeline.fits_settings():
                 self._rebuild_wanted()  # what broke off the last run left its rebuild undone
             return
         loop = asyncio.get_running_loop()
@@ -283,9 +268,9 @@ class LabRunner:
         await asyncio.to_thread(compile_kernel, progress)
         if self.settings.timeframe in KLINE_TIMEFRAMES:
             await klines  # warm from the first row
-        self._pipeline.engage()
-        self._wake()
-        self._tell()
+        self.pipeline.start_engine()
+        self._waiters.wake(self.pipeline.row_count)
+        self.listeners.notify()
 
     async def _fetch_klines(self, feed: Feed) -> None:
         """Get the bars before the first tick, for whatever timeframe will be asked for."""
@@ -295,32 +280,25 @@ class LabRunner:
         try:
             for timeframe in wanted:
                 count = max(500, self.settings.window)
-                self._pipeline.klines[timeframe] = await feed.closes(timeframe, count)
+                closes = await feed.closes(timeframe, count)
+                self.pipeline.klines[timeframe] = Seeds(*closes)
         except FeedError as error:
             self.log(
                 "warning",
-                f"no bars from before the start: {error} Bar timeframes fill from the ticks that "
-                "come; to ask for the bars again, make the lab anew: run its cell",
+                f"could not load historical klines: {error} Bar timeframes fill from the ticks "
+                "that come. Re-create the lab to retry: run its cell",
             )
 
-    def _take(self, ticks: Any) -> None:
-        self._pipeline.take(ticks)
+    def on_ticks(self, ticks: Records) -> None:
+        """Take a batch of the feed's, in order."""
+        self.pipeline.on_ticks(ticks)
         if self._waiters:
-            self._wake()
-        self._tell()
+            self._waiters.wake(self.pipeline.row_count)
+        self.listeners.notify()
 
-    def _tell(self) -> None:
-        for listener in self._listeners:
-            listener()
-
-    def _wake(self) -> None:
-        for waiter in [w for w in self._waiters if self._pipeline.made >= w[0]]:
-            self._waiters.remove(waiter)
-            if not waiter[1].done():
-                waiter[1].set_result(None)
-
-    def _on_gap(self, missing: int) -> None:
-        self._pipeline.mark_gap()
+    def on_gap(self, missing: int) -> None:
+        """Mark that the feed could not fill a gap before its next tick."""
+        self.pipeline.on_gap(missing)
 
     def _rebuild_wanted(self) -> None:
         if self._group is None:
@@ -329,18 +307,18 @@ class LabRunner:
             self._rebuilding = self._group.create_task(self._rebuild(), name="pairlab rebuild")
 
     def _rebuild_now(self) -> None:
-        pipeline = self._pipeline
+        pipeline = self.pipeline
         if not pipeline.fits_settings():
             pipeline.rebuild_finish(*pipeline.rebuild_compute(pipeline.rebuild_start()))
-            self._tell()
+            self.listeners.notify()
 
     async def _rebuild(self) -> None:
         """Compute the metrics anew, off the loop, until they fit the settings."""
-        pipeline = self._pipeline
+        pipeline = self.pipeline
         while not pipeline.fits_settings():
             work = pipeline.rebuild_start()
             pipeline.rebuild_finish(*await asyncio.to_thread(pipeline.rebuild_compute, work))
-        self._tell()
+        self.listeners.notify()
 
     async def wait_closed(self) -> None:
         """Wait until the feed has ended, by itself or by `stop`."""
@@ -362,37 +340,38 @@ class LabRunner:
         WaitTimeoutError, FeedError, PairlabError
             As `wait` does.
         """
-        if self._pipeline.made >= rows and self._state.state != "failed":
+        if self.pipeline.row_count >= rows and self._state.state != "failed":
             return
         if not self.running:
             raise self._ended()
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (rows, waiter)
-        self._waiters.append(entry)
         try:
-            async with asyncio.timeout(timeout_s):
-                await waiter
+            await self._waiters.wait(rows, timeout_s)
         except TimeoutError:
             feed = self._feed.health() if self._feed is not None else self._state
             raise WaitTimeoutError(
-                f"{self._pipeline.made:,} of {rows:,} rows after {timeout_s:g} s; the feed is "
+                f"{self.pipeline.row_count:,} of {rows:,} rows after {timeout_s:g} s; the feed is "
                 f"{feed.state}: {feed.detail}"
             ) from None
-        finally:
-            if entry in self._waiters:
-                self._waiters.remove(entry)
 
-    # -- the screen -----------------------------------------------------------------------------
+    # -- displays, listeners, log ---------------------------------------------------------------
 
     def call_on_loop(self, function: Callable[..., Any], *args: Any) -> None:
-        """Run `function` on the lab's loop, from whatever thread a widget's message came on."""
+        """Call a function on the lab's loop, from whatever thread a widget's message came on.
+
+        Parameters
+        ----------
+        function : callable
+            Called at once where there is no loop yet.
+        *args
+            Its arguments.
+        """
         if self.loop is None or self.loop.is_closed():
             function(*args)
         else:
             self.loop.call_soon_threadsafe(function, *args)
 
     def log(self, level: LogLevel, message: str) -> None:
-        """Add an entry to the event log.
+        """Add a line to the event log.
 
         Parameters
         ----------
@@ -401,17 +380,30 @@ class LabRunner:
         message : str
             What happened, and what to do.
         """
-        self._log(LogEntry(time.time_ns(), level, message))
+        self.event_log.add(LogEntry(self.clock.time_ns(), level, message))
 
-    def _log(self, entry: LogEntry) -> None:
-        self.event_log.append(entry)
-        self.event_log_total += 1
-        for view in self._views:
-            view.refresh()
+    def _refresh_displays(self) -> None:
+        for display in self._displays:
+            display.refresh()
 
-    def attach(self, view: DisplayListener) -> None:
-        """Tell `view` when this lab starts, stops, says something, or is replaced."""
-        self._views.append(view)
+    def attach(self, display: DisplayListener) -> None:
+        """Notify a display when the lab starts, stops, logs something, or is replaced.
+
+        Parameters
+        ----------
+        display : DisplayListener
+            Held until the lab is replaced.
+        """
+        self._displays.append(display)
+
+    def add_service(self, service: Service) -> None:
+        """Stop `service` when the lab stops."""
+        self._services.append(service)
+
+    async def wait_replaced(self) -> None:
+        """Wait until the lab that this one replaces is closed: it may still hold a port."""
+        if self._before:
+            await asyncio.wait(self._before)
 
     def on_update(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Have a function called after every batch of ticks and every rebuild.
@@ -419,18 +411,15 @@ class LabRunner:
         Parameters
         ----------
         listener : callable
-            Called on the lab's loop, between two ticks: it must return at once, and not raise.
+            Called on the lab's loop, between two batches: it must return at once. What it raises
+            is counted and reported in the event log, and stops nothing.
 
         Returns
         -------
         callable
             Ends it.
         """
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
-
-    listen = on_update
-    """The earlier name of `on_update`, which stays."""
+        return self.listeners.add(listener)
 
     def price_decimals(self) -> tuple[int, int] | None:
         """Return the decimals of both symbols' tick sizes.
@@ -441,3 +430,44 @@ class LabRunner:
             Of y and of x; None while they are not known.
         """
         return self._feed.price_decimals() if self._feed is not None else self._decimals
+
+    def health(self) -> Health:
+        """Return how feed, engine and loop are.
+
+        Returns
+        -------
+        Health
+            At this moment.
+        """
+        pipeline = self.pipeline
+        feed = self._feed.health() if self._feed is not None else self._state
+        row_p50_ms, row_p99_ms = pipeline.latency_ms.p50_p99()
+        last = pipeline.rows.view(1)
+        running = self._main is not None and not self._main.done()
+        return Health(
+            state=feed.state,
+            detail=feed.detail,
+            feed=self._name,
+            real_money=self._real_money,
+            stream=self.stream,
+            ticks=feed.ticks,
+            rows=pipeline.row_count,
+            dropped={**feed.dropped, **pipeline.dropped()},
+            reconnects=feed.reconnects,
+            gaps=feed.gaps,
+            missing=feed.missing,
+            lag_ms=feed.lag_ms,
+            lag_p50_ms=feed.lag_p50_ms,
+            lag_p99_ms=feed.lag_p99_ms,
+            row_p50_ms=row_p50_ms,
+            row_p99_ms=row_p99_ms,
+            ticks_per_s=self._load.ticks_per_s if running else 0.0,
+            filled=int(last["filled"][0]) if len(last) else 0,
+            window=self.settings.window,
+            uptime_s=self._load.uptime_s if running else 0.0,
+            memory_bytes=pipeline.rows.nbytes + pipeline.ticks.nbytes,
+            loop_lag_ms=self._load.loop_lag_s * 1e3,
+            late_ticks=0 if pipeline.engine is None else pipeline.engine.late,
+            warnings=pipeline.warnings(),
+            bad_frames=feed.bad_frames,
+        )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from pairlab.widgets.transport.frame_pacer import AHEAD, EVERY
 from tests.browser.conftest import Screen, Server, warm
 from tests.browser.notebooks import ready, run_cell, write_notebook
 
@@ -24,6 +26,28 @@ def tell():
     print("in 2 s:", frames_end - frames, rows_end - rows)
 lab.loop.call_later(0.5, count)
 lab.loop.call_later(2.5, tell)
+"""
+# Between cells, as while one runs a page's answers are not waited for.
+STANDSTILL = """
+import asyncio
+async def standstill():
+    screen, began = lab.dashboard().render_loop, lab.health().rows
+    first = frames = screen.meter.painted
+    rows = began
+    while lab.health().rows < rows + 100:
+        await asyncio.sleep(0.02)
+        if screen.meter.painted != frames:
+            frames, rows = screen.meter.painted, lab.health().rows
+    print("until it waited:", frames - first, lab.health().rows - began)
+work = lab.loop.create_task(standstill())
+"""
+GOES_ON = """
+async def goes_on():
+    screen, first = lab.dashboard().render_loop, lab.dashboard().render_loop.meter.painted
+    while screen.meter.painted < first + 20:
+        await asyncio.sleep(0.02)
+    print("it paints again")
+work = lab.loop.create_task(goes_on())
 """
 
 
@@ -67,26 +91,35 @@ def test_a_closed_view_is_not_painted_and_a_new_one_is(jupyter: Server, page: An
     assert measured(jupyter)[0] > 0
 
 
-def test_a_slow_browser_is_painted_less_often_and_no_tick_is_dropped_for_it(
+def test_a_page_that_cannot_keep_up_holds_up_the_painting_and_no_tick(
     jupyter: Server, page: Any
 ) -> None:
-    fast, _ = measured(jupyter)
     with jupyter.kernel() as kernel:
         kernel.run("h = lab.health(); without = h.ticks - h.rows")  # before both legs had a price
     session = page.context.new_cdp_session(page)
-    session.send("Emulation.setCPUThrottlingRate", {"rate": 20})
-    slow, rows = max(measured(jupyter), measured(jupyter))
+    stopped: list[Any] = []
+    session.on("Debugger.paused", lambda event: stopped.append(event))
+    session.send("Debugger.enable")
+    session.send("Debugger.pause")  # no script runs in the page any more, so it answers nothing
+    try:
+        until_s = time.monotonic() + 30
+        while not stopped and time.monotonic() < until_s:
+            page.wait_for_timeout(20)  # where Playwright hands on what the browser says
+        assert stopped
+        with jupyter.kernel() as kernel:
+            kernel.run(STANDSTILL)
+            frames, rows = map(int, kernel.hears("until it waited:").split())
+    finally:
+        session.send("Debugger.resume")
+        session.send("Debugger.disable")
+    # What was sent without asking, the frames ahead, and once more for an answer on its way then.
+    assert frames <= 2 * (EVERY + AHEAD)
+    assert rows >= 100  # the feed's own rate: none waits for the screen
     with jupyter.kernel() as kernel:
+        kernel.run(GOES_ON)
+        kernel.hears("it paints again")
         kernel.run(
             "h = lab.health(); assert not any(h.dropped.values()), h.dropped; "
             "assert (h.missing, h.gaps, h.state) == (0, 0, 'live'), h; "
             "assert h.ticks - h.rows == without < 50, (h.rows, h.ticks, without); "
-            "age_s = __import__('time').time() - int(lab.rows.view(1)[0]['time_ns']) / 1e9; "
-            "assert age_s < 5, age_s"
         )
-    session.send("Emulation.setCPUThrottlingRate", {"rate": 1})
-    measured(jupyter)  # it catches up
-    again, _ = measured(jupyter)
-    assert slow < 0.6 * fast, (fast, slow, again)
-    assert rows > 20  # the feed's own rate: none waits for the screen
-    assert again > max(1.3 * slow, 0.5 * fast), (fast, slow, again)

@@ -300,7 +300,7 @@ def test_the_window_is_told_in_seconds_and_the_edge_beside_the_cost(
 
 
 def test_a_gap_in_the_feed_is_a_gap_in_every_line(page: Any, kernel: Kernel) -> None:
-    kernel.run("lab._pipeline.mark_gap()")  # what the feed calls when trades are missing
+    kernel.run("lab._pipeline.on_gap(None)")  # test_gap_wiring.py: the feed's own gaps get here
     kernel.run("lab.wait(lab.health().rows + 80, 30); still()")
     before, after = told(
         kernel,

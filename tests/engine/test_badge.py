@@ -27,6 +27,7 @@ def decisions(y, x, **settings):
     return np.array([row["stationary"] for row in rows])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [50, 300])
 @pytest.mark.parametrize("hedge", ["fixed", "ols", "kalman"])
 def test_its_size_is_honest(hedge, n):

@@ -33,6 +33,7 @@ def test_both_kernels_are_kept_apart_in_the_cache():
     assert {c // 2 for c in cells} == {jit.DIGEST}  # a changed source is a changed key
 
 
+@pytest.mark.slow
 def test_what_cannot_be_cached_is_compiled_all_the_same():
     # numba finds no folder for code without a file, as for a package and a home it cannot write to
     plain = "import numba; numba.njit(cache=True)(lambda x: 2 * x)"

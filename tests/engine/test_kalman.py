@@ -7,18 +7,10 @@ from pairlab.engine import PairEngine
 from tests.engine import oracles, worlds
 
 
-def moving_ratio(seed, n=20_000):
-    r = np.random.default_rng(seed)
-    x = 3000 + np.cumsum(r.normal(0, 0.5, n))
-    beta = 25 * np.exp(np.cumsum(r.normal(0, 1e-6, n)))
-    s = worlds.ou(r, n, 20, 2.0)
-    return 10_000 + beta * x + s, x, beta, s
-
-
 def test_it_follows_the_ratio_and_keeps_the_spread_at_default_settings():
     errors, kept, kept_by_ols = [], [], []
     for seed in range(10):
-        y, x, beta, s = moving_ratio(seed)
+        y, x, beta, s = worlds.moving_ratio(seed)
         engine = PairEngine(timeframe="1s", hedge="kalman")
         kalman = oracles.observe(engine, y, x)[49:]
         ols = oracles.observe(PairEngine(timeframe="1s", hedge="ols"), y, x)[49:]
@@ -34,7 +26,7 @@ def test_it_follows_the_ratio_and_keeps_the_spread_at_default_settings():
 
 
 def test_its_rows_are_a_filter_written_out():
-    y, x, _, _ = moving_ratio(3, 800)
+    y, x, _, _ = worlds.moving_ratio(3, 800)
     rows = oracles.observe(PairEngine(timeframe="1s", hedge="kalman", kalman_half_life=40), y, x)
     q = (np.log(2) / 40) ** 2 / 2
     state, p, noise = np.array([0.0, 1.0]), np.eye(2) * 1e8, 1e-24
@@ -70,7 +62,7 @@ def warning(y, x, **settings):
 
 
 def test_health_is_silent_where_the_memory_is_long_enough():
-    y, x, _, _ = moving_ratio(5, 12_000)
+    y, x, _, _ = worlds.moving_ratio(5, 12_000)
     assert warning(y, x) is None
 
 
@@ -83,14 +75,14 @@ def test_health_warns_when_the_filter_eats_the_spread():
 
 
 def test_health_warns_when_the_spread_outlives_the_memory():
-    y, x, _, _ = moving_ratio(5, 12_000)
+    y, x, _, _ = worlds.moving_ratio(5, 12_000)
     said = warning(y, x, kalman_half_life=15)
     assert "takes" in said
     assert "kalman_half_life = 15" in said
 
 
 def test_health_waits_for_twice_the_memory():
-    y, x, _, _ = moving_ratio(5, 500)
+    y, x, _, _ = worlds.moving_ratio(5, 500)
     engine = PairEngine(timeframe="1s", hedge="kalman", kalman_half_life=300)
     oracles.observe(engine, y, x)
     assert engine.kalman_warning is None
@@ -98,7 +90,7 @@ def test_health_waits_for_twice_the_memory():
 
 
 def test_silence_does_not_shrink_the_noise_until_the_next_move_is_enormous():
-    y, x, _, _ = moving_ratio(7, 8_000)
+    y, x, _, _ = worlds.moving_ratio(7, 8_000)
     y[4_000:7_000], x[4_000:7_000] = y[4_000], x[4_000]
     y[7_000:] += y[4_000] - y[7_000]
     x[7_000:] += x[4_000] - x[7_000]

@@ -45,6 +45,7 @@ def test_every_row_after_a_bad_tick_is_as_if_it_had_never_been(hedge, window):
         oracles.assert_close(name, rows[name][clean], value[clean], 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hedge", ["fixed", "ols"])
 def test_twenty_million_ticks(hedge):
     chunk, chunks, window = 2_000_000, 10, 50

@@ -197,6 +197,7 @@ def last_prices(recorded):
     return rows["y"].copy(), rows["x"].copy()
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("window", [10, 50, 300])
 def test_recorded_trades(last_prices, window):

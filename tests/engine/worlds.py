@@ -33,6 +33,15 @@ def cointegrated(seed, n, *, noise=2.0, half_life=7.0, beta=25.0, x0=3000.0, ste
     return 100 + beta * x + ou(r, n, half_life, noise), x
 
 
+def moving_ratio(seed, n=20_000):
+    """y, x, the ratio between them, which wanders, and the spread."""
+    r = np.random.default_rng(seed)
+    x = 3000 + np.cumsum(r.normal(0, 0.5, n))
+    beta = 25 * np.exp(np.cumsum(r.normal(0, 1e-6, n)))
+    s = ou(r, n, 20, 2.0)
+    return 10_000 + beta * x + s, x, beta, s
+
+
 def trades(seed, n, *, burst=0.3, silence=0.001):
     """Ticks of a rounded cointegrated pair: bursts, silences, ties, times that step back."""
     r = np.random.default_rng(seed)

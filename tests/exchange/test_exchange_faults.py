@@ -375,6 +375,7 @@ class TestDice:
             lost = sum(len(missing(ids(frames, s))) for s in ("BTCUSDT", "ETHUSDT"))
             assert lost == sum(len(removed) for removed in faults.removed.values()) == 20
 
+    @pytest.mark.slow
     async def test_a_storm_of_everything_and_a_client_that_comes_back(self) -> None:
         """What arrives, with what REST still has, is the market: nothing else was touched."""
         # Half-open, slow and silent ones would only keep this client waiting.

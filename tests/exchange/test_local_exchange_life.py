@@ -79,17 +79,36 @@ class TestPace:
             with pytest.raises(ConnectionClosed):
                 await read(stuck, 10**9)
 
-    async def test_in_real_time_it_follows_the_clock(self) -> None:
-        live = SyntheticMarket(seed=5, rate_per_s=400, speed=50.0, history_s=0)
+    async def test_its_clock_runs_at_its_speed_and_trades_keep_up_with_it(self) -> None:
+        live = SyntheticMarket(seed=5, rate_per_s=10, speed=50.0, history_s=0)
+        loop = asyncio.get_running_loop()
+
+        def clock_s(exchange: LocalExchange) -> tuple[float, float, float]:
+            """Return the market's time, and the loop's right before and after it was read."""
+            before_s = loop.time()
+            return (exchange.now_ns() - live.start_ns) / 1e9, before_s, loop.time()
+
         async with (
+            asyncio.timeout(30),
             LocalExchange(live) as exchange,
             http(exchange) as client,
             dial(exchange.url + "/public/ws/btcusdt@trade") as ws,
         ):
+            await read(ws, 1)  # the clock has started
+            began_s, *began = clock_s(exchange)
             for _ in range(20):
-                frame = (await read(ws, 100))[-1]
+                asked_ms = exchange.now_ns() // 10**6
+                frame = {"E": 0}
+                while frame["E"] < asked_ms:  # what happens from now on arrives, too
+                    frame = (await read(ws, 1))[-1]
                 now_ms = (await client.get("/fapi/v1/time")).json()["serverTime"]
-                assert live.start_ns // 10**6 <= frame["E"] <= now_ms
+                assert live.start_ns // 10**6 <= frame["E"] <= now_ms  # and never too early
+            passed_s, *ended = clock_s(exchange)
+            passed_s -= began_s
+            # Between the two readings lay at least the inner, at most the outer stretch of time.
+            least_s, most_s = ended[0] - began[1], ended[1] - began[0]
+            assert least_s > 0
+            assert 50 * least_s - 1e-6 <= passed_s <= 50 * most_s + 1e-6
 
     async def test_a_market_waits_for_its_first_listener_if_told_to(self) -> None:
         waiting = SyntheticMarket(seed=5, speed=100.0, begins="subscribed")
@@ -123,6 +142,7 @@ class TestPace:
 
 
 class TestRecording:
+    @pytest.mark.slow
     @pytest.mark.data
     async def test_every_recorded_trade_arrives(self, recorded: Path) -> None:
         folder = recorded / "binance-usdm-trade-20240808"
@@ -192,6 +212,7 @@ class TestLife:
         with pytest.raises(SettingError, match=option):
             LocalExchange(SyntheticMarket(), **{option: 0})
 
+    @pytest.mark.slow
     async def test_as_a_process_of_its_own(self) -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "pairlab.local_exchange", "--seed", "5", "--rate", "2000",

@@ -22,6 +22,7 @@ def markets(count: int) -> list[SyntheticMarket]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_task_left")
 async def test_240_streams_over_two_connections_carry_what_each_market_says() -> None:
     streams = [f"{symbol.lower()}@aggTrade" for pair in PAIRS for symbol in pair]

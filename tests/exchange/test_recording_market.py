@@ -46,6 +46,7 @@ class TestRealRecordings:
         assert infos["ETHUSDT"].tick_size == "0.01"
         assert infos["BTCUSDT"].price_precision == 2
 
+    @pytest.mark.slow
     def test_frames_are_as_recorded_and_in_order_of_receipt(self, recorded: Path) -> None:
         folder = recorded / "binance-usdm-trade-20240808"
         lines = [
@@ -94,6 +95,7 @@ class TestRealRecordings:
         assert answered == [{k: d[k] for k in "apqflTm"} for d in sushi]
         assert len(answered) == 40
 
+    @pytest.mark.slow
     def test_the_clock_is_moved_so_that_no_frame_is_early(self, recorded: Path) -> None:
         recording = opened(recorded / "binance-usdm-trade-20240808")
         early = total = 0

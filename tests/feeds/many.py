@@ -14,7 +14,7 @@ from pairlab.feeds.binance.messages import WireDecoder
 from pairlab.feeds.config import Retry
 from pairlab.local_exchange import MarketGroup, SyntheticMarket
 from pairlab.schema import TICK, Pair, Records
-from tests.feeds.scripted import Catcher, quick
+from tests.feeds.scripted import Catcher, quick, wait_until
 
 FIELDS = tuple(name for name in TICK.names or () if name not in ("received_ns", "leg"))
 
@@ -129,9 +129,13 @@ class Crowd:
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait until it holds; ticks, words and ends of any feed make it look again."""
-        while not true():
-            self._news.clear()
-            await self._news.wait()
+        await wait_until(true, self._news, self.state)
+
+    def state(self) -> str:
+        """Return in words what each pair has so far, for a wait that was in vain."""
+        return "; ".join(
+            f"{y}/{x}: {one.of_leg}, {one.warnings[-2:]}" for (y, x), one in self.catchers.items()
+        )
 
     async def grow(self, these: Iterable[Pair], by: int) -> None:
         """Wait until each of these has so many ticks more on either leg."""

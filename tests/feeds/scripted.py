@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http
+import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from pairlab.schema import TICK, LogEntry, Pair, Records
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
 NOW_MS = 1_770_000_000_000
+UNTIL_S = 20.0  # no condition of a test takes a tenth of it, even on a busy machine
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
 
@@ -214,6 +216,31 @@ class Market:
             await asyncio.sleep(0.005)
 
 
+def awaited(true: Callable[[], bool]) -> str:
+    """Return a condition as its source says it, with the plain values that it looks at."""
+    try:
+        words = " ".join(inspect.getsource(true).split())
+    except (OSError, TypeError):
+        words = repr(true)
+    seen = inspect.getclosurevars(true).nonlocals if inspect.isfunction(true) else {}
+    plain = {name: v for name, v in seen.items() if isinstance(v, int | float | str | tuple)}
+    return f"{words} with {plain}" if plain else words
+
+
+async def wait_until(
+    true: Callable[[], bool], news: asyncio.Event, state: Callable[[], str]
+) -> None:
+    """Wait until a condition holds, looked at whenever there is news; fail after `UNTIL_S`."""
+    try:
+        async with asyncio.timeout(UNTIL_S):
+            while not true():
+                news.clear()
+                await news.wait()
+    except TimeoutError:
+        words = f"not true within {UNTIL_S:g} s: {awaited(true)}; {state()}"
+        raise AssertionError(words) from None
+
+
 class Catcher:
     """A sink that keeps everything, and wakes whoever waits for it."""
 
@@ -246,10 +273,13 @@ class Catcher:
         return [int(i) for i in ticks["id"][ticks["leg"] == leg]]
 
     async def until(self, true: Callable[[], bool]) -> None:
-        """Wait until a condition on ticks or log holds; the test's own timeout is the limit."""
-        while not true():
-            self._news.clear()
-            await self._news.wait()
+        """Wait until a condition on ticks or log holds."""
+        await wait_until(true, self._news, self.state)
+
+    def state(self) -> str:
+        """Return in words what came so far, for a wait that was in vain."""
+        said = [f"{entry.level}: {entry.message}" for entry in self.log[-5:]]
+        return f"{self.count} ticks, {len(self.gaps)} gaps, last log lines {said}"
 
 
 def quick(**more: float) -> Timeouts:

@@ -47,6 +47,7 @@ async def test_260_streams_come_whole_over_two_connections() -> None:
     assert dict(health.dropped) == {}
 
 
+@pytest.mark.slow
 async def test_a_connection_that_drops_again_and_again_loses_nothing_and_disturbs_nobody() -> None:
     these = pairs(45)
     mine, others = these[:40], these[40:]

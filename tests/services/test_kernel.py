@@ -33,6 +33,7 @@ def run(client: BlockingKernelClient, code: str) -> str:
     return "".join(said)
 
 
+@pytest.mark.slow
 def test_cells_run_again_wait_and_end_it(kernel: BlockingKernelClient) -> None:
     run(kernel, "from pairlab import PairLab")
     cell = "lab = PairLab('BTCUSDT', 'ETHUSDT', feed='demo', window={})\nlab.start()\n"

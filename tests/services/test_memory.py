@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 import weakref
+from typing import Any
 
 import httpx
 import numpy as np
@@ -15,12 +16,14 @@ import pytest
 from pairlab.data.csv_export import csv_pieces
 from pairlab.data.ring import Ring
 from pairlab.schema import HISTORY_COLUMNS, ROW, Records
+from pairlab.services.rest import rest_api
 from pairlab.services.rest.scheduler import RenderLock
-from pairlab.services.rest.serializers import csv_stream
+from pairlab.services.rest.serializers import csv_stream, json_list
 from tests.services.conftest import ServeLab
 
 MILLION = 1_000_000
 MIB = 2**20
+REQUESTS = 200
 
 
 def made_rows(count: int) -> Records:
@@ -54,6 +57,7 @@ async def count_lines(url: str) -> int:
     return int(out)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_a_million_rows_stream_in_constant_memory_while_ticks_arrive(
     serve_lab: ServeLab,
@@ -91,12 +95,42 @@ async def test_a_transfer_keeps_no_memory_that_the_ring_has_left() -> None:
     assert got == want
 
 
-async def test_hundreds_of_pages_at_once_hold_one_page_each(serve_lab: ServeLab) -> None:
-    async with serve_lab(rows=6000) as served:
-        limits = httpx.Limits(max_connections=30)
+@pytest.mark.slow
+async def test_hundreds_of_pages_at_once_hold_one_page_each(
+    serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages: list[Records] = []
+    all_held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def held(name: str, page: Records, *rest: Any) -> bytes:
+        pages.append(page)
+        if len(pages) == REQUESTS:
+            all_held.set()
+        await go_on.wait()
+        return await json_list(name, page, *rest)
+
+    monkeypatch.setattr(rest_api, "json_list", held)
+    async with serve_lab(rows=3000, history_rows=3000) as served:
+        ring = served.lab.rows
+        limits = httpx.Limits(max_connections=REQUESTS)
         async with httpx.AsyncClient(base_url=served.server.url, limits=limits, timeout=60) as many:
-            answers = await asyncio.gather(
-                *(many.get("/analytics/stats", params={"limit": 2000}) for _ in range(60))
-            )
-        assert {len(answer.json()["rows"]) for answer in answers} == {2000}
+            asked = [
+                asyncio.create_task(many.get("/analytics/stats", params={"limit": 100}))
+                for _ in range(REQUESTS)
+            ]
+            try:
+                await asyncio.wait_for(all_held.wait(), 30)
+                before = weakref.ref(ring._buffer)
+                # The ring moves to a fresh buffer while every page is still to be sent.
+                for _ in range(2):
+                    ring.append(made_rows(ring.capacity))
+                gc.collect()
+                assert before() is None, "a page holds the whole ring that it was taken from"
+                assert {len(page) for page in pages} == {100}
+                kept = [page if page.base is None else page.base for page in pages]
+                assert sum(page.nbytes for page in kept) == REQUESTS * 100 * ROW.itemsize
+            finally:
+                go_on.set()
+            answers = await asyncio.gather(*asked)
+        assert {len(answer.json()["rows"]) for answer in answers} == {100}
         assert served.lab.health().state == "live"

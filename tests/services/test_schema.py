@@ -23,6 +23,7 @@ checks.not_a_server_error.expected-statuses = ["2xx", "4xx", "503"]
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_schemathesis_finds_nothing(serve_lab: ServeLab, tmp_path: Path) -> None:
     config = tmp_path / "schemathesis.toml"

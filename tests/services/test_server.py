@@ -47,7 +47,7 @@ async def test_it_ends_with_the_lab_and_leaves_nothing(serve_lab: ServeLab) -> N
             await served.client.get("/health")
         await served.lab.stop()
         await served.server.stop()
-        assert served.lab._listeners == []
+        assert served.lab._runner.listeners._listeners == []
         with pytest.raises(PairlabError, match="started lab"):
             await served.lab.serve(port=0)
         served.lab.start()
@@ -150,6 +150,7 @@ async def test_a_stalled_transfer_does_not_hold_the_end_up(
             assert connections(served.server.port) == []
 
 
+@pytest.mark.slow
 async def test_a_reader_too_slow_for_the_history_gets_a_broken_file(serve_lab: ServeLab) -> None:
     async with serve_lab(rows=6000, history_rows=6000, rate_per_s=10_000.0) as served:
         with contextlib.closing(socket.socket()) as raw:
@@ -250,6 +251,7 @@ async def said_until(process: asyncio.subprocess.Process, words: str) -> str:
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_the_command_serves_until_a_signal(number: signal.Signals) -> None:
     async with command("--feed", "demo", "SOLUSDT", "ETHUSDT", PAIRLAB_TOKEN="t") as process:
@@ -264,6 +266,7 @@ async def test_the_command_serves_until_a_signal(number: signal.Signals) -> None
         assert (process.returncode, out, err) == (0, b"", b"")
 
 
+@pytest.mark.slow
 async def test_the_command_tells_what_failed() -> None:
     async with command("--feed", "/no/such/recording") as process:
         _, err = await process.communicate()

@@ -33,6 +33,7 @@ def compiled() -> None:
     compile_kernel()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled")
 async def test_a_storm_leaves_no_trace() -> None:
     # Side by side: each of them spends most of its time waiting for what a fault holds up.
@@ -65,6 +66,7 @@ async def storm(seed: int) -> None:
         assert events[name].tobytes() == clean_events[name].tobytes(), name
 
 
+@pytest.mark.slow
 async def test_a_storm_over_many_pairs_leaves_no_trace() -> None:
     report = await soak_many(
         REPAIRABLE, pairs=8, seed=4, faults_wanted=100, rate_per_s=1_000.0, every=150.0

@@ -76,7 +76,7 @@ def running_lab(no_task_left: None) -> MakeLab:
             async with lab:
                 await lab.wait_async(rows, 60)
                 yield lab
-            for view in list(lab._views):
+            for view in list(lab._runner._displays):
                 view.close()
 
     return make

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -171,7 +173,7 @@ async def test_closing_while_an_export_runs_leaves_nothing(
     running_lab: MakeLab, wire: Wire
 ) -> None:
     async with running_lab(rows=50) as lab:
-        views, opened = len(lab._views), set(wire.open)
+        views, opened = len(lab._runner._displays), set(wire.open)
         for _ in range(5):
             dashboard = lab.dashboard()
             button = dashboard.parts["strip"].export
@@ -179,7 +181,7 @@ async def test_closing_while_an_export_runs_leaves_nothing(
             button._button.click()
             await settled_work(button, lab)
             dashboard.close()
-        assert len(lab._views) == views + 1  # the screen
+        assert len(lab._runner._displays) == views + 1  # the screen
         shared = {w.model_id for w in tree(RenderLoop.of(lab).shared_widgets())}
         assert set(wire.open) - opened <= shared
         await lab.wait_async(lab.health().rows + 50, 30)
@@ -191,13 +193,26 @@ async def settled_work(button: ExportButton, lab: PairLab) -> None:
         await lab.wait_async(lab.health().rows + 1, 30)
 
 
-async def test_stopping_the_lab_ends_an_export(running_lab: MakeLab) -> None:
+async def test_stopping_the_lab_ends_an_export(running_lab: MakeLab, wire: Wire) -> None:
+    released = threading.Event()
+
+    def endless() -> Iterator[str]:
+        yield "time"
+        released.wait(60)  # the export cannot come to its end by itself
+
     async with running_lab(rows=50) as lab:
-        button = lab.dashboard().parts["strip"].export
-        button._button.click()
-        await settled(lambda: button._work is not None, lab)
-        await lab.stop()
-        await settled(lambda: button._work.done(), lab)
+        button, page = lab.dashboard().parts["strip"].export, Page(lab, wire)
+        lab.csv_pieces = lambda *_: endless()
+        try:
+            button._button.click()
+            await settled(lambda: button._work is not None, lab)
+            await lab.stop()
+            await asyncio.wait({button._work}, timeout=10)
+            assert button._work.cancelled()
+            assert not button._button.disabled
+        finally:
+            released.set()
+        assert page.job() is None  # no page is asked to save what was broken off
 
 
 async def test_a_button_alone_paints_nothing(running_lab: MakeLab) -> None:

@@ -64,7 +64,7 @@ def _check(roots: list[Any]) -> int:
 
 def _hostile(lab: PairLab) -> None:
     object.__setattr__(lab, "pair", Pair(f"{EVIL}Y", f"{EVIL}X"))
-    lab._name = EVIL
+    lab._runner._name = EVIL
     lab.log("error", EVIL)
 
 
@@ -81,7 +81,7 @@ async def test_html_in_symbols_messages_and_settings_is_text_in_every_part(
         with pytest.raises(SettingError) as refused:
             lab.settings.hedge = EVIL
         lab.log("warning", str(refused.value))
-        lab._state = type(lab._state)("failed", f"HTTP {EVIL}")
+        lab._runner._state = type(lab._runner._state)("failed", f"HTTP {EVIL}")
         dashboard.render_loop.paint(due=True)
         assert _check([dashboard]) > 20
         assert "<img" in text(dashboard.parts["event"]._event.value)  # as text

@@ -42,36 +42,43 @@ async def test_a_running_lab(running_lab: MakeLab) -> None:
         assert re.search(r"STATIONARY p (<0\.001|\d\.\d{3}) · half-life", text(shown["test"]))
 
 
+UP = {"stream": "trade", "uptime_s": 3_725.0}
 FEED_STATES = [
-    ({"state": "live", "real_money": True, "feed": "BINANCE"}, "BINANCE · live", "live"),
-    ({"state": "live", "real_money": False, "feed": "RECORDING"}, "RECORDING · live", "sim"),
-    ({"state": "stalled", "detail": "no data for 12 s"}, "STALLED", "warn"),
-    ({"state": "reconnecting", "detail": "try 3 in 4 s"}, "RECONNECTING", "warn"),
-    ({"state": "connecting", "detail": "starting"}, "CONNECTING", "calm"),
-    ({"state": "failed", "detail": "refused (HTTP 451). Use …"}, "FAILED · HTTP 451", "fail"),
-    ({"state": "failed", "detail": "no such file"}, "FAILED", "fail"),
-    ({"state": "stopped", "detail": "stopped"}, "STOPPED", "calm"),
-]
+    ({"state": "live", "real_money": True, "feed": "BINANCE", **UP},
+     "BINANCE · live", "trade · up 1:02:05", "live"),
+    ({"state": "live", "real_money": False, "feed": "RECORDING", **UP},
+     "RECORDING · live", "trade · up 1:02:05", "sim"),
+    ({"state": "stalled", "detail": "no data for 12 s"}, "STALLED", "F · no data for 12 s", "warn"),
+    ({"state": "reconnecting", "detail": "try 3 in 4 s"},
+     "RECONNECTING", "F · try 3 in 4 s", "warn"),
+    ({"state": "connecting", "detail": "starting"}, "CONNECTING", "F · starting", "calm"),
+    ({"state": "failed", "detail": "refused (HTTP 451). Use …"},
+     "FAILED · HTTP 451", "F · not retried", "fail"),
+    ({"state": "failed", "detail": "no such file"}, "FAILED", "F · no such file", "fail"),
+    ({"state": "stopped", "detail": "stopped"}, "STOPPED", "F · stopped", "calm"),
+]  # fmt: skip
 
 
 async def test_feed_states(running_lab: MakeLab) -> None:
     async with running_lab(rows=80) as lab:
-        for facts, badge, kind in FEED_STATES:
-            shown = painted(lab, **facts)["feed"]
-            assert badge in text(shown)
+        for facts, badge, source, kind in FEED_STATES:
+            shown = painted(lab, **{"feed": "F", **facts})["feed"]
+            assert text(shown) == f"{badge} {source}"
             assert f"pairlab-badge-{kind}" in shown
             assert "<svg" in shown
-            if facts["state"] != "live":
-                assert facts["detail"] in text(shown) or "not retried" in text(shown)
 
 
 async def test_unknown_numbers_are_a_dash_and_never_zero(running_lab: MakeLab) -> None:
     async with running_lab(rows=80) as lab:
-        shown = painted(lab, state="reconnecting", detail="try 3 in 4 s", gaps=1, missing=7)
+        flat = {"position": 0, "zscore": -0.84, "correlation": 0.9}
+        facts = {"detail": "try 3 in 4 s", "gaps": 1, "missing": 7}
+        shown = painted(lab, flat, state="reconnecting", **facts)
         assert text(shown["rate"]) == "ticks/s –"
         assert text(shown["lag"]) == "lag p50 / p99 –"
+        assert text(shown["gaps"]) == "gaps 1"
         assert "pairlab-warn" in shown["gaps"]
-        assert "no new rows" in text(shown["signal"]) or "z" in text(shown["signal"])
+        # Filters that pass are not claimed while nothing new can pass them.
+        assert text(shown["signal"]) == "FLAT |z| 0.84 < 2.00 no new rows"
 
 
 async def test_warm_up_tells_how_far_it_is(running_lab: MakeLab) -> None:

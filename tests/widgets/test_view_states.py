@@ -46,7 +46,7 @@ class Fed:
     def __init__(self, count: int = 2000, **settings: Any) -> None:
         self.lab = PairLab(feed="demo", **settings)
         self.fed = 0
-        self.lab._pipeline.engage()
+        self.lab._pipeline.start_engine()
         self.feed(count)
         self.dashboard = Dashboard(self.lab, layout="wide")
         self.render_loop: RenderLoop = self.dashboard.render_loop
@@ -54,7 +54,7 @@ class Fed:
         self.paint()
 
     def feed(self, count: int) -> None:
-        self.lab._pipeline.take(ticks(count, self.fed))
+        self.lab._pipeline.on_ticks(ticks(count, self.fed))
         self.fed += count
 
     def paint(self) -> None:
@@ -146,7 +146,7 @@ def test_while_a_bar_forms_ages_and_times_are_those_of_its_ticks(
     assert one.lab.alert_log.opened is opened
     clock_s = [time.time()]
     monkeypatch.setattr(time, "time_ns", lambda: int(clock_s[0] * NS_PER_S))
-    strip, one.lab._state = one.parts["strip"], FeedHealth("live", "as if")
+    strip, one.lab._runner._state = one.parts["strip"], FeedHealth("live", "as if")
     for _ in range(3):
         one.feed(100)  # five seconds
         clock_s[0] += 5

@@ -1,0 +1,170 @@
+"""What else decides the rows beside the ticks, each with the tick before which it took effect.
+
+Every accepted tick has an ordinal: 0 for the first that the pipeline took, one more for each that
+follows, over both legs. Given the ticks in this order, the settings at the start and these events,
+the rows are the same to the last bit; times cannot replace ordinals, because many trades share a
+millisecond.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairlab.settings import SettingValues
+
+__all__ = [
+    "EngineStarted",
+    "GapMarked",
+    "Journal",
+    "JournalEvent",
+    "Rebuilt",
+    "Seeds",
+    "SettingChanged",
+]
+
+
+class Seeds(NamedTuple):
+    """Closes of bars from before the first tick.
+
+    Attributes
+    ----------
+    time_ns : numpy.ndarray
+        Close times, ns since 1970 UTC, ascending.
+    y, x : numpy.ndarray
+        Closes of both legs.
+    """
+
+    time_ns: NDArray[np.int64]
+    y: NDArray[np.float64]
+    x: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStarted:
+    """The engine was compiled and caught up with the ticks held.
+
+    Attributes
+    ----------
+    tick : int
+        Ordinal of the first tick that became rows at once.
+    first_tick : int
+        Ordinal of the oldest tick held then, which it began with.
+    values : SettingValues
+        The settings it started with.
+    seeds : Seeds or None
+        The closes it was warmed with.
+    """
+
+    tick: int
+    first_tick: int
+    values: SettingValues
+    seeds: Seeds | None
+
+
+@dataclass(frozen=True, slots=True)
+class GapMarked:
+    """Trades are missing before a tick.
+
+    Attributes
+    ----------
+    tick : int
+        Ordinal of the first tick after the gap.
+    missing : int or None
+        Trades in the gap; None where nobody can know: the feed did not run.
+    """
+
+    tick: int
+    missing: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChanged:
+    """A setting was changed.
+
+    Attributes
+    ----------
+    tick : int
+        Ordinal of the first tick after it was asked for. A threshold applies from that tick on; a
+        setting that defines a metric from `Rebuilt.tick` on.
+    name : str
+        The setting.
+    old, new : object
+        Its values.
+    """
+
+    tick: int
+    name: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """Metrics were computed anew from the ticks held, and a fresh engine took over.
+
+    Attributes
+    ----------
+    asked_tick : int
+        Ordinal of the first tick after it was asked for.
+    tick : int
+        Ordinal of the first tick that the fresh engine decided.
+    first_tick : int
+        Ordinal of the oldest tick held when it was asked for: it computed from that one on.
+    values : SettingValues
+        The settings that it computed with.
+    seeds : Seeds or None
+        The closes it was warmed with.
+    """
+
+    asked_tick: int
+    tick: int
+    first_tick: int
+    values: SettingValues
+    seeds: Seeds | None
+
+
+JournalEvent = EngineStarted | GapMarked | SettingChanged | Rebuilt
+
+
+class Journal:
+    """The newest events in the order in which they took place, in bounded memory.
+
+    Parameters
+    ----------
+    capacity : int
+        How many are kept.
+    """
+
+    def __init__(self, capacity: int = 10_000) -> None:
+        self._events: deque[JournalEvent] = deque(maxlen=capacity)
+        self._observers: list[Callable[[JournalEvent], None]] = []
+        self._total = 0
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __iter__(self) -> Iterator[JournalEvent]:
+        return iter(self._events)
+
+    @property
+    def total(self) -> int:
+        """How many events there ever were."""
+        return self._total
+
+    def observe(self, observer: Callable[[JournalEvent], None]) -> Callable[[], None]:
+        """Call `observer` with each event as it happens; what is returned ends it."""
+        self._observers.append(observer)
+        return lambda: self._observers.remove(observer)
+
+    def add(self, event: JournalEvent) -> None:
+        """Append an event."""
+        self._events.append(event)
+        self._total += 1
+        for observer in list(self._observers):
+            observer(event)
