@@ -42,9 +42,9 @@ screen.view.reset()
 screen.view.reset()
 screen.paint(due=True)
 import math
-from pairlab.widgets.core.widget_utils import showing
+from pairlab.widgets.core.widget_utils import programmatic_update
 sliders = {name: row.slider for name, row in lab.dashboard().parts["settings"]._rows.items()}
-with showing():  # ranges that were made wider for a value
+with programmatic_update():  # ranges that were made wider for a value
     sliders["stop_z"].value = 4.0
     for name in ("entry_z", "exit_z", "stop_z"):
         sliders[name].max = 6.0

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import Button, HBox
 
-from pairlab.alerts import Alert, AlertLog, decimals_apart
+from pairlab.alerts import Alert, AlertLog
+from pairlab.formatting import decimals_apart
 from pairlab.protocols import LabView
 from pairlab.schema import NS_PER_S, AlertKind, RowFlag
 from pairlab.widgets.core.frame import Frame
