@@ -274,7 +274,7 @@ def warm(page: Any) -> None:
     """Wait until the stationarity test has an answer: the window is full, every number is there."""
     page.wait_for_function(
         """/^(?!.*NOT ENOUGH)[^]*STATIONARY/.test(
-            document.querySelector('.pairlab-strip')?.innerText ?? '')""",
+            document.querySelector('.pairlab-status-bar')?.innerText ?? '')""",
         timeout=WARM_S * 1000,
     )
 

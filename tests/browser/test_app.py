@@ -42,7 +42,7 @@ def test_it_is_warm_within_30_s_and_goes_on_changing(screen: Screen) -> None:
 def test_simulated_prices_are_never_shown_as_live_ones(screen: Screen) -> None:
     badge = screen.page.locator(".pairlab-badge").first.inner_text()
     assert "SIMULATED" in badge
-    assert "BINANCE" not in screen.page.locator(".pairlab-strip").inner_text()
+    assert "BINANCE" not in screen.page.locator(".pairlab-status-bar").inner_text()
 
 
 def test_the_address_chooses_layout_and_theme_and_the_page_says_how_far_it_is(

@@ -140,7 +140,7 @@ def test_stop_leaves_the_dashboard_standing_and_no_task(jupyter: Server, noteboo
     run_cell(notebook.page, 3)
     notebook.page.wait_for_selector("text=state stopped")
     notebook.page.wait_for_function(
-        "document.querySelector('.pairlab-strip').innerText.includes('STOPPED')"
+        "document.querySelector('.pairlab-status-bar').innerText.includes('STOPPED')"
     )
     with jupyter.kernel() as kernel:
         assert (

@@ -207,7 +207,7 @@ def test_the_strip_gives_its_reasons_where_the_mouse_rests(page: Any, kernel: Ke
 
 
 def test_a_window_that_fills_says_how_far_it_is(page: Any, kernel: Kernel) -> None:
-    strip = "document.querySelector('.pairlab-strip').textContent"
+    strip = "document.querySelector('.pairlab-status-bar').textContent"
     filled = f"+({strip}.match(/([\\d,]+) of 50,000 rows/)?.[1].replaceAll(',', '') ?? NaN)"
     bar = "parseFloat(document.querySelector('.pairlab-cell-test .pairlab-bar i').style.width)"
     kernel.run("lab.settings.entry_z = 20.0")

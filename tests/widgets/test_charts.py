@@ -129,7 +129,7 @@ async def test_the_pointer_reads_the_same_row_in_all_charts(running_lab: MakeLab
             assert np.isclose(
                 chart._pointer_dots.y[0], screen._frame(due=True).pointed.__getattribute__(name)
             )
-        assert "pairlab-glyph" in parts["zscore"].head.value
+        assert "pairlab-icon-shape" in parts["zscore"].head.value
         screen.view.set_pointer(None)
         screen.paint(due=True)
         assert screen.interaction.pointer_selector.selected is None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ipywidgets import Widget
 
-from pairlab.widgets.core.widget_utils import put, tree
+from pairlab.widgets.core.widget_utils import set_traits, tree
 from pairlab.widgets.transport import compat
 from pairlab.widgets.transport.bqplot_marks import LinearScale, Scatter
 from tests.widgets.conftest import MakeLab, Wire, settled
@@ -43,9 +43,9 @@ def test_traits_are_sent_alike(wire: Wire, direct: bool) -> None:
     scale = LinearScale(min=0.0, max=1.0)
     dots = Scatter(x=[], y=[], scales={"x": scale, "y": scale})
     wire.take()
-    put(scale, min=0.5, max=2.0)
-    put(dots, x=np.array([1.0, 2.0]), y=np.array([3.0, 4.0]))
-    put(dots, x=np.array([1.0, 2.0]))  # nothing new
+    set_traits(scale, min=0.5, max=2.0)
+    set_traits(dots, x=np.array([1.0, 2.0]), y=np.array([3.0, 4.0]))
+    set_traits(dots, x=np.array([1.0, 2.0]))  # nothing new
     states = [m["data"]["state"] for m in wire.take()]
     assert [set(state) for state in states] == [{"min", "max"}, {"x", "y"}]
     assert states[0] == {"min": 0.5, "max": 2.0}

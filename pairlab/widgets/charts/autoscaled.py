@@ -7,7 +7,7 @@ from typing import Any
 
 from pairlab.widgets.charts.chart import Chart, nice_ticks
 from pairlab.widgets.core.frame import Frame
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.style.formats import number
 from pairlab.widgets.transport.bqplot_marks import Axis
 
@@ -40,7 +40,7 @@ class AutoChart(Chart):
         fits = not moved and have_low <= low and high <= have_high
         if not fits or (high - low) < 0.55 * (have_high - have_low):
             margin = 0.1 * (high - low)
-            put(scale, min=low - margin, max=high + margin)
+            set_traits(scale, min=low - margin, max=high + margin)
         if self.changed(f"fit {axis.side}", (scale.min, scale.max, decimals)):
             ticks, need = nice_ticks(*label_range(scale.min, scale.max), self._most_ticks)
             self.show_ticks(axis, {t: number(t, max(decimals, need)) for t in ticks})

@@ -17,7 +17,7 @@ from pairlab.widgets.charts.decimation import trim
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.core.render_loop import RenderLoop
-from pairlab.widgets.core.widget_utils import put, put_ticks
+from pairlab.widgets.core.widget_utils import set_ticks, set_traits
 from pairlab.widgets.style.formats import MISSING, day, safe
 from pairlab.widgets.style.theme import SIZES, TYPE, var
 from pairlab.widgets.transport.bqplot_marks import Axis, Figure, Label, LinearScale, Lines, Scatter
@@ -39,7 +39,7 @@ class Marker:
     kind: AlertKind
     side: int  # 0: either
     shape: str
-    glyph: str
+    icon: str
     size: int
     fill: str
     stroke: str
@@ -260,7 +260,7 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
         x, y = trim(x, y)
         wide = self._widths.setdefault(mark.model_id, mark.stroke_width)
         dense = len(x) > _DENSE[mark.stroke_width == wide]
-        put(mark, x=x, y=y, stroke_width=min(wide, 1.0) if dense else wide)
+        set_traits(mark, x=x, y=y, stroke_width=min(wide, 1.0) if dense else wide)
         if not len(x) or y.ndim == 2:
             return math.nan, math.nan
         return float(x[-1]), float(y[-1])
@@ -277,15 +277,15 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
         """Put the dot and the value at a line's last point."""
         dot, label = marks
         known = math.isfinite(end[1])
-        put(dot, x=[end[0]] if known else [], y=[end[1]] if known else [])
-        put(
+        set_traits(dot, x=[end[0]] if known else [], y=[end[1]] if known else [])
+        set_traits(
             label, x=[0.0] if known else [], y=[end[1]] if known else [],
             text=[text] if known else [],
         )  # fmt: skip
 
     def show_ticks(self, axis: Axis, labels: dict[float, str]) -> None:
         """Set the ticks of an axis and their labels."""
-        put_ticks(axis, labels)
+        set_ticks(axis, labels)
 
     def _paint_markers(self, frame: Frame) -> None:
         # At the text's rate: nobody misses an alert for a tenth of a second.
@@ -296,13 +296,13 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
                 mine = known & (kinds == marker.kind)
                 if marker.side:
                     mine &= sides == marker.side
-                put(mark, x=frame.alerts_ms[mine], y=values[mine])
+                set_traits(mark, x=frame.alerts_ms[mine], y=values[mine])
         selected = frame.view.selected
         if self.changed("ring", selected and selected.number):
             at = math.nan if selected is None else self.marked_value(selected)
             known_at = selected is not None and math.isfinite(at)
             time_ms = selected.time_ns / 1e6 if selected is not None else 0.0
-            put(self._ring, x=[time_ms] if known_at else [], y=[at] if known_at else [])
+            set_traits(self._ring, x=[time_ms] if known_at else [], y=[at] if known_at else [])
 
     def paint_head(self, frame: Frame) -> None:
         """Set the header's text and, beside a labelled time axis, the day."""
@@ -321,11 +321,13 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
         time_ms = 0.0 if row is None else row.time_ns / 1e6
         if self._clock:
             text = "" if row is None else frame.when(row.time_ns)
-            put(
+            set_traits(
                 self._pointer_time, x=[frame.time_read_ms] if row else [],
                 y=[self.scale.min] if row else [], text=[text] if row else [],
             )  # fmt: skip
-        put(self._pointer_dots, x=np.full(len(dots), time_ms), y=np.array(dots, dtype=np.float64))
+        set_traits(
+            self._pointer_dots, x=np.full(len(dots), time_ms), y=np.array(dots, dtype=np.float64)
+        )
 
     def _paint_selection(self, frame: Frame) -> None:
         wanted = self.render_loop.interaction.selector(frame.view)
@@ -336,4 +338,4 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
         if self.changed("selection", chosen):
             ends = [] if chosen is None else [ns / 1e6 for ns in chosen]
             corners = np.array([0.0, 1.0, 1.0, 0.0][: 2 * len(ends)])
-            put(self._selected, x=np.repeat(ends, 2), y=corners)
+            set_traits(self._selected, x=np.repeat(ends, 2), y=corners)

@@ -9,7 +9,7 @@ from pairlab.schema import AlertKind
 from pairlab.widgets.charts.autoscaled import AutoChart
 from pairlab.widgets.charts.chart import MARKERS, legend, nice_ticks
 from pairlab.widgets.core.frame import Frame
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.style.formats import MISSING, number, safe
 from pairlab.widgets.transport.bqplot_marks import Axis
 
@@ -53,9 +53,9 @@ class CorrelationChart(AutoChart):
         low = max(math.floor((low - 0.08) * 10) / 10, -1.06)
         high = 1.06
         if self.changed("levels", (least, low, frame.span_ns)):
-            put(self.scale, min=low, max=high)
-            put(self._zone, **self.across(frame, low, least))
-            put(self._least, **self.across(frame, least))
+            set_traits(self.scale, min=low, max=high)
+            set_traits(self._zone, **self.across(frame, low, least))
+            set_traits(self._least, **self.across(frame, least))
             self.show_ticks(self._least_axis, {least: f"{number(least)} min"})
             ticks, _ = nice_ticks(low + 0.04, 1.0, 3)
             near = 11 / 68 * (high - low)

@@ -8,7 +8,7 @@ from typing import Any
 from pairlab.widgets.charts.autoscaled import AutoChart, label_range
 from pairlab.widgets.charts.chart import legend, nice_ticks
 from pairlab.widgets.core.frame import Frame
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.style.formats import MISSING, currency, number, safe
 from pairlab.widgets.style.precision import price_decimals
 from pairlab.widgets.transport.bqplot_marks import Axis, LinearScale
@@ -71,7 +71,7 @@ class PriceChart(AutoChart):
         self.fit(frame, self._left_axis, low, high, decimals[0])
         if tied:
             ends = [(e - alpha - mean) / beta for e in (self.scale.min, self.scale.max)]
-            put(self._right, min=ends[0], max=ends[1])
+            set_traits(self._right, min=ends[0], max=ends[1])
             ticks, need = nice_ticks(*label_range(*ends), self._most_ticks)
             self.show_ticks(self._right_axis, {t: number(t, max(need, decimals[1])) for t in ticks})
         else:

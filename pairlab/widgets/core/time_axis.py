@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pairlab.schema import NS_PER_S
 from pairlab.widgets.core.frame import Frame
-from pairlab.widgets.core.widget_utils import put, put_ticks
+from pairlab.widgets.core.widget_utils import set_ticks, set_traits
 from pairlab.widgets.style.formats import clock, day
 from pairlab.widgets.style.theme import SIZES, var
 from pairlab.widgets.transport.bqplot_marks import Axis, LinearScale
@@ -68,11 +68,11 @@ class TimeAxis:
     def place(self, frame: Frame) -> None:
         """Move both scales to the view, and the labels that changed."""
         pad_ms = frame.pad_ms
-        put(self.offset_scale, min=-frame.span_ns / 1e6, max=pad_ms)
+        set_traits(self.offset_scale, min=-frame.span_ns / 1e6, max=pad_ms)
         if not len(frame.rows):
             return
         edge_ms = frame.edge_ns / 1e6
-        put(self.time_scale, min=edge_ms - frame.span_ns / 1e6, max=edge_ms + pad_ms)
+        set_traits(self.time_scale, min=edge_ms - frame.span_ns / 1e6, max=edge_ms + pad_ms)
         step_ms = _step_ms(frame.span_ns / NS_PER_S)
         first = int((edge_ms - frame.span_ns / 1e6) // step_ms) + 1
         ticks = tuple(n * step_ms for n in range(first, int(edge_ms // step_ms) + 1))
@@ -90,7 +90,7 @@ class TimeAxis:
         for parity, axis in enumerate(self.axes):
             # Two axes, every other tick each: in a narrow layout one of them hides its labels.
             mine = [t for t in ticks if t // step_ms % 2 == parity]
-            put_ticks(
+            set_ticks(
                 axis,
                 {t: "" if t in hidden else _label(t, fine=fine, days=frame.days) for t in mine},
             )

@@ -18,7 +18,7 @@ from pairlab.schema import AlertKind
 from pairlab.widgets.charts.chart import MARKERS, Marker
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.panels.tables import bps, cells
 from pairlab.widgets.style.formats import (
     age,
@@ -34,7 +34,7 @@ from pairlab.widgets.style.formats import (
     signed,
 )
 from pairlab.widgets.style.precision import price_decimals
-from pairlab.widgets.style.theme import glyph, var
+from pairlab.widgets.style.theme import icon, var
 from pairlab.widgets.transport.message_batching import HTML
 
 __all__ = ["AlertTable"]
@@ -46,10 +46,10 @@ _SHORT: Final = 5
 _SIDELESS: Final = (AlertKind.SUPPRESSED, AlertKind.DECOUPLED)  # their words are long enough
 
 
-def _glyph_of(alert: Alert, size: int = 12) -> str:
+def _icon_of(alert: Alert, size: int = 12) -> str:
     marker = _marker_of(alert)
     colour = marker.fill if marker.fill != "panel" else marker.stroke
-    return glyph(marker.glyph, var(colour), size)
+    return icon(marker.icon, var(colour), size)
 
 
 def _marker_of(alert: Alert) -> Marker:
@@ -178,7 +178,7 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
         self._show_selection(selected is not None)
         counts = self._counts()
         for kind, button in self._filters.items():
-            put(button, description=short(counts[kind]))
+            set_traits(button, description=short(counts[kind]))
         shown = sum(counts[kind] for kind, button in self._filters.items() if button.value)
         pages = max(math.ceil(shown / self._step), 1)
         self._page = min(self._page, pages - 1)
@@ -190,12 +190,12 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
             kept = list(self._wanted())
             at = self._place_of(selected, kept)
             newest, oldest = at == 0, at >= len(kept) - (kept[at : at + 1] == [selected])
-        put(self._newer, disabled=newest)
-        put(self._older, disabled=oldest)
+        set_traits(self._newer, disabled=newest)
+        set_traits(self._older, disabled=oldest)
         self._body.value = self._table(frame)
         for place, cover in enumerate(self._covers):
             known = place < len(self._on_page)
-            put(
+            set_traits(
                 cover, disabled=not known,
                 description=self._on_page[place].sentence if known else "no alert",
                 tooltip=self._on_page[place].explain() if known else "",
@@ -208,8 +208,8 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
         if not self.changed("selecting", on):
             return
         self.toggle_class("pairlab-one-alert", on)
-        put(self._newer, tooltip="The newer alert" if on else "Newer alerts")
-        put(self._older, tooltip="The older alert" if on else "Older alerts")
+        set_traits(self._newer, tooltip="The newer alert" if on else "Newer alerts")
+        set_traits(self._older, tooltip="The older alert" if on else "Older alerts")
 
     def _place(self, first: int, shown: int) -> str:
         """Return which of the alerts are on the page: in a high panel and in a low one."""
@@ -234,7 +234,7 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
             if alert.kind in _SIDELESS:  # in a narrow panel cut short, by a style sheet
                 word = f"{word[:_SHORT]}<s>{word[_SHORT:]}</s>"
             name = f"{word}<i>{side}</i>"
-            kind = f'{_glyph_of(alert)}<b style="color:{var(colour)}">{name}</b>'
+            kind = f'{_icon_of(alert)}<b style="color:{var(colour)}">{name}</b>'
             mark = selected is not None and selected.number == alert.number
             line = cells(
                 [
@@ -254,9 +254,9 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
         if selected is not None:
             when = f"<small>{clock(alert.time_ns)}</small> "
             numbers = self._numbers(alert)
-        put(
+        set_traits(
             self._why,
-            value=f"<div>{_glyph_of(alert)}<p>{when}{safe(alert.sentence)}</p></div>{numbers}",
+            value=f"<div>{_icon_of(alert)}<p>{when}{safe(alert.sentence)}</p></div>{numbers}",
             tooltip=alert.explain(),
         )
 

@@ -25,7 +25,7 @@ from pairlab.schema import TIMEFRAMES_NS
 from pairlab.settings import SETTINGS
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.widget_utils import programmatic_update, put
+from pairlab.widgets.core.widget_utils import programmatic_update, set_traits
 from pairlab.widgets.style.formats import exact, number, parse_number
 
 __all__ = ["Controls"]
@@ -167,7 +167,7 @@ class _Row:
     def _set_field(self, text: str) -> None:
         if self.field.value != text:
             self.field.remove_class(_REFUSED)  # it was of what is replaced now
-        put(self.field, value=text)
+        set_traits(self.field, value=text)
 
     def _text(self, value: float) -> str:
         return number(value, 0) if self.whole else exact(value, self.decimals)
@@ -175,15 +175,15 @@ class _Row:
     def _widen(self, value: float) -> None:
         s = self.slider
         if isinstance(s, FloatLogSlider):
-            put(s, min=min(s.min, math.log10(value)), max=max(s.max, math.log10(value)))
+            set_traits(s, min=min(s.min, math.log10(value)), max=max(s.max, math.log10(value)))
         elif self.name == "hedge_ratio":
             low, high = sorted((0.0, 2 * value))
             # Wide first: a slider refuses a value that is outside of its range.
-            put(s, min=min(low, s.min), max=max(high, s.max))
+            set_traits(s, min=min(low, s.min), max=max(high, s.max))
             s.value = value
-            put(s, min=low, max=high, step=(high - low) / 2000)
+            set_traits(s, min=low, max=high, step=(high - low) / 2000)
         else:
-            put(s, min=min(s.min, value), max=max(s.max, value))
+            set_traits(s, min=min(s.min, value), max=max(s.max, value))
 
     def touched(self) -> None:
         """Take what the slider says from now on for a hand's: one is on it."""
@@ -388,20 +388,20 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
             row.show(getattr(self.settings, name))
         fixed = self.settings.hedge == "fixed"
         ratio = self._rows["hedge_ratio"]
-        put(ratio.slider, disabled=not fixed)
-        put(ratio.field, disabled=not fixed)
-        put(self._stop_on, value=self.settings.stop_z is not None)
-        put(self._require, value=self.settings.require_stationary)
+        set_traits(ratio.slider, disabled=not fixed)
+        set_traits(ratio.field, disabled=not fixed)
+        set_traits(self._stop_on, value=self.settings.stop_z is not None)
+        set_traits(self._require, value=self.settings.require_stationary)
         on = "on" if self.settings.require_stationary else "off"
         self._p_note.value = f"<small>{on} · p ≤</small>"
         p_value = exact(self.settings.max_p_value, 3)
         if self._p_field.value != p_value:
             self._p_field.remove_class(_REFUSED)
-        put(self._p_field, value=p_value)
+        set_traits(self._p_field, value=p_value)
         for name in self._choices:
             self._show_choice(name)
 
     def _show_choice(self, name: str) -> None:
         with programmatic_update():
             for widget in self._choices[name]:
-                put(widget, value=getattr(self.settings, name))
+                set_traits(widget, value=getattr(self.settings, name))

@@ -14,9 +14,9 @@ from pairlab.protocols import LabView
 from pairlab.schema import NS_PER_S, LogEntry, LogLevel
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.style.formats import clock, count, day, number, quantity_ms, safe
-from pairlab.widgets.style.theme import glyph, var
+from pairlab.widgets.style.theme import icon, var
 from pairlab.widgets.transport.message_batching import HTML
 
 __all__ = ["EventLog"]
@@ -108,8 +108,8 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
         self._page = min(max(self._page, 0), pages - 1)
         first = self._page * _PAGE
         shown = list(islice(reversed(log), first, first + _PAGE)) if self._opened else []
-        put(self._newer, disabled=self._page == 0)
-        put(self._older, disabled=self._page == pages - 1)
+        set_traits(self._newer, disabled=self._page == 0)
+        set_traits(self._older, disabled=self._page == pages - 1)
         place = f"{first + 1}–{first + len(shown)} of {count(len(log))}" if shown else "none"
         self._where.value = f"<small>{place}</small>"
         self._list.value = f"<table>{''.join(map(self._row, shown))}</table>" if shown else ""
@@ -121,7 +121,7 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
             when = f"{on} {when}"
         return (
             f'<tr class="pairlab-level-{entry.level}"><td>{when}</td>'
-            f"<td>{glyph(sign, var(colour))}{entry.level}</td><td>{safe(entry.message)}</td></tr>"
+            f"<td>{icon(sign, var(colour))}{entry.level}</td><td>{safe(entry.message)}</td></tr>"
         )
 
     def _count(self) -> str:
@@ -133,7 +133,7 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
                 words = f"{level}{'s' if n > 1 else ''} not seen"
                 parts.append(
                     f'<span style="color:{var(colour)}" title="{n:,} {words}">'
-                    f"{glyph(sign)}{n:,}<i> {words}</i></span>"
+                    f"{icon(sign)}{n:,}<i> {words}</i></span>"
                 )
         return "".join(parts)
 
@@ -186,8 +186,8 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
         sign, colour = self._SIGNS[level]
         text_colour = var("stop" if level == "error" else "text2")
         self._event.value = (
-            f"<small>{clock(time_ns)}</small>{glyph(sign, var(colour))}"
+            f"<small>{clock(time_ns)}</small>{icon(sign, var(colour))}"
             f'<span style="color:{text_colour}">{safe(message)}</span>'
         )
         what = "Close the event log" if self._opened else "Open the event log"
-        put(self._button, tooltip=f"{what}\n{clock(time_ns)} {level}: {message}")
+        set_traits(self._button, tooltip=f"{what}\n{clock(time_ns)} {level}: {message}")

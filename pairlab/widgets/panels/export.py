@@ -16,7 +16,7 @@ from pairlab.data.time_selection import between_ns
 from pairlab.protocols import LabView, Table
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.style.formats import count
 from pairlab.widgets.transport.message_batching import HTML
 
@@ -98,15 +98,15 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
     def _describe(self) -> None:
         rows = {"all": "all of it", "view": "what is in view", "selection": "what is selected"}
         words = f"Download the {self._what.value} as a CSV file: {rows[self._rows.value]}"
-        put(self._button, tooltip=words)
-        put(self._csv, tooltip=words)
+        set_traits(self._button, tooltip=words)
+        set_traits(self._csv, tooltip=words)
 
     def _open(self) -> None:
         self._opened = not self._opened
         self.toggle_class("pairlab-open", self._opened)
         charts = (_ALL_CHARTS, *self.render_loop.parts.charts())
         if self._opened and charts != self._chart.options:
-            put(self._chart, options=charts)
+            set_traits(self._chart, options=charts)
 
     # -- tables ---------------------------------------------------------------------------------
 
@@ -149,14 +149,14 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
         return self._lab.csv_pieces(what, *ends)
 
     async def _export(self, name: str, pieces: Iterator[str]) -> None:
-        put(self._button, disabled=True)
+        set_traits(self._button, disabled=True)
         try:
             self._deliver_csv(name, await asyncio.to_thread(_pack, pieces))
         except Exception as error:
             self._failed(error)
         finally:
             if self.comm is not None:
-                put(self._button, disabled=False)
+                set_traits(self._button, disabled=False)
 
     def _failed(self, error: Exception) -> None:
         # A background error belongs on the screen: nobody awaits this.

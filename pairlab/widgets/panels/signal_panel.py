@@ -15,7 +15,7 @@ from pairlab.schema import NS_PER_S
 from pairlab.settings import SETTINGS
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.widget_utils import programmatic_update, put
+from pairlab.widgets.core.widget_utils import programmatic_update, set_traits
 from pairlab.widgets.panels.tables import show_swapped, swap_button
 from pairlab.widgets.style.formats import (
     MISSING,
@@ -31,7 +31,7 @@ from pairlab.widgets.style.formats import (
     signed,
 )  # fmt: skip
 from pairlab.widgets.style.precision import price_decimals
-from pairlab.widgets.style.theme import glyph, var
+from pairlab.widgets.style.theme import icon, var
 from pairlab.widgets.transport.message_batching import HTML
 
 __all__ = ["SignalPanel"]
@@ -120,7 +120,7 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
             for name, field in self._fields.items():
                 if field.value != self._shown(name):
                     field.remove_class(_REFUSED)
-                put(field, value=self._shown(name))
+                set_traits(field, value=self._shown(name))
 
     # -- painting -------------------------------------------------------------------------------
 
@@ -143,10 +143,12 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
         sign, colour, word = _SIDES[side]
         self._head.value = (
             f'<h3>Signal</h3><span class="pairlab-side" style="color:{var(colour)}">'
-            f'{glyph(sign, size=11)}<b>{word}</b></span><small class="pairlab-held-for">'
+            f'{icon(sign, size=11)}<b>{word}</b></span><small class="pairlab-held-for">'
             f"{self._age(frame.live_ns, entry)}</small>"
         )
-        put(self._body, value=self._table(frame, row, entry), tooltip=self._words(frame, entry))
+        set_traits(
+            self._body, value=self._table(frame, row, entry), tooltip=self._words(frame, entry)
+        )
 
     @staticmethod
     def _age(live_ns: int, entry: Alert | None) -> str:

@@ -13,7 +13,7 @@ from pairlab.protocols import LabView
 from pairlab.schema import NS_PER_S, AlertKind, RowFlag
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.panels.export import ExportButton
 from pairlab.widgets.panels.filter_text import entry_filters, p_words
 from pairlab.widgets.style.formats import (
@@ -28,7 +28,7 @@ from pairlab.widgets.style.formats import (
     safe,
     signed,
 )  # fmt: skip
-from pairlab.widgets.style.theme import glyph, var
+from pairlab.widgets.style.theme import icon, var
 from pairlab.widgets.transport.message_batching import HTML
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _two(first: str, second: str) -> str:
 
 
 def _caption(name: str, shown: str, unit: str = "", *, warn: bool = False) -> str:
-    sign = glyph("warning", var("warn"), 12) if warn else ""
+    sign = icon("warning", var("warn"), 12) if warn else ""
     unit = f"<small> {safe(unit)}</small>" if unit else ""
     kind = "pairlab-number pairlab-warn" if warn else "pairlab-number"
     return (
@@ -90,7 +90,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         self._newest: Alert | None = None
         self._left_ns: int | None = None
         super().__init__([*self._cells.values(), buttons])
-        for style in ("pairlab", "pairlab-panel", "pairlab-strip"):
+        for style in ("pairlab", "pairlab-panel", "pairlab-status-bar"):
             self.add_class(style)
         self.join(lab)
 
@@ -100,7 +100,9 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
 
     def _paint_pause(self, paused: bool) -> None:
         if self.changed("paused", paused):
-            put(self._pause, description="Resume" if paused else "Pause", tooltip=_PAUSE[paused])
+            set_traits(
+                self._pause, description="Resume" if paused else "Pause", tooltip=_PAUSE[paused]
+            )
             (self._pause.add_class if paused else self._pause.remove_class)("pairlab-on")
 
     def paint(self, frame: Frame) -> None:
@@ -115,7 +117,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         self._paint_signal(frame)
 
     def _set(self, name: str, text: str, tooltip: str) -> None:
-        put(self._cells[name], value=text, tooltip=tooltip)
+        set_traits(self._cells[name], value=text, tooltip=tooltip)
 
     def _paint_pair(self, frame: Frame) -> None:
         pair, v = self.render_loop.lab.pair, frame.values
@@ -145,7 +147,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         kind, sign, words = badge
         self._set(
             "feed",
-            f'<div class="pairlab-badge pairlab-badge-{kind}">{glyph(sign, size=11)}<span>'
+            f'<div class="pairlab-badge pairlab-badge-{kind}">{icon(sign, size=11)}<span>'
             f"{safe(words)}</span>"
             f'</div><div class="pairlab-two">{safe(source)}</div>',
             f"{health.feed}: {health.state}. {health.detail}. {health.reconnects} reconnects, "
@@ -223,7 +225,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             details = f"p {p_value(row.p_value)} · half-life {number(row.half_life, 1)}"
         else:
             sign, colour, words = "clock", "text2", "NOT ENOUGH DATA"
-        text = f'<div class="pairlab-state" style="color:{var(colour)}">{glyph(sign)}{words}</div>'
+        text = f'<div class="pairlab-state" style="color:{var(colour)}">{icon(sign)}{words}</div>'
         if words == "NOT ENOUGH DATA" and filled < window:
             left_s = (window - filled) / h.ticks_per_s if h.ticks_per_s > 0 else math.nan
             bars = v.timeframe != "tick"
@@ -262,7 +264,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         outline = " pairlab-outline" if quiet or not position else ""
         self._set(
             "signal",
-            f'<div class="pairlab-chip pairlab-chip-{kind}{outline}">{glyph(sign)}{name}</div>'
+            f'<div class="pairlab-chip pairlab-chip-{kind}{outline}">{icon(sign)}{name}</div>'
             f'<div class="pairlab-why">{"<br>".join(safe(line) for line in lines if line)}</div>',
             self._signal_words(frame, position),
         )

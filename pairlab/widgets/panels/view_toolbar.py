@@ -10,7 +10,7 @@ from pairlab.protocols import LabView
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.core.view_state import SPANS, ViewState
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.style.formats import number, span_label
 
 if TYPE_CHECKING:
@@ -106,11 +106,11 @@ class ViewTools(LabWidget, HBox):  # type: ignore[misc]
             steps = sorted({*map(float, SPANS), width_s})
             options = tuple((_label(s), s) for s in steps)
             if self.span.options != options:
-                put(self.span, options=options, value=width_s)
-            put(self.span, value=width_s)
+                set_traits(self.span, options=options, value=width_s)
+            set_traits(self.span, value=width_s)
         if self.changed("frozen", frame.frozen):
             (self.reset.add_class if frame.frozen else self.reset.remove_class)("pairlab-on")
         if self.changed("selected", frame.selected_ns is not None):
             for button in (self.to_selection, self.unselect):
                 button.layout.display = None if frame.selected_ns is not None else "none"
-        put(self.select, value=frame.view.select_mode)
+        set_traits(self.select, value=frame.view.select_mode)

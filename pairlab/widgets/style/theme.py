@@ -18,7 +18,7 @@ __all__ = [
     "Tokens",
     "apply_theme",
     "dress",
-    "glyph",
+    "icon",
     "mask",
     "read_theme",
     "theme_css",
@@ -247,7 +247,7 @@ _SHAPES: Final = {
 """Drawn on 12 × 12: the same shapes as the charts' markers. Colour is never the only sign."""
 
 
-def glyph(name: str, colour: str = "currentColor", size: int = 12) -> str:
+def icon(name: str, colour: str = "currentColor", size: int = 12) -> str:
     """Return a shape as inline SVG.
 
     Parameters
@@ -260,7 +260,7 @@ def glyph(name: str, colour: str = "currentColor", size: int = 12) -> str:
         Width and height, px.
     """
     return (
-        f'<svg class="pairlab-glyph" style="color:{colour}" width="{size}" height="{size}" '
+        f'<svg class="pairlab-icon-shape" style="color:{colour}" width="{size}" height="{size}" '
         f'viewBox="0 0 12 12" fill="currentColor" aria-hidden="true">{_SHAPES[name]}</svg>'
     )
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from pairlab.widgets.transport.compat import put_directly
+from pairlab.widgets.transport.compat import set_directly
 from pairlab.widgets.transport.message_batching import Batched
 
 with warnings.catch_warnings():
@@ -37,9 +37,9 @@ __all__ = [
 class Plotted(Batched):
     """Mixin of bqplot's widgets, which are set anew with every frame."""
 
-    def put(self, state: Mapping[str, Any]) -> bool:
-        """Do as `compat.put_directly`."""
-        return put_directly(self, state, array_to_json)
+    def set_directly(self, state: Mapping[str, Any]) -> bool:
+        """Do as `compat.set_directly`."""
+        return set_directly(self, state, array_to_json)
 
 
 class Axis(Plotted, bqplot.Axis):  # type: ignore[misc]

@@ -22,8 +22,8 @@ __all__ = [
     "current_values",
     "direct_updates",
     "intercepts_send",
-    "put_directly",
     "send_update",
+    "set_directly",
 ]
 
 
@@ -56,7 +56,7 @@ def current_values(widget: Any) -> Iterable[Any]:
     return [getattr(widget, name) for name in widget.trait_names() if widget.trait_has_value(name)]
 
 
-def put_directly(widget: Any, state: Mapping[str, Any], to_json: Any) -> bool:
+def set_directly(widget: Any, state: Mapping[str, Any], to_json: Any) -> bool:
     """Set numbers and arrays and send what changed, as setting the traits would.
 
     traitlets, traittypes and ipywidgets between them take several times as long: most of what

@@ -1,11 +1,11 @@
 const failed = (error) => console.error("pairlab: an update failed", error);
 
-// Takes apart what bundle.py put together: each update goes to its model as if it had come alone.
+// Takes apart what message_batching.py put together: each update goes to its model as if it had come alone.
 function takeApart(manager, updates, buffers) {
   let at = 0;
   for (const { id, state, paths, buffers: count } of updates) {
     const own = buffers.slice(at, (at += count));
-    // A page that is still loading may not have the model: the healer says it again.
+    // A page that is still loading may not have the model: the resync sends it again.
     if (!manager.has_model(id)) continue;
     paths.forEach((path, n) => {
       const last = path.slice(0, -1).reduce((inside, key) => inside[key], state);
