@@ -305,7 +305,7 @@ class PairLab:
         """
         from pairlab.widgets.dashboard import Dashboard
 
-        return Dashboard(self, layout, theme)
+        return Dashboard.shared(self, layout, theme)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Show the dashboard where a notebook displays the lab."""
