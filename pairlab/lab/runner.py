@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 from weakref import WeakValueDictionary
@@ -17,6 +18,7 @@ from pairlab.feeds.base import Feed, FeedHealth
 from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES
 from pairlab.lab.event_log import feed_events
 from pairlab.lab.feed_factory import Source, open_feed, source_info, source_key
+from pairlab.lab.listeners import Listeners
 from pairlab.lab.pipeline import Pipeline
 from pairlab.protocols import DisplayListener, Service
 from pairlab.schema import LogEntry, LogLevel, Pair, Records
@@ -27,24 +29,23 @@ __all__ = ["LabRunner"]
 _DEFAULT_PAIR: Final = Pair("BTCUSDT", "ETHUSDT")
 _PULSE_S: Final = 0.25
 _WARN_AGAIN_S: Final = 60.0
-_LISTENER_AGAIN_S: Final = 10.0  # a callback that raises is named in the event log so often
 
 
 class _FeedSink:
-    """Takes a feed's ticks and gaps for a lab.
-
-    What it raises to the feed counts as ticks that were not processed: faults of the pipeline, and
-    nothing that is merely told of the ticks.
-    """
+    """Takes a feed's ticks and gaps for a lab; raises only what the pipeline raises."""
 
     def __init__(self, lab: LabRunner) -> None:
         self._lab = lab
 
     def on_ticks(self, ticks: Records) -> None:
-        self._lab._take(ticks)
+        lab = self._lab
+        lab._pipeline.take(ticks)
+        if lab._waiters:
+            lab._wake()
+        lab._listeners.notify()
 
     def on_gap(self, missing: int) -> None:
-        self._lab._on_gap(missing)
+        self._lab._pipeline.mark_gap()
 
 
 class LabRunner:
@@ -98,9 +99,7 @@ class LabRunner:
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._views: list[DisplayListener] = []
         self._services: list[Service] = []
-        self._listeners: list[Callable[[], None]] = []
-        self.listener_errors = 0
-        self._listener_noted_s: dict[str, float] = {}
+        self._listeners: Final = Listeners(self.note)
         self._state: FeedHealth = FeedHealth("stopped", "not started")
         self._started_s = float("nan")
 
@@ -262,8 +261,7 @@ class LabRunner:
     def _settle(self, state: Any, detail: str) -> None:
         """Keep the feed's counters and replace its state."""
         last = self._feed.health() if self._feed is not None else self._state
-        values = {name: getattr(last, name) for name in last.__dataclass_fields__}
-        self._state = FeedHealth(**{**values, "state": state, "detail": detail})
+        self._state = replace(last, state=state, detail=detail)
         self._decimals = self.price_decimals()
         self._feed = None
 
@@ -304,7 +302,7 @@ class LabRunner:
             await klines  # warm from the first row
         self._pipeline.engage()
         self._wake()
-        self._tell()
+        self._listeners.notify()
 
     async def _fetch_klines(self, feed: Feed) -> None:
         """Get the bars before the first tick, for whatever timeframe will be asked for."""
@@ -322,40 +320,11 @@ class LabRunner:
                 "come; to ask for the bars again, make the lab anew: run its cell",
             )
 
-    def _take(self, ticks: Records) -> None:
-        self._pipeline.take(ticks)
-        if self._waiters:
-            self._wake()
-        self._tell()
-
-    def _tell(self) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener()
-            except Exception as error:
-                # Neither the stream nor the other listeners pay for the fault of one.
-                self._note_listener_error(listener, error)
-
-    def _note_listener_error(self, listener: Callable[[], None], error: Exception) -> None:
-        self.listener_errors += 1
-        name = str(getattr(listener, "__qualname__", listener))
-        now_s = time.monotonic()
-        if now_s - self._listener_noted_s.get(name, float("-inf")) >= _LISTENER_AGAIN_S:
-            self._listener_noted_s[name] = now_s
-            self.note(
-                "error",
-                f"the callback {name} raised {error!r}; the stream continues "
-                f"({self.listener_errors:,} errors of callbacks so far)",
-            )
-
     def _wake(self) -> None:
         for waiter in [w for w in self._waiters if self._pipeline.made >= w[0]]:
             self._waiters.remove(waiter)
             if not waiter[1].done():
                 waiter[1].set_result(None)
-
-    def _on_gap(self, missing: int) -> None:
-        self._pipeline.mark_gap()
 
     def _rebuild_wanted(self) -> None:
         if self._group is None:
@@ -367,7 +336,7 @@ class LabRunner:
         pipeline = self._pipeline
         if not pipeline.fits_settings():
             pipeline.rebuild_finish(*pipeline.rebuild_compute(pipeline.rebuild_start()))
-            self._tell()
+            self._listeners.notify()
 
     async def _rebuild(self) -> None:
         """Compute the metrics anew, off the loop, until they fit the settings."""
@@ -375,7 +344,7 @@ class LabRunner:
         while not pipeline.fits_settings():
             work = pipeline.rebuild_start()
             pipeline.rebuild_finish(*await asyncio.to_thread(pipeline.rebuild_compute, work))
-        self._tell()
+        self._listeners.notify()
 
     async def over(self) -> None:
         """Wait until the feed has ended, by itself or by `stop`."""
@@ -462,8 +431,12 @@ class LabRunner:
         callable
             Ends it.
         """
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        return self._listeners.add(listener)
+
+    @property
+    def listener_errors(self) -> int:
+        """How often a function given to `listen` has raised."""
+        return self._listeners.errors
 
     def price_decimals(self) -> tuple[int, int] | None:
         """Return the decimals of both symbols' tick sizes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -144,7 +145,10 @@ class ClockOffset:
 def is_loopback(url: str) -> bool:
     """Return whether a URL points at this machine, where no proxy belongs in between."""
     host = urlsplit(url).hostname or ""
-    return host == "localhost" or host == "::1" or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name
 
 
 def refusal(status: int, retry_after: str | None, where: str) -> FeedError:
