@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from pairlab.clock import Clock
 from pairlab.engine import compile_kernel
-from pairlab.errors import FeedError, PairlabError, WaitTimeoutError
+from pairlab.errors import FeedError, PairlabError, WaitTimeoutError, first_leaf
 from pairlab.feeds.base import Feed, FeedHealth
 from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES
 from pairlab.health import Health
@@ -21,6 +21,7 @@ from pairlab.lab.journal import Seeds
 from pairlab.lab.listeners import Listeners
 from pairlab.lab.load_meter import LoadMeter
 from pairlab.lab.pipeline import Pipeline
+from pairlab.lab.rebuilder import Rebuilder
 from pairlab.lab.waiters import RowWaiters
 from pairlab.protocols import DisplayListener, Service
 from pairlab.schema import LogEntry, LogLevel, Pair, Records
@@ -81,12 +82,12 @@ class LabRunner:
         self._services: list[Service] = []
         self.event_log: Final = EventLog(self._refresh_displays)
         self.listeners: Final = Listeners(self.log, clock)
+        self._rebuilder = Rebuilder(self.pipeline, self.listeners.notify)
         self._load = LoadMeter(clock, _HEARTBEAT_S)
         self._warned_s = float("-inf")
         self.loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None  # while the feed runs
-        self._rebuilding: asyncio.Task[None] | None = None
         self._before: set[asyncio.Task[None]] = set()  # what must end before a run begins
         self._ending: set[asyncio.Task[None]] = set()
         self._waiters = RowWaiters()
@@ -178,22 +179,20 @@ class LabRunner:
         except Exception as error:
             # The last line of defence: a background error belongs on the screen, never in a
             # task that nobody looks at.
-            leaf = error
-            while isinstance(leaf, ExceptionGroup):
-                leaf = leaf.exceptions[0]
-            words = f"{type(leaf).__name__}: {leaf}. Stop and start the lab to try again."
-            self._set_terminal_state(
-                "failed", str(leaf) if isinstance(leaf, PairlabError) else words
-            )
-            self.log("error", self._state.detail)
+            leaf = first_leaf(error)
+            detail = str(leaf)
+            if not isinstance(leaf, PairlabError):
+                detail = f"{type(leaf).__name__}: {leaf}. Stop and start the lab to try again."
+            self._set_terminal_state("failed", detail)
+            self.log("error", detail)
         finally:
             try:
-                self._rebuild_now()
+                self._rebuilder.run_now()
             except Exception as error:
                 self.log(
                     "error",
-                    f"the metrics could not be computed anew: {type(error).__name__}: {error}. "
-                    "The old rows stay; start the lab to try again",
+                    f"could not rebuild the metrics: {type(error).__name__}: {error}. The old "
+                    "rows stay; start the lab to retry",
                 )
             self._waiters.fail(self._ended)
 
@@ -299,24 +298,7 @@ class LabRunner:
         self.pipeline.on_gap(missing)
 
     def _rebuild_wanted(self) -> None:
-        if self._group is None:
-            self._rebuild_now()  # nothing streams: nothing can be blocked
-        elif self._rebuilding is None or self._rebuilding.done():
-            self._rebuilding = self._group.create_task(self._rebuild(), name="pairlab rebuild")
-
-    def _rebuild_now(self) -> None:
-        pipeline = self.pipeline
-        if not pipeline.fits_settings():
-            pipeline.rebuild_finish(*pipeline.rebuild_compute(pipeline.rebuild_start()))
-            self.listeners.notify()
-
-    async def _rebuild(self) -> None:
-        """Compute the metrics anew, off the loop, until they fit the settings."""
-        pipeline = self.pipeline
-        while not pipeline.fits_settings():
-            work = pipeline.rebuild_start()
-            pipeline.rebuild_finish(*await asyncio.to_thread(pipeline.rebuild_compute, work))
-        self.listeners.notify()
+        self._rebuilder.request(self._group)
 
     async def wait_closed(self) -> None:
         """Wait until the feed has ended, by itself or by `stop`."""
@@ -385,13 +367,7 @@ class LabRunner:
             display.refresh()
 
     def attach(self, display: DisplayListener) -> None:
-        """Notify a display when the lab starts, stops, logs something, or is replaced.
-
-        Parameters
-        ----------
-        display : DisplayListener
-            Held until the lab is replaced.
-        """
+        """Notify a display when the lab starts, stops, logs something, or is replaced."""
         self._displays.append(display)
 
     def add_service(self, service: Service) -> None:
