@@ -232,7 +232,7 @@ def _innovations_gamma(s: Any, p: Any, ring: NDArray[Any]) -> float:
     return h / a if a > 0.0 else math.nan
 
 
-@jit_internal
+@jit_inlined
 def make_row(s: Any, p: Any, ring: NDArray[Any], row: Any, event: Any, row_number: int) -> int:
     """Make one row of the last prices and decide on it; return the number of events, 0 or 1."""
     observe(s, p, ring, row)
@@ -414,7 +414,7 @@ def _make_kernel(digest: int, nogil: bool) -> Callable[..., tuple[int, int, int]
         rows = carray(pointer_at(memory[ROWS_AT]), memory[CAPACITY_AT], ROW)
         events = carray(pointer_at(memory[EVENTS_AT]), memory[CAPACITY_AT], EVENT)
         clock = carray(pointer_at(memory[BAR_CLOCK_AT]), 1, BAR_CLOCK)[0]
-        bars = carray(pointer_at(memory[BARS_AT]), (LEGS, _LEVELS, BARS_HELD + 1), SYMBOL_BAR)
+        bars = carray(pointer_at(memory[BARS_AT]), (_LEVELS, BARS_HELD + 1, LEGS), SYMBOL_BAR)
         return consume(ticks, start, s, p, ring, clock, bars, rows, events)
 
     return jit_kernel(run, _TICKS_SIGNATURE, nogil=nogil)

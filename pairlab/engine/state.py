@@ -85,7 +85,7 @@ SYMBOL_BAR: Final = np.dtype(
 BAR_CLOCK: Final = np.dtype(
     [
         ("begun", np.int64),
-        ("second_end_ns", np.int64),  # when the forming second closes
+        ("end_ns", np.int64, (len(BAR_TIMEFRAMES),)),  # when each forming bar closes
         ("head", np.int64, (len(BAR_TIMEFRAMES),)),  # slot of each forming bar
         ("count", np.int64, (len(BAR_TIMEFRAMES),)),  # closed bars held
     ],

@@ -27,7 +27,7 @@ for number, given in enumerate(eval(sys.argv[2])):
     params["keep_bars"] = 1
     rows, events = np.zeros(len(ticks), ROW), np.zeros(len(ticks), EVENT)
     clock = np.zeros(1, BAR_CLOCK)
-    bars = np.zeros((LEGS, len(BAR_TIMEFRAMES), BARS_HELD + 1), SYMBOL_BAR)
+    bars = np.zeros((len(BAR_TIMEFRAMES), BARS_HELD + 1, LEGS), SYMBOL_BAR)
     ring = np.zeros((given["window"], RING_COLUMNS))
     as_records = [a.view(np.recarray) for a in (ticks, state, params, clock, bars, rows, events)]
     ticks, state, params, clock, bars, rows, events = as_records
