@@ -1,18 +1,22 @@
-"""The `pairlab` command: demo and live serve the dashboard by Voila, serve the REST API."""
+"""The `pairlab` command: demo and live serve the dashboard with Voila, serve the REST API."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import contextlib
+import logging
+import logging.handlers
 import os
+import queue
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pairlab import __version__
 from pairlab.app.app import AppOptions
 from pairlab.engine import compile_kernel
 from pairlab.errors import MissingExtraError, PairlabError
@@ -24,7 +28,7 @@ _DEFAULT_PORT = 8866
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; errors end with one plain sentence."""
+    """Run the command line; an error ends it with a one-line message."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -35,51 +39,52 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pairlab",
-        description="Live pair trading analytics: the dashboard as an app in your browser.",
+        description="Live pair trading analytics: a dashboard in the browser, or a REST API.",
         epilog="In a notebook: from pairlab import PairLab; PairLab('BTCUSDT', 'ETHUSDT').start()",
     )
+    parser.add_argument("--version", action="version", version=f"pairlab {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     demo = commands.add_parser(
         "demo",
-        help="the dashboard on a simulated or recorded market, no network needed",
-        description="Serve the dashboard on the exchange that is built in: a simulated BTC/ETH "
-        "market, or a recording. The screen says SIMULATED or RECORDING all the time.",
+        help="dashboard on a simulated or recorded market; needs no network",
+        description="Serve the dashboard on the built-in local exchange: a simulated BTC/ETH "
+        "market, or a recording. The page is marked SIMULATED or RECORDING.",
     )
     demo.add_argument(
         "--recording",
         action="append",
         default=[],
         metavar="PATH",
-        help="play this recorded file or folder instead; may be given several times",
+        help="replay this recorded file or folder; may be given several times",
     )
     demo.add_argument(
         "--speed",
         type=_speed,
         default=1.0,
         metavar="N",
-        help="of the recording: 1 is real time, 10 ten times that, 'max' no pauses",
+        help="speed of the recording: 1 is real time, 10 ten times faster, 'max' without pauses",
     )
     demo.set_defaults(run=_demo)
 
     live = commands.add_parser(
         "live",
-        help="the dashboard on Binance USDⓈ-M Futures",
-        description="Serve the dashboard on Binance's live futures stream (no key is needed).",
+        help="dashboard on Binance USDⓈ-M Futures",
+        description="Serve the dashboard on Binance's live futures stream; needs no API key.",
     )
     live.add_argument(
-        "pair", nargs="*", metavar="Y X", help="two symbols, y first (default: BTCUSDT ETHUSDT)"
+        "pair", nargs="*", metavar="Y X", help="two symbols (default: BTCUSDT ETHUSDT)"
     )
     live.set_defaults(run=_live)
 
     serve = commands.add_parser(
         "serve",
-        help="the analytics over REST, for other programs, without a dashboard",
+        help="REST API without a dashboard, for other programs",
         description="Run one lab and serve its analytics over REST until Ctrl-C. Changing settings "
-        "needs a token: PAIRLAB_TOKEN, or one that is made and shown at the start.",
+        "requires a token: PAIRLAB_TOKEN, or one generated and printed at the start.",
     )
     serve.add_argument(
-        "pair", nargs="*", metavar="Y X", help="two symbols, y first (default: BTCUSDT ETHUSDT)"
+        "pair", nargs="*", metavar="Y X", help="two symbols (default: BTCUSDT ETHUSDT)"
     )
     serve.add_argument(
         "--feed",
@@ -91,10 +96,10 @@ def _parser() -> argparse.ArgumentParser:
         "--host",
         default="127.0.0.1",
         metavar="H",
-        help="what to listen on (default: 127.0.0.1; beyond it reading needs the token, too)",
+        help="address to listen on (default: 127.0.0.1; any other requires the token for reading)",
     )
     serve.add_argument(
-        "--port", type=int, default=8000, metavar="P", help="port (default: 8000; 0: a free one)"
+        "--port", type=int, default=8000, metavar="P", help="port (default: 8000; 0: any free port)"
     )
     serve.set_defaults(run=_serve)
 
@@ -102,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--stream",
             choices=("aggTrade", "trade", "bookTicker"),
-            help="what a tick is (default: aggTrade, or what a recording holds)",
+            help="source of ticks (default: aggTrade, or what the recording contains)",
         )
     for command in (demo, live):
         command.add_argument(
@@ -110,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
             type=int,
             default=_DEFAULT_PORT,
             metavar="P",
-            help=f"port of the page on this machine (default: {_DEFAULT_PORT})",
+            help=f"port of the page (default: {_DEFAULT_PORT})",
         )
         command.add_argument("--no-browser", action="store_true", help="do not open a browser")
     return parser  # fmt: skip
@@ -119,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace) -> None:
     for path in options.recording:
         if not Path(path).exists():
-            raise PairlabError(f"there is no recording at {path}")
+            raise PairlabError(f"no such recording: {path}")
     recording = [os.path.abspath(path) for path in options.recording]
     _serve_page(
         AppOptions("demo", stream=options.stream, recording=recording, speed=options.speed), options
@@ -132,11 +137,11 @@ def _live(options: argparse.Namespace) -> None:
 
 
 def _pair(options: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
-    """Return the symbols, and the settings that they need."""
+    """Return the symbols, and the settings that they require."""
     if len(options.pair) not in (0, 2):
         raise PairlabError(f"a pair is two symbols, y and x; got {len(options.pair)}")
     y, x = options.pair or ("BTCUSDT", "ETHUSDT")
-    # Only BTC/ETH has a ratio of its own; any other pair starts with an estimated one.
+    # Only BTC/ETH has a default hedge ratio; any other pair starts with an estimated one.
     return y, x, {} if (y, x) == ("BTCUSDT", "ETHUSDT") else {"hedge": "ols"}
 
 
@@ -144,8 +149,33 @@ def _serve(options: argparse.Namespace) -> None:
     y, x, settings = _pair(options)
     lab = PairLab(y, x, feed=options.feed, stream=options.stream, **settings)
     compile_kernel(lambda text: print(f"pairlab: {text}", flush=True))
-    with contextlib.suppress(KeyboardInterrupt):  # where the loop takes no signals
+    # Where the loop takes no signals, Ctrl-C raises.
+    with _logging_to_stderr(), contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve_rest(lab, options.host, options.port))
+
+
+@contextlib.contextmanager
+def _logging_to_stderr() -> Iterator[None]:
+    """Show what the feed logs from INFO on, and warnings of all else, in one plain format.
+
+    A thread writes the lines: a terminal or a pipe that stalls must not hold up the stream.
+    """
+    records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    writer = logging.StreamHandler(sys.stderr)
+    writer.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    thread = logging.handlers.QueueListener(records, writer)
+    handler = logging.handlers.QueueHandler(records)
+    root, ours = logging.getLogger(), logging.getLogger("pairlab")
+    level = ours.level
+    ours.setLevel(logging.INFO)
+    root.addHandler(handler)
+    thread.start()
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        ours.setLevel(level)
+        thread.stop()
 
 
 async def _serve_rest(lab: PairLab, host: str, port: int) -> None:
@@ -170,20 +200,20 @@ async def _serve_rest(lab: PairLab, host: str, port: int) -> None:
 
 
 def _serve_page(app: AppOptions, options: argparse.Namespace) -> None:
-    """Serve the dashboard's notebook until Ctrl-C; each page has a kernel and a lab of its own."""
+    """Serve the dashboard notebook until Ctrl-C; each page has its own kernel and lab."""
     try:
         from traitlets.config import Config
         from voila.app import Voila
     except ImportError:
         raise MissingExtraError("voila", "app") from None
     from pairlab.app.voila_config import (
-        voila_settings,  # the widgets' toolkits, which other commands spare
+        voila_settings,  # imports the widget toolkits, which other commands do not need
     )
 
-    # Compiled here once, so that every kernel finds it on disk and no page waits for it.
+    # Compiled once here, so that every kernel loads it from disk and no page waits for it.
     compile_kernel(lambda text: print(f"pairlab: {text}", flush=True))
     os.environ.update(app.to_environment())
-    print(f"pairlab: the dashboard is at http://127.0.0.1:{options.port}/  (Ctrl-C ends it)",
+    print(f"pairlab: the dashboard is at http://127.0.0.1:{options.port}/  (Ctrl-C stops it)",
           flush=True)  # fmt: skip
     arguments = [
         str(_notebook()),
@@ -197,13 +227,13 @@ def _serve_page(app: AppOptions, options: argparse.Namespace) -> None:
 
 
 def _notebook() -> Path:
-    """Return the app's notebook: inside the package in a wheel, beside it in a checkout."""
+    """Return the app's notebook: in the package if installed, beside it in a checkout."""
     packaged = Path(str(resources.files("pairlab.app") / "dashboard.ipynb"))
     checkout = Path(__file__).parents[1] / "notebooks" / "dashboard.ipynb"
     for path in (packaged, checkout):
         if path.exists():
             return path
-    raise PairlabError(f"the app's notebook is missing: looked at {packaged} and {checkout}")
+    raise PairlabError(f"the app's notebook is missing: expected at {packaged} or {checkout}")
 
 
 def _speed(text: str) -> float | None:
@@ -214,5 +244,7 @@ def _speed(text: str) -> float | None:
     except ValueError:
         speed = float("nan")
     if not 0 < speed < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: a number above 0, or 'max'")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is invalid: expected a number above 0, or 'max'"
+        )
     return speed

@@ -1,17 +1,17 @@
-"""What a deviation of the spread is worth, what trading it costs, and what a position made.
+"""Edge of a spread's deviation, cost of a round trip, and profit of a position.
 
 A basis point (bps) is a ten-thousandth of the notional of the y leg: one unit of y at its price.
 
-Linear prices, s = y − βx − α: a position is 1 unit of y against β units of x. Its value moves as
-s does, one to one, so that |s − mean| in bps is |s − mean| / y × 1e4.
+Linear prices, s = y − βx − α: a position is 1 unit of y against β units of x. Its value changes by
+Δs, so |s − mean| in bps is |s − mean| / y × 1e4.
 
-Log prices, s = ln y − β ln x − α: a position is a notional of y against β times as much of x, for
-1 unit of y that is β·y/x units of x. Its value moves by y·Δs (to first order in the moves), so
-that |s − mean| is a share of y's notional already: × 1e4.
+Log prices, s = ln y − β ln x − α: a position is a notional of y against β times that notional of
+x, which is β·y/x units of x for 1 unit of y. Its value changes by y·Δs (to first order), so
+|s − mean| is already a fraction of y's notional: × 1e4.
 
-A round trip is four fills, both legs in and both out, at the same prices. Fills cost a share of
-their own notional: fee_bps × 2 × (1 + |x's notional| / y's notional) bps of y's notional, which is
-4 × fee_bps for legs of one size.
+A round trip is four fills, both legs in and both out, at the same prices. Each costs a fraction of
+its own notional: fee_bps × 2 × (1 + |x's notional| / y's notional) bps of y's notional in total,
+which is 4 × fee_bps for legs of equal notional.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BPS = 1e4
 
 
 class _Row(Protocol):
-    """What is read of a row: `pairlab.alerts.Snapshot` has it."""
+    """The fields used of a row; `pairlab.alerts.Snapshot` has them."""
 
     @property
     def y(self) -> float: ...
@@ -40,26 +40,26 @@ class _Row(Protocol):
     def zscore(self) -> float: ...
 
 
-def _known(value: float) -> float:
+def _finite(value: float) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def _over(value: float, price: float) -> float:
-    """Divide by a price; one that is none (0, NaN) leaves the answer unknown."""
-    return _known(value / price) if price > 0.0 else math.nan
+def _divide(value: float, price: float) -> float:
+    """Divide by a price; NaN unless the price is above 0."""
+    return _finite(value / price) if price > 0.0 else math.nan
 
 
 def edge_bps(row: _Row, price_scale: str) -> float:
-    """Return what the spread's distance from its mean is worth, gross.
+    """Return the gross value of the spread's distance from its mean.
 
     It is |z| × std, the distance that z measures: of the spread from the window's mean (fixed
-    ratio), of the residual from 0 (OLS), of the innovation from 0 (Kalman). Taken from these two
-    it keeps its digits where the spread is a millionth of the prices.
+    ratio), of the residual from 0 (OLS), of the innovation from 0 (Kalman). Computed from these
+    two, it stays precise where the spread is a millionth of the prices.
 
     Parameters
     ----------
     row : Snapshot
-        Whose.
+        Provides z, std and the price of y.
     price_scale : {"linear", "log"}
         Of the row's spread.
 
@@ -78,45 +78,45 @@ def edge_bps(row: _Row, price_scale: str) -> float:
     0.5
     """
     distance = abs(row.zscore) * row.spread_std
-    return _known(distance * _BPS) if price_scale == "log" else _over(distance, row.y) * _BPS
+    return _finite(distance * _BPS) if price_scale == "log" else _divide(distance, row.y) * _BPS
 
 
 def x_quantity(row: _Row, price_scale: str) -> float:
-    """Return how many units of x stand against one unit of y.
+    """Return the units of x held against one unit of y.
 
     Parameters
     ----------
     row : Snapshot or similar
-        Whose β, and under a log scale whose prices.
+        Provides β, and for a log scale the prices.
     price_scale : {"linear", "log"}
         Of β.
 
     Returns
     -------
     float
-        Below 0 for a β below 0; NaN where it is not known.
+        Below 0 for a β below 0; NaN where β is undefined.
     """
     if price_scale == "log":
-        return _over(row.hedge_ratio * row.y, row.x)
-    return _known(row.hedge_ratio)
+        return _divide(row.hedge_ratio * row.y, row.x)
+    return _finite(row.hedge_ratio)
 
 
 def round_trip_bps(fee_bps: float, row: _Row, price_scale: str) -> float:
-    """Return what two legs cost in and out again at a row's prices.
+    """Return the cost of a round trip of both legs at a row's prices.
 
     Parameters
     ----------
     fee_bps : float
-        Of one fill, bps of that fill's notional.
+        Fee of one fill, bps of that fill's notional.
     row : Snapshot
-        For prices and β.
+        Provides prices and β.
     price_scale : {"linear", "log"}
         Of the row's β.
 
     Returns
     -------
     float
-        bps of y's notional; NaN while β is not known.
+        bps of y's notional; NaN where β is undefined.
 
     Examples
     --------
@@ -125,12 +125,12 @@ def round_trip_bps(fee_bps: float, row: _Row, price_scale: str) -> float:
     >>> round_trip_bps(4.0, row, "linear")
     16.0
     """
-    return fee_bps * 2.0 * (1.0 + _over(abs(x_quantity(row, price_scale)) * row.x, row.y))
+    return fee_bps * 2.0 * (1.0 + _divide(abs(x_quantity(row, price_scale)) * row.x, row.y))
 
 
 @dataclass(frozen=True, slots=True)
 class Profit:
-    """What a position of one unit of y has made, marked at a row's prices.
+    """Profit of a position of one unit of y, at given prices.
 
     Attributes
     ----------
@@ -139,9 +139,9 @@ class Profit:
     gross : float
         Before costs, in the quote currency.
     cost : float
-        Of the two fills at the entry and the two that closing now would take.
+        Of the two fills at the entry and the two that would close the position now.
     notional : float
-        Of y at the entry: what the basis points are of.
+        Of y at the entry; the base of all basis points.
     """
 
     y_quantity: float
@@ -158,41 +158,41 @@ class Profit:
     @property
     def gross_bps(self) -> float:
         """Before costs, bps of y's notional at the entry."""
-        return _over(self.gross, self.notional) * _BPS
+        return _divide(self.gross, self.notional) * _BPS
 
     @property
     def cost_bps(self) -> float:
         """All four fills, bps of y's notional at the entry."""
-        return _over(self.cost, self.notional) * _BPS
+        return _divide(self.cost, self.notional) * _BPS
 
     @property
     def net_bps(self) -> float:
         """After costs, bps of y's notional at the entry."""
-        return _over(self.net, self.notional) * _BPS
+        return _divide(self.net, self.notional) * _BPS
 
 
 def profit(side: int, entry: _Row, price_scale: str, y: float, x: float, fee_bps: float) -> Profit:
-    """Return what one unit of y against its x has made since the entry.
+    """Return the profit of one unit of y against its x since the entry.
 
-    Quantities are those of the entry: a β that drifts afterwards earns nothing.
+    Quantities are those of the entry: later changes of β do not count.
 
     Parameters
     ----------
     side : int
         1 long the spread (y bought), -1 short.
     entry : Snapshot
-        The row of the ENTRY: its prices are taken as the fills.
+        The row of the ENTRY; its prices are used as the fills'.
     price_scale : {"linear", "log"}
         At the entry.
     y, x : float
         Prices now.
     fee_bps : float
-        Of one fill, bps of that fill's notional.
+        Fee of one fill, bps of that fill's notional.
 
     Returns
     -------
     Profit
-        NaN where a price or β is not known.
+        NaN where a price or β is undefined.
 
     Examples
     --------
@@ -200,8 +200,8 @@ def profit(side: int, entry: _Row, price_scale: str, y: float, x: float, fee_bps
     >>> entry = SimpleNamespace(
     ...     y=60_000.0, x=2_400.0, hedge_ratio=25.0, spread_std=1.5, zscore=-2.0
     ... )
-    >>> made = profit(1, entry, "linear", 60_030.0, 2_400.0, 4.0)
-    >>> made.gross, made.gross_bps, round(made.net_bps, 3)
+    >>> result = profit(1, entry, "linear", 60_030.0, 2_400.0, 4.0)
+    >>> result.gross, result.gross_bps, round(result.net_bps, 3)
     (30.0, 5.0, -11.002)
     """
     per_y = x_quantity(entry, price_scale)
@@ -209,8 +209,8 @@ def profit(side: int, entry: _Row, price_scale: str, y: float, x: float, fee_bps
     traded = (entry.y + abs(per_y) * entry.x) + (y + abs(per_y) * x)
     return Profit(
         y_quantity=float(side),
-        x_quantity=_known(-side * per_y),
-        gross=_known(gross),
-        cost=_known(fee_bps / _BPS * traded),
-        notional=_known(entry.y),
+        x_quantity=_finite(-side * per_y),
+        gross=_finite(gross),
+        cost=_finite(fee_bps / _BPS * traded),
+        notional=_finite(entry.y),
     )

@@ -1,13 +1,13 @@
-"""Everything that pairlab raises on purpose.
+"""Exceptions that pairlab raises.
 
 ::
 
     PairlabError
-    ├── SettingError (ValueError)         a knob out of range, contradictory or unknown
+    ├── SettingError (ValueError)         a setting out of range, contradictory or unknown
     ├── DataError (ValueError)            prices, ticks or a file that cannot be used as given
     ├── MissingExtraError (ImportError)   an optional dependency that is not installed, by name
-    ├── WaitTimeoutError (TimeoutError)   PairLab.wait ran out of time
-    └── FeedError (ConnectionError)       the stream cannot go on
+    ├── WaitTimeoutError (TimeoutError)   PairLab.wait timed out
+    └── FeedError (ConnectionError)       the stream cannot continue
         ├── UnknownSymbolError            the exchange does not list the symbol
         ├── GeoBlockedError               HTTP 451: refused from this location; never retried
         ├── FirewallError                 HTTP 403: refused by the exchange's firewall
@@ -31,24 +31,24 @@ __all__ = [
 
 
 class PairlabError(Exception):
-    """Base of every error that pairlab raises on purpose."""
+    """Base class of all exceptions that pairlab raises."""
 
 
 class SettingError(PairlabError, ValueError):
-    """A setting was refused; the old value stays.
+    """A setting was rejected; the old value is kept.
 
     Parameters
     ----------
     name : str
-        The setting (or the unknown name).
+        The setting, or the unknown name.
     value : object
-        What was asked for.
+        The rejected value.
     allowed : str
-        What would have been accepted, in words.
+        What would be accepted ("expected …"), or which other setting it contradicts.
     """
 
     def __init__(self, name: str, value: object, allowed: str) -> None:
-        super().__init__(f"{name} = {value!r} is not possible: {allowed}")
+        super().__init__(f"{name} = {value!r} is invalid: {allowed}")
         self.name = name
         self.value = value
         self.allowed = allowed
@@ -64,9 +64,9 @@ class MissingExtraError(PairlabError, ImportError):
     Parameters
     ----------
     package : str
-        The import that failed.
+        The package that could not be imported.
     extra : str
-        The extra that brings it: ``pip install "pairlab[extra]"``.
+        The extra that installs it: ``pip install "pairlab[extra]"``.
     """
 
     def __init__(self, package: str, extra: str) -> None:
@@ -76,11 +76,11 @@ class MissingExtraError(PairlabError, ImportError):
 
 
 class WaitTimeoutError(PairlabError, TimeoutError):
-    """`PairLab.wait` ran out of time before the rows were there."""
+    """`PairLab.wait` timed out before there were enough rows."""
 
 
 class FeedError(PairlabError, ConnectionError):
-    """The stream cannot go on; the message says why and what to do."""
+    """The stream cannot continue; the message says why and what to do."""
 
 
 class UnknownSymbolError(FeedError):
@@ -88,7 +88,7 @@ class UnknownSymbolError(FeedError):
 
 
 class GeoBlockedError(FeedError):
-    """HTTP 451: the exchange refuses connections from this location. Final."""
+    """HTTP 451: the exchange refuses connections from this location; not retried."""
 
 
 class FirewallError(FeedError):
@@ -101,9 +101,9 @@ class RateLimitedError(FeedError):
     Parameters
     ----------
     message : str
-        Plain words for the screen.
+        The message to display.
     retry_after_s : float
-        Seconds the exchange asked us to stay away.
+        Seconds until the next request is allowed.
     """
 
     def __init__(self, message: str, retry_after_s: float) -> None:

@@ -70,7 +70,7 @@ class SettingSpec:
         try:
             return self._clean(value)
         except (TypeError, ValueError, OverflowError):
-            raise SettingError(name, value, f"allowed: {self.allowed}") from None
+            raise SettingError(name, value, f"expected {self.allowed}") from None
 
 
 def _number(
@@ -216,7 +216,7 @@ class Settings(HasTraits):
     >>> Settings(entry_z=0.3)
     Traceback (most recent call last):
     ...
-    pairlab.errors.SettingError: entry_z = 0.3 is not possible: it must be above exit_z (0.5)
+    pairlab.errors.SettingError: entry_z = 0.3 is invalid: it must be above exit_z (0.5)
     """
 
     timeframe: str = _setting(

@@ -26,7 +26,7 @@ class Ahead(SyntheticMarket):
     """
 
     def __init__(self, rows: int, **options: Any) -> None:
-        super().__init__(**{"begins": "subscribed", "history_s": DAY_S, **options})
+        super().__init__(**{"start_condition": "subscribed", "history_s": DAY_S, **options})
         self._begins_ns = self.start_ns
         self._rows = rows
 

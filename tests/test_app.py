@@ -1,4 +1,4 @@
-"""A page's address asks; nothing in it may break the page or cost memory."""
+"""Queries of a page: valid ones are applied, no other breaks the page or costs memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def lab_for(query: str, **options: object) -> object:
     return lab_for_page({**environ, "QUERY_STRING": query})
 
 
-def test_pair_and_settings_come_from_the_address() -> None:
+def test_pair_and_settings_come_from_the_query() -> None:
     lab = lab_for("y=SOLUSDT&x=ETHUSDT&window=100&hedge=kalman&require_stationary=true&stop_z=off")
     assert lab.pair == ("SOLUSDT", "ETHUSDT")
     assert lab.settings.window == 100
@@ -41,13 +41,13 @@ def test_pair_and_settings_come_from_the_address() -> None:
         ("y=%00&x=%ff%fe", "hedge_ratio"),
     ],
 )  # fmt: skip
-def test_no_address_breaks_the_page(query: str, refused: str) -> None:
+def test_no_query_breaks_the_page(query: str, refused: str) -> None:
     lab = lab_for(f"fee_bps=7&{query}")
     assert lab.settings.fee_bps == 7.0  # what is fine applies, whatever stands beside it
     told = [entry.message for entry in lab.event_log]
     assert told
     for name in refused.split(","):
-        assert any(message.startswith(f"from the address: {name}") for message in told)
+        assert any(message.startswith(f"page address: {name}") for message in told)
     values = lab.settings.values()
     assert values.history_rows == 100_000
     assert values.ticks_held == 1_000_000
@@ -55,12 +55,34 @@ def test_no_address_breaks_the_page(query: str, refused: str) -> None:
     assert all(len(symbol) <= 40 for symbol in lab.pair)
 
 
-def test_what_was_refused_is_told() -> None:
+def test_what_is_rejected_is_reported() -> None:
     lab = lab_for("window=5&entry_z=2.5")
     assert lab.settings.values().entry_z == 2.5
     assert [entry.message for entry in lab.event_log] == [
-        "from the address: window = 5.0 is not possible: allowed: a whole number from 10 to 50,000"
+        "page address: window = 5.0 is invalid: expected a whole number from 10 to 50,000"
     ]
+
+
+@pytest.mark.parametrize(
+    ("query", "applied", "rejected"),
+    [
+        ("exit_z=2.2&entry_z=3&window=5", {"exit_z": 2.2, "entry_z": 3.0}, ["window"]),
+        ("entry_z=3&exit_z=2.5&stop_z=2.7", {"entry_z": 3.0, "exit_z": 2.5}, ["stop_z"]),
+        ("stop_z=1.5&entry_z=1.6", {"entry_z": 1.6, "stop_z": None}, ["stop_z"]),
+        ("price_scale=log&window=80", {"hedge": "ols", "window": 80}, ["hedge_ratio"]),
+        ("price_scale=log&hedge_ratio=1.5", {"hedge": "fixed", "hedge_ratio": 1.5}, []),
+        ("y=SOLUSDT&hedge_ratio=0.06", {"hedge": "fixed", "hedge_ratio": 0.06}, []),
+        ("y=SOLUSDT&hedge=fixed", {"hedge": "ols"}, ["hedge_ratio"]),
+        ("y=SOLUSDT&price_scale=log&exit_z=9", {"hedge": "ols"}, ["exit_z", "hedge_ratio"]),
+    ],
+)
+def test_what_fits_is_applied_and_the_rest_is_reported(
+    query: str, applied: dict[str, object], rejected: list[str]
+) -> None:
+    lab = lab_for(query)
+    assert {name: getattr(lab.settings, name) for name in applied} == applied
+    named = [entry.message.split()[2] for entry in lab.event_log]
+    assert sorted(named) == sorted(rejected)
 
 
 def test_a_pair_of_one_symbol_costs_nothing_else() -> None:
@@ -79,7 +101,7 @@ def test_a_pair_of_one_symbol_costs_nothing_else() -> None:
         ("y=SOLUSDT&x=SOLUSDT&theme=%22%3E", "BTCUSDT / ETHUSDT", "dark"),
     ],
 )
-def test_the_title_says_what_is_shown(query: str, pair: str, theme: str) -> None:
+def test_the_title_is_the_pair_shown(query: str, pair: str, theme: str) -> None:
     request = SimpleNamespace(query=query)
     page = SimpleNamespace(metadata={})
     prepare_page(SimpleNamespace(request=request, xsrf_token=b""), page, "")
@@ -87,48 +109,48 @@ def test_the_title_says_what_is_shown(query: str, pair: str, theme: str) -> None
     assert " / ".join(lab_for(query).pair) == pair
 
 
-def test_a_name_that_is_none_is_told_with_the_closest() -> None:
+def test_an_unknown_parameter_is_reported_with_the_closest_name() -> None:
     lab = lab_for("windw=100&exit_z=0.25&ticks_held=99&" + "&".join(f"a{i}=1" for i in range(9)))
     assert lab.settings.exit_z == 0.25
     told = [entry.message for entry in lab.event_log]
     assert len(told) == 3
     assert "'windw'" in told[0]
     assert "did you mean 'window'" in told[0]
-    assert "ticks_held is not set by an address" in told[1]
+    assert "ticks_held cannot be set by a query" in told[1]
     assert not lab_for("token=secret&voila-theme=light").event_log
 
 
-def test_an_address_without_end_is_not_read_and_told() -> None:
+def test_a_query_of_too_many_parameters_is_ignored_and_reported() -> None:
     [entry] = lab_for("window=100&" + "&".join(f"a{i}=1" for i in range(50))).event_log
-    assert entry.message == "from the address: it has more than 50 names, and none was read"
+    assert entry.message == "page address: more than 50 query parameters; all are ignored"
 
 
-def test_a_ratio_that_nobody_gave_is_estimated_and_told() -> None:
+def test_a_missing_hedge_ratio_is_estimated_and_reported() -> None:
     lab = lab_for("y=SOLUSDT&x=ETHUSDT")
     assert lab.settings.hedge == "ols"
     [entry] = lab.event_log
-    assert entry.message.startswith("from the address: hedge_ratio = 25.0")
-    assert entry.message.endswith("; it is estimated: hedge = 'ols'")
+    assert entry.message.startswith("page address: hedge_ratio = 25.0")
+    assert entry.message.endswith("; using hedge = 'ols' instead")
 
 
-def test_what_contradicts_the_commands_setting_is_left_out_alone() -> None:
+def test_only_what_contradicts_the_commands_settings_is_ignored() -> None:
     lab = lab_for("exit_z=5&window=77&fee_bps=1", settings={"entry_z": 4.0})
     assert lab.settings.entry_z == 4.0
     assert lab.settings.exit_z == 0.5
     assert (lab.settings.window, lab.settings.fee_bps) == (77, 1.0)
     [entry] = lab.event_log
-    assert entry.message.endswith("; exit_z of the address is left out")
+    assert entry.message.endswith("it must be below entry_z (4); exit_z is ignored")
 
 
-def test_layout_and_theme_come_from_the_address_and_are_refused_in_words() -> None:
+def test_layout_and_theme_come_from_the_query_or_are_rejected() -> None:
     lab = lab_for("")
     wide = dashboard_for_page(lab, {"QUERY_STRING": "layout=wide&theme=light"})
     assert wide is lab.dashboard("wide", "light")
     usual = dashboard_for_page(lab, {"QUERY_STRING": "layout=%3Cb%3E&theme=%22%3E"})
     assert usual is lab.dashboard()
     told = [entry.message for entry in lab.event_log]
-    assert [message.split(" is not")[0] for message in told] == [
-        "from the address: layout = '<b>'", "from the address: theme = '\">'",
+    assert [message.split(" is invalid")[0] for message in told] == [
+        "page address: layout = '<b>'", "page address: theme = '\">'",
     ]  # fmt: skip
     usual.render_loop.close()
 

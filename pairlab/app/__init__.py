@@ -1,4 +1,4 @@
-"""The dashboard as a Voila app: options, the page around it, its template."""
+"""The dashboard as a Voila app: options, server configuration, page template."""
 
 from pairlab.app.app import AppOptions, PageQuery, dashboard_for_page, lab_for_page
 

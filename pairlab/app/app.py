@@ -1,15 +1,15 @@
-"""What the dashboard notebook runs: a lab from the command line's options and the page's query."""
+"""The dashboard notebook's lab: from the command line's options and the page's query."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from pairlab.errors import PairlabError, SettingError
+from pairlab.errors import SettingError
 from pairlab.lab.feed_factory import Source
 from pairlab.lab.pair_lab import PairLab
 from pairlab.settings import SETTINGS, Settings, unknown_setting
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
 __all__ = ["AppOptions", "PageQuery", "dashboard_for_page", "lab_for_page"]
 
 _VARIABLE: Final = "PAIRLAB_APP"
-_LONGEST_VALUE: Final = 40
-"""Characters of a query value that are looked at; nothing real is longer."""
+_MAX_VALUE_LENGTH: Final = 40
+"""Characters of a query value that are read; no valid value is longer."""
 
-_MOST_FIELDS: Final = 50
-_ASKABLE: Final = frozenset(SETTINGS) - {"history_rows", "ticks_held"}
-"""What a page's address may set: nothing that costs memory."""
+_MAX_FIELDS: Final = 50
+_PAGE_SETTINGS: Final = frozenset(SETTINGS) - {"history_rows", "ticks_held"}
+"""Settings that a page's query may change: none that determines memory use."""
 
-_OTHERS: Final = ("token", "voila-template", "voila-theme")
-"""Names in an address that are meant for the server."""
+_SERVER_FIELDS: Final = ("token", "voila-template", "voila-theme")
+"""Query parameters that are meant for the server."""
 
-_MOST_TOLD: Final = 3
-"""Strange names that are told: an address may have many."""
+_MAX_REPORTED: Final = 3
+"""Report at most this many unknown query parameters."""
 
 
 @dataclass(frozen=True)
 class AppOptions:
-    """What the command line hands to the notebook's kernel, through its environment.
+    """Options of the command line, passed to the notebook's kernel through its environment.
 
     Attributes
     ----------
     feed : str
-        As `PairLab` takes it.
+        The feed, as in `PairLab`.
     y, x : str
-        The pair, unless the page's query names another.
+        The pair, unless the page's query gives another.
     stream : str or None
-        The stream, None for the feed's own default.
+        The stream; None for the feed's default.
     recording : list of str
-        Files to play instead of `feed`.
+        Files to replay instead of `feed`.
     speed : float or None
-        Of the recording: 1 is real time, None as fast as possible.
+        Of the recording: 1 is real time; None, as fast as possible.
     settings : dict
         Settings by name.
     """
@@ -63,16 +63,16 @@ class AppOptions:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_environment(self) -> dict[str, str]:
-        """Return the variables that carry these options to a kernel."""
+        """Return the environment variables with these options."""
         return {_VARIABLE: json.dumps(asdict(self))}
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> AppOptions:
-        """Return the options that `to_environment` wrote, or the defaults."""
+        """Return the options of `to_environment`, or the defaults."""
         return cls(**json.loads(environ.get(_VARIABLE, "{}")))
 
     def source(self) -> Source:
-        """Return the feed as `PairLab` takes it."""
+        """Return the ``feed`` argument of `PairLab`."""
         if not self.recording:
             return self.feed
         from pairlab.local_exchange import Recording
@@ -82,20 +82,20 @@ class AppOptions:
 
 @dataclass(frozen=True)
 class PageQuery:
-    """What a page's address asks for: ``?y=…&x=…&window=…&layout=…&theme=…``.
+    """The query of a page's address: ``?y=…&x=…&window=…&layout=…&theme=…``.
 
-    It comes from a stranger: short, and nothing in it is believed before it was checked.
+    It is untrusted input: lengths are limited here, values are validated before they are used.
 
     Attributes
     ----------
     y, x : str
-        The pair, the command's own where the address names none.
+        The pair; the command's, unless the query gives another.
     layout, theme : str
-        Of the dashboard.
+        Arguments of the dashboard, not validated.
     settings : dict
-        Those of them that a page may set.
-    refused : tuple of str
-        What it asks for in vain, and why.
+        Settings that a page may change, not validated.
+    rejected : tuple of str
+        What was rejected, and why.
     """
 
     y: str
@@ -103,123 +103,144 @@ class PageQuery:
     layout: str
     theme: str
     settings: dict[str, Any]
-    refused: tuple[str, ...]
+    rejected: tuple[str, ...]
 
     @classmethod
     def read(cls, query: str, options: AppOptions) -> PageQuery:
-        """Return what `query` asks for; what cannot be read is left out."""
+        """Return the parsed query; what cannot be parsed is left out."""
         try:
-            asked, refused = dict(parse_qsl(query, max_num_fields=_MOST_FIELDS)), []
+            fields, rejected = dict(parse_qsl(query, max_num_fields=_MAX_FIELDS)), []
         except ValueError:
-            asked, refused = {}, [f"it has more than {_MOST_FIELDS} names, and none was read"]
-        asked = {name: text[:_LONGEST_VALUE] for name, text in asked.items()}
-        y, x = asked.pop("y", options.y), asked.pop("x", options.x)
-        layout, theme = asked.pop("layout", "auto"), asked.pop("theme", "dark")
-        strange = [name for name in asked if name not in _ASKABLE and name not in _OTHERS]
-        refused += [_refusal(name[:_LONGEST_VALUE]) for name in strange[:_MOST_TOLD]]
+            fields, rejected = {}, [f"more than {_MAX_FIELDS} query parameters; all are ignored"]
+        fields = {name: text[:_MAX_VALUE_LENGTH] for name, text in fields.items()}
+        y, x = fields.pop("y", options.y), fields.pop("x", options.x)
+        layout, theme = fields.pop("layout", "auto"), fields.pop("theme", "dark")
+        unknown = [
+            name for name in fields if name not in _PAGE_SETTINGS and name not in _SERVER_FIELDS
+        ]
+        rejected += [_rejection(name[:_MAX_VALUE_LENGTH]) for name in unknown[:_MAX_REPORTED]]
         if y == x:
-            refused.append(f"y = x = {y!r}: the legs of a pair must be two different symbols")
+            rejected.append(f"y = x = {y!r}: the legs of a pair must be two different symbols")
             y, x = options.y, options.x
-        settings = {name: _parsed(text) for name, text in asked.items() if name in _ASKABLE}
-        return cls(y, x, layout, theme, settings, tuple(refused))
+        settings = {
+            name: _parse_value(text) for name, text in fields.items() if name in _PAGE_SETTINGS
+        }
+        return cls(y, x, layout, theme, settings, tuple(rejected))
 
 
 def lab_for_page(environ: Mapping[str, str] = os.environ) -> PairLab:
-    """Return the lab of one page: the command's options, then what the page's address asks for.
+    """Return the lab of one page: the command's options, then the settings of the page's query.
 
     Parameters
     ----------
     environ : mapping
-        With `AppOptions`, and ``QUERY_STRING`` as Voila gives it.
+        With `AppOptions`, and ``QUERY_STRING`` as Voila passes it.
 
     Returns
     -------
     PairLab
-        Not started. Each value went through the same checks as everywhere; what was refused is told
-        in the event log, and the lab does without it.
+        Not started. What was rejected is reported in its event log.
     """
     options = AppOptions.from_environment(environ)
     query = PageQuery.read(environ.get("QUERY_STRING", ""), options)
-    pair, asked = (query.y, query.x), dict(query.settings)
-    refused = list(query.refused)
-    while True:
-        try:
-            lab = PairLab(
-                *pair, feed=options.source(), stream=options.stream, **{**options.settings, **asked}
-            )
-            break
-        except PairlabError as error:
-            refused.append(str(error))
-            blamed = getattr(error, "name", None)
-            if blamed in asked:
-                del asked[blamed]
-            elif blamed == "hedge_ratio" and asked.get("hedge") != "ols":
-                asked["hedge"] = "ols"  # no ratio was given for these prices: estimate one
-                refused[-1] += "; it is estimated: hedge = 'ols'"
-            elif asked and (culprit := _contradicting(options.settings, asked)):
-                del asked[culprit]
-                refused[-1] += f"; {culprit} of the address is left out"
-            elif asked:
-                asked.clear()
-                refused[-1] += "; the settings of the address are left out"
-            elif pair != (options.y, options.x):
-                pair = (options.y, options.x)
-            else:
-                raise
-    for message in refused:
-        lab.log("warning", f"from the address: {message}")
+    accepted, rejected = _accepted_settings(options, query)
+    lab = PairLab(query.y, query.x, feed=options.source(), stream=options.stream, **accepted)
+    for problem in (*query.rejected, *rejected):
+        _report(lab, problem)
     return lab
 
 
-def _contradicting(settings: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
-    """Return the setting that was asked for without which all fit together, if it is one."""
+def _accepted_settings(options: AppOptions, query: PageQuery) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings of the command and, of the query's, those that are valid with them.
 
-    def fits(without: str) -> bool:
+    Also returned is what was rejected or replaced, one sentence each.
+    """
+    settings, problems = Settings(**options.settings), []
+    valid: dict[str, Any] = {}
+    for name, value in query.settings.items():
         try:
-            Settings(**{**settings, **{n: v for n, v in asked.items() if n != without}})
-        except SettingError:
-            return False
-        return True
+            valid[name] = SETTINGS[name].clean(name, value)
+        except SettingError as error:
+            problems.append(str(error))
+    accepted = _apply(settings, valid, problems)
+    if accepted is None:
+        # They contradict each other or the command's settings: apply what fits, in their order.
+        accepted = {}
+        for name, value in valid.items():
+            accepted |= _apply(settings, {name: value}, problems, f"; {name} is ignored") or {}
+    if (query.y, query.x) != (AppOptions.y, AppOptions.x):
+        try:
+            settings.require_explicit_hedge_ratio()
+        except SettingError as error:
+            problems.append(f"{error}; using hedge = 'ols' instead")
+            accepted["hedge"] = "ols"
+    return {**options.settings, **accepted}, problems
 
-    return next(filter(fits, asked), None)
+
+def _apply(
+    settings: Settings, changes: dict[str, Any], problems: list[str], consequence: str | None = None
+) -> dict[str, Any] | None:
+    """Apply changes together and return them; None if they contradict the other settings.
+
+    A default hedge ratio that does not belong to the other settings is replaced by an estimate.
+    """
+    try:
+        settings.update(**changes)
+    except SettingError as error:
+        if error.name == "hedge_ratio" and "hedge_ratio" not in changes:
+            problems.append(f"{error}; using hedge = 'ols' instead")
+            return _apply(settings, {**changes, "hedge": "ols"}, problems, consequence)
+        if consequence is not None:
+            problems.append(f"{error}{consequence}")
+        return None
+    return changes
 
 
 def dashboard_for_page(lab: PairLab, environ: Mapping[str, str] = os.environ) -> Dashboard:
-    """Return the dashboard in the layout and theme that the page's address asks for.
+    """Return the dashboard in the layout and theme of the page's query.
 
     Parameters
     ----------
     lab : PairLab
-        Of the page.
+        The page's lab.
     environ : mapping
-        As `lab_for_page` takes it.
+        As in `lab_for_page`.
 
     Returns
     -------
     Dashboard
-        What was refused is told in the lab's event log.
+        What was rejected is reported in the lab's event log.
     """
+    from pairlab.widgets.layouts import read_layout
+    from pairlab.widgets.style.theme import read_theme
+
     query = PageQuery.read(environ.get("QUERY_STRING", ""), AppOptions.from_environment(environ))
-    asked: dict[str, Any] = {"layout": query.layout, "theme": query.theme}
-    while True:
+    accepted: dict[str, Any] = {}
+    checks: dict[str, Callable[[Any], object]] = {"layout": read_layout, "theme": read_theme}
+    for name, check in checks.items():
         try:
-            return lab.dashboard(**asked)
+            check(getattr(query, name))
+            accepted[name] = getattr(query, name)
         except SettingError as error:
-            asked.pop("theme" if error.name == "theme" else "layout")
-            lab.log("warning", f"from the address: {error}")
+            _report(lab, str(error))
+    return lab.dashboard(**accepted)
 
 
-def _refusal(name: str) -> str:
+def _report(lab: PairLab, problem: str) -> None:
+    lab.log("warning", f"page address: {problem}")
+
+
+def _rejection(name: str) -> str:
     if name in SETTINGS:
-        return f"{name} is not set by an address, as it costs memory"
+        return f"{name} cannot be set by a query, because it determines memory use"
     return str(unknown_setting(name, ("y", "x", "layout", "theme")))
 
 
-def _parsed(text: str) -> Any:
-    """Return a query's text as the number, flag, None or word that it reads as."""
-    words = {"true": True, "false": False, "none": None, "off": None}
-    if text.lower() in words:
-        return words[text.lower()]
+def _parse_value(text: str) -> Any:
+    """Return a query value as a number, flag, None or text."""
+    constants = {"true": True, "false": False, "none": None, "off": None}
+    if text.lower() in constants:
+        return constants[text.lower()]
     try:
         return float(text)
     except ValueError:

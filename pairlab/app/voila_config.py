@@ -1,4 +1,4 @@
-"""The page that Voila serves: its template, its title and theme, and what it may not do."""
+"""Configuration of the Voila server: the page's template, title, theme and restrictions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pairlab.widgets.style.theme import DARK, theme_css
 __all__ = ["prepare_page", "voila_settings"]
 
 _ROOT: Final = Path(str(files("pairlab.app"))) / "template"
-"""A folder of Jupyter data: Voila finds ``voila/templates/pairlab`` below it."""
+"""A Jupyter data folder: Voila finds ``voila/templates/pairlab`` in it."""
 
 _EXTENSIONS: Final = (
     "@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget",
     "bqplot", "bqscales",
 )  # fmt: skip
-"""The front end's plugins that the page needs; whatever else is installed is not loaded."""
+"""Front-end extensions that the page needs; no other installed extension is loaded."""
 
 _ICON: Final = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">'
@@ -32,14 +32,14 @@ _ICON: Final = (
 
 
 def voila_settings() -> dict[str, Any]:
-    """Return Voila's configuration for the app, and let it find the app's template.
+    """Return Voila's configuration for the app, and add the app's template to its search path.
 
-    The address of a page chooses neither template nor theme of Voila's own: both names would go
-    into the page. `prepare_page` reads what it may choose.
+    The query of a page cannot choose Voila's own template and theme, whose names would be inserted
+    into the page. `prepare_page` reads what it can choose.
     """
-    known = os.environ.get("JUPYTER_PATH", "")
-    if str(_ROOT) not in known.split(os.pathsep):
-        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(_ROOT), known]))
+    search_path = os.environ.get("JUPYTER_PATH", "")
+    if str(_ROOT) not in search_path.split(os.pathsep):
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(_ROOT), search_path]))
     icon = f"data:image/svg+xml,{quote(_ICON)}"
     return {
         "VoilaConfiguration": {
@@ -52,26 +52,26 @@ def voila_settings() -> dict[str, Any]:
             "resources": {"pairlab": {"css": theme_css(), "icon": icon}},
         },
         "VoilaExecutor": {
-            "cell_error_instruction": "The terminal that runs pairlab says why.",
+            "cell_error_instruction": "The reason is printed in the terminal that runs pairlab.",
         },
     }
 
 
 def prepare_page(handler: Any, notebook: Any, cwd: str) -> None:
-    """Give a page its title and theme before anything is sent, and the means to end its kernel.
+    """Set a page's title and theme before it is sent, and the cookie with which it ends its kernel.
 
     Parameters
     ----------
     handler : tornado.web.RequestHandler
-        Of the page's request.
+        Handles the page's request.
     notebook : nbformat.NotebookNode
-        This request's own copy.
+        The notebook; a copy of this request's own.
     cwd : str
-        Where the notebook lies.
+        Folder of the notebook.
     """
-    # Reading it sets the cookie that the closing page must send along; without it the server
-    # refuses to end the page's kernel, and every visit would leave one running.
+    # Reading it sets the cookie that a closing page must send; without it the server refuses to
+    # end the page's kernel, and every visit would leave one running.
     _ = handler.xsrf_token
-    asked = PageQuery.read(handler.request.query, AppOptions.from_environment(os.environ))
-    notebook.metadata["title"] = f"{asked.y} / {asked.x} · pairlab"
-    notebook.metadata["voila"] = {"theme": "light" if asked.theme == "light" else "dark"}
+    query = PageQuery.read(handler.request.query, AppOptions.from_environment(os.environ))
+    notebook.metadata["title"] = f"{query.y} / {query.x} · pairlab"
+    notebook.metadata["voila"] = {"theme": "light" if query.theme == "light" else "dark"}

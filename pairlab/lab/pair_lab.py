@@ -97,7 +97,7 @@ class PairLab:
         if y == x:
             raise SettingError("x", x, "the legs of a pair must be two different symbols")
         if stream not in (None, *_STREAMS):
-            raise SettingError("stream", stream, "one of 'aggTrade', 'trade', 'bookTicker'")
+            raise SettingError("stream", stream, "expected 'aggTrade', 'trade' or 'bookTicker'")
         self.pair: Final = Pair(y, x)
         self.settings: Final = Settings(**settings)
         if self.pair != _DEFAULT_PAIR:
@@ -327,6 +327,11 @@ class PairLab:
     def event_log_total(self) -> int:
         """How many messages there ever were: the log forgets the oldest."""
         return self._runner.event_log.total
+
+    @property
+    def listener_errors(self) -> int:
+        """Exceptions that functions given to `on_update` have raised."""
+        return self._runner.listeners.errors
 
     on_update = _forward("_runner", LabRunner.on_update)
     listen = on_update  # its former name

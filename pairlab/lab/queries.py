@@ -256,7 +256,9 @@ class Queries:
             Made as it is asked, on any thread.
         """
         if what not in get_args(Table):
-            raise SettingError("what", what, f"one of {', '.join(map(repr, get_args(Table)))}")
+            raise SettingError(
+                "what", what, f"expected one of {', '.join(map(repr, get_args(Table)))}"
+            )
         first, last = span_ns(start, end)
         if what == "history":
             return csv_pieces(between_ns(self._rows.view(), first, last))

@@ -1,4 +1,4 @@
-"""Run an exchange as a process of its own: prints its URL, then serves until it is stopped."""
+"""Run a local exchange in a process of its own: prints its URL, serves until it is stopped."""
 
 from __future__ import annotations
 
@@ -23,17 +23,26 @@ def _speed(text: str) -> float | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pairlab.local_exchange", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 (default) picks a free one")
-    parser.add_argument("--speed", type=_speed, default=1.0, help="times real time, or 'max'")
+    parser.add_argument("--port", type=int, default=0, help="0 (default): a free one")
+    parser.add_argument("--speed", type=_speed, default=1.0, help="multiple of real time, or 'max'")
     parser.add_argument(
-        "--recording", action="append", metavar="PATH", help="file or folder; may be repeated"
+        "--recording",
+        action="append",
+        metavar="PATH",
+        help="file or folder; may be given several times",
     )
-    parser.add_argument("--seed", type=int, default=7, help="of the synthetic market")
-    parser.add_argument("--rate", type=float, default=40.0, help="trades/s of both symbols")
-    parser.add_argument("--symbols", nargs=2, default=("BTCUSDT", "ETHUSDT"), metavar=("Y", "X"))
-    parser.add_argument("--now", action="store_true", help="start the market's clock at this hour")
+    parser.add_argument("--seed", type=int, default=7, help="seed of the synthetic market")
     parser.add_argument(
-        "--begins", choices=("open", "subscribed"), help="when the market's clock starts"
+        "--rate", type=float, default=40.0, help="trades per second, both symbols together"
+    )
+    parser.add_argument("--symbols", nargs=2, default=("BTCUSDT", "ETHUSDT"), metavar=("Y", "X"))
+    parser.add_argument(
+        "--now", action="store_true", help="start the market's clock at the present time"
+    )
+    parser.add_argument(
+        "--start-condition",
+        choices=("open", "subscribed"),
+        help="whether the market's clock starts at once or with the first subscription",
     )
     parser.add_argument("--weight-limit", type=int, default=2_400, help="REST weight per minute")
     return parser
@@ -41,14 +50,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _market(options: argparse.Namespace) -> Market:
     if options.recording:
-        return Recording(options.recording, options.speed, begins=options.begins or "subscribed")
+        return Recording(
+            options.recording,
+            options.speed,
+            start_condition=options.start_condition or "subscribed",
+        )
     return SyntheticMarket(
         seed=options.seed,
         rate_per_s=options.rate,
         symbols=tuple(options.symbols),
         speed=options.speed,
         start_ns=time.time_ns() // 1_000_000 * 1_000_000 if options.now else None,
-        begins=options.begins or "open",
+        start_condition=options.start_condition or "open",
     )
 
 
@@ -62,7 +75,7 @@ async def _serve(options: argparse.Namespace) -> None:
         _market(options), host=options.host, port=options.port, weight_limit=options.weight_limit
     )
     async with exchange:
-        print(exchange.url, flush=True)  # for whoever started this process to read
+        print(exchange.url, flush=True)  # read by the process that started this one
         await stop.wait()
 
 

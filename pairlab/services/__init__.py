@@ -1,3 +1,3 @@
-"""Other programs that a lab serves: the REST API (extra ``api``)."""
+"""Interfaces of a lab for other programs: the REST API (extra ``api``)."""
 
 __all__: list[str] = []

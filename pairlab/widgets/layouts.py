@@ -86,12 +86,12 @@ def read_layout(spec: LayoutSpec) -> Layout:
         if spec not in LAYOUTS:
             near = f"; did you mean {spec!r} as a row: [{spec!r}]" if spec in PARTS else ""
             names = ", ".join(map(repr, LAYOUTS))
-            raise SettingError("layout", spec, f"allowed: {names}, or rows of parts{near}")
+            raise SettingError("layout", spec, f"expected {names}, or rows of parts{near}")
         return LAYOUTS[spec]
     try:
         rows = tuple((row,) if isinstance(row, str) else tuple(row) for row in spec)
     except TypeError:
-        raise SettingError("layout", spec, "allowed: a name, or rows of part names") from None
+        raise SettingError("layout", spec, "expected a name, or rows of part names") from None
     layout = Layout("own", tuple(row for row in rows if row))
     for name in layout.parts:
         if name not in PARTS:

@@ -1,1 +1,1 @@
-"""Speed, measured beside a peer or a floor in one run: ``python -m tests.benchmarks``."""
+"""Benchmarks against a peer or a lower bound, in one run: ``python -m tests.benchmarks``."""

@@ -17,23 +17,29 @@ from tests.benchmarks.harness import BENCHMARKS
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmarks named (all by default), print each, and write JSON if asked."""
+    """Run the benchmarks named (all by default), print their results, and write JSON on request."""
     for module in pkgutil.iter_modules(tests.benchmarks.__path__):
         if module.name.startswith("bench_"):
             importlib.import_module(f"tests.benchmarks.{module.name}")
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("name", nargs="*", help="which to run; all by default")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each side (≥ 5)")
-    parser.add_argument("--list", action="store_true", help="only say what there is")
+    parser.add_argument("name", nargs="*", help="benchmarks to run (default: all)")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the results to this file"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="measurements of each side (at least 5)"
+    )
+    parser.add_argument("--list", action="store_true", help="list the benchmarks and exit")
     given = parser.parse_args(arguments)
     if given.rounds < 5:
-        parser.error("--rounds: a median of fewer than five says little")
+        parser.error("--rounds: expected 5 or more, for a meaningful median")
     for name in given.name:
         if name not in BENCHMARKS:
             close = difflib.get_close_matches(name, BENCHMARKS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {sorted(BENCHMARKS)}"
-            parser.error(f"there is no benchmark {name!r}: {hint}")
+            hint = (
+                f"did you mean {close[0]!r}?" if close else f"expected one of {sorted(BENCHMARKS)}"
+            )
+            parser.error(f"unknown benchmark {name!r}: {hint}")
     chosen = given.name or sorted(BENCHMARKS)
     if given.list:
         for name in chosen:

@@ -1,8 +1,8 @@
-"""``python -m tests.benchmarks.firehose FRAMES [PER_S]``: a server that sends what it has made.
+"""``python -m tests.benchmarks.firehose FRAMES [PER_S]``: a server of prepared frames.
 
-It prints its port, and sends every connection the same frames, made beforehand, then says that the
-recording has ended: as fast as TCP takes them, or PER_S a second, evenly, each when it is due. A
-process of its own, so that its work is not counted as the client's.
+It prints its port, sends every connection the same frames, prepared beforehand, and closes with
+"recording ended": as fast as TCP accepts them, or evenly at PER_S per second. It is a process of
+its own, so that its CPU time is not counted as the client's.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pairlab.local_exchange.protocol.frames import text_frame
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 _START_MS = 1_770_000_000_000
-_AT_ONCE = 500
+_FRAMES_PER_WRITE = 500
 
 
 def frame(number: int) -> bytes:
-    """Return one aggregated trade, as the wire has it."""
+    """Return one aggregated trade as a WebSocket frame."""
     leg = number & 1
     time_ms = _START_MS + number // 10
     price = 61_800 + number % 977 / 10 if leg == 0 else 2_450 + number % 613 / 100
@@ -46,34 +46,34 @@ def frame(number: int) -> bytes:
     return text_frame(json.dumps({"stream": stream, "data": data}).encode())
 
 
-async def at_once(ws: ServerConnection, made: list[bytes]) -> None:
-    """Send all as fast as it goes."""
-    for n in range(0, len(made), _AT_ONCE):
+async def send_unpaced(ws: ServerConnection, frames: list[bytes]) -> None:
+    """Send all frames as fast as possible."""
+    for n in range(0, len(frames), _FRAMES_PER_WRITE):
         # The library's `send` would cost more than the client under test.
-        ws.transport.write(b"".join(made[n : n + _AT_ONCE]))
+        ws.transport.write(b"".join(frames[n : n + _FRAMES_PER_WRITE]))
         await ws.drain()
 
 
-async def evenly(ws: ServerConnection, made: list[bytes], per_s: float) -> None:
-    """Send each when it is due; what came due meanwhile goes out together."""
+async def send_evenly(ws: ServerConnection, frames: list[bytes], per_s: float) -> None:
+    """Send each frame when it is due; several that are due go out in one write."""
     start_s, sent = time.perf_counter(), 0
-    while sent < len(made) and not ws.transport.is_closing():
-        due = min(int((time.perf_counter() - start_s) * per_s), len(made))
+    while sent < len(frames) and not ws.transport.is_closing():
+        due = min(int((time.perf_counter() - start_s) * per_s), len(frames))
         if due > sent:
-            ws.transport.write(b"".join(made[sent:due]))
+            ws.transport.write(b"".join(frames[sent:due]))
             sent = due
-        nap(2 / per_s)
+        sleep_briefly(2 / per_s)
         await asyncio.sleep(0)
 
 
-def nap(seconds: float) -> None:
-    """Rest for less than the millisecond that the loop's clock knows: the machine is shared."""
+def sleep_briefly(seconds: float) -> None:
+    """Sleep for less than the event loop's resolution of a millisecond."""
     time.sleep(seconds)
 
 
-async def main(frames: int, per_s: float | None) -> None:
+async def main(count: int, per_s: float | None) -> None:
     """Serve until killed."""
-    made = [frame(n) for n in range(frames)]
+    frames = [frame(n) for n in range(count)]
 
     def on_request(_: ServerConnection, request: Request) -> Response | None:
         if not request.path.startswith("/fapi/"):
@@ -87,7 +87,7 @@ async def main(frames: int, per_s: float | None) -> None:
         return Response(200, http.HTTPStatus.OK.phrase, lines, body)
 
     async def handler(ws: ServerConnection) -> None:
-        await (at_once(ws, made) if per_s is None else evenly(ws, made, per_s))
+        await (send_unpaced(ws, frames) if per_s is None else send_evenly(ws, frames, per_s))
         await ws.close(1000, RECORDING_ENDED)
 
     async with serve(handler, "127.0.0.1", 0, process_request=on_request, compression=None) as hose:

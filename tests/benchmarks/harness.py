@@ -1,4 +1,4 @@
-"""How a benchmark is written, measured and shown.
+"""Registration, measurement and output of benchmarks.
 
 A module ``bench_*.py`` of this folder registers functions::
 
@@ -7,7 +7,7 @@ A module ``bench_*.py`` of this folder registers functions::
         return compare("thing", ours, peer, unit="ns per tick", per=n, peer_name="river",
                        wanted=Wanted(at_least=40), rounds=rounds)
 
-Both sides run in turn, so that a busy machine slows both, and the medians are compared.
+Both sides alternate, so that a busy machine slows both, and their medians are compared.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["BENCHMARKS", "Result", "Wanted", "benchmark", "compare", "of_two", "
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the ratio (peer / ours) or our own figure must reach; None asks nothing."""
+    """Thresholds for the ratio (peer / ours) and for our own figure; None: no threshold."""
 
     ratio_at_least: float | None = None
     ratio_at_most: float | None = None
@@ -31,7 +31,7 @@ class Wanted:
     ours_at_least: float | None = None
 
     def holds(self, ours: float, ratio: float) -> bool:
-        """Tell whether all that is asked is reached."""
+        """Return whether all thresholds are met."""
         return all(
             (
                 self.ratio_at_least is None or ratio >= self.ratio_at_least,
@@ -53,7 +53,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Result:
-    """Ours beside a peer's or a floor's figure, medians of `rounds`."""
+    """Our figure and a peer's or a lower bound's, medians of `rounds`."""
 
     name: str
     ours: float
@@ -74,13 +74,13 @@ class Result:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures for JSON."""
+        """Return the result for JSON."""
         return asdict(self)
 
 
 Benchmark = Callable[[int], list[Result]]
 BENCHMARKS: dict[str, tuple[str, Benchmark]] = {}
-"""Every registered benchmark by name: what it measures, and the function of `rounds`."""
+"""Registered benchmarks by name: description, and function of `rounds`."""
 
 
 def benchmark(about: str) -> Callable[[Benchmark], Benchmark]:
@@ -94,7 +94,7 @@ def benchmark(about: str) -> Callable[[Benchmark], Benchmark]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return this thread's CPU time of one call: what a neighbour takes does not count."""
+    """Return this thread's CPU time of one call, which excludes other processes."""
     start = time.thread_time()
     work()
     return time.thread_time() - start
@@ -113,14 +113,14 @@ def compare(
     clock: Callable[[Callable[[], object]], float] = seconds,
     slower: bool = False,
 ) -> Result:
-    """Measure both sides in turn.
+    """Measure both sides alternately.
 
     Parameters
     ----------
     scale : tuple of float
-        What one second of ours, and of the peer's, is in `unit`.
+        Factors from seconds to `unit`, of ours and of the peer's.
     slower : bool
-        The ratio is ours / peer (how much slower we are), not peer / ours.
+        Whether the ratio is ours / peer (how much slower we are) instead of peer / ours.
     """
     for warm in (ours, peer):
         warm()
@@ -143,7 +143,7 @@ def of_two(
     *,
     slower: bool = True,
 ) -> Result:
-    """Return what two medians, measured elsewhere, make together."""
+    """Return the result of two medians that were measured elsewhere."""
     ratio = ours / peer if slower else peer / ours
     ratio_of = "ours / its" if slower else "its / ours"
     holds = wanted.holds(ours, ratio)

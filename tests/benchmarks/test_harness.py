@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic; no speed is asserted in tests."""
+"""The harness itself; tests assert no speed."""
 
 import json
 

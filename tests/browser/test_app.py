@@ -60,7 +60,11 @@ def test_the_address_chooses_layout_and_theme_and_the_page_says_how_far_it_is(
     screen = visit(f"{demo.url}/?{query}", 1920, 1080)
     page = screen.page
     # What stands there before the kernel answers, in the theme asked for.
-    assert page.locator("#pairlab-loading li").first.inner_text().startswith("Python kernel starts")
+    assert (
+        page.locator("#pairlab-loading li")
+        .first.inner_text()
+        .startswith("starting the Python kernel")
+    )
     colour = "e => getComputedStyle(e).backgroundColor"
     assert page.locator("#pairlab-loading").evaluate(colour) == "rgb(233, 237, 242)"
     assert page.title() == "BTCUSDT / ETHUSDT · pairlab"

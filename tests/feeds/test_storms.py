@@ -23,26 +23,26 @@ def removed_between(faults: Faults, leg: int, first: int, last: int) -> list[int
 async def test_the_number_of_missing_trades_is_the_number_removed(seed: int) -> None:
     faults = Faults({Fault("gap", count=3): 40.0}, seed=seed)
     market = SyntheticMarket(
-        seed=seed, rate_per_s=20_000, speed=None, begins="subscribed", history_s=0
+        seed=seed, rate_per_s=20_000, speed=None, start_condition="subscribed", history_s=0
     )
     async with LocalExchange(market, faults=faults) as exchange:
         feed = BinanceFeed(PAIR, stream="trade", url=exchange.url, timeouts=quick())
         async with running(feed) as catcher:
             await catcher.until(lambda: catcher.count > 20_000)
         gone = []
-        holes = 0
+        gaps = 0
         for leg in (0, 1):
             ids = catcher.ids(leg)
             assert ids == sorted(set(ids))
             gone += (lost := removed_between(faults, leg, ids[0], ids[-1]))
-            holes += sum(b != a + 1 for a, b in itertools.pairwise([-1, *lost]))
+            gaps += sum(b != a + 1 for a, b in itertools.pairwise([-1, *lost]))
             assert sorted({*ids, *lost}) == [*range(ids[0], ids[-1] + 1)]
     assert len(gone) > 300
     health = feed.health()
     assert health.missing == len(gone)
-    assert health.gaps == holes
+    assert health.gaps == gaps
     assert sum(missing for _, missing in catcher.gaps) == len(gone)
-    # Each mark comes right before the first tick after its hole.
+    # Each mark comes right before the first tick after its gap.
     ticks = catcher.ticks
     arrived = [set(catcher.ids(leg)) for leg in (0, 1)]
     for before, _ in catcher.gaps:
@@ -52,7 +52,7 @@ async def test_the_number_of_missing_trades_is_the_number_removed(seed: int) -> 
 async def test_rows_that_only_use_up_an_id_are_no_gap() -> None:
     faults = Faults({Fault("na"): 50.0}, seed=3)
     market = SyntheticMarket(
-        seed=3, rate_per_s=20_000, speed=None, begins="subscribed", history_s=0
+        seed=3, rate_per_s=20_000, speed=None, start_condition="subscribed", history_s=0
     )
     async with LocalExchange(market, faults=faults) as exchange:
         feed = BinanceFeed(PAIR, stream="trade", url=exchange.url, timeouts=quick())
@@ -73,7 +73,7 @@ async def test_rows_that_only_use_up_an_id_are_no_gap() -> None:
 async def test_quotes_arrive_as_mid_prices_through_a_storm() -> None:
     faults = Faults({Fault("drop"): 300.0, Fault("duplicate", count=3): 50.0}, seed=5)
     market = SyntheticMarket(
-        seed=5, rate_per_s=20_000, speed=None, begins="subscribed", history_s=0
+        seed=5, rate_per_s=20_000, speed=None, start_condition="subscribed", history_s=0
     )
     async with LocalExchange(market, faults=faults) as exchange:
         feed = BinanceFeed(
@@ -93,7 +93,7 @@ async def test_quotes_arrive_as_mid_prices_through_a_storm() -> None:
 
 
 async def test_a_connection_is_replaced_before_the_exchange_ends_it() -> None:
-    market = SyntheticMarket(seed=6, rate_per_s=2_000, begins="subscribed", history_s=0)
+    market = SyntheticMarket(seed=6, rate_per_s=2_000, start_condition="subscribed", history_s=0)
     async with LocalExchange(market, lifetime_s=2.0) as exchange:
         feed = BinanceFeed(
             PAIR, url=exchange.url, timeouts=quick(rotate_after_s=0.4, repair_grace_s=1.0)

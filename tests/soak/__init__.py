@@ -1,1 +1,1 @@
-"""Long random runs: the feed against every fault, held tick by tick against the clean market."""
+"""Long randomized runs: a feed under faults, compared tick by tick with a fault-free market."""

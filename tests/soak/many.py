@@ -1,4 +1,4 @@
-"""One random run of many pairs on shared connections, and what came of each."""
+"""One randomized run of many pairs on shared connections."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from pairlab.feeds import ConnectionHealth, FeedGroup, FeedHealth
 from pairlab.local_exchange import LocalExchange, MarketGroup, SyntheticMarket
 from pairlab.local_exchange.server.faults import Faults
 from pairlab.schema import LogEntry, Pair, Records
-from tests.soak.run import LIMITS, RETRY, TIMEOUTS, until
+from tests.soak.run import LIMITS, RETRY, TIMEOUTS, run_feed, until
 from tests.soak.truth import Truth, Verdict
 
 __all__ = ["GroupReport", "soak_many"]
 
-# A stream of many speaks more rarely: what is a second's silence of one pair is none of these.
+# Each of many streams has fewer messages, so a second of silence is normal for it.
 _TIMEOUTS = replace(TIMEOUTS, idle_min_s=3.0, idle_busy_s=6.0, first_data_s=4.0, repair_s=90.0)
 
-_LOOK_S = 0.25
-_CALM_NS = 1_000_000_000  # of the markets, after the storm
-_PATIENCE_S = 120.0  # for that to be caught up with
-_KEPT_S = 300.0  # of trades, for REST
+_SAMPLE_INTERVAL_S = 0.25
+_RECOVERY_NS = 1_000_000_000  # of the markets, after the last fault
+_RECOVERY_TIMEOUT_S = 120.0
+_TRADES_KEPT_S = 300.0  # for REST
 
 
 @dataclass
 class GroupReport:
-    """What a run of many pairs survived.
+    """Result of a run of many pairs.
 
     Attributes
     ----------
     kinds : tuple of str
-        What was to be done to the feeds.
+        Kinds of faults requested.
     verdicts : dict of Pair to Verdict
-        Of each pair against its clean market.
+        Comparison of each pair with its fault-free market.
     faults : Counter of str
-        What was done to the feeds.
+        Faults that happened.
     health : FeedHealth
-        Of the group, at the end of the storm and the calm after it.
+        Of the group, at the end of the run.
     connections : tuple of ConnectionHealth
-        At that time.
+        At the same time.
     seconds : float
-        It took.
+        Duration.
     errors : list of str
-        Lines of the log that are errors.
+        Log entries of level error.
     """
 
     kinds: tuple[str, ...]
@@ -57,7 +57,7 @@ class GroupReport:
     errors: list[str] = field(default_factory=list)
 
     @property
-    def survived(self) -> bool:
+    def passed(self) -> bool:
         """Whether nothing of any pair was lost, repeated or out of order."""
         happened = bool(self.faults) or not self.kinds
         clean = all(verdict.clean for verdict in self.verdicts.values())
@@ -66,7 +66,7 @@ class GroupReport:
     def __str__(self) -> str:
         verdicts, health = self.verdicts.values(), self.health
         faults = ", ".join(f"{kind} {n:,}" for kind, n in sorted(self.faults.items())) or "none"
-        word = "SURVIVED" if self.survived else "FAILED"
+        word = "PASSED" if self.passed else "FAILED"
         lost, repeated = sum(v.lost for v in verdicts), sum(v.repeated for v in verdicts)
         text = (
             f"{word} {self.faults.total():,} faults with {len(verdicts):,} pairs "
@@ -99,26 +99,26 @@ async def soak_many(
     weight_per_min: int = 10**9,
     progress: Callable[[str], None] = lambda line: None,
 ) -> GroupReport:
-    """Run many pairs on one group through a storm, then let it calm down, and report.
+    """Run many pairs under random faults, then without until they have recovered, and report.
 
     Parameters
     ----------
     kinds : tuple of str
         Kinds of faults.
     pairs : int
-        Each of two symbols of its own.
+        Number of pairs, each with two symbols of its own.
     seed : int
-        Of the first market and of the dice.
+        Of the first market and of the faults.
     seconds, faults_wanted : float, int
-        The storm lasts so long, and until so many faults have happened.
+        Minimum duration and minimum number of the faults.
     rate_per_s : float
-        Trades of all pairs together.
+        Trades per second of all pairs together.
     every : float
-        Mean number of frames between two faults of a kind; connections break more rarely.
+        Mean number of messages between two faults of a kind; those of connections are rarer.
     weight_per_min : int
         REST budget; Binance's is 2,400.
     progress : callable
-        Takes a line now and then.
+        Called with a line of text every ten seconds.
     """
     rate = rate_per_s / pairs
     names = [Pair(f"Y{i}USDT", f"X{i}USDT") for i in range(pairs)]
@@ -128,30 +128,30 @@ async def soak_many(
             symbols=(pair.y, pair.x),
             rate_per_s=rate,
             history_s=0,
-            keep_trades=max(1_000, int(rate * _KEPT_S)),
+            keep_trades=max(1_000, int(rate * _TRADES_KEPT_S)),
         )
         for i, pair in enumerate(names)
     ]
     streams = [f"{symbol.lower()}@aggTrade" for pair in names for symbol in pair]
     verdicts = {pair: Verdict(Truth(seed + i, rate, pair)) for i, pair in enumerate(names)}
     report = GroupReport(kinds, verdicts)
-    open_ = True  # until the calm: what stopping a feed lets go of is no part of the run
+    comparing = True  # until recovery: what stopping a feed discards is not part of the run
 
     def sink_of(verdict: Verdict) -> Callable[[Records], None]:
-        return lambda ticks: open_ and verdict.take(ticks)
+        return lambda ticks: comparing and verdict.take(ticks)
 
     def log(entry: LogEntry) -> None:
         if entry.level == "error":
             report.errors.append(entry.message)
 
-    storm = Faults.storm(kinds, every=every, seed=seed)
-    market = MarketGroup(markets, begins=streams)
-    async with LocalExchange(market, weight_limit=weight_per_min, faults=storm) as exchange:
+    faults = Faults.random_faults(kinds, every=every, seed=seed)
+    market = MarketGroup(markets, start_condition=streams)
+    async with LocalExchange(market, weight_limit=weight_per_min, faults=faults) as exchange:
         group = FeedGroup(
             url=exchange.url, align_s=60.0, timeouts=_TIMEOUTS, limits=LIMITS, retry=RETRY
         )
         tasks = [
-            asyncio.create_task(group.pair(*pair).run(sink_of(verdict), log))
+            asyncio.create_task(run_feed(group.pair(*pair), sink_of(verdict), log))
             for pair, verdict in verdicts.items()
         ]
 
@@ -159,29 +159,31 @@ async def soak_many(
             return not any(task.done() for task in tasks)
 
         try:
-            started_s = said_s = time.monotonic()
+            started_s = reported_s = time.monotonic()
             while (
-                time.monotonic() - started_s < seconds or storm.counts.total() < faults_wanted
+                time.monotonic() - started_s < seconds or faults.counts.total() < faults_wanted
             ) and alive():
-                await asyncio.sleep(_LOOK_S)
-                if time.monotonic() - said_s > 10:
-                    said_s = time.monotonic()
+                await asyncio.sleep(_SAMPLE_INTERVAL_S)
+                if time.monotonic() - reported_s > 10:
+                    reported_s = time.monotonic()
                     ticks = sum(verdict.ticks for verdict in verdicts.values())
                     progress(
-                        f"{said_s - started_s:6.0f} s  {ticks:>12,} ticks  "
-                        f"{storm.counts.total():>7,} faults  {group.health().detail}"
+                        f"{reported_s - started_s:6.0f} s  {ticks:>12,} ticks  "
+                        f"{faults.counts.total():>7,} faults  {group.health().detail}"
                     )
-            storm.clear()
-            calm_ns = exchange.now_ns() + _CALM_NS
-            async with asyncio.timeout(_PATIENCE_S):
-                await until(lambda: all(v.time_ns > calm_ns for v in verdicts.values()), alive)
-            open_ = False
+            faults.clear()
+            recovered_ns = exchange.now_ns() + _RECOVERY_NS
+            async with asyncio.timeout(_RECOVERY_TIMEOUT_S):
+                await until(lambda: all(v.time_ns > recovered_ns for v in verdicts.values()), alive)
+            comparing = False
         except TimeoutError:
-            report.errors.append(f"not live {_PATIENCE_S:.0f} s after the storm: {group.health()}")
+            report.errors.append(
+                f"not live {_RECOVERY_TIMEOUT_S:.0f} s after the last fault: {group.health()}"
+            )
         finally:
             report.seconds = time.monotonic() - started_s
             report.health, report.connections = group.health(), group.connections()
-            report.faults = Counter(storm.counts)
+            report.faults = Counter(faults.counts)
             await group.close()
             results = await asyncio.gather(*tasks, return_exceptions=True)
     report.errors += [repr(error) for error in results if isinstance(error, Exception)]

@@ -1,4 +1,4 @@
-"""Whether memory stays where it is once every ring is full: many ticks, many reconnects."""
+"""Memory after every ring is full, over many ticks and many reconnects: it must stay flat."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from tests.soak.run import LIMITS, PAIR, RETRY
 __all__ = ["MemoryReport", "measure_memory"]
 
 _ALLOWED_MB = 10.0
-_LOOK_S = 0.25
-_ALERTS = 10_000  # what the log of alerts holds
-_TICKS_HELD = 100_000  # by the lab; its default of a million only takes longer to fill
-_KEPT_S = 60.0  # of trades, by the exchange
+_SAMPLE_INTERVAL_S = 0.25
+_ALERTS = 10_000  # capacity of the alert log
+_TICKS_HELD = 100_000  # the lab's default of a million only takes longer to fill
+_TRADES_KEPT_S = 60.0  # by the exchange
 
 
 @dataclass
-class Stretch:
-    """Memory of this process from one moment to another.
+class Phase:
+    """Resident memory of this process during one phase.
 
     Attributes
     ----------
     name : str
-        What went on.
+        Name of the phase.
     first_mb, last_mb : float
-        Resident, at the beginning and at the end.
+        At the beginning and at the end.
     samples_mb : list of float
-        About four times a second in between.
+        Samples, four times a second.
     ticks, reconnects : int
-        In that time.
+        During the phase.
     seconds : float
-        It took.
+        Duration.
     """
 
     name: str
@@ -57,32 +57,32 @@ class Stretch:
     def flat(self) -> bool:
         """Whether it ended, and was 95 % of the time, within 10 MB of where it began.
 
-        What waits behind a hole is let go of within seconds; a leak is not.
+        Ticks that wait for a gap are released within seconds; a leak is not.
         """
         low, high = np.quantile(self.samples_mb, (0.025, 0.975))
         return all(abs(mb - self.first_mb) <= _ALLOWED_MB for mb in (low, high, self.last_mb))
 
     def __str__(self) -> str:
         return (
-            f"{'flat' if self.flat else 'NOT FLAT'}  {self.name}: {self.first_mb:.1f} MB at first, "
-            f"{self.last_mb:.1f} at last ({self.last_mb - self.first_mb:+.1f}), "
-            f"{np.median(self.samples_mb):.1f} in the middle, {min(self.samples_mb):.1f} to "
-            f"{max(self.samples_mb):.1f} in between; {self.ticks:,} ticks, {self.reconnects:,} "
+            f"{'flat' if self.flat else 'NOT FLAT'}  {self.name}: {self.first_mb:.1f} MB first, "
+            f"{self.last_mb:.1f} finally ({self.last_mb - self.first_mb:+.1f}), "
+            f"{np.median(self.samples_mb):.1f} median, {min(self.samples_mb):.1f} to "
+            f"{max(self.samples_mb):.1f} range; {self.ticks:,} ticks, {self.reconnects:,} "
             f"reconnects in {self.seconds:.0f} s"
         )
 
 
 @dataclass
 class MemoryReport:
-    """What `measure_memory` saw: a stretch without a reconnect, and one of reconnects."""
+    """Result of `measure_memory`: a phase without reconnects, and one with."""
 
     filled: str
-    steady: Stretch
-    reconnecting: Stretch
+    steady: Phase
+    reconnecting: Phase
     missing: int
 
     @property
-    def survived(self) -> bool:
+    def passed(self) -> bool:
         """Whether memory was flat in both, and no trade is missing."""
         flat = self.steady.flat and self.reconnecting.flat
         return flat and not self.steady.reconnects and not self.missing
@@ -90,7 +90,7 @@ class MemoryReport:
     def __str__(self) -> str:
         return "\n".join(
             [
-                f"{'SURVIVED' if self.survived else 'FAILED'} memory, once the rings were full",
+                f"{'PASSED' if self.passed else 'FAILED'} memory, once the rings were full",
                 f"  {self.filled}",
                 f"  {self.steady}",
                 f"  {self.reconnecting}",
@@ -107,28 +107,28 @@ async def measure_memory(
     rate_per_s: float = 3_000.0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> MemoryReport:
-    """Run a lab until its rings are full, then over so many ticks, then over so many reconnects.
+    """Run a lab until its rings are full, then for a number of ticks, then of reconnects.
 
-    The exchange is in the same process, so what it keeps counts, too.
+    The exchange runs in the same process, so its memory counts, too.
 
     Parameters
     ----------
     seed : int
         Of the market.
     ticks, reconnects : int
-        How many of each are watched.
+        Length of the two phases.
     rate_per_s : float
-        Trades of both symbols.
+        Trades per second of both symbols.
     progress : callable
-        Takes a line now and then.
+        Called with a line of text every ten seconds.
     """
     market = SyntheticMarket(
         seed=seed,
         symbols=(PAIR.y, PAIR.x),
         rate_per_s=rate_per_s,
-        begins="subscribed",
+        start_condition="subscribed",
         history_s=0,
-        keep_trades=int(rate_per_s * _KEPT_S),
+        keep_trades=int(rate_per_s * _TRADES_KEPT_S),
     )
     process = psutil.Process()
 
@@ -145,31 +145,31 @@ async def measure_memory(
         )
         async with PairLab(PAIR.y, PAIR.x, feed=feed, ticks_held=_TICKS_HELD) as lab:
 
-            async def watch(name: str, over: Callable[[], bool]) -> Stretch:
+            async def watch(name: str, over: Callable[[], bool]) -> Phase:
                 gc.collect()
-                stretch = Stretch(name, rss_mb())
+                phase = Phase(name, rss_mb())
                 before, started_s = lab.health(), time.monotonic()
-                said_s = started_s
+                reported_s = started_s
                 while not over():
-                    await asyncio.sleep(_LOOK_S)
-                    stretch.samples_mb.append(rss_mb())
+                    await asyncio.sleep(_SAMPLE_INTERVAL_S)
+                    phase.samples_mb.append(rss_mb())
                     now = lab.health()
                     if now.state == "failed":
                         raise RuntimeError(now.detail)
-                    if time.monotonic() - said_s > 10:
-                        said_s = time.monotonic()
+                    if time.monotonic() - reported_s > 10:
+                        reported_s = time.monotonic()
                         progress(
-                            f"{said_s - started_s:6.0f} s  {name:12}  {now.ticks:>12,} ticks  "
+                            f"{reported_s - started_s:6.0f} s  {name:12}  {now.ticks:>12,} ticks  "
                             f"{now.reconnects:>5,} reconnects  {len(lab.alert_log):>6,} alerts  "
-                            f"{stretch.samples_mb[-1]:6.1f} MB"
+                            f"{phase.samples_mb[-1]:6.1f} MB"
                         )
                 gc.collect()
                 after = lab.health()
-                stretch.last_mb = rss_mb()
-                stretch.ticks = after.ticks - before.ticks
-                stretch.reconnects = after.reconnects - before.reconnects
-                stretch.seconds = time.monotonic() - started_s
-                return stretch
+                phase.last_mb = rss_mb()
+                phase.ticks = after.ticks - before.ticks
+                phase.reconnects = after.reconnects - before.reconnects
+                phase.seconds = time.monotonic() - started_s
+                return phase
 
             full = lab.settings.history_rows + lab.settings.ticks_held
             filling = await watch(
@@ -191,12 +191,12 @@ async def measure_memory(
 
 
 async def _drop(exchange: LocalExchange, feed: BinanceFeed, times: int) -> None:
-    """Cut the connection again as soon as it delivers."""
+    """Drop the connection each time it delivers again."""
     for _ in range(times):
-        had = feed.health()
+        before = feed.health()
         await exchange.inject(Fault("drop")).wait()
         while True:
             now = feed.health()
-            if now.reconnects > had.reconnects and now.state == "live" and not now.held:
+            if now.reconnects > before.reconnects and now.state == "live" and not now.held:
                 break
             await asyncio.sleep(0.02)

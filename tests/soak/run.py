@@ -1,4 +1,4 @@
-"""One random run: a market, a storm of faults, a feed, and what came of it."""
+"""One randomized run: a market, random faults, a feed, and a report."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from pairlab.feeds.base import FeedHealth
+from pairlab.feeds.base import Feed, FeedHealth
 from pairlab.feeds.binance.binance_feed import BinanceFeed
-from pairlab.feeds.config import Limits, Retry, Timeouts, full_jitter
+from pairlab.feeds.config import Limits, Retry, Timeouts
+from pairlab.feeds.rate_limit import full_jitter
+from pairlab.lab.feed_log import feed_events
 from pairlab.local_exchange import LocalExchange, SyntheticMarket
 from pairlab.local_exchange.server.faults import FAULT_KINDS, REPAIRABLE, Faults
 from pairlab.schema import LogEntry, Pair, Records
 from tests.soak.truth import Truth, Verdict
 
-__all__ = ["Report", "choose", "soak", "until"]
+__all__ = ["Report", "parse_kinds", "run_feed", "soak", "until"]
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
-_LOOK_S = 0.25
-_CALM_NS = 500_000_000  # of the market, after the storm
-_PATIENCE_S = 120.0  # for that to be caught up with
+_SAMPLE_INTERVAL_S = 0.25
+_RECOVERY_NS = 500_000_000  # of the market, after the last fault
+_RECOVERY_TIMEOUT_S = 120.0
 
 TIMEOUTS = Timeouts(
     open_s=3.0,
@@ -51,26 +53,26 @@ RETRY = Retry(delays=functools.partial(full_jitter, first_s=0.02, most_s=0.5))
 
 @dataclass
 class Report:
-    """What a run survived.
+    """Result of a run.
 
     Attributes
     ----------
     kinds : tuple of str
-        What was to be done to the feed.
+        Kinds of faults requested.
     verdict : Verdict
-        Against the clean market.
+        Comparison with the fault-free market.
     faults : Counter of str
-        What was done to the feed.
+        Faults that happened.
     health : FeedHealth
-        Of the feed, at the end of the storm and the calm after it.
+        Of the feed, at the end of the run.
     seconds : float
-        It took.
+        Duration.
     rss_mb : list of float
-        Memory of the process, about four times a second.
+        Resident memory of the process, sampled four times a second.
     states : Counter of str
-        The feed's states, as often as they were seen.
+        Samples in each of the feed's states.
     errors : list of str
-        Lines of the log that are errors.
+        Log entries of level error.
     """
 
     kinds: tuple[str, ...]
@@ -83,9 +85,9 @@ class Report:
     errors: list[str] = field(default_factory=list)
 
     @property
-    def survived(self) -> bool:
+    def passed(self) -> bool:
         """Whether nothing was lost, repeated or out of order, and the feed is live again."""
-        happened = bool(self.faults) or not self.kinds  # a storm that never came proves nothing
+        happened = bool(self.faults) or not self.kinds  # without a fault, nothing is proven
         return happened and self.verdict.clean and not self.errors and self.health.missing == 0
 
     def __str__(self) -> str:
@@ -96,7 +98,7 @@ class Report:
         rss = self.rss_mb or [float("nan")]
         idle = ", ".join(kind for kind in self.kinds if not self.faults[kind]) or "none"
         text = (
-            f"{'SURVIVED' if self.survived else 'FAILED'} {self.faults.total():,} faults "
+            f"{'PASSED' if self.passed else 'FAILED'} {self.faults.total():,} faults "
             f"in {self.seconds:.0f} s\n"
             f"  faults      {faults}\n"
             f"  not used    {idle}\n"
@@ -107,24 +109,24 @@ class Report:
             f"  dropped     {dropped}\n"
             f"  connections {health.attempts:,} tried, {health.reconnects:,} reconnects\n"
             f"  states      {states}\n"
-            f"  memory      {rss[0]:.0f} MB at first, {max(rss):.0f} MB at most, "
-            f"{rss[-1]:.0f} MB at last"
+            f"  memory      {rss[0]:.0f} MB initially, {max(rss):.0f} MB maximum, "
+            f"{rss[-1]:.0f} MB finally"
         )
         if verdict.first:
             text += f"\n  first       {verdict.first}"
         return "\n".join([text, *(f"  error       {line}" for line in self.errors[:5])])
 
 
-def choose(words: str) -> tuple[str, ...]:
-    """Return the kinds of faults that ``all``, ``repairable``, ``none`` or a list of them means."""
-    if words == "all":
+def parse_kinds(text: str) -> tuple[str, ...]:
+    """Return the kinds of faults for ``all``, ``repairable``, ``none`` or a list of kinds."""
+    if text == "all":
         return FAULT_KINDS
-    if words == "repairable":
+    if text == "repairable":
         return REPAIRABLE
-    kinds = tuple(word for word in words.split(",") if word and word != "none")
+    kinds = tuple(word for word in text.split(",") if word and word != "none")
     for kind in kinds:
         if kind not in FAULT_KINDS:
-            raise ValueError(f"{kind!r} is no kind of fault: {', '.join(FAULT_KINDS)}")
+            raise ValueError(f"unknown fault {kind!r}: expected {', '.join(FAULT_KINDS)}")
     return kinds
 
 
@@ -139,42 +141,42 @@ async def soak(
     on_ticks: Callable[[Records, Records], None] = lambda got, expected: None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Report:
-    """Run a feed through a storm, then let it calm down, and report.
+    """Run a feed under random faults, then without until it has recovered, and report.
 
     Parameters
     ----------
     kinds : tuple of str
         Kinds of faults.
     seed : int
-        Of the market and of the dice.
+        Of the market and of the faults.
     seconds, faults_wanted : float, int
-        The storm lasts so long, and until so many faults have happened.
+        Minimum duration and minimum number of the faults.
     rate_per_s : float
-        Trades of both symbols.
+        Trades per second of both symbols.
     every : float
-        Mean number of frames between two faults of a kind; connections break more rarely.
+        Mean number of messages between two faults of a kind; those of connections are rarer.
     on_ticks : callable
-        Takes each batch, and what it should have been.
+        Called with each batch, and the batch expected.
     progress : callable
-        Takes a line now and then.
+        Called with a line of text every ten seconds.
     """
     market = SyntheticMarket(
         seed=seed,
         rate_per_s=rate_per_s,
         symbols=(PAIR.y, PAIR.x),
-        begins="subscribed",
+        start_condition="subscribed",
         history_s=0,
-        # Binance keeps 48 h; a feed far behind must not run out of what this one keeps.
+        # Binance keeps 48 h; a feed far behind must still find its trades here.
         keep_trades=int(rate_per_s * 20 * TIMEOUTS.repair_s),
     )
     verdict = Verdict(Truth(seed, rate_per_s, PAIR))
     report = Report(kinds, verdict, Counter(), FeedHealth("connecting", ""), 0.0)
     process = psutil.Process()
 
-    open_ = True  # until the calm: what stopping a feed lets go of is no part of the run
+    comparing = True  # until recovery: what stopping a feed discards is not part of the run
 
-    def sink(ticks: Records) -> None:
-        if not open_:
+    def take(ticks: Records) -> None:
+        if not comparing:
             return
         got, expected = verdict.take(ticks)
         if len(got):
@@ -184,8 +186,8 @@ async def soak(
         if entry.level == "error":
             report.errors.append(entry.message)
 
-    storm = Faults.storm(kinds, every=every, seed=seed)
-    async with LocalExchange(market, weight_limit=10**9, faults=storm) as exchange:
+    faults = Faults.random_faults(kinds, every=every, seed=seed)
+    async with LocalExchange(market, weight_limit=10**9, faults=faults) as exchange:
         feed = BinanceFeed(
             PAIR,
             url=exchange.url,
@@ -194,45 +196,66 @@ async def soak(
             limits=LIMITS,
             retry=RETRY,
         )
-        task = asyncio.create_task(feed.run(sink, log))
+        task = asyncio.create_task(run_feed(feed, take, log))
         try:
             started_s = time.monotonic()
-            said_s = started_s
+            reported_s = started_s
             while (
-                time.monotonic() - started_s < seconds or storm.counts.total() < faults_wanted
+                time.monotonic() - started_s < seconds or faults.counts.total() < faults_wanted
             ) and not task.done():
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(_SAMPLE_INTERVAL_S)
                 report.rss_mb.append(process.memory_info().rss / 2**20)
                 report.states[feed.health().state] += 1
-                if time.monotonic() - said_s > 10:
-                    said_s = time.monotonic()
+                if time.monotonic() - reported_s > 10:
+                    reported_s = time.monotonic()
                     progress(
-                        f"{said_s - started_s:6.0f} s  {verdict.ticks:>12,} ticks  "
-                        f"{storm.counts.total():>7,} faults  {report.rss_mb[-1]:5.0f} MB  "
+                        f"{reported_s - started_s:6.0f} s  {verdict.ticks:>12,} ticks  "
+                        f"{faults.counts.total():>7,} faults  {report.rss_mb[-1]:5.0f} MB  "
                         f"{feed.health().state}: {feed.health().detail}"
                     )
-            storm.clear()
-            # Nothing passes a hole: what came after the storm proves that none is left.
-            calm_ns = exchange.now_ns() + _CALM_NS
-            async with asyncio.timeout(_PATIENCE_S):
+            faults.clear()
+            # No tick passes a gap: ticks from after the last fault prove that none is left.
+            recovered_ns = exchange.now_ns() + _RECOVERY_NS
+            async with asyncio.timeout(_RECOVERY_TIMEOUT_S):
                 await until(
-                    lambda: verdict.time_ns > calm_ns and feed.health().state == "live",
+                    lambda: verdict.time_ns > recovered_ns and feed.health().state == "live",
                     lambda: not task.done(),
                 )
-            open_ = False
+            comparing = False
             report.seconds = time.monotonic() - started_s
         except TimeoutError:
             report.errors.append(
-                f"not live again {_PATIENCE_S:.0f} s after the storm: {feed.health()}"
+                f"not live again {_RECOVERY_TIMEOUT_S:.0f} s after the last fault: {feed.health()}"
             )
         finally:
             report.health = feed.health()
-            report.faults = Counter(storm.counts)
+            report.faults = Counter(faults.counts)
             task.cancel()
             results = await asyncio.gather(task, return_exceptions=True)
     report.errors += [repr(e) for e in results if isinstance(e, Exception)]
     gc.collect()
     return report
+
+
+class _Sink:
+    """Hands ticks to a function."""
+
+    def __init__(self, take: Callable[[Records], object]) -> None:
+        self._take = take
+
+    def on_ticks(self, ticks: Records) -> None:
+        self._take(ticks)
+
+    def on_gap(self, missing: int) -> None:
+        pass  # the feed counts them
+
+
+async def run_feed(
+    feed: Feed, take: Callable[[Records], object], log: Callable[[LogEntry], None]
+) -> None:
+    """Run a feed as a lab does."""
+    with feed_events(feed, log):
+        await feed.run(_Sink(take))
 
 
 async def until(true: Callable[[], bool], alive: Callable[[], bool]) -> None:

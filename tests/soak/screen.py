@@ -1,4 +1,4 @@
-"""Whether a dashboard that is left open grows: hours of ticks at speed, in a real browser."""
+"""Growth of a dashboard left open: hours of accelerated ticks in a real browser."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from playwright.sync_api import Page, sync_playwright
 from tests.browser.conftest import CHROMIUM_FLAGS, Kernel
 from tests.browser.pages import newest_kernel, page_of, voila
 
-__all__ = ["Look", "watch_screen"]
+__all__ = ["Sample", "watch_screen"]
 
 _ALLOWED_MB = 10.0
-_LOOK_S = 5.0
-_EARLY = 10
+_SAMPLE_INTERVAL_S = 5.0
+_BASELINE_SAMPLES = 10
 _LABELS = 4 * 3  # of three nodes each, one a chart
 
 CELL = """
@@ -48,8 +48,8 @@ screen.view.freeze(ahead_ns, ahead_ns + minute_ns // 2)
 
 
 @dataclass
-class Look:
-    """What there is at a moment."""
+class Sample:
+    """Sizes at one moment."""
 
     widgets: int
     comms: int
@@ -89,14 +89,14 @@ def watch_screen(
     -------
     tuple
         Whether nothing grew: as many widgets and comms at the end as after the first minute, no
-        more DOM nodes than in the first looks (inside of the drawings: while no row and no marker
+        more DOM nodes than in the first samples (inside of the drawings: while no row and no marker
         is in view, but for a label a chart), and memory within ±10 MB of what it was when every
         ring had filled; and in words.
     """
     chromium = shutil.which("chromium")
     if chromium is None:
         return False, "Chromium is not installed (Debian: apt-get install chromium)"
-    looks: list[Look] = []
+    samples: list[Sample] = []
     full: list[float] = []
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(_market(seed, speed))
@@ -107,23 +107,23 @@ def watch_screen(
         page, _ = stack.enter_context(page_of(browser, server, "open"))
         kernel = stack.enter_context(server.kernel())
         process = newest_kernel(server)
-        start_s = _look(kernel, page, process).time_s
-        while not looks or looks[-1].time_s - start_s < hours * 3600:
-            time.sleep(_LOOK_S)
-            now = _look(kernel, page, process)
+        start_s = _sample(kernel, page, process).time_s
+        while not samples or samples[-1].time_s - start_s < hours * 3600:
+            time.sleep(_SAMPLE_INTERVAL_S)
+            now = _sample(kernel, page, process)
             if now.time_s - start_s < 60:
                 continue
-            looks.append(now)
-            if len(looks) == 1:
+            samples.append(now)
+            if len(samples) == 1:
                 bare = _bare_drawings(kernel, page)
             if now.rows > 125_000 and now.alerts >= 10_000:
                 full.append(now.kernel_mb)
             progress(f"{(now.time_s - start_s) / 3600:5.2f} h {now}")
         bare_at_last = _bare_drawings(kernel, page)
-    first, last = looks[0], looks[-1]
+    first, last = samples[0], samples[-1]
     same = astuple(first)[:2] == astuple(last)[:2]
-    # A state's sign has one node more than another's, and an axis one label more.
-    same &= last.nodes <= max(look.nodes for look in looks[:_EARLY])
+    # State icons differ by a node, and axes by a label.
+    same &= last.nodes <= max(sample.nodes for sample in samples[:_BASELINE_SAMPLES])
     same &= bare_at_last <= bare + _LABELS
     flat = bool(full) and max(abs(mb - full[0]) for mb in full) <= _ALLOWED_MB
     words = f"at first {first}\nat last  {last}\n"
@@ -148,10 +148,10 @@ def _bare_drawings(kernel: Kernel, page: Page) -> int:
     return min(counts)
 
 
-def _look(kernel: Kernel, page: Page, process: psutil.Process) -> Look:
+def _sample(kernel: Kernel, page: Page, process: psutil.Process) -> Sample:
     widgets, comms, time_s, rows, alerts, missing = kernel.run(ASK).split()
     nodes = [page.evaluate(f"document.querySelectorAll('{what}').length") for what in NODES]
-    return Look(
+    return Sample(
         int(widgets), int(comms), *nodes, float(time_s), int(rows), int(alerts), int(missing),
         process.memory_info().rss / 1e6,
     )  # fmt: skip

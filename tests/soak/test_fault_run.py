@@ -1,4 +1,4 @@
-"""A run through a storm of faults equals the clean run, row by row."""
+"""A run under faults equals the fault-free run, row by row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pairlab.engine import PairEngine, compile_kernel
 from pairlab.local_exchange.server.faults import FAULT_KINDS, REPAIRABLE
 from pairlab.schema import EVENT, ROW, Records
 from tests.soak.many import soak_many
-from tests.soak.run import choose, soak
+from tests.soak.run import parse_kinds, soak
 
 
 class Rows:
@@ -35,13 +35,13 @@ def compiled() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("compiled")
-async def test_a_storm_leaves_no_trace() -> None:
-    # Side by side: each of them spends most of its time waiting for what a fault holds up.
-    await asyncio.gather(*(storm(seed) for seed in (1, 2, 3)))
+async def test_rows_under_faults_equal_the_fault_free_run() -> None:
+    # Concurrently: each spends most of its time waiting for what a fault delays.
+    await asyncio.gather(*(compare_run(seed) for seed in (1, 2, 3)))
 
 
-async def storm(seed: int) -> None:
-    """Let a feed of its own run through a storm, and compare what came of it with the clean run."""
+async def compare_run(seed: int) -> None:
+    """Run a feed under faults, and compare its rows and events with the fault-free run."""
     got, expected = Rows(), Rows()
 
     def both(ticks: Records, clean: Records) -> None:
@@ -51,7 +51,7 @@ async def storm(seed: int) -> None:
     report = await soak(
         REPAIRABLE, seed=seed, faults_wanted=200, rate_per_s=2_500.0, every=40.0, on_ticks=both
     )
-    assert report.survived, f"seed {seed}: {report}"
+    assert report.passed, f"seed {seed}: {report}"
     assert report.faults.total() >= 200
     assert len(report.faults) >= len(REPAIRABLE) - 2
     assert report.health.gaps == 0
@@ -67,21 +67,21 @@ async def storm(seed: int) -> None:
 
 
 @pytest.mark.slow
-async def test_a_storm_over_many_pairs_leaves_no_trace() -> None:
+async def test_ticks_of_many_pairs_under_faults_equal_the_fault_free_ones() -> None:
     report = await soak_many(
         REPAIRABLE, pairs=8, seed=4, faults_wanted=100, rate_per_s=1_000.0, every=150.0
     )
-    assert report.survived, str(report)
+    assert report.passed, str(report)
     assert report.faults.total() >= 100
     assert report.health.gaps == 0
     assert len(report.verdicts) == 8
     assert sum(verdict.ticks for verdict in report.verdicts.values()) > 3_000
 
 
-def test_faults_are_chosen_by_name() -> None:
-    assert choose("all") == FAULT_KINDS
-    assert choose("repairable") == REPAIRABLE
-    assert choose("none") == ()
-    assert choose("gap,drop") == ("gap", "drop")
-    with pytest.raises(ValueError, match="'gaps' is no kind of fault"):
-        choose("gaps")
+def test_fault_kinds_are_parsed() -> None:
+    assert parse_kinds("all") == FAULT_KINDS
+    assert parse_kinds("repairable") == REPAIRABLE
+    assert parse_kinds("none") == ()
+    assert parse_kinds("gap,drop") == ("gap", "drop")
+    with pytest.raises(ValueError, match="unknown fault 'gaps'"):
+        parse_kinds("gaps")

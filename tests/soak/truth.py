@@ -1,4 +1,4 @@
-"""What a feed should have handed on: the same market without a fault, tick by tick."""
+"""The expected ticks: those of the same market without faults."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pairlab.feeds.binance.messages import WireDecoder
 from pairlab.local_exchange import SyntheticMarket
 from pairlab.schema import TICK, Pair, Records
 
-_CHUNK = 2048
+_CHUNK_MESSAGES = 2048
 _FIELDS = tuple(name for name in TICK.names or () if name != "received_ns")
 
 
 class Truth:
-    """The clean market's ticks, in its order, as many as asked for.
+    """Ticks of the fault-free market, in its order.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Truth:
         self._first = np.zeros(2, np.int64)
 
     def begin_at(self, first: tuple[int, int]) -> None:
-        """Leave out what came before these ids: nobody can miss what precedes the first trade."""
+        """Skip ticks before these ids: what precedes the first tick received is not missing."""
         self._first = np.array(first)
 
     def take(self, count: int) -> Records:
@@ -49,8 +49,8 @@ class Truth:
         parts = [self._ready]
         have = len(self._ready)
         while have < count:
-            messages = self._market.take(None, self._wanted, _CHUNK)
-            decoded = [self._decoder.decode(frame, 0) for _, frame in messages]
+            messages = self._market.take(None, self._wanted, _CHUNK_MESSAGES)
+            decoded = [self._decoder.decode(payload, 0) for _, payload in messages]
             ticks = np.array(decoded, dtype=TICK)
             parts.append(ticks[ticks["id"] >= self._first[ticks["leg"]]])
             have += len(parts[-1])
@@ -61,18 +61,18 @@ class Truth:
 
 @dataclass
 class Verdict:
-    """How what arrived differs from the truth.
+    """Differences between the ticks received and those expected.
 
     Attributes
     ----------
     ticks : int
-        Compared.
+        Number compared.
     lost, repeated : int
-        Ids left out, and ids that did not grow, within a symbol.
+        Ids skipped, and ids that did not increase, within a symbol.
     different : int
-        Ticks that differ from the clean market's tick at the same place.
+        Ticks that differ from the expected tick at the same position.
     first : str
-        The first of those, in words.
+        Description of the first of those.
     time_ns : int
         Trade time of the last one compared.
     """
@@ -88,9 +88,9 @@ class Verdict:
     _early: list[Records] = field(default_factory=list)
 
     def take(self, ticks: Records) -> tuple[Records, Records]:
-        """Compare a batch, and return what was compared and what it should have been.
+        """Compare a batch; return the ticks compared and those expected.
 
-        Nothing is compared before there are ticks of both legs.
+        Comparison starts when there are ticks of both legs.
         """
         if not self.ticks:
             self._early.append(ticks)
@@ -112,7 +112,7 @@ class Verdict:
         expected = self.truth.take(len(ticks))
         wrong = np.zeros(len(ticks), bool)
         for name in _FIELDS:
-            # Bit for bit: a NaN would be equal to nothing, and so be found.
+            # Exact comparison: a NaN equals nothing, so it is found.
             wrong |= ticks[name] != expected[name]
         if wrong.any() and not self.first:
             at = int(wrong.argmax())
@@ -124,5 +124,5 @@ class Verdict:
 
     @property
     def clean(self) -> bool:
-        """Whether something was compared, and nothing differed."""
+        """Whether ticks were compared and none differed."""
         return self.ticks > 0 and not (self.lost or self.repeated or self.different)

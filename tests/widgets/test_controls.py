@@ -110,7 +110,7 @@ def test_an_exit_beyond_the_entry_is_refused_and_both_stay(controls: Controls) -
     assert (controls.settings.entry_z, controls.settings.exit_z) == (2.0, 0.5)
     assert row.slider.value == 0.5
     assert row.field.value == "0.50"
-    assert note(controls) == "exit_z = 2.5 is not possible: it must be below entry_z (2)"
+    assert note(controls) == "exit_z = 2.5 is invalid: it must be below entry_z (2)"
     before = len(controls._lab.event_log)
     row.slider.value = 2.5
     assert len(controls._lab.event_log) == before  # a drag does not flood the log

@@ -40,7 +40,7 @@ def test_a_composition_of_one_s_own_keeps_its_order() -> None:
     [
         ("Auto", "'auto', 'compact', 'wide'"),
         ("zscore", r"did you mean 'zscore' as a row: \['zscore'\]"),
-        ("", "allowed: 'auto'"),
+        ("", "expected 'auto'"),
         (["z-score"], "did you mean 'zscore'"),
         ([["strip", "zscore"], ["strip"]], "each part once"),
         ([], "at least one of"),

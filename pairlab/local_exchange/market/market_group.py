@@ -1,4 +1,4 @@
-"""Several markets behind one exchange: as many symbols as a feed can ask for."""
+"""Several markets on one exchange, for feeds of many symbols."""
 
 from __future__ import annotations
 
@@ -7,34 +7,31 @@ from typing import Final
 
 from pairlab.errors import SettingError
 from pairlab.local_exchange.market.market import (
-    AggTrade,
-    Begins,
-    Kline,
     Market,
-    Message,
-    SymbolInfo,
-    check_begins,
+    StartCondition,
     check_speed,
+    check_start_condition,
 )
+from pairlab.local_exchange.protocol.messages import AggTrade, Kline, Message, SymbolInfo
 
 __all__ = ["MarketGroup"]
 
-_STEP_NS: Final = 10_000_000
+_TAKE_STEP_NS: Final = 10_000_000
 
 
 class MarketGroup:
-    """Markets side by side on one clock, the earliest one's.
+    """Markets on one common clock, which starts with the earliest of them.
 
-    Each market keeps its own order; between markets frames come in order to 10 ms.
+    Each market keeps its own order; between markets, messages are in order to within 10 ms.
 
     Parameters
     ----------
     markets : sequence of Market
-        Of different symbols. Their own `speed` and `begins` do not count.
+        Of different symbols. Their own `speed` and `start_condition` are ignored.
     speed : float or None, default 1.0
-        Seconds of the markets per second; None: as fast as the slowest listener.
-    begins : {"open", "subscribed"} or names of streams, default "open"
-        When the clock starts. ``speed=None`` makes of "open" "subscribed".
+        Seconds of the markets per second; None: as fast as the slowest client reads.
+    start_condition : {"open", "subscribed"} or names of streams, default "open"
+        When the clock starts. With ``speed=None``, "open" becomes "subscribed".
 
     Raises
     ------
@@ -53,16 +50,18 @@ class MarketGroup:
     """
 
     def __init__(
-        self, markets: Sequence[Market], *, speed: float | None = 1.0, begins: Begins = "open"
+        self,
+        markets: Sequence[Market],
+        *,
+        speed: float | None = 1.0,
+        start_condition: StartCondition = "open",
     ) -> None:
         if not markets:
-            raise SettingError("markets", markets, "at least one")
+            raise SettingError("markets", markets, "expected at least one market")
         self._markets = tuple(markets)
         self.speed = check_speed(speed)
-        self.begins = check_begins(begins)
-        if self.speed is None and self.begins == "open":
-            self.begins = "subscribed"
-        self._find()
+        self.start_condition = check_start_condition(start_condition, self.speed)
+        self._index_symbols()
 
     @property
     def start_ns(self) -> int:
@@ -78,27 +77,27 @@ class MarketGroup:
         """Open every market."""
         for market in self._markets:
             market.open()
-        self._find()
+        self._index_symbols()
 
     def symbols(self) -> tuple[SymbolInfo, ...]:
         """Return all symbols, market by market."""
         return tuple(info for market in self._markets for info in market.symbols())
 
-    def carries(self, stream: str) -> bool:
+    def has_stream(self, stream: str) -> bool:
         """Return whether one of the markets has the stream."""
-        return any(market.carries(stream) for market in self._markets)
+        return any(market.has_stream(stream) for market in self._markets)
 
     def next_ns(self) -> int | None:
         """Return when the earliest of the markets' messages is due, ns."""
         return min((t for m in self._markets if (t := m.next_ns()) is not None), default=None)
 
     def take(self, until_ns: int | None, wanted: Collection[str], limit: int) -> list[Message]:
-        """Return what is due in any of the markets, about `limit` of each at most."""
+        """Return the messages due in any of the markets, about `limit` of each at most."""
         if until_ns is None:
             first_ns = self.next_ns()
             if first_ns is None:
                 return []
-            until_ns = first_ns + _STEP_NS
+            until_ns = first_ns + _TAKE_STEP_NS
         messages: list[Message] = []
         for market in self._markets:
             next_ns = market.next_ns()
@@ -110,18 +109,20 @@ class MarketGroup:
         self, symbol: str, from_id: int | None, start_ms: int | None, end_ms: int | None, limit: int
     ) -> list[AggTrade]:
         """Return aggregated trades sent so far."""
-        return self._of[symbol].agg_trades(symbol, from_id, start_ms, end_ms, limit)
+        return self._market_of[symbol].agg_trades(symbol, from_id, start_ms, end_ms, limit)
 
     def klines(
         self, symbol: str, interval_ms: int, start_ms: int | None, end_ms: int | None, limit: int
     ) -> list[Kline]:
         """Return candles up to now."""
-        return self._of[symbol].klines(symbol, interval_ms, start_ms, end_ms, limit)
+        return self._market_of[symbol].klines(symbol, interval_ms, start_ms, end_ms, limit)
 
-    def _find(self) -> None:
-        self._of: dict[str, Market] = {}
+    def _index_symbols(self) -> None:
+        self._market_of: dict[str, Market] = {}
         for market in self._markets:
             for info in market.symbols():
-                if info.symbol in self._of:
-                    raise SettingError("markets", info.symbol, "each symbol in one market only")
-                self._of[info.symbol] = market
+                if info.symbol in self._market_of:
+                    raise SettingError(
+                        "markets", info.symbol, "expected each symbol in one market only"
+                    )
+                self._market_of[info.symbol] = market

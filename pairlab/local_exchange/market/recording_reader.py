@@ -1,4 +1,4 @@
-"""Read one recorded file: three formats, plain or gzip."""
+"""Reader of one recorded file: three formats, plain or gzip."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairlab.errors import DataError
-from pairlab.local_exchange.market.market import AggTrade
+from pairlab.local_exchange.protocol.messages import AggTrade
 
 __all__ = ["RecordedFile", "read_file"]
 
 _TRADE: Final = np.dtype(
-    [("place", np.int64), ("T", np.int64), ("p", np.float64), ("q", np.float64), ("m", np.bool_)]
+    [("index", np.int64), ("T", np.int64), ("p", np.float64), ("q", np.float64), ("m", np.bool_)]
 )
 _REAL_TRADES: Final = (None, "MARKET", "RPI")
 _EXPECTED: Final = (
@@ -48,23 +48,23 @@ class _Data(msgspec.Struct):
 
 @dataclass(slots=True)
 class RecordedFile:
-    """A file's frames, in its order.
+    """A file's messages, in the order of its lines.
 
     Attributes
     ----------
     text : bytes
-        The file, unpacked.
+        The file, decompressed.
     names : list of str
-        Streams.
+        Names of the streams.
     received_ns, event_ms, code, begin, stop : ndarray of int64
-        One entry per frame: when it was received, its event time where it was looked at (else 0),
-        its stream in `names`, and where in `text` it is.
+        One entry per message: when it was received, its event time if decoded (else 0), its
+        stream as an index into `names`, and its slice of `text`.
     trades : dict of str to structured ndarray
-        Per symbol; ``place`` counts the file's frames.
+        Per symbol; ``index`` is the message's number in the file.
     aggs : dict of str to list of (int, AggTrade)
-        Recorded aggregated trades and the frame of each.
+        Recorded aggregated trades, each with its message's number.
     prices, quantities : dict of str to set of str
-        As written, to tell the grid from.
+        As written; tick size and lot size are inferred from them.
     """
 
     text: bytes
@@ -81,17 +81,17 @@ class RecordedFile:
 
 
 def read_file(path: Path) -> RecordedFile:
-    """Return the frames of a recorded file; unwrapped snapshots are skipped.
+    """Return the messages of a recorded file; unwrapped depth snapshots are skipped.
 
     Raises
     ------
     DataError
-        For what cannot be read or is not a frame, naming file and line.
+        If the file cannot be read or a line is not a message; names file and line.
     """
-    text = _unpack(path)
+    text = _decompress(path)
     collected = _Collector(path)
     at, number = 0, 0
-    stamp: Callable[[bytes], int] | None = None
+    parse_time: Callable[[bytes], int] | None = None
     while at < len(text):
         number += 1
         stop = text.find(b"\n", at)
@@ -100,15 +100,17 @@ def read_file(path: Path) -> RecordedFile:
         if not line:
             pass
         elif number == 1 and line[:6] in (b"wss://", b"ws://l", b"ws://1"):
-            stamp = _seconds
+            parse_time = _seconds
         else:
             head, _, rest = line.partition(b" ")
-            if stamp is None:
-                stamp = _whole_time(path, number, head)
+            if parse_time is None:
+                parse_time = _timestamp_parser(path, number, head)
             try:
-                received_ns = stamp(head)
+                received_ns = parse_time(head)
             except ValueError:
-                raise DataError(f"{path}, line {number}: {_EXPECTED}, got {_short(line)}") from None
+                raise DataError(
+                    f"{path}, line {number}: {_EXPECTED}, got {_shorten(line)}"
+                ) from None
             collected.add(number, received_ns, rest, at + len(line) - len(rest), at + len(line))
         at = stop + 1
     return collected.finish(text)
@@ -127,26 +129,26 @@ class _Collector:
         self._line = msgspec.json.Decoder(_Line)
         self._data = msgspec.json.Decoder(_Data)
 
-    def add(self, number: int, received_ns: int, frame: bytes, begin: int, stop: int) -> None:
+    def add(self, number: int, received_ns: int, payload: bytes, begin: int, stop: int) -> None:
         try:
-            line = self._line.decode(frame)
+            line = self._line.decode(payload)
             if line.stream is None:
                 return  # an unwrapped depth snapshot
             symbol, _, kind = line.stream.partition("@")
-            place = len(self._rows)
+            index = len(self._rows)
             event_ms = 0
             if kind in ("trade", "aggTrade", "bookTicker"):
                 data = self._data.decode(line.data)
                 event_ms = data.E
-                self._note(place, symbol.upper(), kind, data)
+                self._record(index, symbol.upper(), kind, data)
         except (msgspec.DecodeError, ValueError) as error:
             raise DataError(
-                f"{self._path}, line {number}: {_EXPECTED}, got {_short(frame)} ({error})"
+                f"{self._path}, line {number}: {_EXPECTED}, got {_shorten(payload)} ({error})"
             ) from None
         code = self._codes.setdefault(line.stream, len(self._codes))
         self._rows.append((received_ns, event_ms, code, begin, stop))
 
-    def _note(self, place: int, symbol: str, kind: str, data: _Data) -> None:
+    def _record(self, index: int, symbol: str, kind: str, data: _Data) -> None:
         prices = self._prices.setdefault(symbol, set())
         if kind == "bookTicker":
             prices.update(price for price in (data.a, data.b) if isinstance(price, str))
@@ -158,23 +160,23 @@ class _Collector:
         self._quantities.setdefault(symbol, set()).add(data.q)
         if kind == "aggTrade":
             if not isinstance(data.a, int):
-                raise ValueError("an aggTrade's id `a` is a whole number")
+                raise ValueError("the id `a` of an aggTrade must be an integer")
             row: AggTrade = {
                 "a": data.a, "p": data.p, "q": data.q, "f": data.f, "l": data.l, "T": data.T,
                 "m": data.m,
             }  # fmt: skip
-            self._aggs.setdefault(symbol, []).append((place, row))
+            self._aggs.setdefault(symbol, []).append((index, row))
             if symbol in self._raw_trades:
-                return  # candles are made of either, not of both
+                return  # candles are built from one kind of trades, not from both
         elif symbol not in self._raw_trades:
             self._raw_trades.add(symbol)
             self._trades.pop(symbol, None)
-        trade = (place, data.T, price, quantity, data.m)
+        trade = (index, data.T, price, quantity, data.m)
         self._trades.setdefault(symbol, []).append(trade)
 
     def finish(self, text: bytes) -> RecordedFile:
         if not self._rows:
-            raise DataError(f"{self._path}: no frame in it; {_EXPECTED}")
+            raise DataError(f"{self._path}: contains no messages; {_EXPECTED}")
         columns = np.array(self._rows, np.int64).T
         received_ns, event_ms, code, begin, stop = (np.ascontiguousarray(c) for c in columns)
         trades = {symbol: np.array(rows, _TRADE) for symbol, rows in self._trades.items()}
@@ -184,7 +186,7 @@ class _Collector:
         )  # fmt: skip
 
 
-def _unpack(path: Path) -> bytes:
+def _decompress(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
         return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
@@ -194,13 +196,13 @@ def _unpack(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _whole_time(path: Path, number: int, head: bytes) -> Callable[[bytes], int]:
-    """Return how to read receive times, by the digits of the first one."""
+def _timestamp_parser(path: Path, number: int, head: bytes) -> Callable[[bytes], int]:
+    """Return the parser of receive times, chosen by the digits of the first one."""
     if head.isdigit() and len(head) == 19:
         return int
     if head.isdigit() and len(head) == 16:
         return _microseconds
-    raise DataError(f"{path}, line {number}: {_EXPECTED}, got {_short(head)}")
+    raise DataError(f"{path}, line {number}: {_EXPECTED}, got {_shorten(head)}")
 
 
 def _microseconds(head: bytes) -> int:
@@ -210,10 +212,10 @@ def _microseconds(head: bytes) -> int:
 def _seconds(head: bytes) -> int:
     if not head.endswith(b":"):
         raise ValueError
-    # By digits: a float would round seconds since 1970 to some 200 ns.
+    # From the digits: a float would round seconds since 1970 to about 200 ns.
     whole, _, part = head[:-1].partition(b".")
     return int(whole) * 1_000_000_000 + int((part + b"000000000")[:9])
 
 
-def _short(line: bytes) -> str:
+def _shorten(line: bytes) -> str:
     return repr(line[:60].decode(errors="replace")) + ("…" if len(line) > 60 else "")

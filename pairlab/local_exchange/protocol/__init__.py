@@ -1,1 +1,4 @@
-"""Binance protocol of the local exchange, without I/O: control messages, frames, REST."""
+"""Binance's protocol without I/O: messages, WebSocket frames, control messages, REST.
+
+Independent of markets and of the server, so that other services can reuse it.
+"""

@@ -1,4 +1,4 @@
-"""One connection's side of the stream protocol, without I/O: routes, subscriptions, replies."""
+"""Stream protocol of one connection, without I/O: route, subscriptions, control messages."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ _METHODS: Final = (
 
 
 class TooManyMessagesError(Exception):
-    """The client sent more control messages than the exchange puts up with: close with 1008."""
+    """The client exceeded the rate of control messages: close the connection with 1008."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What the path of a WebSocket handshake asks for.
+    """The parsed path of a WebSocket handshake.
 
     Attributes
     ----------
     category : {"public", "market", "private"} or None
-        None on the old route, which acknowledges everything.
+        None on the legacy route, which acknowledges every subscription.
     combined : bool
-        Frames are wrapped as ``{"stream": …, "data": …}``.
+        Messages are wrapped as ``{"stream": …, "data": …}``.
     streams : tuple of str
         Subscribed from the start.
     """
@@ -58,7 +58,7 @@ class Route:
 
 
 def parse_route(target: str) -> Route | None:
-    """Return the route of a request's path and query, None if there is no such path."""
+    """Return the route of a request's path and query; None if there is no such path."""
     path, _, query = target.partition("?")
     parts = [unquote(part) for part in path.strip("/").split("/") if part]
     category = parts.pop(0) if parts and parts[0] in ("public", "market", "private") else None
@@ -74,7 +74,7 @@ def parse_route(target: str) -> Route | None:
 
 
 class Control:
-    """Subscriptions of one connection.
+    """Subscriptions of one connection, and the replies to its control messages.
 
     Parameters
     ----------
@@ -83,9 +83,9 @@ class Control:
     categories : mapping of str to str
         The route on which each kind of stream delivers.
     max_streams : int
-        Streams on one connection at most.
+        Maximum number of streams on the connection.
     messages_per_s : int
-        Control messages per second at most.
+        Maximum number of control messages per second.
     """
 
     def __init__(
@@ -99,19 +99,19 @@ class Control:
         self._arrivals: deque[float] = deque(maxlen=messages_per_s)
 
     def add(self, streams: tuple[str, ...]) -> bool:
-        """Subscribe; return False, and change nothing, if that would be too many."""
+        """Subscribe to all; return False, and subscribe to none, if that exceeds `max_streams`."""
         if len({*self.streams, *streams}) > self._max_streams:
             return False
         self.streams.update(dict.fromkeys(streams))
         return True
 
     def delivers(self, stream: str) -> bool:
-        """Return whether this connection's route carries the stream."""
+        """Return whether this connection's route delivers the stream."""
         kind = stream.partition("@")[2].partition("@")[0].partition("_")[0]
         wanted = self._categories.get(kind)
         if wanted is None:
             return False
-        # The old route still carries public streams, and market streams no more.
+        # The legacy route still delivers public streams, but no market streams.
         return wanted == (self.category or "public")
 
     def handle(self, text: str | bytes, now_s: float) -> str:
@@ -120,7 +120,7 @@ class Control:
         Raises
         ------
         TooManyMessagesError
-            When there were too many within a second.
+            If there were too many within a second.
         """
         if len(self._arrivals) == self._arrivals.maxlen and now_s - self._arrivals[0] < 1.0:
             raise TooManyMessagesError

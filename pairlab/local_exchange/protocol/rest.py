@@ -1,4 +1,4 @@
-"""The exchange's REST, without I/O: a path in, a status, headers and JSON out."""
+"""The exchange's REST API without I/O: path in; status, headers and JSON out."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
-from pairlab.local_exchange.market.candles import INTERVALS_MS
-from pairlab.local_exchange.market.market import Market, SymbolInfo
+from pairlab.local_exchange.protocol.messages import (
+    KLINE_INTERVALS_MS,
+    AggTrade,
+    Kline,
+    SymbolInfo,
+)
 
-__all__ = ["Rest", "RestReply", "refusal"]
+__all__ = ["Rest", "RestReply", "RestSource", "refusal"]
 
-_OLDEST_AGG_S: Final = 48 * 3_600
-
+_MAX_AGG_AGE_S: Final = 48 * 3_600
+"""Binance returns no older aggregated trades."""
 
 _REFUSALS: Final = {
     403: b"<html><head><title>403 Forbidden</title></head></html>",
@@ -28,7 +32,7 @@ _REFUSALS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RestReply:
-    """An HTTP answer.
+    """An HTTP response.
 
     Attributes
     ----------
@@ -37,7 +41,7 @@ class RestReply:
     body : bytes
         JSON.
     headers : dict of str to str
-        Besides length and type.
+        In addition to length and type.
     """
 
     status: int
@@ -52,21 +56,38 @@ class _BadRequestError(Exception):
         self.status = status
 
 
+class RestSource(Protocol):
+    """What the REST API reads: of the local exchange, its market."""
+
+    def symbols(self) -> tuple[SymbolInfo, ...]:
+        """Return the symbols, in their order."""
+
+    def agg_trades(
+        self, symbol: str, from_id: int | None, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[AggTrade]:
+        """Return aggregated trades, oldest first; without bounds the last ones."""
+
+    def klines(
+        self, symbol: str, interval_ms: int, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[Kline]:
+        """Return candles, oldest first; without bounds the last ones."""
+
+
 class Rest:
-    """``/fapi/v1/ping, time, exchangeInfo, aggTrades, klines`` of a market.
+    """``/fapi/v1/ping, time, exchangeInfo, aggTrades, klines`` of a source.
 
     Parameters
     ----------
-    market : Market
-        What is asked.
+    source : RestSource
+        Provides the data.
     now_ns : callable
-        The market's clock.
+        The exchange's clock.
     weight_limit : int
-        Request weight that one minute allows.
+        Request weight allowed per minute.
     """
 
-    def __init__(self, market: Market, now_ns: Callable[[], int], weight_limit: int) -> None:
-        self._market = market
+    def __init__(self, source: RestSource, now_ns: Callable[[], int], weight_limit: int) -> None:
+        self._source = source
         self._now_ns = now_ns
         self._weight_limit = weight_limit
         self._minute = -1
@@ -79,16 +100,16 @@ class Rest:
         return self._used
 
     def answer(self, target: str, wall_s: float, share: float = 1.0) -> RestReply:
-        """Return the answer to a GET.
+        """Return the response to a GET request.
 
         Parameters
         ----------
         target : str
             Path and query.
         wall_s : float
-            Seconds by which request weights are counted, of any origin.
+            Clock by which request weights are counted, seconds since any origin.
         share : float, default 1
-            Of the rows of a list, the first part that is answered; below 1 it is a fault.
+            Fraction of a list's rows that is returned; below 1 it is a fault.
         """
         path, _, query = target.partition("?")
         params = {name: values[-1] for name, values in parse_qs(query).items()}
@@ -96,7 +117,7 @@ class Rest:
         if minute != self._minute:
             self._minute, self._used = minute, 0
         try:
-            weight, handler = self._find(path, params)
+            weight, handler = self._handler(path, params)
             self._used += weight
             if self._used > self._weight_limit:
                 return self._reply(
@@ -120,7 +141,7 @@ class Rest:
         text = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
         return RestReply(status, text, {"X-MBX-USED-WEIGHT-1M": str(self._used), **(headers or {})})
 
-    def _find(
+    def _handler(
         self, path: str, params: dict[str, str]
     ) -> tuple[int, Callable[[dict[str, str]], object]]:
         name = path.removeprefix("/fapi/v1/") if path.startswith("/fapi/v1/") else ""
@@ -133,7 +154,7 @@ class Rest:
         if name == "aggTrades":
             return 20, self._agg_trades
         if name == "klines":
-            limit = _whole(params, "limit") or 500
+            limit = _integer(params, "limit") or 500
             return (1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10), (
                 self._klines
             )
@@ -145,27 +166,27 @@ class Rest:
             raise _BadRequestError(
                 -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."
             )
-        if symbol not in self._listed():
+        if symbol not in self._symbols_by_name():
             raise _BadRequestError(-1121, "Invalid symbol.")
         return symbol
 
-    def _listed(self) -> dict[str, SymbolInfo]:
+    def _symbols_by_name(self) -> dict[str, SymbolInfo]:
         if self._infos is None:
-            self._infos = {info.symbol: info for info in self._market.symbols()}
+            self._infos = {info.symbol: info for info in self._source.symbols()}
         return self._infos
 
     def _agg_trades(self, params: dict[str, str]) -> object:
         symbol = self._symbol(params)
         from_id, start_ms, end_ms = (
-            _whole(params, name) for name in ("fromId", "startTime", "endTime")
+            _integer(params, name) for name in ("fromId", "startTime", "endTime")
         )
         limit = _limit(params, 500, 1000)
         if from_id is not None and (start_ms is not None or end_ms is not None):
             raise _BadRequestError(-1128, "Combination of optional parameters invalid.")
         if start_ms is not None and end_ms is not None and end_ms < start_ms:
             raise _BadRequestError(-1128, "Combination of optional parameters invalid.")
-        oldest = self._now_ns() // 1_000_000 - _OLDEST_AGG_S * 1_000
-        rows = self._market.agg_trades(symbol, from_id, start_ms, end_ms, limit)
+        oldest = self._now_ns() // 1_000_000 - _MAX_AGG_AGE_S * 1_000
+        rows = self._source.agg_trades(symbol, from_id, start_ms, end_ms, limit)
         return [row for row in rows if int(row["T"]) >= oldest]
 
     def _klines(self, params: dict[str, str]) -> object:
@@ -175,11 +196,11 @@ class Rest:
             raise _BadRequestError(
                 -1102, "Mandatory parameter 'interval' was not sent, was empty/null, or malformed."
             )
-        if interval not in INTERVALS_MS:
+        if interval not in KLINE_INTERVALS_MS:
             raise _BadRequestError(-1120, "Invalid interval.")
-        start_ms, end_ms = (_whole(params, name) for name in ("startTime", "endTime"))
-        return self._market.klines(
-            symbol, INTERVALS_MS[interval], start_ms, end_ms, _limit(params, 500, 1500)
+        start_ms, end_ms = (_integer(params, name) for name in ("startTime", "endTime"))
+        return self._source.klines(
+            symbol, KLINE_INTERVALS_MS[interval], start_ms, end_ms, _limit(params, 500, 1500)
         )
 
     def _exchange_info(self) -> object:
@@ -203,12 +224,12 @@ class Rest:
             ],
             "exchangeFilters": [],
             "assets": [],
-            "symbols": [_describe(info) for info in self._listed().values()],
+            "symbols": [_describe(info) for info in self._symbols_by_name().values()],
         }
 
 
 def refusal(status: int, retry_after_s: float) -> RestReply:
-    """Return what the exchange, or what stands before it, answers with this HTTP status."""
+    """Return the response of the exchange, or of its firewall, with this HTTP status."""
     body = _REFUSALS.get(status, b'{"code":-1000,"msg":"An unknown error occurred."}')
     headers = {}
     if status in (418, 429, 503):
@@ -245,7 +266,7 @@ def _describe(info: SymbolInfo) -> dict[str, Any]:
     }
 
 
-def _whole(params: dict[str, str], name: str) -> int | None:
+def _integer(params: dict[str, str], name: str) -> int | None:
     text = params.get(name)
     if text is None:
         return None
@@ -257,10 +278,10 @@ def _whole(params: dict[str, str], name: str) -> int | None:
     return int(text)
 
 
-def _limit(params: dict[str, str], default: int, most: int) -> int:
-    limit = _whole(params, "limit")
+def _limit(params: dict[str, str], default: int, maximum: int) -> int:
+    limit = _integer(params, "limit")
     if limit is None:
         return default
-    if not 1 <= limit <= most:
+    if not 1 <= limit <= maximum:
         raise _BadRequestError(-1130, "Data sent for parameter 'limit' is not valid.")
     return limit

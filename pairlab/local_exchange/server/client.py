@@ -1,20 +1,20 @@
-"""One client of the exchange: what it wants, what ails it, and what is on its way to it."""
+"""Per-client state: subscriptions, injected faults, send queue."""
 
 from __future__ import annotations
 
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
-from pairlab.local_exchange.market.market import Message
 from pairlab.local_exchange.protocol.control import Control
-from pairlab.local_exchange.protocol.frames import binary_frame, text_frame, unwrap
-from pairlab.local_exchange.server.faults import FaultState, Sent
+from pairlab.local_exchange.protocol.frames import binary_frame, text_frame
+from pairlab.local_exchange.protocol.messages import Message, unwrap
+from pairlab.local_exchange.server.faults import FaultState, Outgoing
 
 __all__ = ["Client"]
 
 
 class Client:
-    """A connection on the exchange's side.
+    """The exchange's end of one connection.
 
     Parameters
     ----------
@@ -26,51 +26,52 @@ class Client:
     Attributes
     ----------
     state : FaultState
-        What ails it.
-    out : list of bytes
+        Its injected faults.
+    queue : list of bytes
         WebSocket frames for the next write.
     """
 
-    __slots__ = ("control", "out", "state", "ws")
+    __slots__ = ("control", "queue", "state", "ws")
 
     def __init__(self, ws: ServerConnection, control: Control) -> None:
         self.ws = ws
         self.control = control
         self.state = FaultState()
-        self.out: list[bytes] = []
+        self.queue: list[bytes] = []
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether data can still be sent."""
         return self.ws.protocol.state is State.OPEN
 
     @property
     def backlog_bytes(self) -> int:
-        """What waits for the client to read."""
+        """Bytes written that the client has not received yet."""
         return self.ws.transport.get_write_buffer_size()
 
-    def wants(self, message: Message) -> bool:
-        """Return whether it subscribed to the message's stream, on a route that carries it."""
+    def receives(self, message: Message) -> bool:
+        """Return whether it subscribed to the message's stream, on a route that delivers it."""
         return message[0] in self.control.streams and self.control.delivers(message[0])
 
-    def put(self, sent: list[Sent]) -> None:
+    def enqueue(self, messages: list[Outgoing]) -> None:
         """Add what faults have left of a batch to the next write."""
-        for _, frame, as_it_is in sent:
-            payload = frame if as_it_is or self.control.combined else unwrap(frame)
+        for _, payload, is_raw in messages:
+            text = payload if is_raw or self.control.combined else unwrap(payload)
             try:
-                payload.decode()
+                text.decode()
             except UnicodeDecodeError:
-                self.out.append(binary_frame(payload))
+                self.queue.append(binary_frame(text))
             else:
-                self.out.append(text_frame(payload))
+                self.queue.append(text_frame(text))
 
     def flush(self) -> tuple[int, int]:
-        """Write what is in `out`; return the number of frames and of bytes."""
-        out, self.out = self.out, []
-        if not self.open:
+        """Write the queue; return the number of frames and of bytes."""
+        frames, self.queue = self.queue, []
+        if not self.is_open:
             return 0, 0
-        # One write of frames made once for everybody: `ws.send` per frame and connection would
-        # cost several times as much. Server frames are not masked, and there are no extensions.
-        data = b"".join(out)
+        # One write of frames that are encoded once for all clients: `ws.send` per frame and
+        # connection would cost several times as much. Server frames are not masked, and there
+        # are no extensions.
+        data = b"".join(frames)
         self.ws.transport.write(data)
-        return len(out), len(data)
+        return len(frames), len(data)

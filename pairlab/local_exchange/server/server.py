@@ -1,4 +1,4 @@
-"""A Binance on localhost: its stream protocol and its REST, on one port, on a market of ours."""
+"""The local exchange: Binance's stream protocol and REST API on one loopback port."""
 
 from __future__ import annotations
 
@@ -28,36 +28,32 @@ from pairlab.local_exchange.protocol.rest import Rest, RestReply, refusal
 from pairlab.local_exchange.server.client import Client
 from pairlab.local_exchange.server.faults import Fault, Faults
 from pairlab.local_exchange.server.hub import Hub
-from pairlab.schema import NS_PER_S
+from pairlab.local_exchange.server.pump import ENDED, MarketClock, MarketPump
 
-__all__ = ["ENDED", "ExchangeStats", "LocalExchange"]
+__all__ = ["ExchangeStats", "LocalExchange"]
 
-ENDED: Final = "recording ended"
-"""Reason of the close frame, code 1000, that follows a recording's last frame."""
-
-_WAKE_S: Final = 0.01
-_CHUNK: Final = 512
 _CLOSE_TIMEOUT_S: Final = 1.0
 _OPEN_TIMEOUT_S: Final = 120.0
-_WRITE_LIMIT: Final = 1 << 18
+_MAX_CONTROL_BYTES: Final = 1 << 16
+_WRITE_LIMIT_BYTES: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeStats:
-    """What the exchange did so far.
+    """Counters of the exchange.
 
     Attributes
     ----------
     connections : int
-        Open now.
+        Open at this moment.
     streams : int
-        Subscribed now, one on two connections counted twice.
+        Subscribed at this moment; one on two connections counts twice.
     handshakes : int
-        WebSocket connections opened, ever.
+        WebSocket connections opened since it was created.
     requests : int
-        REST requests answered.
+        REST requests answered since it was created.
     frames, bytes : int
-        Sent, all connections together, control replies not counted.
+        WebSocket frames sent since the start, without control replies.
     too_slow : int
         Connections closed because they did not read.
     """
@@ -72,47 +68,48 @@ class ExchangeStats:
 
 
 class LocalExchange:
-    """Serve a market as Binance USDⓈ-M Futures would, over real sockets on this machine.
+    """Serves a market as Binance USDⓈ-M Futures would, over real sockets on this machine.
 
-    Use as ``async with LocalExchange(market) as exchange:`` and give ``exchange.url`` to a feed.
-    The WebSocket routes are ``/{public|market|private}/{ws|stream}`` and the old ``/ws`` and
-    ``/stream``, which acknowledge everything and carry public streams only; REST is
+    Use as ``async with LocalExchange(market) as exchange:`` and pass ``exchange.url`` to a feed.
+    The WebSocket routes are ``/{public|market|private}/{ws|stream}`` and the legacy ``/ws`` and
+    ``/stream``, which acknowledge everything and deliver public streams only; REST is
     ``/fapi/v1/{ping,time,exchangeInfo,aggTrades,klines}`` over http on the same port.
 
     Parameters
     ----------
     market : Market
-        `SyntheticMarket` or `Recording`.
+        `SyntheticMarket`, `Recording` or `MarketGroup`.
     host : str, default "127.0.0.1"
-        Where to listen.
+        Address to listen on.
     port : int, default 0
         0 picks a free one.
     weight_limit : int, default 2400
-        REST request weight per minute, as ``exchangeInfo.rateLimits`` tells it.
+        REST request weight per minute, as ``exchangeInfo.rateLimits`` reports it.
     ping_interval_s, ping_timeout_s : float, default 180, 600
-        Server pings, and how long a pong may take.
+        Interval of server pings, and maximum time until a pong.
     max_streams : int, default 1024
-        Streams per connection.
+        Maximum streams per connection.
     messages_per_s : int, default 10
-        Control messages a connection may send per second.
+        Maximum control messages per second and connection.
     max_backlog_bytes : int, default 64 MiB
-        What may wait for a client that does not read; then it is closed with 1008.
+        Bytes buffered for a client that does not read; beyond them it is closed with 1008.
     close_at_end : bool, default True
-        After a recording's last frame, close with 1000 "recording ended", and do so to whoever
-        connects later; otherwise stay open and silent.
+        After a recording's last message, close all connections, and later ones at once, with 1000
+        "recording ended"; otherwise they stay open and silent.
     routes : mapping of str to str, optional
-        Kinds of streams that deliver on another route than Binance's, as ``{"trade": "market"}``.
+        Kinds of streams delivered on another route than Binance's, such as
+        ``{"trade": "market"}``.
     lifetime_s : float, default 86_400
-        A connection is closed, with 1001, when it gets as old as this.
+        Maximum age of a connection, which is then closed with 1001.
     faults : Faults, optional
-        What goes wrong by chance; `inject` does so on order.
+        Random faults; `inject` adds single ones.
 
     Attributes
     ----------
     ended : asyncio.Event
-        Set after the last message of a recording was sent.
+        Set after a recording's last message was sent.
     faults : Faults
-        What goes wrong, and how often it did.
+        The faults, and how often each happened.
     """
 
     def __init__(
@@ -142,8 +139,9 @@ class LocalExchange:
             ("lifetime_s", lifetime_s),
         ):
             if not value > 0:
-                raise SettingError(name, value, "allowed: above 0")
+                raise SettingError(name, value, "expected a number above 0")
         self.market = market
+        self._clock = MarketClock(market)
         self._host = host
         self._port = port
         self._ping = (ping_interval_s, ping_timeout_s)
@@ -154,14 +152,13 @@ class LocalExchange:
         self._lifetime_s = lifetime_s
         self.faults = faults if faults is not None else Faults()
         self._categories = {**CATEGORIES, **(routes or {})}
-        self._rest = Rest(market, self.now_ns, weight_limit)
+        self._rest = Rest(market, self._clock.now_ns, weight_limit)
         self._server: Server | None = None
         self._pump_task: asyncio.Task[None] | None = None
-        self._hub = Hub(market, self.faults, self.now_ns, max_backlog_bytes)
-        self._doomed: weakref.WeakKeyDictionary[ServerConnection, list[Fault]] = (
+        self._hub = self._new_hub()
+        self._pending_faults: weakref.WeakKeyDictionary[ServerConnection, list[Fault]] = (
             weakref.WeakKeyDictionary()
         )
-        self._origin: tuple[float, int] | None = None
         self._counts = {"handshakes": 0, "requests": 0}
 
     @property
@@ -184,18 +181,15 @@ class LocalExchange:
         )
 
     def inject(self, fault: Fault) -> asyncio.Event:
-        """Let a fault happen at the next occasion; the event is set when it has."""
+        """Make a fault happen at the next opportunity; the event is set when it has."""
         return self.faults.inject(fault)
 
     def now_ns(self) -> int:
         """Return the market's clock, ns since 1970 UTC."""
-        speed = self.market.speed
-        if speed is None or self.market.next_ns() is None:
-            return self.market.position_ns
-        if self._origin is None:
-            return self.market.start_ns
-        started_s, start_ns = self._origin
-        return start_ns + int((self._loop.time() - started_s) * speed * NS_PER_S)
+        return self._clock.now_ns()
+
+    def _new_hub(self) -> Hub:
+        return Hub(self.market.has_stream, self.faults, self._clock.now_ns, self._max_backlog)
 
     async def start(self) -> None:
         """Open the market and listen.
@@ -211,8 +205,8 @@ class LocalExchange:
             return
         self._loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
-        self._hub = Hub(self.market, self.faults, self.now_ns, self._max_backlog)
-        self._origin = None
+        self._hub = self._new_hub()
+        self._clock.reset()
         await asyncio.to_thread(self.market.open)
         self._server = await serve(
             self._handle,
@@ -224,22 +218,24 @@ class LocalExchange:
             ping_timeout=self._ping[1],
             open_timeout=_OPEN_TIMEOUT_S,
             close_timeout=_CLOSE_TIMEOUT_S,
-            max_size=1 << 16,
-            write_limit=_WRITE_LIMIT,
+            max_size=_MAX_CONTROL_BYTES,
+            write_limit=_WRITE_LIMIT_BYTES,
         )
         self._port = next(iter(self._server.sockets)).getsockname()[1]
-        self._pump_task = asyncio.create_task(self._pump(), name="pairlab-exchange-pump")
-        self._hub.resubscribe()
+        pump = MarketPump(
+            self.market, self._hub, self._clock, self.ended, close_at_end=self._close_at_end
+        )
+        self._pump_task = asyncio.create_task(pump.run(), name="pairlab-exchange-pump")
 
     async def stop(self) -> None:
-        """Close every connection with 1001 and stop listening; raise what broke the market."""
+        """Close every connection with 1001 and stop listening; raise the market's error, if any."""
         server, self._server = self._server, None
         pump, self._pump_task = self._pump_task, None
         if server is None or pump is None:
             return
         pump.cancel()
         server.close()
-        await self._hub.finish()
+        await self._hub.stop()
         await server.wait_closed()
         try:
             await pump
@@ -259,8 +255,6 @@ class LocalExchange:
     ) -> None:
         await self.stop()
 
-    # Requests
-
     async def _on_request(self, connection: ServerConnection, request: Request) -> Response | None:
         path = request.path
         if parse_route(path) is not None:
@@ -268,7 +262,7 @@ class LocalExchange:
         method = getattr(request, "method", "GET")
         if method != "GET":
             body = f'{{"code":-5000,"msg":"Path {path}, Method {method} is invalid"}}'
-            return _http(RestReply(405, body.encode()))
+            return _as_response(RestReply(405, body.encode()))
         self._counts["requests"] += 1
         reply: RestReply | None = None
         share: float = 1.0
@@ -276,54 +270,54 @@ class LocalExchange:
             if fault.kind == "rest_status":
                 reply = refusal(fault.status, fault.retry_after_s)
             elif fault.kind == "rest_late":
-                await self._hub.nap(fault.seconds)
+                await self._hub.sleep_unless_stopped(fault.seconds)
             else:
                 share = 0.5 if fault.kind == "rest_short" else 0.0
         if reply is None:
             reply = self._rest.answer(path, self._loop.time(), share)
-        return _http(reply)
+        return _as_response(reply)
 
     async def _on_handshake(self, connection: ServerConnection) -> Response | None:
         for fault in self.faults.on_handshake():
             if fault.kind == "refuse":
-                return _http(refusal(fault.status, fault.retry_after_s))
+                return _as_response(refusal(fault.status, fault.retry_after_s))
             if fault.kind == "slow_handshake":
-                await self._hub.nap(fault.seconds)
+                await self._hub.sleep_unless_stopped(fault.seconds)
             else:
-                self._doomed.setdefault(connection, []).append(fault)
+                self._pending_faults.setdefault(connection, []).append(fault)
         return None
 
     async def _handle(self, ws: ServerConnection) -> None:
         route = parse_route(ws.request.path) if ws.request is not None else None
         if route is None:  # `_on_request` has answered everything else
-            raise RuntimeError("a WebSocket connection without a route")
+            raise RuntimeError("WebSocket connection without a route")
         self._counts["handshakes"] += 1
         if self.ended.is_set() and self._close_at_end:
             await ws.close(1000, ENDED)
             return
         client = Client(ws, Control(route, self._categories, *self._limits))
-        for fault in self._doomed.pop(ws, []):
+        for fault in self._pending_faults.pop(ws, []):
             if fault.kind == "accept_then_close":
                 await ws.close(fault.code)
                 return
             client.state.silent.add(fault.stream or "")
         self._hub.clients.add(client)
-        age = self._loop.call_later(
-            self._lifetime_s, self._hub.close, client, 1001, "this connection is too old"
+        age_limit = self._loop.call_later(
+            self._lifetime_s, self._hub.close, client, 1001, "maximum connection age reached"
         )
         try:
-            await self._converse(client, route)
+            await self._handle_messages(client, route)
         except ConnectionClosed:
-            return  # how it ended is the client's affair
+            return  # the client may close as it likes
         finally:
-            age.cancel()
-            self._hub.forget(client)
+            age_limit.cancel()
+            self._hub.remove(client)
 
-    async def _converse(self, client: Client, route: Route) -> None:
+    async def _handle_messages(self, client: Client, route: Route) -> None:
         if not client.control.add(route.streams):
             await client.ws.close(1008, "Too many streams")
             return
-        self._hub.resubscribe()
+        self._hub.refresh_subscribers()
         async for text in client.ws:
             try:
                 reply = client.control.handle(text, self._loop.time())
@@ -331,40 +325,10 @@ class LocalExchange:
                 await client.ws.close(1008, "Too many requests")
                 return
             await client.ws.send(reply)
-            self._hub.resubscribe()
-
-    # The market's side
-
-    async def _pump(self) -> None:
-        """Hand out what is due, in one write per connection and wake-up."""
-        try:
-            await self._hub.begun.wait()
-            market = self.market
-            self._origin = (self._loop.time(), market.start_ns)
-            while (next_ns := market.next_ns()) is not None:
-                if market.speed is None:
-                    await self._hub.heard.wait()
-                    self._hub.deliver(market.take(None, self._hub.subscribers, _CHUNK))
-                    await self._hub.drain()
-                    continue
-                now_ns = self.now_ns()
-                if next_ns > now_ns:
-                    due_s = (next_ns - now_ns) / (market.speed * NS_PER_S)
-                    await asyncio.sleep(min(max(_WAKE_S, due_s), 1.0))
-                    continue
-                self._hub.deliver(market.take(now_ns, self._hub.subscribers, _CHUNK))
-                await asyncio.sleep(0)
-            self.ended.set()
-            if self._close_at_end:
-                for client in list(self._hub.clients):
-                    self._hub.close(client, 1000, ENDED)
-        except Exception:
-            for client in list(self._hub.clients):
-                self._hub.close(client, 1011, "the market broke")
-            raise
+            self._hub.refresh_subscribers()
 
 
-def _http(reply: RestReply) -> Response:
+def _as_response(reply: RestReply) -> Response:
     phrases: Any = http.HTTPStatus
     headers = Headers(
         {

@@ -1,4 +1,4 @@
-"""The documentation: the OpenAPI schema, and a page that opens without the internet."""
+"""The OpenAPI schema, and a Swagger page that works offline."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from pairlab import __version__
 from pairlab.services.rest import models
 
-__all__ = ["ABOUT", "describe_stream", "serve_docs"]
+__all__ = ["DESCRIPTION", "describe_stream", "serve_docs"]
 
-ABOUT: Final = """The analytics of a running lab, for other programs.
+DESCRIPTION: Final = """The analytics of a running lab.
 
-* **Reading** needs no token on this machine; beyond it, as for every change, send
+* **Reading** requires no token on this machine; from other machines, and for every change, send
   `Authorization: Bearer <token>`.
 * NaN is `null`; times are ISO 8601, UTC.
-* **Live**: the WebSocket `/stream` sends what the webhook *stream* below shows, as it comes, at
-  most a hundred times a second. A slow reader gets the newest, and is told how many it missed;
-  `/stream?cursor=…` goes on after a page of `/analytics/stats`. It takes no messages.
+* **Live**: the WebSocket `/stream` sends messages as the webhook *stream* below describes, at most
+  a hundred per second. A slow reader gets the newest rows and is told how many it missed;
+  `/stream?cursor=…` continues after a page of `/analytics/stats`. It accepts no messages.
 """
-_FILES: Final = {
+_SWAGGER_FILES: Final = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
     "favicon.png": "image/png",
 }
-_SAFETY: Final = {
+_PAGE_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src 'self' blob:; "
     "frame-ancestors 'none'"
@@ -36,16 +36,16 @@ _SAFETY: Final = {
 
 
 def describe_stream(app: FastAPI) -> None:
-    """Put what OpenAPI has no words for where a reader of the schema looks."""
+    """Add to the schema what FastAPI does not generate: the WebSocket and the token."""
 
     def stream(message: models.StreamMessage) -> None:
         """Send over the WebSocket `/stream`, to every reader."""
 
     app.webhooks.add_api_route("stream", stream, methods=["POST"], summary="WebSocket /stream")
-    made = app.openapi
+    generate = app.openapi
 
     def openapi() -> dict[str, Any]:
-        schema = made()
+        schema = generate()
         token = {"type": "http", "scheme": "bearer", "description": "Shown when the server starts."}
         schema.setdefault("components", {})["securitySchemes"] = {"token": token}
         return schema
@@ -54,13 +54,13 @@ def describe_stream(app: FastAPI) -> None:
 
 
 def serve_docs(app: FastAPI) -> None:
-    """Serve Swagger from this machine: FastAPI's own page loads it from a CDN."""
-    # Read once, here: no request needs the disk.
+    """Serve Swagger from installed files: FastAPI's own page loads it from a CDN."""
+    # Read once, here, so that no request reads from disk.
     files = {
         name: Response(
             (resources.files("fastapi_offline") / "static" / name).read_bytes(), media_type=kind
         )
-        for name, kind in _FILES.items()
+        for name, kind in _SWAGGER_FILES.items()
     }
     title = f"pairlab {__version__}"
     page = get_swagger_ui_html(
@@ -71,10 +71,10 @@ def serve_docs(app: FastAPI) -> None:
         swagger_favicon_url="/docs/files/favicon.png",
     )
     for name, file in files.items():
-        app.add_route(f"/docs/files/{name}", _show(file), methods=["GET"])
-    page.headers.update(_SAFETY)
-    app.add_route("/docs", _show(page), methods=["GET"])
+        app.add_route(f"/docs/files/{name}", _constant(file), methods=["GET"])
+    page.headers.update(_PAGE_HEADERS)
+    app.add_route("/docs", _constant(page), methods=["GET"])
 
 
-def _show(page: Response) -> Callable[[Request], Response]:
+def _constant(page: Response) -> Callable[[Request], Response]:
     return lambda request: page

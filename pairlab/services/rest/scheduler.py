@@ -1,4 +1,4 @@
-"""Room for ticks between requests: asyncio itself serves whoever is ready, however many."""
+"""Limits how much REST work the event loop does between two ticks."""
 
 from __future__ import annotations
 
@@ -8,51 +8,51 @@ from typing import Final
 
 __all__ = ["RenderLock", "RequestScheduler"]
 
-_AT_ONCE: Final = 4
-"""Requests served between two looks at the sockets that ticks come on: about a millisecond."""
+_REQUESTS_PER_ITERATION: Final = 4
+"""Requests admitted per iteration of the event loop: about a millisecond of work."""
 
 
 class RequestScheduler:
-    """Lets a few requests pass each time that the loop comes round; the others queue in order.
+    """Admits a few requests per iteration of the event loop; the others wait in order.
 
-    Without it, fifty clients that ask at once are all served before the next tick is: a tick
-    needs the loop to come round two or three times on its way from the socket to its row.
+    Without it, asyncio would serve fifty simultaneous requests before the next tick: a tick needs
+    two or three iterations of the loop on its way from the socket to its row.
     """
 
     def __init__(self) -> None:
-        self._left = _AT_ONCE
+        self._remaining = _REQUESTS_PER_ITERATION
         self._queue: deque[asyncio.Future[None]] = deque()
-        self._coming = False
+        self._scheduled = False
 
-    async def pass_on(self) -> None:
-        """Wait for this request's place, if there is a queue."""
+    async def admit(self) -> None:
+        """Wait until this request may be served."""
         loop = asyncio.get_running_loop()
-        if not self._coming:
-            self._coming = True
-            loop.call_soon(self._come_round, loop)
-        if self._left > 0:
-            self._left -= 1
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._next_iteration, loop)
+        if self._remaining > 0:
+            self._remaining -= 1
             return
-        place: asyncio.Future[None] = loop.create_future()
-        self._queue.append(place)
-        await place
+        admitted: asyncio.Future[None] = loop.create_future()
+        self._queue.append(admitted)
+        await admitted
 
-    def _come_round(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._left = _AT_ONCE
-        while self._queue and self._left:
-            place = self._queue.popleft()
-            if not place.done():  # its client may have left
-                place.set_result(None)
-                self._left -= 1
-        self._coming = self._left < _AT_ONCE
-        if self._coming:
-            loop.call_soon(self._come_round, loop)
+    def _next_iteration(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._remaining = _REQUESTS_PER_ITERATION
+        while self._queue and self._remaining:
+            admitted = self._queue.popleft()
+            if not admitted.done():  # its client may have disconnected
+                admitted.set_result(None)
+                self._remaining -= 1
+        self._scheduled = self._remaining < _REQUESTS_PER_ITERATION
+        if self._scheduled:
+            loop.call_soon(self._next_iteration, loop)
 
 
 class RenderLock(asyncio.Lock):
-    """Lets one large answer at a time render a piece, and ticks in between."""
+    """Lets large responses render one piece at a time, with an iteration of the loop between."""
 
-    async def take(self) -> None:
-        """Wait for this answer's turn."""
+    async def wait_turn(self) -> None:
+        """Wait until this response may render its next piece."""
         async with self:
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""What is asked of a request before any path: host, origin, rate, token, size."""
+"""Checks before any path is routed: host, origin, rate limit, token, body size."""
 
 from __future__ import annotations
 
@@ -15,46 +15,37 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pairlab.errors import PairlabError
+from pairlab.net import is_loopback
 from pairlab.services.rest.scheduler import RequestScheduler
 
-__all__ = ["TOKEN_VARIABLE", "Buckets", "SecurityMiddleware", "is_loopback", "token_from"]
+__all__ = ["TOKEN_VARIABLE", "SecurityMiddleware", "TokenBuckets", "token_from"]
 
 TOKEN_VARIABLE: Final = "PAIRLAB_TOKEN"  # noqa: S105  the variable's name, not a token
-_MOST_BODY: Final = 16 * 1024
-"""Bytes; every setting at once is a tenth of it."""
+_MAX_BODY_BYTES: Final = 16 * 1024
+"""About ten times the size of all settings together."""
 
-_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_OPEN: Final = ("/docs", "/openapi.json")
-"""What the documentation says is no secret, and a browser sends no token for a page."""
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_PUBLIC_PATHS: Final = ("/docs", "/openapi.json")
+"""The documentation holds no secret, and a browser sends no token when it opens a page."""
 
 _HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:\[\]/@]+)(:\d{1,5})?")
 
-_REFUSED: Final = {
-    401: "a valid bearer token is needed: Authorization: Bearer <token>",
-    403: "pages of other sites are not served: the Origin is foreign",
-    413: f"the body is too large: at most {_MOST_BODY:,} bytes",
-    421: "this Host is not served here: see allowed_hosts",
+_REFUSALS: Final = {
+    401: "a valid token is required: Authorization: Bearer <token>",
+    403: "requests from pages of other sites are refused: foreign Origin",
+    413: f"the body is too large: at most {_MAX_BODY_BYTES:,} bytes",
+    421: "unknown Host: see allowed_hosts",
     429: "too many requests: slow down",
 }
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach a server that listens on `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def token_from(given: str | None) -> tuple[str, bool]:
-    """Return the token to ask for, and whether it was made just now.
+    """Return the token to require, and whether it was generated just now.
 
     Raises
     ------
     PairlabError
-        If one was given that no client could send.
+        If the given token cannot be sent in an HTTP header.
     """
     token = (given or "").strip()
     if not token:
@@ -64,50 +55,50 @@ def token_from(given: str | None) -> tuple[str, bool]:
     return token, False
 
 
-class Buckets:
-    """A token bucket for each client, in bounded room.
+class TokenBuckets:
+    """A token bucket (rate limiter) per client, for a bounded number of clients.
 
     Parameters
     ----------
     per_s : float
-        Requests a second in the long run.
+        Sustained requests per second.
     burst : float
-        At once after a pause.
-    most : int
-        Clients remembered; the one not seen for longest is forgotten.
+        Requests at once after a pause.
+    max_clients : int
+        Clients tracked; beyond them the least recently seen is dropped.
     """
 
-    def __init__(self, per_s: float, burst: float, most: int = 1024) -> None:
-        self._per_s, self._burst, self._most = per_s, burst, most
+    def __init__(self, per_s: float, burst: float, max_clients: int = 1024) -> None:
+        self._per_s, self._burst, self._max_clients = per_s, burst, max_clients
         self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str, now_s: float) -> float:
-        """Take one: return 0, or the seconds until there is one again."""
+        """Consume one token: return 0, or the seconds until there is one."""
         left, before_s = self._clients.pop(client, (self._burst, now_s))
         left = min(self._burst, left + (now_s - before_s) * self._per_s)
         wait_s = 0.0 if left >= 1 else (1 - left) / self._per_s
         self._clients[client] = (left if wait_s else left - 1, now_s)
-        if len(self._clients) > self._most:
+        if len(self._clients) > self._max_clients:
             self._clients.popitem(last=False)
         return wait_s
 
 
 class SecurityMiddleware:
-    """Refuses before any path is asked, in the same way for every path.
+    """ASGI middleware that refuses requests, in the same way for every path.
 
     Parameters
     ----------
     app : ASGI app
-        What is behind it.
+        The application it protects.
     token : str
-        That changes need; beyond loopback, reading too.
+        Required for changes; beyond loopback for reading, too.
     loopback : bool
-        Whether only this machine can reach the server.
+        Whether the server listens on loopback only.
     allowed_hosts : iterable of str
-        Host names served beside this machine's own and, beyond loopback, every plain address: a
-        page that rebinds its name to this machine still says its own name.
+        Accepted host names, in addition to localhost and IP addresses (of loopback only, if
+        `loopback`). They defeat DNS rebinding, as such a page still sends its own name.
     requests_per_s, changes_per_s : float
-        Of one client, in the long run; four seconds' worth at once.
+        Sustained rate per client; bursts of up to four seconds' worth.
     """
 
     def __init__(
@@ -124,28 +115,28 @@ class SecurityMiddleware:
         self._token = token.encode()
         self._loopback = loopback
         self._hosts = {"localhost", *(name.lower().rstrip(".") for name in allowed_hosts)}
-        self._requests = Buckets(requests_per_s, max(1.0, 4 * requests_per_s))
-        self._changes = Buckets(changes_per_s, max(1.0, 4 * changes_per_s))
-        self._pace = RequestScheduler()
-        self._hosts_seen: dict[bytes, bool] = {}
+        self._requests = TokenBuckets(requests_per_s, max(1.0, 4 * requests_per_s))
+        self._changes = TokenBuckets(changes_per_s, max(1.0, 4 * changes_per_s))
+        self._scheduler = RequestScheduler()
+        self._known_hosts: dict[bytes, bool] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Forward a request, or refuse it."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        status, retry_s = self._judge(scope)
+        status, retry_s = self._check(scope)
         if status:
             await _refuse(scope, send, status, retry_s)
             return
         if scope["type"] == "http":
-            await self._pace.pass_on()
-            if scope["method"] not in _READING:
+            await self._scheduler.admit()
+            if scope["method"] not in _SAFE_METHODS:
                 receive = _limited(receive)
         await self._app(scope, receive, send)
 
-    def _judge(self, scope: Scope) -> tuple[int, float]:
-        """Return the status to refuse with, 0 for none, and when to come again."""
+    def _check(self, scope: Scope) -> tuple[int, float]:
+        """Return the status to refuse with, 0 if accepted, and the seconds until a retry."""
         host = origin = authorization = length = b""
         hosts = 0
         for name, value in scope["headers"]:
@@ -157,11 +148,11 @@ class SecurityMiddleware:
                 authorization = value
             elif name == b"content-length":
                 length = value
-        if hosts != 1 or not self._serves(host):
+        if hosts != 1 or not self._accepts_host(host):
             return 421, 0.0
         if origin and origin.lower().partition(b"://")[2] != host.lower():
             return 403, 0.0
-        changes = scope["type"] == "http" and scope["method"] not in _READING
+        changes = scope["type"] == "http" and scope["method"] not in _SAFE_METHODS
         client = _client(scope)
         now_s = time.monotonic()
         wait_s = self._requests.take(client, now_s)
@@ -169,76 +160,81 @@ class SecurityMiddleware:
             wait_s = self._changes.take(client, now_s)
         if wait_s:
             return 429, wait_s
-        if self._needs_token(scope, changes) and not self._knows(authorization):
+        if self._needs_token(scope, changes) and not self._has_token(authorization):
             return 401, 0.0
-        if changes and length.isdigit() and int(length[:12]) > _MOST_BODY:
+        if changes and length.isdigit() and int(length[:12]) > _MAX_BODY_BYTES:
             return 413, 0.0
         return 0, 0.0
 
     def _needs_token(self, scope: Scope, changes: bool) -> bool:
-        return changes or not (self._loopback or scope["path"].startswith(_OPEN))
+        return changes or not (self._loopback or scope["path"].startswith(_PUBLIC_PATHS))
 
-    def _knows(self, authorization: bytes) -> bool:
-        # One comparison whatever came, so that wrong, missing and empty tokens fail alike.
+    def _has_token(self, authorization: bytes) -> bool:
+        # One comparison in every case, so that wrong, missing and empty tokens fail alike.
         scheme, _, token = authorization.partition(b" ")
         same = secrets.compare_digest(token.strip(), self._token)
         return same and scheme.lower() == b"bearer"
 
-    def _serves(self, host: bytes) -> bool:
-        known = self._hosts_seen.get(host)
+    def _accepts_host(self, host: bytes) -> bool:
+        known = self._known_hosts.get(host)
         if known is None:
-            known = self._is_ours(host.decode("latin-1").lower())
-            if len(self._hosts_seen) < 64:
-                self._hosts_seen[host] = known
+            known = self._is_allowed_host(host.decode("latin-1").lower())
+            if len(self._known_hosts) < 64:
+                self._known_hosts[host] = known
         return known
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         parts = _HOST.fullmatch(host)
         if parts is None:
             return False
         name = parts["name"].rstrip(".")
         if name in self._hosts:
             return True
-        try:
-            address = ipaddress.ip_address(name.strip("[]"))
-        except ValueError:
-            return False
-        return not self._loopback or address.is_loopback
+        address = name.strip("[]")
+        return is_loopback(address) if self._loopback else _is_address(address)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _limited(receive: Receive) -> Receive:
-    """Return `receive` that ends with a 413 where more body comes than is taken."""
-    got = 0
+    """Return a `receive` that raises a 413 when the body exceeds the limit."""
+    received = 0
 
     async def limited() -> Message:
-        nonlocal got
+        nonlocal received
         message = await receive()
-        got += len(message.get("body", b""))
-        if got > _MOST_BODY:
-            raise HTTPException(413, _REFUSED[413])
+        received += len(message.get("body", b""))
+        if received > _MAX_BODY_BYTES:
+            raise HTTPException(413, _REFUSALS[413])
         return message
 
     return limited
 
 
 def _client(scope: Scope) -> str:
-    """Return who asks; an IPv6 network counts as one, for it has addresses without end."""
+    """Return the client's key; an IPv6 /64 network counts as one client."""
     host = scope["client"][0] if scope.get("client") else "?"
     return ":".join(host.split(":")[:4]) if ":" in host else host
 
 
 async def _refuse(scope: Scope, send: Send, status: int, retry_s: float) -> None:
-    body = msgspec.json.encode({"detail": _REFUSED[status]})
+    body = msgspec.json.encode({"detail": _REFUSALS[status]})
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     elif status == 429:
         headers.append((b"retry-after", b"%d" % max(1, round(retry_s))))
-    await answer(scope, send, status, headers, body)
+    await _respond(scope, send, status, headers, body)
 
 
-async def answer(scope: Scope, send: Send, status: int, headers: list[Any], body: bytes) -> None:
-    """Send a whole answer: to a request, or in place of accepting a WebSocket."""
+async def _respond(scope: Scope, send: Send, status: int, headers: list[Any], body: bytes) -> None:
+    """Send a complete response: to a request, or instead of accepting a WebSocket."""
     kind = "http" if scope["type"] == "http" else "websocket.http"
     await send({"type": f"{kind}.response.start", "status": status, "headers": headers})
     await send({"type": f"{kind}.response.body", "body": body})

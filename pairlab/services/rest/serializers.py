@@ -1,4 +1,4 @@
-"""Rows, alerts and health as JSON and CSV, in pieces that never slow the loop."""
+"""Rows, alerts and health as JSON and CSV, in pieces that do not block the event loop."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from pairlab.schema import HISTORY_COLUMNS, Records, RowFlag
 from pairlab.services.rest.scheduler import RenderLock
 
 __all__ = [
-    "Slice",
-    "alerts_json",
+    "RowRange",
     "csv_stream",
+    "entries_to_dicts",
     "health_report",
     "is_warming",
     "json_list",
     "latest_json",
-    "rows_json",
-    "slice_of",
+    "row_range",
+    "rows_to_dicts",
 ]
 
-_PIECE_ROWS: Final = 100
-"""Rows rendered at a time: about a millisecond, the most that a tick waits for one."""
+_ROWS_PER_PIECE: Final = 100
+"""About a millisecond of work: the longest that a tick waits for one piece."""
 
-_PIECE_ALERTS: Final = 20
+_ENTRIES_PER_PIECE: Final = 20
 _SCAN_ROWS: Final = 50_000
 _VERSIONS: Final = {
     "pairlab": __version__,
@@ -47,29 +47,29 @@ _VERSIONS: Final = {
 }
 _ROW_FIELDS: Final = ("time", *HISTORY_COLUMNS, "flags", "filled")
 
-# msgspec writes NaN and infinities as null, and every other float so that it reads back the same.
+# msgspec writes NaN and infinities as null, and every other float so that it reads back exactly.
 _encode = msgspec.json.Encoder().encode
 
 
-class Slice(NamedTuple):
-    """Rows of one ring by number: the first ever appended has number 0."""
+class RowRange(NamedTuple):
+    """Rows of one ring by number; the first row ever appended has number 0."""
 
     ring: Ring
     first: int
     end: int
 
 
-def slice_of(ring: Ring, start_ns: int | None, end_ns: int | None) -> Slice:
+def row_range(ring: Ring, start_ns: int | None, end_ns: int | None) -> RowRange:
     """Return the rows of `ring` between two times, both included; None is open."""
     rows = ring.view()
     oldest = ring.total - len(rows)
     first = len(between_ns(rows, None, start_ns - 1)) if start_ns is not None else 0
     end = len(between_ns(rows, None, end_ns))
-    return Slice(ring, oldest + first, oldest + max(first, end))
+    return RowRange(ring, oldest + first, oldest + max(first, end))
 
 
-def rows_json(rows: Records) -> list[dict[str, Any]]:
-    """Return rows as objects ready to be encoded."""
+def rows_to_dicts(rows: Records) -> list[dict[str, Any]]:
+    """Return rows as JSON objects."""
     times = iso_times(rows["time_ns"], time_unit(rows))
     columns = [times, *(rows[name].tolist() for name in _ROW_FIELDS[1:])]
     return [dict(zip(_ROW_FIELDS, values, strict=True)) for values in zip(*columns, strict=True)]
@@ -77,34 +77,33 @@ def rows_json(rows: Records) -> list[dict[str, Any]]:
 
 def latest_json(at: Snapshot) -> bytes:
     """Return a snapshot as JSON."""
-    return _encode({**_snapshot(at), "provisional": at.provisional})
+    return _encode({**_snapshot_to_dict(at), "provisional": at.provisional})
 
 
 def is_warming(at: Snapshot | None) -> bool:
-    """Tell whether the window is not full."""
+    """Return whether the window is not full yet."""
     return at is None or bool(at.flags & RowFlag.WARMING)
 
 
-def _snapshot(at: Snapshot) -> dict[str, Any]:
+def _snapshot_to_dict(at: Snapshot) -> dict[str, Any]:
     values = {name: getattr(at, name) for name in _ROW_FIELDS[1:]}
-    return {"time": _iso(at.time_ns), **values}
+    return {"time": _iso_time(at.time_ns), **values}
 
 
-def _iso(time_ns: int) -> str:
-    time_s, rest = divmod(time_ns, 1_000_000_000)
-    digits = f"{rest:09d}" if rest % 1_000_000 else f"{rest // 1_000_000:03d}"
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(time_s))}.{digits}Z"
+def _iso_time(time_ns: int) -> str:
+    unit: TimeUnit = "ns" if time_ns % 1_000_000 else "ms"
+    return iso_times(np.array([time_ns]), unit)[0]
 
 
-def alerts_json(entries: Iterable[Alert | SettingChange]) -> list[dict[str, Any]]:
-    """Return log entries as objects ready to be encoded."""
-    return [_alert(e) if isinstance(e, Alert) else _change(e) for e in entries]
+def entries_to_dicts(entries: Iterable[Alert | SettingChange]) -> list[dict[str, Any]]:
+    """Return log entries as JSON objects."""
+    return [_alert_to_dict(e) if isinstance(e, Alert) else _change_to_dict(e) for e in entries]
 
 
-def _alert(alert: Alert) -> dict[str, Any]:
+def _alert_to_dict(alert: Alert) -> dict[str, Any]:
     return {
         "number": alert.number,
-        "time": _iso(alert.time_ns),
+        "time": _iso_time(alert.time_ns),
         "kind": alert.kind.name,
         "side": alert.side_name,
         "reason": alert.reason,
@@ -112,14 +111,14 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "explanation": alert.explain(),
         "edge_bps": alert.edge_bps,
         "withheld": alert.withheld,
-        "row": _snapshot(alert.at),
+        "row": _snapshot_to_dict(alert.at),
         "thresholds": alert.thresholds,
     }
 
 
-def _change(change: SettingChange) -> dict[str, Any]:
+def _change_to_dict(change: SettingChange) -> dict[str, Any]:
     return {
-        "time": _iso(change.time_ns),
+        "time": _iso_time(change.time_ns),
         "kind": "SETTING",
         "setting": change.name,
         "old": change.old,
@@ -129,69 +128,69 @@ def _change(change: SettingChange) -> dict[str, Any]:
 
 
 async def json_list(
-    name: str, source: Records | list[Alert | SettingChange], rest: dict[str, Any], turn: RenderLock
+    name: str, source: Records | list[Alert | SettingChange], rest: dict[str, Any], lock: RenderLock
 ) -> bytes:
-    """Return ``{name: […], **rest}``, rendered in pieces with room for ticks in between.
+    """Return ``{name: […], **rest}``, rendered in pieces so that ticks are processed in between.
 
     Parameters
     ----------
     name : str
-        Of the list.
+        The list's field.
     source : array of pairlab.ROW, or list of log entries
-        What becomes the list; an array is encoded as rows.
+        The list's items; an array is encoded as rows.
     rest : dict
-        The fields after it.
-    turn : RenderLock
-        Shared by all large answers.
+        The fields after the list.
+    lock : RenderLock
+        Shared by all large responses.
     """
     pieces = []
-    step = _PIECE_ALERTS if isinstance(source, list) else _PIECE_ROWS
+    step = _ENTRIES_PER_PIECE if isinstance(source, list) else _ROWS_PER_PIECE
     for at in range(0, len(source), step):
-        await turn.take()
+        await lock.wait_turn()
         part = source[at : at + step]
-        made = alerts_json(part) if isinstance(part, list) else rows_json(part)
-        pieces.append(_encode(made)[1:-1])
+        items = entries_to_dicts(part) if isinstance(part, list) else rows_to_dicts(part)
+        pieces.append(_encode(items)[1:-1])
     return b'{"%b":[%b],%b' % (name.encode(), b",".join(pieces), _encode(rest)[1:])
 
 
 async def csv_stream(
-    ring: Ring, start_ns: int | None, end_ns: int | None, turn: RenderLock
+    ring: Ring, start_ns: int | None, end_ns: int | None, lock: RenderLock
 ) -> AsyncIterator[str]:
-    """Yield the rows between two times as `PairLab.to_csv` writes them, holding none of them.
+    """Yield the rows between two times as `PairLab.to_csv` writes them, without keeping a view.
 
     They are read from the ring piece by piece: a view kept for the whole transfer would keep a
-    whole ring's memory once that has moved on.
+    whole buffer alive after the ring has moved on to the next.
 
     Raises
     ------
     DataError
-        If the reader was so slow that rows left the history before they were sent.
+        If rows left the history before they were sent, because the reader was too slow.
     """
     unit: TimeUnit = "ms"
-    rest = slice_of(ring, start_ns, end_ns)
+    rest = row_range(ring, start_ns, end_ns)
     while rest.first < rest.end and unit == "ms":
         first = max(rest.first, ring.total - len(ring))
-        unit = time_unit(_numbered(ring, first, min(first + _SCAN_ROWS, rest.end)))
+        unit = time_unit(_rows_by_number(ring, first, min(first + _SCAN_ROWS, rest.end)))
         rest = rest._replace(first=first + _SCAN_ROWS)
-        await turn.take()
+        await lock.wait_turn()
     yield CSV_HEADER
-    rest = slice_of(ring, start_ns, end_ns)
+    rest = row_range(ring, start_ns, end_ns)
     while rest.first < rest.end:
-        until = min(rest.first + _PIECE_ROWS, rest.end)
-        text = csv_text(_numbered(ring, rest.first, until), unit)
+        until = min(rest.first + _ROWS_PER_PIECE, rest.end)
+        text = csv_text(_rows_by_number(ring, rest.first, until), unit)
         rest = rest._replace(first=until)
         yield text
-        await turn.take()
+        await lock.wait_turn()
 
 
-def _numbered(ring: Ring, first: int, end: int) -> Records:
+def _rows_by_number(ring: Ring, first: int, end: int) -> Records:
     rows = ring.view()
     oldest = ring.total - len(rows)
     if first < oldest:
         raise DataError(
-            f"the CSV of {end - first:,} more rows was cut off: its reader was slower than the "
-            "ticks, and the rows have left the history; ask for less with start= and end=, or "
-            "raise history_rows"
+            "a CSV download was cut off: its reader was slower than the ticks, and rows left the "
+            "history before they were sent. Request less with start= and end=, or raise "
+            "history_rows"
         )
     return rows[first - oldest : end - oldest]
 
@@ -208,7 +207,7 @@ def health_report(lab: PairLab, readers: int) -> tuple[bool, bytes]:
     report = {
         "ready": not reason,
         "reason": reason,
-        "time": _iso(time.time_ns() // 1_000_000 * 1_000_000),
+        "time": _iso_time(time.time_ns() // 1_000_000 * 1_000_000),
         "y": lab.pair.y,
         "x": lab.pair.x,
         **asdict(health),

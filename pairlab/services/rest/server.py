@@ -1,4 +1,4 @@
-"""The server: uvicorn on the lab's own loop, from `PairLab.serve` to the lab's end."""
+"""The REST server: uvicorn on the lab's own event loop, from `PairLab.serve` to the lab's stop."""
 
 from __future__ import annotations
 
@@ -14,22 +14,18 @@ import uvicorn
 
 from pairlab.errors import PairlabError
 from pairlab.lab.pair_lab import PairLab
+from pairlab.net import is_loopback
 from pairlab.services.rest.rest_api import create_app
-from pairlab.services.rest.security import (
-    TOKEN_VARIABLE,
-    SecurityMiddleware,
-    is_loopback,
-    token_from,
-)
+from pairlab.services.rest.security import TOKEN_VARIABLE, SecurityMiddleware, token_from
 from pairlab.services.rest.stream import Stream
 
 __all__ = ["RestServer"]
 
-_GRACE_S: Final = 2.0
-"""How long answers that are under way may take when the server ends."""
+_SHUTDOWN_TIMEOUT_S: Final = 2.0
+"""How long running responses may take when the server stops."""
 
-_MOST_CONNECTIONS: Final = 500
-_SEND_BUFFER: Final = 256 * 1024  # bytes
+_MAX_CONNECTIONS: Final = 500
+_SEND_BUFFER_BYTES: Final = 256 * 1024
 _HEADERS: Final = [
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
@@ -38,29 +34,29 @@ _HEADERS: Final = [
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn as a guest: the loop and its signals belong to the notebook or the command."""
+    """uvicorn without signal handling: the loop belongs to the notebook or the command."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
     def abort(self) -> None:
-        """Cut what is left, whoever does not read."""
+        """Abort all remaining connections."""
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
 
 class RestServer:
-    """The REST API of one lab, running; `PairLab.serve` makes it, and it ends with the lab.
+    """The running REST API of one lab; `PairLab.serve` creates it, and it stops with the lab.
 
     Attributes
     ----------
     url : str
-        Where it is, ``http://127.0.0.1:8000``.
+        Its URL, such as ``http://127.0.0.1:8000``.
     host : str
-        What it listens on.
+        Address it listens on.
     port : int
-        The port, found free if 0 was asked for.
+        Its port; a free one if 0 was requested.
     """
 
     def __init__(self, lab: PairLab, host: str, port: int) -> None:
@@ -71,7 +67,7 @@ class RestServer:
 
     @property
     def url(self) -> str:
-        """Where a client on this machine finds it."""
+        """The URL for a client on this machine."""
         any_host = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  not bound: translated
         host = any_host.get(self.host, self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
@@ -90,13 +86,13 @@ class RestServer:
     ) -> None:
         """Listen and serve; see `PairLab.serve`."""
         if not (type(self.port) is int and 0 <= self.port <= 65535):
-            raise PairlabError(f"port = {self.port!r} is not possible: a whole number to 65535")
+            raise PairlabError(f"port = {self.port!r} is invalid: expected 0 to 65535")
         self._check(requests_per_s=requests_per_s, changes_per_s=changes_per_s)
-        given = token if token is not None else os.environ.get(TOKEN_VARIABLE)
-        secret, made = token_from(given)
-        # The app and uvicorn read files to begin with.
+        given_token = token if token is not None else os.environ.get(TOKEN_VARIABLE)
+        secret, generated = token_from(given_token)
+        # Creating the app and loading uvicorn read files: not on the event loop.
         app, stream = await asyncio.to_thread(create_app, self._lab)
-        gate = SecurityMiddleware(
+        protected = SecurityMiddleware(
             app,
             token=secret,
             loopback=is_loopback(self.host),
@@ -105,7 +101,7 @@ class RestServer:
             changes_per_s=changes_per_s,
         )
         config = uvicorn.Config(
-            gate,
+            protected,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -116,7 +112,7 @@ class RestServer:
             proxy_headers=False,
             server_header=False,
             headers=_HEADERS,
-            limit_concurrency=_MOST_CONNECTIONS,
+            limit_concurrency=_MAX_CONNECTIONS,
         )
         await asyncio.to_thread(config.load)
         listener = await _listen(self.host, self.port)
@@ -124,36 +120,36 @@ class RestServer:
         self._uvicorn = _Uvicorn(config)
         work = self._serve(self._uvicorn, listener, stream)
         self._task = asyncio.create_task(work, name=f"pairlab rest {self.port}")
-        print(self._words(secret if made else None), flush=True)
+        print(self._announcement(secret if generated else None), flush=True)
 
     @staticmethod
     def _check(**rates: float) -> None:
         for name, value in rates.items():
             if not value > 0:
-                raise PairlabError(f"{name} = {value!r} is not possible: a number above 0")
+                raise PairlabError(f"{name} = {value!r} is invalid: expected a number above 0")
 
-    def _words(self, token: str | None) -> str:
-        """Return what is said once at the start."""
-        words = f"pairlab: REST at {self.url}, documentation at {self.url}/docs"
+    def _announcement(self, token: str | None) -> str:
+        """Return the lines printed once at the start."""
+        lines = f"pairlab: REST at {self.url}, documentation at {self.url}/docs"
         if token is not None:
-            words += f"\npairlab: changes need this token, shown only now: {token}"
+            lines += f"\npairlab: changes require this token, shown only now: {token}"
         if not is_loopback(self.host):
-            words += (
-                "\npairlab: reachable from other machines, without encryption; reading needs the "
-                "token, too"
+            lines += (
+                "\npairlab: reachable from other machines, without encryption; reading requires "
+                "the token, too"
             )
-        return words
+        return lines
 
     async def _serve(self, server: _Uvicorn, listener: socket.socket, stream: Stream) -> None:
         stream.open()
         try:
             await server.serve(sockets=[listener])
         except Exception as error:
-            # Nobody awaits this task while it serves: the lab's log is where it is seen.
+            # Nobody awaits this task while it serves, so the error goes to the lab's event log.
             self._lab.log(
                 "error",
-                f"the REST server ended: {type(error).__name__}: {error}. The lab goes on; call "
-                "lab.serve() again",
+                f"the REST server stopped: {type(error).__name__}: {error}. The lab continues; "
+                "call lab.serve() to restart the server",
             )
         finally:
             stream.close()
@@ -163,15 +159,15 @@ class RestServer:
             listener.close()
 
     async def stop(self) -> None:
-        """Serve no longer; a second call does nothing.
+        """Stop serving; a second call does nothing.
 
-        Answers under way have two seconds to leave.
+        Running responses have two seconds to complete.
         """
         task, server = self._task, self._uvicorn
         if task is None or server is None or task.get_loop().is_closed():
             return
         server.should_exit = True
-        _, late = await asyncio.wait({task}, timeout=_GRACE_S)
+        _, late = await asyncio.wait({task}, timeout=_SHUTDOWN_TIMEOUT_S)
         if late:
             server.abort()
             await asyncio.wait({task})
@@ -188,8 +184,8 @@ async def _listen(host: str, port: int) -> socket.socket:
     try:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Inherited by every connection: what the system holds for a reader that has stopped.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        # Inherited by every connection: bounds what the system buffers for a stalled reader.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         listener.bind(address)
         listener.listen(2048)
         listener.setblocking(False)
@@ -197,7 +193,7 @@ async def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise PairlabError(
-                f"port {port} on {host} is in use already, maybe by another lab's server: end that "
+                f"port {port} on {host} is in use, possibly by another lab's server: stop that "
                 "one, or choose another port (port=0 finds a free one)"
             ) from None
         raise PairlabError(f"cannot listen on {host} port {port}: {error.strerror}") from None

@@ -171,7 +171,7 @@ def read_theme(theme: ThemeName) -> ThemeName:
         If there is no such theme.
     """
     if theme not in THEMES:
-        raise SettingError("theme", theme, f"allowed: {', '.join(map(repr, THEMES))}")
+        raise SettingError("theme", theme, f"expected {', '.join(map(repr, THEMES))}")
     return theme
 
 
