@@ -39,6 +39,14 @@ def test_it_is_warm_within_30_s_and_goes_on_changing(screen: Screen) -> None:
     )
 
 
+def test_it_tells_how_long_rows_take_to_be_drawn(screen: Screen) -> None:
+    """From the page's own answers: no message of a widget may be taken for a cell that runs."""
+    screen.page.wait_for_function(
+        r"/→screen \d/.test(document.querySelector('.pairlab-event-way').innerText)",
+        timeout=20_000,
+    )
+
+
 def test_simulated_prices_are_never_shown_as_live_ones(screen: Screen) -> None:
     badge = screen.page.locator(".pairlab-badge").first.inner_text()
     assert "SIMULATED" in badge

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -21,6 +22,7 @@ from pairlab.widgets.transport.frame_pacer import (
     SILENT_S,
     FramePacer,
 )
+from pairlab.widgets.transport.render_latency import RenderLatency
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 
@@ -292,3 +294,21 @@ def test_a_late_answer_does_not_set_a_page_back() -> None:
     answer(pace, "page", 2, 1.2)
     answer(pace, "page", first or 0, 1.3)
     assert pace.decide(1.4) == "paint"
+
+
+async def test_the_latency_of_rows_is_known_once_a_page_has_drawn_them(
+    running_lab: MakeLab, wire: Wire
+) -> None:
+    async with running_lab() as lab:
+        loop = lab.dashboard().render_loop
+        say = loop.channel.widget._handle_custom_msg
+        say({"page": "page", "shows": ["*"]}, [])
+        await settled(lambda: loop.channel.pacer.answers, lab)
+        wire.take()
+        loop.latency = RenderLatency()  # whatever was measured before pages answered
+        while math.isnan(loop.latency.p50_p99_ms()[0]):  # or the test's timeout ends it
+            await lab.wait_async(lab.health().rows + 5, 30)
+            for message in wire.take():
+                if number := message["data"].get("content", {}).get("frame"):
+                    say({"page": "page", "drawn": number, "shows": ["*"]}, [])
+        assert loop.latency.p50_p99_ms()[0] > 0

@@ -353,6 +353,7 @@ async def test_only_a_cell_that_runs_makes_deaf(
 
     def cell(event: str) -> None:
         shell.events.trigger(f"{event}_execute")
+        shell.events.trigger(f"{event}_run_cell", None)
 
     async with LocalExchange(SyntheticMarket(seed=11, speed=20.0)) as exchange:
         lab = PairLab(feed=exchange.url)
@@ -368,6 +369,8 @@ async def test_only_a_cell_that_runs_makes_deaf(
         assert screen._timer is not None
         screen.channel.widget._handle_custom_msg({"page": "page", "shows": ["*"]}, [])
         await settled(lambda: screen.channel.pacer.answers, lab)
+        shell.events.trigger("pre_execute")  # so the comm package announces a widget's message
+        assert screen.channel.pacer.answers
         await lab.stop()
         cell("pre")
         lab.start()
