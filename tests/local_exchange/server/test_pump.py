@@ -11,7 +11,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
-from pairlab.local_exchange import LocalExchange, Message, SyntheticMarket
+from pairlab.feeds.connection.connection import RECORDING_ENDED
+from pairlab.local_exchange import ENDED, LocalExchange, Message, SyntheticMarket
 from tests.local_exchange.clients import ask, dial, http, market, read
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -135,3 +136,7 @@ async def test_a_market_that_breaks_is_heard_of() -> None:
         assert ws.close_code == 1011
     with pytest.raises(RuntimeError, match="out of order"):
         await exchange.stop()
+
+
+def test_the_feed_recognizes_the_end_of_a_recording() -> None:
+    assert ENDED == RECORDING_ENDED
