@@ -17,12 +17,14 @@ The map of the package; data flows one way, ticks → rows → views::
     costs             what a deviation is worth, what trading it costs, what a position made
     settings          every setting once, validated together, observable
     schema            dtypes and enumerations of ticks, rows and alerts
+    clock             the time as a dependency
     errors            every exception
     net               loopback addresses
 
 Start with `PairLab`; everything that it takes and gives is in ``__all__``.
 """
 
+import logging as _logging
 from importlib.metadata import version as _version
 
 from pairlab.alerts import Alert, Snapshot
@@ -42,6 +44,8 @@ from pairlab.schema import ROW, TICK, AlertKind, Pair
 from pairlab.settings import Settings
 
 __version__ = _version("pairlab")  # pyproject.toml is the only place that states it
+
+_logging.getLogger("pairlab").addHandler(_logging.NullHandler())
 
 __all__ = [
     "ROW",

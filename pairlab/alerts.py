@@ -12,57 +12,11 @@ import numpy as np
 import pandas as pd
 
 from pairlab.costs import edge_bps, round_trip_bps
+from pairlab.formatting import compared, decimals_apart, figure, plain, signed
 from pairlab.schema import HISTORY_COLUMNS, AlertKind, Filter, Records
 from pairlab.settings import SettingValues
 
-__all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "decimals_apart", "records"]
-
-MINUS: Final = "\u2212"
-
-
-def signed(value: float, decimals: int = 2) -> str:
-    """Return a number with its sign, a true minus, and – for NaN: as the screen shows z."""
-    if not np.isfinite(value):
-        return "–"
-    text = f"{value:+.{decimals}f}"
-    return text.replace("-", MINUS if float(text) else "+")
-
-
-def plain(value: float, decimals: int = 2) -> str:
-    """Return a number with a true minus, and – for NaN."""
-    if not np.isfinite(value):
-        return "–"
-    text = f"{value:.{decimals}f}"
-    return text[1:] if text.startswith("-") and not float(text) else text.replace("-", MINUS)
-
-
-def _figure(value: float) -> str:
-    """Return a number of any size in six digits, with a true minus, and – for NaN."""
-    return f"{value:.6g}".replace("-", MINUS) if np.isfinite(value) else "–"
-
-
-def decimals_apart(value: float, limit: float, decimals: int = 2) -> int:
-    """Return decimals, at least `decimals`, that show which of two numbers is larger.
-
-    >>> decimals_apart(0.61, 0.7), decimals_apart(0.6997, 0.7), decimals_apart(2.0, 2.0)
-    (2, 4, 2)
-    """
-    needed = decimals
-    if 0 < limit < 0.1:
-        needed = min(max(1 - math.floor(math.log10(limit)), decimals), 8)
-    while value != limit and f"{value:.{needed}f}" == f"{limit:.{needed}f}" and needed < 8:
-        needed += 1
-    return needed
-
-
-def compared(value: float, limit: float, decimals: int = 2) -> tuple[str, str]:
-    """Return two numbers with as many decimals, eight at most, as show and tell apart both.
-
-    >>> compared(0.6, 0.7), compared(0.6996, 0.7), compared(0.00042, 0.0001, 3)
-    (('0.60', '0.70'), ('0.6996', '0.7000'), ('0.00042', '0.00010'))
-    """
-    decimals = decimals_apart(value, limit, decimals)
-    return plain(value, decimals), plain(limit, decimals)
+__all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "records"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +195,9 @@ class Alert:
             "time": pd.Timestamp(at.time_ns, tz="UTC").isoformat(timespec="milliseconds"),
             "y, x": f"{at.y:,.8g}, {at.x:,.8g}",
             "ages": f"{ages} (below {t.max_leg_age_s:g} s)",
-            "β, α": f"{_figure(at.hedge_ratio)}, {_figure(at.intercept)}",
-            "spread": f"{_figure(at.spread)} (mean {_figure(at.spread_mean)}, "
-            f"std {_figure(at.spread_std)})",
+            "β, α": f"{figure(at.hedge_ratio)}, {figure(at.intercept)}",
+            "spread": f"{figure(at.spread)} (mean {figure(at.spread_mean)}, "
+            f"std {figure(at.spread_std)})",
             "z": f"{signed(at.zscore, 4)} ({limits})",
             "ρ": f"{plain(at.correlation, 4)} (at least {t.min_correlation:g})",
             "p-value": f"{p_value} (at most {t.max_p_value:g}, {required})",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
+import logging.handlers
 import os
+import queue
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -146,8 +149,33 @@ def _serve(options: argparse.Namespace) -> None:
     y, x, settings = _pair(options)
     lab = PairLab(y, x, feed=options.feed, stream=options.stream, **settings)
     compile_kernel(lambda text: print(f"pairlab: {text}", flush=True))
-    with contextlib.suppress(KeyboardInterrupt):  # where the loop takes no signals
+    # Where the loop takes no signals, Ctrl-C raises.
+    with _logging_to_stderr(), contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve_rest(lab, options.host, options.port))
+
+
+@contextlib.contextmanager
+def _logging_to_stderr() -> Iterator[None]:
+    """Show what the feed logs from INFO on, and warnings of all else, in one plain format.
+
+    A thread writes the lines: a terminal or a pipe that stalls must not hold up the stream.
+    """
+    records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    writer = logging.StreamHandler(sys.stderr)
+    writer.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    thread = logging.handlers.QueueListener(records, writer)
+    handler = logging.handlers.QueueHandler(records)
+    root, ours = logging.getLogger(), logging.getLogger("pairlab")
+    level = ours.level
+    ours.setLevel(logging.INFO)
+    root.addHandler(handler)
+    thread.start()
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        ours.setLevel(level)
+        thread.stop()
 
 
 async def _serve_rest(lab: PairLab, host: str, port: int) -> None:

@@ -152,7 +152,7 @@ def test_layout_and_theme_come_from_the_query_or_are_rejected() -> None:
     assert [message.split(" is invalid")[0] for message in told] == [
         "page address: layout = '<b>'", "page address: theme = '\">'",
     ]  # fmt: skip
-    usual.screen.close()
+    usual.render_loop.close()
 
 
 def test_voila_finds_the_app_s_page_in_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ SEEN = """
 rows = lab.health().rows
 lab.wait(rows=rows + 10, timeout_s=60)  # it lives on
 errors = [entry.message for entry in lab.event_log if entry.level == "error"]
-print(json.dumps([lab.settings.entry_z, view.screen.paused, came, done, errors]))
+print(json.dumps([lab.settings.entry_z, view.render_loop.view.paused, came, done, errors]))
 """
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pairlab import DataError, FeedError, PairLab, PairlabError, SettingError
-from pairlab.feeds.base import FeedHealth, Log, Sink
+from pairlab.feeds.base import FeedHealth, FeedInfo, TickSink
 from pairlab.local_exchange import LocalExchange
 from pairlab.schema import NS_PER_S, TICK, RowFlag
 from tests.ahead import Ahead
@@ -33,17 +33,15 @@ def some_ticks(count: int, start: int = 0, step_ns: int = 1_000_000) -> Any:
 class ScriptedFeed:
     """Hands on what the test gives it; may fail, end, or take its time to close."""
 
-    name = "SCRIPT"
-    real_money = False
-    stream = "bookTicker"
+    info = FeedInfo("SCRIPT", real_money=False, stream="bookTicker")
 
     def __init__(self, *, fails: int = 0, closes_slowly: bool = False) -> None:
         self.fails, self.closes_slowly = fails, closes_slowly
         self.runs, self.closed = 0, 0
-        self.sink: Sink | None = None
+        self.sink: TickSink | None = None
         self.opened, self.ended = asyncio.Event(), asyncio.Event()
 
-    async def run(self, sink: Sink, log: Log) -> None:
+    async def run(self, sink: TickSink) -> None:
         self.runs += 1
         if self.runs <= self.fails:
             raise FeedError("told to fail")
@@ -62,10 +60,13 @@ class ScriptedFeed:
     def price_decimals(self) -> None:
         return None
 
+    async def seed_closes(self, timeframe: str, count: int) -> None:
+        return None
+
     async def give(self, ticks: Any) -> None:
         await self.opened.wait()
         assert self.sink is not None
-        self.sink(ticks)
+        self.sink.on_ticks(ticks)
 
 
 async def test_a_start_during_a_stop_runs() -> None:

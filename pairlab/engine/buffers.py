@@ -1,8 +1,10 @@
-"""The arrays that a kernel works in, and what can be read from them."""
+"""Arrays that the kernel works in: state, parameters, window, bars and output.
+
+Nothing here needs numba.
+"""
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Final
 
 import numpy as np
@@ -10,125 +12,178 @@ from numpy.typing import NDArray
 
 from pairlab.engine.state import (
     BAR,
+    BAR_CLOCK,
     BAR_TIMEFRAMES,
     BARS_HELD,
+    LEGS,
+    PARAMS,
     RING_COLUMNS,
-    SETUP,
-    SIGNAL_FIELDS,
-    fill_setup,
+    STATE,
+    SYMBOL_BAR,
+    fill_params,
     new_state,
 )
 from pairlab.errors import DataError
 from pairlab.schema import EVENT, ROW, Records
 from pairlab.settings import SettingValues
 
-__all__ = ["EngineBuffers"]
+__all__ = ["BarBuffers", "EngineBuffers", "addresses"]
 
 _FIRST_ROWS: Final = 1_024
-_KEPT_ROWS: Final = 262_144
-"""The row buffer is reused up to this size; longer updates get an array of their own."""
+_MAX_KEPT_ROWS: Final = 262_144
+"""The output is reused up to this many rows; longer updates get arrays of their own."""
 
-_DROPPED: Final = ("not_finite", "not_positive", "unknown_leg")
-_BAR_FIELDS: Final = ("bars_begun", "bars_head", "bars_count")
+_SLOTS: Final = BARS_HELD + 1
 
 
-class EngineBuffers:
-    """State, settings, window, bars and room for rows of one pair.
+class BarBuffers:
+    """Bars of one or more symbols at every timeframe, closed by one clock.
 
     Parameters
     ----------
-    kernel : module
-        `pairlab.engine.kernel`, which is imported late.
-    values : mapping
-        Every setting.
+    symbols : int
+        How many; each takes 2.9 MB.
+
+    Attributes
+    ----------
+    clock : numpy.ndarray
+        One `BAR_CLOCK` record.
+    bars : numpy.ndarray
+        `SYMBOL_BAR` records, shape (symbols, timeframes, slots).
     """
 
-    def __init__(self, kernel: ModuleType, values: SettingValues) -> None:
-        self._kernel = kernel
-        self.values: SettingValues = values
-        self._setup = np.zeros(1, SETUP)
-        self._setup["keep_bars"] = 1
-        fill_setup(self._setup, self.values)
-        self._state = new_state()
-        self._ring: NDArray[np.float64] = np.zeros((self.values.window, RING_COLUMNS))
-        self._bars: Records = np.zeros((len(BAR_TIMEFRAMES), BARS_HELD + 1), BAR)
-        self._rows: Records = np.zeros(_FIRST_ROWS, ROW)
-        self._events: Records = np.zeros(_FIRST_ROWS, EVENT)
-        self._room = _FIRST_ROWS
-        self._memory = self._addresses(self._rows, self._events)
+    def __init__(self, symbols: int = LEGS) -> None:
+        self.clock: Records = np.zeros(1, BAR_CLOCK)
+        self.bars: Records = np.zeros((symbols, len(BAR_TIMEFRAMES), _SLOTS), SYMBOL_BAR)
 
-    def _room_for(self, wanted: int) -> tuple[Records, Records]:
-        if wanted > _KEPT_ROWS:
-            return np.empty(wanted, ROW), np.zeros(wanted, EVENT)
-        if wanted > self._room:
-            self._room = min(2 * wanted, _KEPT_ROWS)
-            self._rows = np.empty(self._room, ROW)
-            self._events = np.zeros(self._room, EVENT)
-            self._memory = self._addresses(self._rows, self._events)
-        return self._rows, self._events
+    def closed(self, symbol: int, timeframe: str) -> Records:
+        """Return the closed bars of a symbol that are held, oldest first, as `SYMBOL_BAR`.
 
-    def _addresses(self, rows: Records, events: Records) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = self._kernel.addresses(
-            self._state, self._setup, self._ring, self._bars, rows, events
-        )
-        return found
-
-    def _take_signal(self, old: EngineBuffers) -> None:
-        mine = self._state[0]
-        for name, value in old.signal_state.items():
-            mine[name] = value
-
-    def _take_bars_and_counts(self, old: EngineBuffers) -> None:
-        mine, its = self._state[0], old._state[0]
-        for name in (*_DROPPED, "late", *_BAR_FIELDS):
-            mine[name] = its[name]
-        self._bars = old._bars
-        self._memory = self._addresses(self._rows, self._events)
-
-    @property
-    def signal_state(self) -> dict[str, int]:
-        """Position, lock, cooldown and what was suppressed."""
-        state = self._state[0]
-        return {name: int(state[name]) for name in SIGNAL_FIELDS}
-
-    def bars(self, timeframe: str) -> Records:
-        """Return the closed bars of a timeframe that are held, oldest first.
-
-        Parameters
-        ----------
-        timeframe : {"1s", "5s", "1m", "5m", "15m", "1h"}
-            Any but ``"tick"``, whatever the engine's own.
-
-        Returns
-        -------
-        numpy.ndarray
-            `pairlab.engine.state.BAR` records at their close times: open, high, low, close and
-            volume per leg. A bar in which a leg did not trade carries its last price and has
-            volume 0; prices are NaN until the leg has traded.
+        Raises
+        ------
+        DataError
+            For a timeframe of which there are no bars.
         """
         if timeframe not in BAR_TIMEFRAMES:
             known = ", ".join(repr(name) for name in BAR_TIMEFRAMES)
             raise DataError(f"there are no bars of {timeframe!r}: one of {known}")
         level = BAR_TIMEFRAMES.index(timeframe)
-        head = int(self._state[0]["bars_head"][level])
-        count = int(self._state[0]["bars_count"][level])
-        slots = (head - count + np.arange(count)) % (BARS_HELD + 1)
-        bars: Records = self._bars[level, slots]
-        for leg in "yx":
-            np.maximum(bars[f"{leg}_volume"], 0.0, out=bars[f"{leg}_volume"])
-        return bars
+        head, count = (int(self.clock[name][0, level]) for name in ("head", "count"))
+        closed: Records = self.bars[symbol, level, (head - count + np.arange(count)) % _SLOTS]
+        np.maximum(closed["volume"], 0.0, out=closed["volume"])
+        return closed
 
-    def mark_gap(self) -> None:
-        """Let the next row say that trades are missing before it."""
-        self._state["gap"] = 1
+    def closed_of_pair(self, y: int, x: int, timeframe: str) -> Records:
+        """Return the closed bars of two symbols side by side, as `BAR`."""
+        legs = {"y": self.closed(y, timeframe), "x": self.closed(x, timeframe)}
+        joined = np.empty(len(legs["y"]), BAR)
+        joined["time_ns"] = legs["y"]["time_ns"]
+        for leg, closed in legs.items():
+            for column in ("open", "high", "low", "close", "volume"):
+                joined[f"{leg}_{column}"] = closed[column]
+        return joined
 
-    @property
-    def dropped(self) -> dict[str, int]:
-        """Ticks that were counted and changed nothing else, by reason."""
-        state = self._state[0]
-        return {name.replace("_", " "): int(state[name]) for name in _DROPPED}
 
-    @property
-    def late(self) -> int:
-        """Ticks at bar timeframes that were older than the forming bar; they counted in it."""
-        return int(self._state[0]["late"])
+class EngineBuffers:
+    """State, parameters, window, bars and output of one pair.
+
+    Parameters
+    ----------
+    values : SettingValues
+        Every setting.
+    bars : bool
+        Whether bars are kept.
+
+    Attributes
+    ----------
+    state, params : numpy.ndarray
+        One `STATE` and one `PARAMS` record.
+    ring : numpy.ndarray
+        The window's observations, shape (window, `RING_COLUMNS`).
+    bars : BarBuffers or None
+        y is symbol 0, x is symbol 1.
+    rows, events : numpy.ndarray
+        Output of the kernel, reused by every call.
+    memory : numpy.ndarray
+        `addresses` of them all.
+    """
+
+    __slots__ = ("bars", "events", "memory", "params", "ring", "rows", "state")
+
+    def __init__(self, values: SettingValues, *, bars: bool = True) -> None:
+        self.state: Records = new_state()
+        self.params: Records = np.zeros(1, PARAMS)
+        fill_params(self.params, values)
+        self.ring: NDArray[np.float64] = np.zeros((values.window, RING_COLUMNS))
+        self.rows: Records = np.zeros(_FIRST_ROWS, ROW)
+        self.events: Records = np.zeros(_FIRST_ROWS, EVENT)
+        self.bars: BarBuffers | None = None
+        self.set_bars(BarBuffers() if bars else None)
+
+    def set_bars(self, bars: BarBuffers | None) -> None:
+        """Keep bars in these buffers from now on; None keeps none."""
+        self.bars = bars
+        self.params["keep_bars"] = bars is not None
+        self.memory = self._addresses(self.rows, self.events)
+
+    def output(self, row_count: int) -> tuple[Records, Records, NDArray[np.int64]]:
+        """Return rows and events for at least so many, and the memory that includes them."""
+        if row_count > _MAX_KEPT_ROWS:
+            rows, events = np.empty(row_count, ROW), np.zeros(row_count, EVENT)
+            return rows, events, self._addresses(rows, events)
+        if row_count > len(self.rows):
+            capacity = min(2 * row_count, _MAX_KEPT_ROWS)
+            self.rows, self.events = np.empty(capacity, ROW), np.zeros(capacity, EVENT)
+            self.memory = self._addresses(self.rows, self.events)
+        return self.rows, self.events, self.memory
+
+    def _addresses(self, rows: Records, events: Records) -> NDArray[np.int64]:
+        return addresses(self.state, self.params, self.ring, self.bars, rows, events)
+
+
+def addresses(
+    state: Records,
+    params: Records,
+    ring: NDArray[np.float64],
+    bars: BarBuffers | None,
+    rows: Records,
+    events: Records,
+) -> NDArray[np.int64]:
+    """Return the addresses that a kernel is called with; keep the arrays alive as long as it runs.
+
+    Handing over eight structured arrays costs more than a tick's work, their addresses in one
+    plain array nearly nothing.
+
+    Parameters
+    ----------
+    state, params : numpy.ndarray
+        One `STATE` and one `PARAMS` record; they may be slices of arrays of many pairs.
+    ring : numpy.ndarray
+        Shape (window, `RING_COLUMNS`).
+    bars : BarBuffers or None
+        Of y and x; None if none are kept.
+    rows, events : numpy.ndarray
+        Output, `events` at least as long as `rows`.
+
+    Raises
+    ------
+    DataError
+        For arrays of another type or shape: the kernel would write beyond them.
+    """
+    clock, bar_records = (None, None) if bars is None else (bars.clock, bars.bars)
+    arrays = (state, params, ring, clock, bar_records, rows, events)
+    dtypes = (STATE, PARAMS, np.float64, BAR_CLOCK, SYMBOL_BAR, ROW, EVENT)
+    for array, dtype in zip(arrays, dtypes, strict=True):
+        if array is not None and (array.dtype != dtype or not array.flags.carray):
+            raise DataError(f"the kernel's memory must be contiguous {dtype}")
+    if (
+        len(state) != 1
+        or len(params) != 1
+        or len(events) < len(rows)
+        or ring.shape != (params[0]["window"], RING_COLUMNS)
+        or (bars is not None and bars.bars.shape != (LEGS, len(BAR_TIMEFRAMES), _SLOTS))
+        or (bars is None and params[0]["keep_bars"])
+    ):
+        raise DataError("the kernel's memory has the wrong shape")
+    found = [0 if array is None else array.ctypes.data for array in arrays]
+    return np.array([*found, len(rows)], np.int64)

@@ -1,4 +1,4 @@
-"""Dickey-Fuller and Engle-Granger on the window, and MacKinnon's p-values, in O(1).
+"""Rolling Dickey-Fuller and Engle-Granger tests with MacKinnon's p-values, in O(1).
 
 For e = w − a − b·v (Engle-Granger; b = 0 for a fixed ratio) every sum of the regression
 Δe_t = c + γ e_{t−1} + φ Δe_{t−1} + ε is a quadratic in b of the rolling sums, less what belongs
@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from pairlab.engine.jit import piece
+from pairlab.engine.jit import jit_internal
 from pairlab.engine.state import FIXED
 
 __all__ = ["adf_statistic", "half_life", "mackinnon_p", "spread_tests"]
@@ -24,7 +24,7 @@ _NOTHING = 1e-8
 """A share of a sum of squares below this is rounding: no spread explains itself so well."""
 
 
-@piece
+@jit_internal
 def mackinnon_p(statistic: float, variables: int) -> float:
     """Return MacKinnon's approximate p-value of a Dickey-Fuller statistic with a constant.
 
@@ -70,9 +70,9 @@ def mackinnon_p(statistic: float, variables: int) -> float:
     return 0.5 * math.erfc(-z * _SQRT_HALF)
 
 
-@piece
+@jit_internal
 def half_life(gamma: float) -> float:
-    """Return the observations until a deviation of the spread has halved.
+    """Return the half-life of a mean-reverting spread, in observations.
 
     Parameters
     ----------
@@ -99,11 +99,13 @@ def half_life(gamma: float) -> float:
     return math.nan
 
 
-@piece
+@jit_internal
 def adf_statistic(
     m: int, constants: int, lags: int, a: float, c: float, h: float, f: float, e: float, g: float
 ) -> tuple[float, bool]:
-    """Return the t-value of γ in Δe_t = γ e_{t−1} (+ φ Δe_{t−1}) from its normal equations.
+    """Return the Dickey-Fuller t-value of γ in Δe_t = γ e_{t−1} (+ φ Δe_{t−1}).
+
+    Solved from the normal equations.
 
     Parameters
     ----------
@@ -146,15 +148,15 @@ def adf_statistic(
     return gamma * math.sqrt((m - 1 - lags - constants) / rest), delicate
 
 
-@piece
+@jit_internal
 def spread_tests(s: Any, p: Any, ring: NDArray[Any], a: float) -> tuple[float, float]:
-    """Test the window's spread e = w − a − b·v for stationarity.
+    """Test the spread of a full window, e = w − a − b·v, for stationarity.
 
     Parameters
     ----------
     s, p, ring
-        State with its sums centred (Σ e² above zero), setup, and the full window, newest
-        observation included: ``s.head`` is the oldest.
+        State with its sums centred (Σ e² above zero), parameters, and the full window,
+        newest observation included: ``s.head`` is the oldest.
     a : float
         Window mean of w − b·v, b the slope left on the anchor's.
 
@@ -184,7 +186,7 @@ def spread_tests(s: Any, p: Any, ring: NDArray[Any], a: float) -> tuple[float, f
     step = (last - first) * p.inv_n1
     a_half = a0 - m * level * level
     gamma = (h0 - m * level * step) / a_half
-    if p.lags == 0:
+    if p.adf_lags == 0:
         aa, cc, hh = a0, c_all, h0
         ff = c_all
         ee = gg = 0.0
@@ -207,30 +209,30 @@ def spread_tests(s: Any, p: Any, ring: NDArray[Any], a: float) -> tuple[float, f
         hh -= m * level * step
         ee -= m * level * lagged
         gg -= m * step * lagged
-    statistic, delicate = adf_statistic(m, constants, p.lags, aa, cc, hh, ff, ee, gg)
+    statistic, delicate = adf_statistic(m, constants, p.adf_lags, aa, cc, hh, ff, ee, gg)
     if delicate or min(aa, a_half) < _CLOSE * s.s_ee or min(cc, ff) < _CLOSE * c_all:
         # Or an edge of the window holds nearly all of a sum that it was to be taken out of.
-        statistic, _ = direct_tests(s, p, ring, a, p.lags, constants)
+        statistic, _ = direct_tests(s, p, ring, a, p.adf_lags, constants)
         _, gamma = direct_tests(s, p, ring, a, 0, 1)
     return statistic, gamma
 
 
-@piece
+@jit_internal
 def residual(s: Any, ring: NDArray[Any], slot: int, a: float) -> float:
-    """Return the spread of one observation in the window."""
+    """Return the residual of one observation of the window."""
     v = ring[slot, 1] - s.x0
     e: float = (ring[slot, 0] - s.y0) - s.b0 * v - (a + s.slope * v)
     return e
 
 
-@piece
+@jit_internal
 def direct_tests(
     s: Any, p: Any, ring: NDArray[Any], a: float, lags: int, constants: int
 ) -> tuple[float, float]:
-    """Return the statistic and γ from the window itself, one regressor taken out at a time.
+    """Return the statistic and γ computed from the window itself, by successive projections.
 
     The normal equations square what is lost to nearly collinear regressors; projections do not
-    (Frisch-Waugh). Four passes: means, the lagged difference's share, γ, what is left.
+    (Frisch-Waugh). Four passes: means, the lagged difference's share, γ, the residual.
     """
     n = p.window
     m = n - 1 - lags

@@ -1,4 +1,4 @@
-"""Whether the Kalman hedge leaves a spread to be traded."""
+"""Diagnostics of the Kalman hedge."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["kalman_warning"]
 
 
 def kalman_warning(state: Any, half_life: float) -> str | None:
-    """Say what is wrong with the Kalman hedge's memory, or None.
+    """Return a warning if the Kalman hedge's memory is too short for the spread, else None.
 
     Parameters
     ----------
@@ -30,16 +30,16 @@ def kalman_warning(state: Any, half_life: float) -> str | None:
     variance = state["h_bb"] - state["h_b"] ** 2
     if state["ols_count"] > 0 and variance < 0.1 * state["h_ols"]:
         return (
-            f"kalman_half_life = {half_life:g} is so short that the hedge follows the spread "
-            "itself: what is left to trade has less than a tenth of its variance; raise it"
+            f"kalman_half_life ({half_life:g}) is too short: the hedge adapts to the spread itself "
+            "and leaves less than a tenth of its variance to trade; raise it"
         )
     if before > 0 and both > 0:
         slope = min(both / before, 1.0 - 1e-6)
         seen = -math.log(2.0) / math.log(slope)
         if seen > half_life / 3:
             return (
-                f"what the hedge leaves takes {seen:.0f} observations to halve, too long beside "
-                f"kalman_half_life = {half_life:g}: the hedge eats it; raise the setting to "
+                f"spread half-life ({seen:.0f}) is too close to kalman_half_life ({half_life:g}): "
+                f"the hedge adapts to the spread itself; raise kalman_half_life to "
                 f"{3 * seen:.0f} or more"
             )
     return None

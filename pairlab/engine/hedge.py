@@ -1,11 +1,11 @@
-"""Hedge ratios: rolling least squares and the Kalman filter."""
+"""Hedge ratio estimators: rolling least squares and a Kalman filter."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from pairlab.engine.jit import piece
+from pairlab.engine.jit import jit_internal
 
 __all__ = ["kalman_start", "kalman_step", "ols"]
 
@@ -13,17 +13,17 @@ _R_FLOOR = 1e-24
 _P_START = 1e8
 
 
-@piece
+@jit_internal
 def ols(s: Any, p: Any) -> tuple[float, float]:
-    """Return hedge ratio and intercept of y on x over the full window, from its centred sums."""
+    """Return the OLS hedge ratio and intercept of y on x over a full window."""
     a = (s.w - s.slope * s.v) * p.inv_n
     # y = c0 + b0·x + w: neither c0 nor the rest loses digits to the size of the prices
     return s.b0 + s.slope, s.c0 + (a - s.slope * s.x0)
 
 
-@piece
+@jit_internal
 def kalman_start(s: Any, p: Any, y: float, x: float) -> None:
-    """Start the filter on the first observation: the hedge that it alone suggests."""
+    """Initialise the filter from the first observation."""
     if p.log_prices != 0:
         s.k_y = s.k_x = 1.0
         s.k_alpha = y - x
@@ -38,9 +38,9 @@ def kalman_start(s: Any, p: Any, y: float, x: float) -> None:
     s.k_last = 0.0
 
 
-@piece
+@jit_internal
 def kalman_step(s: Any, p: Any, y: float, x: float, still: bool) -> tuple[float, float]:
-    """Predict y, learn from the error.
+    """Advance the filter by one observation: predict y, update state and noise.
 
     The covariance is kept in units of the observation noise R, so that the gain follows from the
     memory and the prices alone, and a wrong guess of R at the start costs no hedge.
@@ -48,7 +48,7 @@ def kalman_step(s: Any, p: Any, y: float, x: float, still: bool) -> tuple[float,
     Parameters
     ----------
     s, p
-        State and setup.
+        State and parameters.
     y, x : float
         The observation.
     still : bool
@@ -58,7 +58,7 @@ def kalman_step(s: Any, p: Any, y: float, x: float, still: bool) -> tuple[float,
     Returns
     -------
     tuple[float, float]
-        The innovation and its standard deviation before it was learnt from, both in units of y.
+        The innovation and its standard deviation before the update, both in units of y.
     """
     ys = y / s.k_y
     xs = x / s.k_x
@@ -80,10 +80,10 @@ def kalman_step(s: Any, p: Any, y: float, x: float, still: bool) -> tuple[float,
         weight = max(1.0 / max(s.count, 1), p.kalman_weight)
         s.k_r = max(s.k_r + weight * (innovation * innovation / size - s.k_r), _R_FLOOR)
 
-    # for health: is the innovation still a spread that reverts, or has the hedge eaten it?
+    # for diagnostics: is the innovation still a spread that reverts, or has the hedge absorbed it?
     before = s.k_last
     s.k_last = innovation
-    weight = max(1.0 / max(s.count, 1), p.health_weight)
+    weight = max(1.0 / max(s.count, 1), p.diagnostics_weight)
     s.h_a += weight * (before - s.h_a)
     s.h_b += weight * (innovation - s.h_b)
     s.h_aa += weight * (before * before - s.h_aa)

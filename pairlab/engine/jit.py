@@ -1,8 +1,8 @@
-"""How engine functions are compiled.
+"""Numba decorators of the engine, and the key under which its kernels are cached.
 
-Pieces are compiled into the kernels that call them and are not cached by themselves: numba's
-cache looks at one file's date only, so that a piece changed in another file would be missed. The
-kernels are cached under a digest of every source file of this package instead.
+Internal functions are compiled into the kernels that call them and are not cached by themselves:
+numba's cache looks at the date of one file only, so that a change in another file would be missed.
+The kernels are cached under a digest of every file that they are made of instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["DIGEST", "kernel", "part", "piece", "pointer_at"]
+__all__ = ["DIGEST", "jit_inlined", "jit_internal", "jit_kernel", "pointer_at"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -36,8 +36,8 @@ DIGEST: Final = _digest()
 key of numba's cache."""
 
 
-def piece(function: _F) -> _F:
-    """Compile a function that kernels call; Python calls its ``py_func``.
+def jit_internal(function: _F) -> _F:
+    """Compile a function that only compiled code calls; in Python call its ``py_func``.
 
     Without the wrappers for Python, which nobody calls, the kernel is compiled in half the time.
     """
@@ -45,13 +45,13 @@ def piece(function: _F) -> _F:
     return cast("_F", numba.njit(error_model="numpy", **options)(function))
 
 
-def part(function: _F) -> _F:
-    """Write a function that is called in one place into its caller: it compiles only once."""
+def jit_inlined(function: _F) -> _F:
+    """Inline a function at numba IR level: with a single caller it is compiled only once."""
     return cast("_F", numba.njit(error_model="numpy", inline="always")(function))
 
 
-def kernel(function: _F, signature: tuple[Any, ...], *, nogil: bool) -> _F:
-    """Compile a function that Python calls, or load it from disk; other types are refused.
+def jit_kernel(function: _F, signature: tuple[Any, ...], *, nogil: bool) -> _F:
+    """Compile a kernel for one signature, or load it from the cache; other types are refused.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def kernel(function: _F, signature: tuple[Any, ...], *, nogil: bool) -> _F:
 
 
 def _pointer_at(context: Any, address: Any) -> Any:
-    """Turn an address into a pointer, for `numba.carray`."""
+    """Cast an address to the void pointer that `numba.carray` takes."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)

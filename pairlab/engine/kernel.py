@@ -1,4 +1,8 @@
-"""The one kernel that live, replay, `analyze` and the backtest share: ticks in, rows out."""
+"""The kernel that live, replay, `analyze` and the backtest share: ticks in, rows out.
+
+There are two ways in: `consume` takes ticks, `observe_many` observations. Both make each row by
+`make_row`, so that the same prices give the same row to the last bit.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +12,52 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import carray, from_dtype, int64  # type: ignore[attr-defined]
+from numba import carray, float64, from_dtype, int64  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from pairlab.engine.bars import add_to_bars, roll_bars
 from pairlab.engine.cointegration import half_life, mackinnon_p, spread_tests
 from pairlab.engine.hedge import kalman_start, kalman_step, ols
-from pairlab.engine.jit import DIGEST, kernel, part, piece, pointer_at
-from pairlab.engine.rolling_sums import centre, is_stale, minus_product, resum, return_noise, slide
+from pairlab.engine.jit import DIGEST, jit_inlined, jit_internal, jit_kernel, pointer_at
+from pairlab.engine.rolling_sums import (
+    minus_product,
+    needs_recompute,
+    recentre,
+    recompute_sums,
+    return_noise,
+    update_sums,
+)
 from pairlab.engine.signals import decide
 from pairlab.engine.state import (
-    BAR,
+    BAR_CLOCK,
+    BAR_CLOCK_AT,
     BAR_TIMEFRAMES,
+    BARS_AT,
     BARS_HELD,
+    CAPACITY_AT,
     EMPTY_BARS_MAX,
+    EVENTS_AT,
     FIXED,
     KALMAN,
+    LEGS,
+    PARAMS,
+    PARAMS_AT,
+    RING_AT,
     RING_COLUMNS,
-    SETUP,
+    ROWS_AT,
     STATE,
+    STATE_AT,
+    SYMBOL_BAR,
 )
-from pairlab.errors import DataError
-from pairlab.schema import EVENT, ROW, TICK, Records, RowFlag, Stationary
+from pairlab.schema import EVENT, ROW, TICK, RowFlag, Stationary
 
-__all__ = ["addresses", "consume", "free", "held"]
+__all__ = [
+    "consume",
+    "kernel_gil",
+    "kernel_nogil",
+    "observe_many",
+    "run_observations",
+]
 
 _WARMING = int(RowFlag.WARMING)
 _FLAT_SPREAD = int(RowFlag.FLAT_SPREAD)
@@ -41,14 +67,16 @@ _GAP_BEFORE = int(RowFlag.GAP_BEFORE)
 _UNKNOWN = int(Stationary.NOT_ENOUGH_DATA)
 _NS = 1e-9
 
-_STATE_AT, _SETUP_AT, _RING_AT, _BARS_AT, _ROWS_AT, _EVENTS_AT, _ROOM = range(7)
-_TIMEFRAMES = len(BAR_TIMEFRAMES)
-_SIGNATURE = (from_dtype(TICK)[::1], int64, int64[::1])
+_LEVELS = len(BAR_TIMEFRAMES)
+_TICKS_SIGNATURE = (from_dtype(TICK)[::1], int64, int64[::1])
+_OBSERVATIONS_SIGNATURE = (
+    int64[::1], float64[::1], float64[::1], int64[::1], int64[::1], int64[::1],
+)  # fmt: skip
 
 
-@piece
+@jit_internal
 def observe(s: Any, p: Any, ring: NDArray[Any], row: Any) -> None:
-    """Make one observation of the last prices and write its row, all but the position."""
+    """Add an observation of the last prices to the window; write its row but for the position."""
     n = p.window
     time_ns = s.time_ns
     y, x = s.y_price, s.x_price
@@ -84,17 +112,17 @@ def observe(s: Any, p: Any, ring: NDArray[Any], row: Any) -> None:
 
     full = s.count >= n
     if full:
-        slide(s, p, ring, y, x, spread)
+        update_sums(s, p, ring, y, x, spread)
     ring[s.head, 0] = y
     ring[s.head, 1] = x
     ring[s.head, 2] = spread if p.hedge == KALMAN else 0.0
     s.head = s.head + 1 if s.head + 1 < n else 0
     s.count += 1
-    s.since += 1
+    s.since_recompute += 1
     if full:
-        centre(s, p)
-    if s.count == n or (full and is_stale(s, p)):
-        resum(s, p, ring)
+        recentre(s, p)
+    if s.count == n or (full and needs_recompute(s, p)):
+        recompute_sums(s, p, ring)
 
     row.filled = min(s.count, n)
     row.hedge_ratio = p.hedge_ratio if p.hedge == FIXED else math.nan
@@ -110,16 +138,16 @@ def observe(s: Any, p: Any, ring: NDArray[Any], row: Any) -> None:
     row.flags = flags
 
 
-@part
+@jit_inlined
 def _measure(
     s: Any, p: Any, ring: NDArray[Any], row: Any, y: float, x: float, deviation: float
 ) -> int:
-    """Write everything a full window gives; return its flatness flags."""
+    """Write every metric of a full window; return its flatness flags."""
     n = p.window
     flat_y = s.run_y >= n
     flat_x = s.run_x >= n
     flags = (_FLAT_Y if flat_y else 0) | (_FLAT_X if flat_x else 0)
-    if p.of_returns != 0:
+    if p.correlate_returns != 0:
         s_qq = s.qq - s.q * s.q * p.inv_n1
         s_rr = s.rr - s.r * s.r * p.inv_n1
         s_qr = s.qr - s.q * s.r * p.inv_n1
@@ -167,15 +195,15 @@ def _measure(
     return flags
 
 
-@piece
+@jit_internal
 def correlation_of(s_ab: float, s_aa: float, s_bb: float) -> float:
-    """Return Pearson's correlation from centred sums above zero."""
+    """Return Pearson's correlation from positive centred sums."""
     return min(max(s_ab / math.sqrt(s_aa * s_bb), -1.0), 1.0)
 
 
-@piece
+@jit_internal
 def _measure_kalman(s: Any, p: Any, row: Any, deviation: float, flat: bool) -> None:
-    """Write the filtered hedge, its innovation and, unless that is flat, the z-score."""
+    """Write the filtered hedge, its innovation and, unless flat, the z-score."""
     row.hedge_ratio = s.k_beta * (s.k_y / s.k_x)
     row.intercept = s.k_alpha * s.k_y
     row.spread = s.spread
@@ -186,13 +214,13 @@ def _measure_kalman(s: Any, p: Any, row: Any, deviation: float, flat: bool) -> N
     if s.run_x < p.window:
         scaled = s.s_ee * p.inv_n1 / (s.k_y * s.k_y)
         s.ols_count += 1
-        weight = max(1.0 / s.ols_count, p.health_weight)
+        weight = max(1.0 / s.ols_count, p.diagnostics_weight)
         s.h_ols += weight * (scaled - s.h_ols)
 
 
-@piece
+@jit_internal
 def _innovations_gamma(s: Any, p: Any, ring: NDArray[Any]) -> float:
-    """Return γ of Δi = c + γ i₋₁ over the window's innovations."""
+    """Return γ of Δi = c + γ i₋₁ for the innovations i of a full window."""
     n = p.window
     m = n - 1
     first = ring[s.head, 2] - s.i0
@@ -204,13 +232,24 @@ def _innovations_gamma(s: Any, p: Any, ring: NDArray[Any]) -> float:
     return h / a if a > 0.0 else math.nan
 
 
-@part
+@jit_internal
+def make_row(s: Any, p: Any, ring: NDArray[Any], row: Any, event: Any, row_number: int) -> int:
+    """Make one row of the last prices and decide on it; return the number of events, 0 or 1."""
+    observe(s, p, ring, row)
+    if decide(s, p, row, event) == 0:
+        return 0
+    event.row = row_number
+    return 1
+
+
+@jit_inlined
 def consume(
     ticks: NDArray[Any],
     start: int,
     s: Any,
     p: Any,
     ring: NDArray[Any],
+    clock: Any,
     bars: NDArray[Any],
     rows: NDArray[Any],
     events: NDArray[Any],
@@ -220,15 +259,15 @@ def consume(
     Parameters
     ----------
     ticks : array of TICK
-        In the order in which they happened. Where the setup says ``paired``, every two are one
-        observation, y before x, at the time the x tick was *received*; their own times are when
-        the legs last traded.
+        In the order in which they happened.
     start : int
         Index of the first to consume.
-    s, p : records of STATE and SETUP
-        The pair's memory and its settings.
-    ring, bars : arrays
-        The window (window × `RING_COLUMNS`), the bars (timeframes × slots).
+    s, p : records of STATE and PARAMS
+        The pair's memory and its parameters.
+    ring : array of float64, shape (window, RING_COLUMNS)
+        The window.
+    clock, bars : BAR_CLOCK record and array of SYMBOL_BAR
+        Bars of y and x; not read where the parameters say that none are kept.
     rows, events : arrays of ROW and EVENT
         Written from 0 on; `events` is as long as `rows`.
 
@@ -238,23 +277,20 @@ def consume(
         Index of the first tick not consumed, rows and events written.
     """
     length = p.timeframe_ns
-    made = 0
-    k = 0
+    row_count = 0
+    event_count = 0
     i = start
     end = len(ticks)
     while i < end:
         tick = ticks[i]
-        if p.paired == 0 and not acceptable(s, tick):
+        if not acceptable(s, tick):
             i += 1
             continue
-        if made == len(rows):
+        if row_count == len(rows):
             break
         time_ns = tick.time_ns
         due = True
-        if p.paired != 0:
-            take_pair(s, tick, ticks[i + 1])
-            i += 2
-        elif length > 0 and s.bar_end_ns != 0 and time_ns >= s.bar_end_ns:
+        if length > 0 and s.bar_end_ns != 0 and time_ns >= s.bar_end_ns:
             # The bar closes before the tick counts; the tick's turn comes when all bars have.
             due = s.y_seen != 0 and s.x_seen != 0
             s.received_ns = tick.received_ns
@@ -266,27 +302,24 @@ def consume(
             if length > 0:
                 count_in_bar(s, length, time_ns)
             if p.keep_bars != 0:
-                roll_bars(s, bars, time_ns)
-                add_to_bars(s, bars, tick.leg, tick.price, tick.quantity)
+                roll_bars(clock, bars, time_ns)
+                add_to_bars(clock, bars, tick.leg, tick.price, tick.quantity)
             take_tick(s, tick)
             due = length == 0 and s.y_seen != 0 and s.x_seen != 0
             i += 1
         if due:
-            observe(s, p, ring, rows[made])
-            if decide(s, p, rows[made], events[k]) != 0:
-                events[k].row = made
-                k += 1
-            made += 1
+            event_count += make_row(s, p, ring, rows[row_count], events[event_count], row_count)
+            row_count += 1
         if s.skip_to_ns != 0:
             s.bar_end_ns = s.skip_to_ns
             s.skip_to_ns = 0
             s.gap = 1
-    return i, made, k
+    return i, row_count, event_count
 
 
-@piece
+@jit_internal
 def acceptable(s: Any, tick: Any) -> bool:
-    """Tell whether a tick can be used; one that cannot is counted and changes nothing else."""
+    """Return whether a tick is valid; an invalid one is counted and changes nothing else."""
     if not math.isfinite(tick.price):
         s.not_finite += 1
         return False
@@ -299,27 +332,18 @@ def acceptable(s: Any, tick: Any) -> bool:
     return True
 
 
-@piece
-def take_pair(s: Any, y: Any, x: Any) -> None:
-    """Make an observation's two ticks the last prices."""
-    s.y_seen = s.x_seen = 1
-    s.y_price, s.x_price = y.price, x.price
-    s.y_time_ns, s.x_time_ns = y.time_ns, x.time_ns
-    s.time_ns = s.received_ns = x.received_ns
-
-
-@piece
+@jit_internal
 def count_in_bar(s: Any, length: int, time_ns: int) -> None:
-    """Begin the first bar; count a tick that is older than the forming one."""
+    """Start the first bar; count a tick that is older than the forming one as late."""
     if s.bar_end_ns == 0:
         s.bar_end_ns = (time_ns // length + 1) * length
     elif time_ns < s.bar_end_ns - length:
         s.late += 1
 
 
-@piece
+@jit_internal
 def take_tick(s: Any, tick: Any) -> None:
-    """Make a tick its leg's last price; times never step back."""
+    """Update the last price of a tick's leg; times never step back."""
     time_ns = tick.time_ns
     if time_ns > s.time_ns or (s.y_seen == 0 and s.x_seen == 0):
         s.time_ns = time_ns
@@ -336,48 +360,97 @@ def take_tick(s: Any, tick: Any) -> None:
     s.received_ns = tick.received_ns
 
 
+@jit_inlined
+def observe_many(
+    times_ns: NDArray[Any],
+    y: NDArray[Any],
+    x: NDArray[Any],
+    y_times_ns: NDArray[Any],
+    x_times_ns: NDArray[Any],
+    s: Any,
+    p: Any,
+    ring: NDArray[Any],
+    rows: NDArray[Any],
+    events: NDArray[Any],
+) -> int:
+    """Make one row of each observation, whatever the timeframe.
+
+    Parameters
+    ----------
+    times_ns : array of int64, shape (n,)
+        When each was observed, ascending.
+    y, x : arrays of float64, shape (n,)
+        Prices, finite and above zero.
+    y_times_ns, x_times_ns : arrays of int64, shape (n,)
+        When each leg last traded.
+    s, p, ring
+        As for `consume`.
+    rows, events : arrays of ROW and EVENT
+        At least n of each; written from 0 on.
+
+    Returns
+    -------
+    int
+        Events written.
+    """
+    event_count = 0
+    for i in range(len(times_ns)):
+        s.y_seen = s.x_seen = 1
+        s.y_price, s.x_price = y[i], x[i]
+        s.y_time_ns, s.x_time_ns = y_times_ns[i], x_times_ns[i]
+        s.time_ns = s.received_ns = times_ns[i]
+        event_count += make_row(s, p, ring, rows[i], events[event_count], i)
+    return event_count
+
+
 def _make_kernel(digest: int, nogil: bool) -> Callable[..., tuple[int, int, int]]:
     version = 2 * digest + nogil  # numba's cache tells the two apart by this alone
 
     def run(ticks: NDArray[Any], start: int, memory: NDArray[Any]) -> tuple[int, int, int]:
-        state = carray(pointer_at(memory[_STATE_AT]), 1, STATE)
-        setup = carray(pointer_at(memory[_SETUP_AT]), 1, SETUP)
-        s = state[0]
-        p = setup[0]
-        s.source = version
-        ring = carray(pointer_at(memory[_RING_AT]), (p.window, RING_COLUMNS), np.float64)
-        rows = carray(pointer_at(memory[_ROWS_AT]), memory[_ROOM], ROW)
-        events = carray(pointer_at(memory[_EVENTS_AT]), memory[_ROOM], EVENT)
-        bars = carray(pointer_at(memory[_BARS_AT]), (_TIMEFRAMES, BARS_HELD + 1), BAR)
-        return consume(ticks, start, s, p, ring, bars, rows, events)
+        s = carray(pointer_at(memory[STATE_AT]), 1, STATE)[0]
+        p = carray(pointer_at(memory[PARAMS_AT]), 1, PARAMS)[0]
+        s.kernel_version = version
+        ring = carray(pointer_at(memory[RING_AT]), (p.window, RING_COLUMNS), np.float64)
+        rows = carray(pointer_at(memory[ROWS_AT]), memory[CAPACITY_AT], ROW)
+        events = carray(pointer_at(memory[EVENTS_AT]), memory[CAPACITY_AT], EVENT)
+        clock = carray(pointer_at(memory[BAR_CLOCK_AT]), 1, BAR_CLOCK)[0]
+        bars = carray(pointer_at(memory[BARS_AT]), (LEGS, _LEVELS, BARS_HELD + 1), SYMBOL_BAR)
+        return consume(ticks, start, s, p, ring, clock, bars, rows, events)
 
-    return kernel(run, _SIGNATURE, nogil=nogil)
-
-
-def addresses(
-    state: Records, setup: Records, ring: Any, bars: Records, rows: Records, events: Records
-) -> NDArray[np.int64]:
-    """Return where the kernel finds its memory; keep the arrays alive as long as this is used.
-
-    Handing over eight structured arrays costs more than a tick's work, their addresses in one
-    plain array nearly nothing.
-    """
-    arrays = (state, setup, ring, bars, rows, events)
-    for array, dtype in zip(arrays, (STATE, SETUP, np.float64, BAR, ROW, EVENT), strict=True):
-        if array.dtype != dtype or not array.flags.carray:
-            raise DataError(f"the kernel's memory must be contiguous {dtype}")
-    if len(events) < len(rows) or ring.shape != (setup[0]["window"], RING_COLUMNS):
-        raise DataError("the kernel's memory has the wrong shape")
-    return np.array([array.ctypes.data for array in arrays] + [len(rows)], np.int64)
+    return jit_kernel(run, _TICKS_SIGNATURE, nogil=nogil)
 
 
 @functools.cache
-def held() -> Callable[..., tuple[int, int, int]]:
-    """Return the kernel that keeps the GIL: for a few ticks, where giving it up costs more."""
+def kernel_gil() -> Callable[..., tuple[int, int, int]]:
+    """Return the kernel for ticks that keeps the GIL: releasing it costs more than a few ticks."""
     return _make_kernel(DIGEST, nogil=False)
 
 
 @functools.cache
-def free() -> Callable[..., tuple[int, int, int]]:
-    """Return the kernel that runs without the GIL: for many ticks, in any thread."""
+def kernel_nogil() -> Callable[..., tuple[int, int, int]]:
+    """Return the kernel for ticks that releases the GIL: for many ticks, in any thread."""
     return _make_kernel(DIGEST, nogil=True)
+
+
+@functools.cache
+def run_observations() -> Callable[..., int]:
+    """Return the kernel for observations; it releases the GIL."""
+    version = DIGEST
+
+    def run(
+        times_ns: NDArray[Any],
+        y: NDArray[Any],
+        x: NDArray[Any],
+        y_times_ns: NDArray[Any],
+        x_times_ns: NDArray[Any],
+        memory: NDArray[Any],
+    ) -> int:
+        s = carray(pointer_at(memory[STATE_AT]), 1, STATE)[0]
+        p = carray(pointer_at(memory[PARAMS_AT]), 1, PARAMS)[0]
+        s.kernel_version = version
+        ring = carray(pointer_at(memory[RING_AT]), (p.window, RING_COLUMNS), np.float64)
+        rows = carray(pointer_at(memory[ROWS_AT]), memory[CAPACITY_AT], ROW)
+        events = carray(pointer_at(memory[EVENTS_AT]), memory[CAPACITY_AT], EVENT)
+        return observe_many(times_ns, y, x, y_times_ns, x_times_ns, s, p, ring, rows, events)
+
+    return jit_kernel(run, _OBSERVATIONS_SIGNATURE, nogil=True)

@@ -1,4 +1,4 @@
-"""`PairEngine`: the kernel with its memory, as Python sees it."""
+"""`PairEngine`: the kernel and the buffers of one pair."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Final, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pairlab.engine.buffers import EngineBuffers
+from pairlab.engine.buffers import EngineBuffers, addresses
 from pairlab.engine.diagnostics import kalman_warning
-from pairlab.engine.state import (
-    fill_setup,
-)
+from pairlab.engine.state import DROP_REASONS, SIGNAL_FIELDS, fill_params
 from pairlab.engine.validation import as_ticks, check_prices
 from pairlab.errors import DataError, SettingError
-from pairlab.schema import EVENT, ROW, TICK, TIMEFRAMES_NS, Records, RowFlag
+from pairlab.schema import EVENT, ROW, TIMEFRAMES_NS, Records, RowFlag
 from pairlab.settings import METRIC_SETTINGS, SettingKwargs, Settings, SettingValues
 
 __all__ = ["PairEngine", "compile_kernel"]
 
-_BAR_ROWS: Final = 16_384
-_FEW: Final = 1_024
+_ROWS_PER_CALL: Final = 16_384
+"""Room for rows at bar timeframes, where ticks do not tell how many bars they close."""
+
+_SMALL_BATCH: Final = 1_024
 """Up to this many ticks the kernel keeps the GIL: a fifth of a millisecond."""
 
 _NO_EVENTS: Final = np.empty(0, EVENT)
 
 
 def compile_kernel(progress: Callable[[str], None] | None = None) -> None:
-    """Compile what is not in numba's cache on disk yet; blocks, so call it in a thread.
+    """Compile the kernels that are not in numba's cache yet; blocks, so call it in a thread.
 
     Parameters
     ----------
@@ -40,15 +40,15 @@ def compile_kernel(progress: Callable[[str], None] | None = None) -> None:
     say("loading the compiler")
     from pairlab.engine import kernel
 
-    say("compiling the engine (1 of 2)")
-    kernel.held()
-    say("compiling the engine (2 of 2)")
-    kernel.free()
+    steps = (kernel.kernel_gil, kernel.kernel_nogil, kernel.run_observations)
+    for number, compile_step in enumerate(steps, 1):
+        say(f"compiling the engine ({number} of {len(steps)})")
+        compile_step()
     say("engine ready")
 
 
-class PairEngine(EngineBuffers):
-    """The engine alone: ticks in, rows out.
+class PairEngine:
+    """Engine of one pair: ticks in, rows out.
 
     Every metric costs the same per observation, whatever the window. One engine belongs to one
     thread at a time: the kernel runs without the GIL.
@@ -59,6 +59,8 @@ class PairEngine(EngineBuffers):
         A snapshot of it is taken; by default every setting has its default.
     values : SettingValues, optional
         A snapshot, as `values` of another engine, instead of `settings`.
+    bars : bool
+        Whether `bars` are kept: 5.8 MB, which an engine for research does without.
     **overrides
         Settings by name, on top of those.
 
@@ -91,6 +93,7 @@ class PairEngine(EngineBuffers):
         settings: Settings | None = None,
         *,
         values: SettingValues | None = None,
+        bars: bool = True,
         **overrides: Unpack[SettingKwargs],
     ) -> None:
         if values is None:
@@ -98,10 +101,13 @@ class PairEngine(EngineBuffers):
             values = Settings(**{**given, **overrides}).values()
         from pairlab.engine import kernel  # numba's import takes longer than all of pairlab's
 
-        super().__init__(kernel, values)
-        self._run = kernel.held()
-        self._per_tick = self._setup[0]["timeframe_ns"] == 0
+        self.values: SettingValues = values
         self.events: Records = _NO_EVENTS
+        self._buffers = EngineBuffers(values, bars=bars)
+        self._per_tick = TIMEFRAMES_NS[values.timeframe] == 0
+        self._run = kernel.kernel_gil()
+        self._run_nogil = kernel.kernel_nogil
+        self._run_observations = kernel.run_observations
 
     def update(self, ticks: Records) -> Records:
         """Consume ticks; return the rows they made.
@@ -123,39 +129,43 @@ class PairEngine(EngineBuffers):
         DataError
             If it is not such an array.
         """
+        buffers = self._buffers
         try:
-            few = len(ticks) <= _FEW
-            consumed, made, happened = self._run(ticks, 0, self._memory) if few else (0, 0, 0)
+            small = len(ticks) <= _SMALL_BATCH
+            done, row_count, event_count = (
+                self._run(ticks, 0, buffers.memory) if small else (0, 0, 0)
+            )
         except (TypeError, ValueError):  # the kernel takes these arrays and no other
             ticks = as_ticks(ticks)
-            few = len(ticks) <= _FEW
-            consumed, made, happened = self._run(ticks, 0, self._memory) if few else (0, 0, 0)
-        if consumed < len(ticks):
-            return self._update_long(as_ticks(ticks), consumed, made, happened)
-        self.events = self._events[:happened] if happened else _NO_EVENTS
-        return self._rows[:made]
+            small = len(ticks) <= _SMALL_BATCH
+            done, row_count, event_count = (
+                self._run(ticks, 0, buffers.memory) if small else (0, 0, 0)
+            )
+        if done < len(ticks):
+            return self._update_long(as_ticks(ticks), done, row_count, event_count)
+        self.events = buffers.events[:event_count] if event_count else _NO_EVENTS
+        return buffers.rows[:row_count]
 
-    def _update_long(self, ticks: Records, start: int, made: int, happened: int) -> Records:
-        """Go on without the GIL, in room for all rows (at bar timeframes, in parts)."""
-        parts = [(self._rows[:made].copy(), self._events[:happened].copy())] if made else []
-        if self._per_tick:
-            rows, events = self._room_for(len(ticks) - start)
-        else:
-            rows, events = self._room_for(_BAR_ROWS)
-        memory = self._addresses(rows, events)
-        run = self._kernel.free()
+    def _update_long(self, ticks: Records, start: int, row_count: int, event_count: int) -> Records:
+        """Go on without the GIL, in room for all rows (at bar timeframes, in several calls)."""
+        rows, events = self._buffers.rows, self._buffers.events
+        chunks = [(rows[:row_count].copy(), events[:event_count].copy())] if row_count else []
+        rows, events, memory = self._buffers.output(
+            len(ticks) - start if self._per_tick else _ROWS_PER_CALL
+        )
+        run = self._run_nogil()
         while start < len(ticks):
-            start, made, happened = run(ticks, start, memory)
-            if start == len(ticks) and not parts:
-                self.events = events[:happened] if happened else _NO_EVENTS
-                return rows[:made]
-            parts.append((rows[:made].copy(), events[:happened].copy()))
+            start, row_count, event_count = run(ticks, start, memory)
+            if start == len(ticks) and not chunks:
+                self.events = events[:event_count] if event_count else _NO_EVENTS
+                return rows[:row_count]
+            chunks.append((rows[:row_count].copy(), events[:event_count].copy()))
         before = 0
-        for part, happenings in parts:
-            happenings["row"] += before
-            before += len(part)
-        self.events = np.concatenate([happenings for _, happenings in parts])
-        return np.concatenate([part for part, _ in parts])
+        for chunk_rows, chunk_events in chunks:
+            chunk_events["row"] += before
+            before += len(chunk_rows)
+        self.events = np.concatenate([chunk_events for _, chunk_events in chunks])
+        return np.concatenate([chunk_rows for chunk_rows, _ in chunks])
 
     def seed(self, time_ns: ArrayLike, y: ArrayLike, x: ArrayLike) -> Records:
         """Warm the window with closes of bars from before the first tick.
@@ -180,7 +190,7 @@ class PairEngine(EngineBuffers):
         length = TIMEFRAMES_NS[self.values.timeframe]
         if length == 0:
             raise DataError("seed() warms bar timeframes; timeframe is 'tick'")
-        state = self._state[0]
+        state = self._buffers.state[0]
         if state["y_seen"] or state["x_seen"]:
             raise DataError("seed() comes before the first tick, and once")
         times = np.array(time_ns, np.int64, ndmin=1)
@@ -192,11 +202,11 @@ class PairEngine(EngineBuffers):
             )
         if not len(times):
             return np.zeros(0, ROW)
-        muted = bool(self._setup["muted"][0])
-        self._setup["muted"] = 1
         # When the closes were traded is not known; the bar's close is the best that can be said.
-        rows = self._observe_all(times, y_closes, x_closes, times, times)
-        self._setup["muted"] = muted
+        rows, _ = self._observe_many(
+            times, y_closes, x_closes, times, times, self._buffers.state, self._paused_params()
+        )
+        self.events = _NO_EVENTS
         rows["flags"] |= int(RowFlag.SEEDED)
         state["bar_end_ns"] = times[-1] + length
         return rows
@@ -241,66 +251,67 @@ class PairEngine(EngineBuffers):
         same = times.shape == y_times.shape == x_times.shape
         if not same or (np.diff(times) <= 0).any():
             raise DataError("observe(): times must ascend, one of each per price")
-        return self._observe_all(times, y_prices, x_prices, y_times, x_times)
+        rows, self.events = self._observe_many(
+            times, y_prices, x_prices, y_times, x_times, self._buffers.state, self._buffers.params
+        )
+        return rows
 
-    def _observe_all(
+    def _paused_params(self) -> Records:
+        """Return a copy of the parameters under which no signal is decided."""
+        params = self._buffers.params.copy()
+        params["signals_paused"] = 1
+        params["keep_bars"] = 0
+        return params
+
+    def _observe_many(
         self,
-        time_ns: NDArray[np.int64],
+        times_ns: NDArray[np.int64],
         y: NDArray[np.float64],
         x: NDArray[np.float64],
-        y_time_ns: NDArray[np.int64],
-        x_time_ns: NDArray[np.int64],
-    ) -> Records:
-        count = len(time_ns)
-        pairs = np.zeros(2 * count, TICK)
-        pairs["price"][0::2], pairs["price"][1::2] = y, x
-        pairs["time_ns"][0::2], pairs["time_ns"][1::2] = y_time_ns, x_time_ns
-        pairs["received_ns"][1::2] = time_ns
-        rows, events = np.empty(count, ROW), np.zeros(count, EVENT)
-        self._setup["paired"] = 1
-        try:
-            run = self._run if count <= _FEW else self._kernel.free()
-            _, _, happened = run(pairs, 0, self._addresses(rows, events))
-        finally:
-            self._setup["paired"] = 0
-        self.events = events[:happened] if happened else _NO_EVENTS
-        return rows
+        y_times_ns: NDArray[np.int64],
+        x_times_ns: NDArray[np.int64],
+        state: Records,
+        params: Records,
+    ) -> tuple[Records, Records]:
+        """Run the kernel for observations on this window; return rows and events."""
+        rows, events = np.empty(len(times_ns), ROW), np.zeros(len(times_ns), EVENT)
+        memory = addresses(state, params, self._buffers.ring, self._buffers.bars, rows, events)
+        run = self._run_observations()
+        event_count = run(times_ns, y, x, y_times_ns, x_times_ns, memory)
+        return rows, events[:event_count] if event_count else _NO_EVENTS
 
     def provisional(self) -> Records | None:
         """Return the row that the forming bar would make if it closed now, in an array of one.
 
         Its time is the close to come, its ages count to the newest tick. Nothing changes by it.
-        It is None at the tick timeframe, where every row is final, and
-        until both legs have traded.
+        It is None at the tick timeframe, where every row is final, and until both legs have traded.
         """
-        state = self._state
+        state, ring = self._buffers.state, self._buffers.ring
         if self._per_tick or not (state["y_seen"][0] and state["x_seen"][0]):
             return None
-        saved, muted = state.copy(), self._setup["muted"].copy()
-        slot = int(saved["head"][0])
-        replaced = self._ring[slot].copy()
-        events = self.events
-        self._setup["muted"] = 1
+        # The state advances in a copy; of the window the observation overwrites one slot.
+        scratch = state.copy()
+        slot = int(state["head"][0])
+        replaced = ring[slot].copy()
         try:
-            row = self._observe_all(
-                saved["bar_end_ns"],
-                saved["y_price"],
-                saved["x_price"],
-                saved["y_time_ns"],
-                saved["x_time_ns"],
+            row, _ = self._observe_many(
+                state["bar_end_ns"].copy(),
+                state["y_price"].copy(),
+                state["x_price"].copy(),
+                state["y_time_ns"].copy(),
+                state["x_time_ns"].copy(),
+                scratch,
+                self._paused_params(),
             )
-            to_come_s = np.minimum(row["y_age_s"], row["x_age_s"])
-            row["y_age_s"] -= to_come_s
-            row["x_age_s"] -= to_come_s
-            return row
         finally:
-            state[:] = saved
-            self._ring[slot] = replaced
-            self._setup["muted"] = muted
-            self.events = events
+            ring[slot] = replaced
+        to_come_s = np.minimum(row["y_age_s"], row["x_age_s"])
+        row["y_age_s"] -= to_come_s
+        row["x_age_s"] -= to_come_s
+        return row
 
     def apply(self, values: SettingValues) -> None:
-        """Take changed thresholds and filters over, from the next tick on.
+        """Apply changed thresholds and filters from the next tick on.
 
         Raises
         ------
@@ -312,7 +323,7 @@ class PairEngine(EngineBuffers):
             if new != old:
                 raise SettingError(name, new, f"it defines a metric ({old!r}): use rebuilt")
         self.values = values
-        fill_setup(self._setup, self.values)
+        fill_params(self._buffers.params, values)
 
     def rebuilt(
         self,
@@ -336,10 +347,9 @@ class PairEngine(EngineBuffers):
         seeds : tuple of array_like, optional
             Arguments of `seed`, from before the first of the ticks.
         """
-        engine = PairEngine(values=values)
-        engine._setup["muted"] = 1
-        engine._setup["keep_bars"] = 0
-        engine._take_signal(self)
+        engine = PairEngine(values=values, bars=False)
+        engine._buffers.params["signals_paused"] = 1
+        engine._copy_state(self, SIGNAL_FIELDS)
         parts = []
         if seeds is not None and not engine._per_tick:
             parts.append(engine.seed(*seeds))
@@ -352,14 +362,62 @@ class PairEngine(EngineBuffers):
         That is position, lock, cooldown and what was suppressed; the counts of dropped and late
         ticks; and the bars, which no setting changes. Signals go on from here.
         """
-        self._take_signal(old)
-        self._take_bars_and_counts(old)
-        self._setup["muted"] = 0
-        self._setup["keep_bars"] = 1
+        self._copy_state(old, (*SIGNAL_FIELDS, *DROP_REASONS, "late"))
+        self._buffers.set_bars(old._buffers.bars)
+        self._buffers.params["signals_paused"] = 0
+
+    def _copy_state(self, old: PairEngine, names: tuple[str, ...]) -> None:
+        for name in names:
+            self._buffers.state[name] = old._buffers.state[name]
+
+    def bars(self, timeframe: str) -> Records:
+        """Return the closed bars of a timeframe that are held, oldest first.
+
+        Parameters
+        ----------
+        timeframe : {"1s", "5s", "1m", "5m", "15m", "1h"}
+            Any but ``"tick"``, whatever the engine's own.
+
+        Returns
+        -------
+        numpy.ndarray
+            `pairlab.engine.state.BAR` records at their close times: open, high, low, close and
+            volume per leg. A bar in which a leg did not trade carries its last price and has
+            volume 0; prices are NaN until the leg has traded.
+
+        Raises
+        ------
+        DataError
+            For another timeframe, or if the engine was made with ``bars=False``.
+        """
+        if self._buffers.bars is None:
+            raise DataError("this engine keeps no bars: it was made with bars=False")
+        return self._buffers.bars.closed_of_pair(0, 1, timeframe)
+
+    def mark_gap(self) -> None:
+        """Flag the next row: trades are missing before it."""
+        self._buffers.state["gap"] = 1
+
+    @property
+    def signal_state(self) -> dict[str, int]:
+        """State of the signal state machine: position, lock, cooldown, what was suppressed."""
+        state = self._buffers.state[0]
+        return {name: int(state[name]) for name in SIGNAL_FIELDS}
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Invalid ticks, which were counted and changed nothing else, by reason."""
+        state = self._buffers.state[0]
+        return {name.replace("_", " "): int(state[name]) for name in DROP_REASONS}
+
+    @property
+    def late(self) -> int:
+        """Ticks at bar timeframes that were older than the forming bar; they counted in it."""
+        return int(self._buffers.state[0]["late"])
 
     @property
     def kalman_warning(self) -> str | None:
-        """What is wrong with the Kalman hedge's memory, in words, or None."""
+        """Warning if the Kalman hedge's memory is too short for the spread, else None."""
         if self.values.hedge != "kalman":
             return None
-        return kalman_warning(self._state[0], self.values.kalman_half_life)
+        return kalman_warning(self._buffers.state[0], self.values.kalman_half_life)

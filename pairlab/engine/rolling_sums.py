@@ -1,4 +1,4 @@
-"""Rolling sums of the window, exact for as long as the stream runs.
+"""Rolling sums over the window that stay accurate however long the stream runs.
 
 The sums are those of u = y − y0, v = x − x0 and of the spread itself, w = u − b0·v, anchored in
 the middle of the window on its own slope: a tight pair's spread is a millionth of its prices, and
@@ -12,18 +12,25 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from pairlab.engine.jit import piece
+from pairlab.engine.jit import jit_internal
 from pairlab.engine.state import EPS, FIXED, KALMAN
 
-__all__ = ["centre", "is_stale", "minus_product", "resum", "return_noise", "slide"]
+__all__ = [
+    "minus_product",
+    "needs_recompute",
+    "recentre",
+    "recompute_sums",
+    "return_noise",
+    "update_sums",
+]
 
 _SPLIT = 134217729.0  # 2**27 + 1: Veltkamp's constant for doubles
-_STALE = 1e-4
+_SHRUNK = 1e-4
 
 
-@piece
+@jit_internal
 def minus_product(y: float, b: float, x: float) -> float:
-    """Return y − b·x with the rounding of the product taken back (Dekker 1971).
+    """Return y − b·x, compensated for the rounding of the product (Dekker 1971).
 
     A spread of 1e-5 between prices of 75,000 has six digits left in plain arithmetic, sixteen
     here.
@@ -39,9 +46,9 @@ def minus_product(y: float, b: float, x: float) -> float:
     return (y - product) - error
 
 
-@piece
-def slide(s: Any, p: Any, ring: NDArray[Any], y: float, x: float, innovation: float) -> None:
-    """Let the oldest observation of a full window leave its sums, and the newest enter."""
+@jit_internal
+def update_sums(s: Any, p: Any, ring: NDArray[Any], y: float, x: float, innovation: float) -> None:
+    """Update the sums of a full window: subtract the oldest observation, add the newest."""
     n = p.window
     i0 = s.head
     i1 = i0 + 1 if i0 + 1 < n else 0
@@ -94,7 +101,7 @@ def slide(s: Any, p: Any, ring: NDArray[Any], y: float, x: float, innovation: fl
     s.peak_d = max(s.peak_d, s.dd)
     s.peak_g = max(s.peak_g, s.gg)
 
-    if p.of_returns != 0:
+    if p.correlate_returns != 0:
         q = one_return(p, ring[i0, 0], ring[i1, 0]) - s.q0
         r = one_return(p, ring[i0, 1], ring[i1, 1]) - s.r0
         qn = one_return(p, ring[j1, 0], y) - s.q0
@@ -118,17 +125,17 @@ def slide(s: Any, p: Any, ring: NDArray[Any], y: float, x: float, innovation: fl
         s.peak_i = max(s.peak_i, s.ii)
 
 
-@piece
+@jit_internal
 def one_return(p: Any, before: float, after: float) -> float:
-    """Return the one-step return; prices are logarithms already under log prices."""
+    """Return the one-step return: relative, or a difference of prices that are logs already."""
     if p.log_prices != 0:
         return after - before
     return (after - before) / before
 
 
-@piece
+@jit_internal
 def noise_floor(s: Any, p: Any) -> float:
-    """Return the centred sum of squares that the prices' own rounding gives the spread.
+    """Return the spread's centred sum of squares that rounding of the prices alone explains.
 
     A spread below it (rms within 4 units in the last place of the prices) is flat: an exact
     multiple of one price shows such noise, and its z-score would be a picture of rounding.
@@ -141,9 +148,9 @@ def noise_floor(s: Any, p: Any) -> float:
     return n * level * level
 
 
-@piece
-def centre(s: Any, p: Any) -> None:
-    """Centre the sums, and take the slope that is left out of the spread's."""
+@jit_internal
+def recentre(s: Any, p: Any) -> None:
+    """Centre the sums about their means; remove the slope that the spread still has on x."""
     mean_u = s.u * p.inv_n
     mean_v = s.v * p.inv_n
     s.s_uu = s.uu - s.u * mean_u
@@ -157,46 +164,46 @@ def centre(s: Any, p: Any) -> None:
         s.s_ee = max(s.s_ee - s.slope * s.s_wv, 0.0)
 
 
-@piece
-def is_stale(s: Any, p: Any) -> bool:
-    """Tell whether a sum has shrunk so far that what has left it still shows in its digits.
+@jit_internal
+def needs_recompute(s: Any, p: Any) -> bool:
+    """Return whether the sums have lost too many digits to cancellation.
 
-    A bad tick of 1e9 leaves rounding of 1e2 behind in a sum of squares. What is left is compared
-    with the largest each sum has been: this covers one leaving observation as well as several
-    that left one by one. Once per window the sums are stale in any case.
+    A bad tick of 1e9 leaves rounding of 1e2 behind in a sum of squares. What remains is compared
+    with the largest that each sum has been: this covers one leaving observation as well as several
+    that left one by one. Once per window the sums are recomputed in any case.
     """
     if (
-        s.since >= p.window
-        or s.s_uu < _STALE * s.peak_u
-        or s.s_vv < _STALE * s.peak_v
-        or s.gg < _STALE * s.peak_g
-        or (s.s_ee < _STALE * s.peak_w and s.peak_w > s.floor)
-        or (s.dd < _STALE * s.peak_d and s.peak_d > s.floor)
+        s.since_recompute >= p.window
+        or s.s_uu < _SHRUNK * s.peak_u
+        or s.s_vv < _SHRUNK * s.peak_v
+        or s.gg < _SHRUNK * s.peak_g
+        or (s.s_ee < _SHRUNK * s.peak_w and s.peak_w > s.floor)
+        or (s.dd < _SHRUNK * s.peak_d and s.peak_d > s.floor)
     ):
         return True
-    if p.of_returns != 0:
+    if p.correlate_returns != 0:
         noise = return_noise(p)
-        if s.qq - s.q * s.q * p.inv_n1 < _STALE * s.peak_q and s.peak_q > noise:
+        if s.qq - s.q * s.q * p.inv_n1 < _SHRUNK * s.peak_q and s.peak_q > noise:
             return True
-        if s.rr - s.r * s.r * p.inv_n1 < _STALE * s.peak_r and s.peak_r > noise:
+        if s.rr - s.r * s.r * p.inv_n1 < _SHRUNK * s.peak_r and s.peak_r > noise:
             return True
     if p.hedge == KALMAN and s.peak_i > s.floor:
-        return bool(s.ii - s.i * s.i * p.inv_n < _STALE * s.peak_i)
+        return bool(s.ii - s.i * s.i * p.inv_n < _SHRUNK * s.peak_i)
     return False
 
 
-@piece
+@jit_internal
 def return_noise(p: Any) -> float:
-    """Return the centred sum of squares that the prices' rounding gives their returns."""
+    """Return the returns' centred sum of squares that rounding of the prices alone explains."""
     n: int = p.window
     return 16.0 * EPS * EPS * n
 
 
-@piece
-def resum(s: Any, p: Any, ring: NDArray[Any]) -> None:
-    """Choose new anchors in the middle of the full window and sum everything afresh."""
+@jit_internal
+def recompute_sums(s: Any, p: Any, ring: NDArray[Any]) -> None:
+    """Recompute every sum from the full window, about new anchors in its middle."""
     n = p.window
-    s.since = 0
+    s.since_recompute = 0
     y_first, x_first, i_first = ring[s.head, 0], ring[s.head, 1], ring[s.head, 2]
     u = v = e = 0.0
     for k in range(n):
@@ -252,15 +259,15 @@ def resum(s: Any, p: Any, ring: NDArray[Any]) -> None:
     s.w, s.ww, s.wv = w, ww, wv
     s.dd, s.dg, s.gg, s.dd1, s.dg1, s.gg1 = dd, dg, gg, dd1, dg1, gg1
     s.peak_u, s.peak_v, s.peak_w, s.peak_d, s.peak_g = uu, vv, ww, dd, gg
-    if p.of_returns != 0:
-        _resum_returns(s, p, ring)
+    if p.correlate_returns != 0:
+        _recompute_returns(s, p, ring)
     if p.hedge == KALMAN:
-        _resum_innovations(s, p, ring, i0)
-    centre(s, p)
+        _recompute_innovations(s, p, ring, i0)
+    recentre(s, p)
 
 
-@piece
-def _resum_returns(s: Any, p: Any, ring: NDArray[Any]) -> None:
+@jit_internal
+def _recompute_returns(s: Any, p: Any, ring: NDArray[Any]) -> None:
     n = p.window
     q0 = r0 = 0.0
     for again in range(2):
@@ -284,8 +291,8 @@ def _resum_returns(s: Any, p: Any, ring: NDArray[Any]) -> None:
     s.peak_q, s.peak_r = qq, rr
 
 
-@piece
-def _resum_innovations(s: Any, p: Any, ring: NDArray[Any], i0: float) -> None:
+@jit_internal
+def _recompute_innovations(s: Any, p: Any, ring: NDArray[Any], i0: float) -> None:
     n = p.window
     i = ii = di = 0.0
     slot = s.head

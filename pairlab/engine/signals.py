@@ -1,4 +1,4 @@
-"""The signal machine: from a z-score and what vouches for it to a position.
+"""Signal state machine: z-score and entry filters to position changes.
 
 FLAT, LONG (bought y, sold β of x) or SHORT the spread; one transition a row. An excursion ends,
 and a STOP's lock opens, when abs(z) <= exit_z or z changes sign.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pairlab.engine.jit import piece
+from pairlab.engine.jit import jit_internal
 from pairlab.schema import AlertKind, Filter
 
 __all__ = ["decide", "edge_bps", "failed_filters"]
@@ -26,16 +26,16 @@ _COOLDOWN = int(Filter.COOLDOWN)
 _EDGE = int(Filter.EDGE)
 
 
-@piece
+@jit_internal
 def edge_bps(p: Any, row: Any) -> float:
-    """Return what the row's distance from the mean is worth, as `pairlab.costs.edge_bps` does."""
+    """Return the expected edge of reverting to the mean, as `pairlab.costs.edge_bps` does."""
     distance: float = abs(row.zscore) * row.spread_std
     return distance * 1e4 if p.log_prices != 0 else distance / row.y * 1e4
 
 
-@piece
+@jit_internal
 def failed_filters(s: Any, p: Any, row: Any) -> int:
-    """Return the `Filter` bits that hold an entry on this row back; NaN fails."""
+    """Return the bits of the entry filters that this row fails; NaN fails."""
     failed = 0
     if not row.correlation >= p.min_correlation:
         failed |= _CORRELATION
@@ -43,21 +43,21 @@ def failed_filters(s: Any, p: Any, row: Any) -> int:
         failed |= _LEG_AGE
     if p.require_stationary != 0 and not row.p_value <= p.max_p_value:
         failed |= _STATIONARY
-    if s.left != 0 and row.time_ns - s.left_ns < p.cooldown_ns:
+    if s.has_exited != 0 and row.time_ns - s.exited_ns < p.cooldown_ns:
         failed |= _COOLDOWN
     if p.min_edge_bps > 0.0 and not p.min_edge_bps <= edge_bps(p, row) < math.inf:
         failed |= _EDGE
     return failed
 
 
-@piece
+@jit_internal
 def decide(s: Any, p: Any, row: Any, event: Any) -> int:
-    """Take one row's transition.
+    """Advance the signal state machine by one row: at most one transition.
 
     Parameters
     ----------
     s, p
-        State, whose signal fields change, and setup.
+        State, whose signal fields change, and params.
     row : ROW record
         All but its position is set; the position is written here.
     event : EVENT record
@@ -70,7 +70,7 @@ def decide(s: Any, p: Any, row: Any, event: Any) -> int:
     """
     z = row.zscore
     row.position = s.position
-    if p.muted != 0 or math.isnan(z):
+    if p.signals_paused != 0 or math.isnan(z):
         return 0
     within = abs(z) <= p.exit_z
     side = 1 if z > 0.0 else -1
@@ -79,24 +79,24 @@ def decide(s: Any, p: Any, row: Any, event: Any) -> int:
     if within or side != s.excursion:
         s.excursion = 0
 
-    held = s.position
-    if held != 0:
+    side_held = s.position
+    if side_held != 0:
         kind = 0
-        if held * z >= -p.exit_z:
+        if side_held * z >= -p.exit_z:
             kind = _EXIT
-        elif held * z <= -p.stop_z:
+        elif side_held * z <= -p.stop_z:
             kind = _STOP
             s.lock = side
         elif row.correlation < p.min_correlation and s.decoupled == 0:
             s.decoupled = 1
-            return _write(event, _DECOUPLED, held, 0, 0)
+            return _write(event, _DECOUPLED, side_held, 0, 0)
         if kind == 0:
             return 0
         s.position = 0
-        s.left = 1
-        s.left_ns = row.time_ns
+        s.has_exited = 1
+        s.exited_ns = row.time_ns
         row.position = 0
-        return _write(event, kind, held, 0, 0)
+        return _write(event, kind, side_held, 0, 0)
 
     if abs(z) < p.entry_z or s.lock != 0:
         return 0
@@ -110,20 +110,21 @@ def decide(s: Any, p: Any, row: Any, event: Any) -> int:
     if s.excursion != 0:
         return 0
     s.excursion = side
-    if s.suppressed != 0 and row.time_ns - s.suppressed_ns < p.suppressed_every_ns:
-        s.withheld += 1
+    if s.has_suppressed != 0 and row.time_ns - s.suppressed_ns < p.suppressed_every_ns:
+        s.suppressed_unshown += 1
         return 0
-    withheld = s.withheld
-    s.withheld = 0
-    s.suppressed = 1
+    unshown = s.suppressed_unshown
+    s.suppressed_unshown = 0
+    s.has_suppressed = 1
     s.suppressed_ns = row.time_ns
-    return _write(event, _SUPPRESSED, wanted, failed, withheld)
+    return _write(event, _SUPPRESSED, wanted, failed, unshown)
 
 
-@piece
-def _write(event: Any, kind: int, side: int, failed: int, withheld: int) -> int:
+@jit_internal
+def _write(event: Any, kind: int, side: int, failed: int, unshown: int) -> int:
+    """Write an event; return 1, the number of events."""
     event.kind = kind
     event.side = side
     event.failed = failed
-    event.withheld = withheld
+    event.withheld = unshown
     return 1

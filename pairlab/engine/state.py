@@ -1,4 +1,4 @@
-"""What the kernel remembers of a pair, as plain records, and the codes it branches on.
+"""Record layouts of the kernel (state, parameters, bars), its codes and limits.
 
 Nothing here needs numba, so that importing `pairlab.engine` stays cheap.
 """
@@ -15,19 +15,31 @@ from pairlab.settings import SettingValues
 
 __all__ = [
     "BAR",
+    "BARS_AT",
     "BARS_HELD",
+    "BAR_CLOCK",
+    "BAR_CLOCK_AT",
     "BAR_TIMEFRAMES",
+    "CAPACITY_AT",
+    "DROP_REASONS",
     "EMPTY_BARS_MAX",
     "EPS",
+    "EVENTS_AT",
     "FIXED",
     "KALMAN",
+    "LEGS",
     "OLS",
+    "PARAMS",
+    "PARAMS_AT",
+    "RING_AT",
     "RING_COLUMNS",
-    "SETUP",
+    "ROWS_AT",
     "SIGNAL_FIELDS",
     "STATE",
+    "STATE_AT",
     "SUPPRESSED_EVERY_S",
-    "fill_setup",
+    "SYMBOL_BAR",
+    "fill_params",
     "new_state",
 ]
 
@@ -54,63 +66,103 @@ BARS_HELD: Final = 10_000
 RING_COLUMNS: Final = 3
 """Per observation in the window: y, x (logarithms under log prices), Kalman innovation."""
 
+LEGS: Final = 2
+"""Symbols of a pair; a tick's ``leg`` counts them: y is 0, x is 1."""
+
+SYMBOL_BAR: Final = np.dtype(
+    [
+        ("time_ns", np.int64),  # when it closes
+        ("open", np.float64),
+        ("high", np.float64),
+        ("low", np.float64),
+        ("close", np.float64),
+        ("volume", np.float64),
+    ],
+    align=True,
+)
+"""One bar of one symbol; prices are NaN until it has traded."""
+
+BAR_CLOCK: Final = np.dtype(
+    [
+        ("begun", np.int64),
+        ("second_end_ns", np.int64),  # when the forming second closes
+        ("head", np.int64, (len(BAR_TIMEFRAMES),)),  # slot of each forming bar
+        ("count", np.int64, (len(BAR_TIMEFRAMES),)),  # closed bars held
+    ],
+    align=True,
+)
+"""Where the bars of a stream's symbols are: they open and close together."""
+
 BAR: Final = np.dtype(
     [("time_ns", np.int64)]
-    + [(f"{leg}_{part}", np.float64) for leg in "yx" for part in ("open", "high", "low", "close")]
+    + [(f"{leg}_{name}", np.float64) for leg in "yx" for name in ("open", "high", "low", "close")]
     + [("y_volume", np.float64), ("x_volume", np.float64)],
     align=True,
 )
-"""One bar of both legs, at its close time; prices are NaN until the leg has traded."""
+"""Bars of both legs side by side, as `PairEngine.bars` returns them."""
 
-SETUP: Final = np.dtype(
+STATE_AT, PARAMS_AT, RING_AT, BAR_CLOCK_AT, BARS_AT, ROWS_AT, EVENTS_AT, CAPACITY_AT = range(8)
+"""Where a kernel finds the addresses of its arrays, and how many rows there is room for."""
+
+PARAMS: Final = np.dtype(
     [
+        # settings under their own names: `fill_params` copies them
         ("window", np.int64),
-        ("timeframe_ns", np.int64),
-        ("hedge", np.int64),
-        ("lags", np.int64),
-        ("log_prices", np.int64),
-        ("of_returns", np.int64),
+        ("adf_lags", np.int64),
         ("require_stationary", np.int64),
-        ("muted", np.int64),  # the signal machine stands still
-        ("keep_bars", np.int64),
-        ("paired", np.int64),  # every two ticks are an observation
+        ("hedge_ratio", np.float64),
+        ("entry_z", np.float64),
+        ("exit_z", np.float64),
+        ("stop_z", np.float64),
+        ("min_correlation", np.float64),
+        ("max_leg_age_s", np.float64),
+        ("max_p_value", np.float64),
+        ("min_edge_bps", np.float64),
+        # derived from settings: `_derived` computes them
+        ("hedge", np.int64),  # FIXED, OLS or KALMAN
+        ("timeframe_ns", np.int64),
+        ("log_prices", np.int64),
+        ("correlate_returns", np.int64),
         ("cooldown_ns", np.int64),
         ("suppressed_every_ns", np.int64),
         ("inv_n", np.float64),  # 1 / window; 1 / (window − 1); 1 / (window − 2)
         ("inv_n1", np.float64),
         ("inv_n2", np.float64),
-        ("hedge_ratio", np.float64),
         ("kalman_q", np.float64),  # process noise, in units of the observation noise
-        ("kalman_weight", np.float64),  # of the newest innovation in R, and in health's moments
-        ("health_weight", np.float64),
-        ("entry_z", np.float64),
-        ("exit_z", np.float64),
-        ("stop_z", np.float64),  # inf when off
-        ("min_correlation", np.float64),
-        ("max_leg_age_s", np.float64),
-        ("max_p_value", np.float64),
-        ("min_edge_bps", np.float64),  # 0 when off
+        ("kalman_weight", np.float64),  # of the newest innovation in R
+        ("diagnostics_weight", np.float64),  # of the newest innovation in the diagnostics' moments
+        # switches of the engine: no setting touches them
+        ("signals_paused", np.int64),
+        ("keep_bars", np.int64),
     ],
     align=True,
 )
-"""The settings as the kernel reads them."""
+"""Parameters of the kernel. A setting that it reads as it is takes one line here."""
+
+_SWITCHES: Final = frozenset({"signals_paused", "keep_bars"})
+
+_OFF: Final = {"stop_z": math.inf, "min_edge_bps": 0.0}
+"""What the kernel reads for a setting that is None."""
 
 _SIGNAL: Final = [
     ("position", np.int64),
     ("lock", np.int64),  # side of z on which a STOP locked the entry; 0 open
     ("excursion", np.int64),  # side of z whose excursion was suppressed already; 0 none
     ("decoupled", np.int64),  # DECOUPLED was said of this position
-    ("left", np.int64),  # a position was ever left
-    ("left_ns", np.int64),  # row time of the last EXIT or STOP
-    ("suppressed", np.int64),  # a SUPPRESSED was ever shown
+    ("has_exited", np.int64),  # a position was ever left
+    ("exited_ns", np.int64),  # row time of the last EXIT or STOP
+    ("has_suppressed", np.int64),  # a SUPPRESSED was ever shown
     ("suppressed_ns", np.int64),  # row time of the last one shown
-    ("withheld", np.int64),
+    ("suppressed_unshown", np.int64),  # since the last one shown
 ]
 
 SIGNAL_FIELDS: Final = tuple(name for name, _ in _SIGNAL)
-"""Fields of `STATE` that are the signal machine's."""
+"""Fields of `STATE` that belong to the signal state machine."""
 
-_COUNTERS: Final = ["not_finite", "not_positive", "unknown_leg", "late"]
+DROP_REASONS: Final = ("not_finite", "not_positive", "unknown_leg")
+"""Fields of `STATE` that count invalid ticks."""
+
+_COUNTERS: Final = (*DROP_REASONS, "late")
 
 _TIMES: Final = ["time_ns", "y_time_ns", "x_time_ns", "bar_end_ns", "skip_to_ns", "received_ns"]
 
@@ -133,7 +185,7 @@ _SUMS: Final = (
 
 _KALMAN: Final = (
     *("k_y", "k_x", "k_alpha", "k_beta", "k_p00", "k_p01", "k_p11", "k_r", "k_last"),
-    # exponential moments of (innovation before, innovation), for health
+    # exponential moments of (innovation before, innovation), for diagnostics
     *("h_a", "h_b", "h_aa", "h_ab", "h_bb", "h_ols"),
 )
 
@@ -143,17 +195,14 @@ STATE: Final = np.dtype(
         ("y_seen", np.int64),
         ("x_seen", np.int64),
         ("gap", np.int64),
-        ("source", np.int64),  # digest of the sources that last ran on it
+        ("kernel_version", np.int64),  # digest of the sources that last ran on it
         ("count", np.int64),  # observations so far
         ("head", np.int64),  # ring slot of the next observation: the oldest, once it is full
-        ("since", np.int64),  # observations since the sums were summed afresh
+        ("since_recompute", np.int64),  # observations since the sums were summed afresh
         ("run_y", np.int64),  # how many of the newest observations are equal
         ("run_x", np.int64),
         ("run_s", np.int64),
         ("ols_count", np.int64),
-        ("bars_begun", np.int64),
-        ("bars_head", np.int64, (len(BAR_TIMEFRAMES),)),  # slot of each forming bar
-        ("bars_count", np.int64, (len(BAR_TIMEFRAMES),)),
     ]
     + [(name, np.int64) for name in _COUNTERS]
     + _SIGNAL
@@ -161,44 +210,49 @@ STATE: Final = np.dtype(
     + [(name, np.float64) for name in (*_SUMS, *_KALMAN)],
     align=True,
 )
-"""Everything the kernel remembers of one pair, but for its ring of observations and its bars."""
+"""State of one pair, but for its window of observations. Many pairs are one array of these."""
 
 
-def new_state() -> Records:
-    """Return the state of a pair that has seen nothing."""
-    return np.zeros(1, STATE)
+def new_state(pairs: int = 1) -> Records:
+    """Return the states of pairs that have seen nothing."""
+    return np.zeros(pairs, STATE)
 
 
-def fill_setup(setup: Records, values: SettingValues) -> None:
-    """Write settings into a `SETUP` record.
+def fill_params(params: Records, values: SettingValues) -> None:
+    """Write settings into `PARAMS` records.
 
     Parameters
     ----------
-    setup : numpy.ndarray
-        One `SETUP` record; ``muted``, ``keep_bars`` and ``paired`` are left alone.
-    values : mapping
-        As `pairlab.settings.Settings.values` gives it.
+    params : numpy.ndarray
+        One or more `PARAMS` records; their ``signals_paused`` and ``keep_bars`` are left alone.
+    values : SettingValues
+        As `pairlab.settings.Settings.values` gives them.
     """
-    s = setup[0]
-    s["window"] = values.window
-    # A multiplication takes a tenth of a division's time, and there are twenty per row.
-    s["inv_n"], s["inv_n1"], s["inv_n2"] = (1.0 / (values.window - k) for k in range(3))
-    s["timeframe_ns"] = TIMEFRAMES_NS[values.timeframe]
-    s["hedge"] = _HEDGES[values.hedge]
-    s["lags"] = values.adf_lags
-    s["log_prices"] = values.price_scale == "log"
-    s["of_returns"] = values.correlation_of == "returns"
-    s["require_stationary"] = values.require_stationary
-    s["cooldown_ns"] = round(values.cooldown_s * 1e9)
-    s["suppressed_every_ns"] = round(SUPPRESSED_EVERY_S * 1e9)
-    s["hedge_ratio"] = values.hedge_ratio
-    s["kalman_q"] = (math.log(2.0) / values.kalman_half_life) ** 2 / 2.0
-    s["kalman_weight"] = math.log(2.0) / values.kalman_half_life
-    s["health_weight"] = s["kalman_weight"] / 10.0
-    s["entry_z"] = values.entry_z
-    s["exit_z"] = values.exit_z
-    s["stop_z"] = math.inf if values.stop_z is None else values.stop_z
-    s["min_correlation"] = values.min_correlation
-    s["max_leg_age_s"] = values.max_leg_age_s
-    s["max_p_value"] = values.max_p_value
-    s["min_edge_bps"] = values.min_edge_bps or 0.0
+    derived = _derived(values)
+    for name in PARAMS.names or ():
+        if name in derived:
+            params[name] = derived[name]
+        elif name not in _SWITCHES:
+            value = getattr(values, name)
+            params[name] = _OFF[name] if value is None else value
+
+
+def _derived(values: SettingValues) -> dict[str, float]:
+    """Return the parameters that are computed from settings rather than copied."""
+    n = values.window
+    kalman_weight = math.log(2.0) / values.kalman_half_life
+    return {
+        "hedge": _HEDGES[values.hedge],
+        "timeframe_ns": TIMEFRAMES_NS[values.timeframe],
+        "log_prices": values.price_scale == "log",
+        "correlate_returns": values.correlation_of == "returns",
+        "cooldown_ns": round(values.cooldown_s * 1e9),
+        "suppressed_every_ns": round(SUPPRESSED_EVERY_S * 1e9),
+        # A multiplication takes a tenth of a division's time, and there are twenty per row.
+        "inv_n": 1.0 / n,
+        "inv_n1": 1.0 / (n - 1),
+        "inv_n2": 1.0 / (n - 2),
+        "kalman_q": kalman_weight**2 / 2.0,
+        "kalman_weight": kalman_weight,
+        "diagnostics_weight": kalman_weight / 10.0,
+    }

@@ -1,23 +1,42 @@
 """Where ticks come from.
 
 `BinanceFeed` brings one pair's ticks, `FeedGroup` those of many pairs over shared connections.
-From the wire up::
+`Feed` is the protocol of both, and of a feed for any other exchange. From the top down::
 
-    wire              frames to ticks, no I/O
-    link              one connection: bytes, silence, subscriptions
-    watch, supervise  who is silent; keeps a connection open, opens it anew, replaces it
-    shard             a share of the streams on such a connection, and who wants them
-    rest, survey      REST within its budget; symbols and clock
-    series, sequence  order and continuity of a pair's ids, no I/O
-    pages, repair     fetches what is missing, once for everyone
-    session           what all feeds of a group share while they run
-    pair, group       `PairFeed`, `FeedGroup`; binance: `BinanceFeed`
+    base            the protocol: Feed, TickSink, FeedInfo, FeedHealth
+    config          FeedConfig, Timeouts, Limits, Retry; context hands them to every part
+    pair, group     PairFeed: sequencer to sink; FeedGroup: many of them on few connections
+    log             whom a log record concerns; repeated lines
+    rate_limit      request weights, connection attempts, delays between attempts
+    binance/        messages (frames to ticks, no I/O), venue (addresses), REST, metadata, klines
+    connection/     connection (one socket), shared_connection (keeps one open, replaces it),
+                    reconnect (opens it), stall_detector and fanout (no I/O),
+                    session (what the feeds of a group share while they run)
+    sequencing/     sequencer (order and gaps, no I/O), gap_filler, trade_pages (over REST)
+
+A frame becomes a tick by connection → messages → fanout → pair → sequencer → sink; a gap is
+filled by sequencer → gap_filler → trade_pages → REST → sequencer.
 """
 
-from pairlab.feeds.base import Feed, FeedHealth
+from pairlab.feeds.base import Closes, Feed, FeedHealth, FeedInfo, TickSink
 from pairlab.feeds.binance.binance_feed import BinanceFeed
+from pairlab.feeds.config import FeedConfig, Limits, Retry, Timeouts
 from pairlab.feeds.connection.shared_connection import ConnectionHealth
 from pairlab.feeds.group import FeedGroup
 from pairlab.feeds.pair import PairFeed
 
-__all__ = ["BinanceFeed", "ConnectionHealth", "Feed", "FeedGroup", "FeedHealth", "PairFeed"]
+__all__ = [
+    "BinanceFeed",
+    "Closes",
+    "ConnectionHealth",
+    "Feed",
+    "FeedConfig",
+    "FeedGroup",
+    "FeedHealth",
+    "FeedInfo",
+    "Limits",
+    "PairFeed",
+    "Retry",
+    "TickSink",
+    "Timeouts",
+]

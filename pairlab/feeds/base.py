@@ -1,21 +1,64 @@
-"""What the lab asks of a feed."""
+"""The protocol between a lab and its feed: what a feed is, and what it may rely on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
-from pairlab.schema import LogEntry, Records
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["Feed", "FeedHealth", "FeedState", "Log", "Sink"]
+from pairlab.schema import Records
+
+__all__ = ["Closes", "Feed", "FeedHealth", "FeedInfo", "FeedState", "TickSink"]
 
 FeedState = Literal["connecting", "live", "stalled", "reconnecting", "stopped", "failed"]
 
-Sink = Callable[[Records], None]
-"""Takes a batch of `pairlab.TICK`, in order. Called on the feed's loop; must not block."""
+Closes: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+"""Close times (ns since 1970 UTC, exclusive), closes of y, closes of x; shape (n,) each."""
 
-Log = Callable[[LogEntry], None]
+
+@dataclass(frozen=True, slots=True)
+class FeedInfo:
+    """What a feed is, known before it runs and the same ever after.
+
+    Attributes
+    ----------
+    name : str
+        Shown beside the state: ``BINANCE``, ``SIMULATED``, ``RECORDING`` …
+    real_money : bool
+        Whether it is the live market; the screen says so.
+    stream : str
+        What a tick is, in the exchange's own word, such as ``aggTrade``.
+    """
+
+    name: str
+    real_money: bool
+    stream: str
+
+
+class TickSink(Protocol):
+    """Where a feed delivers. Both methods are called on the feed's loop and return at once."""
+
+    def on_ticks(self, ticks: Records) -> None:
+        """Take the next ticks.
+
+        Parameters
+        ----------
+        ticks : structured array
+            Of `pairlab.TICK`, shape (n,), n > 0. It is the sink's from now on: a feed must not
+            write to it again.
+        """
+
+    def on_gap(self, missing: int) -> None:
+        """Note that trades are missing before the first of the next ticks.
+
+        Parameters
+        ----------
+        missing : int
+            How many, 1 at least.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +70,7 @@ class FeedHealth:
     state : FeedState
         ``live`` only after first data of every stream, never on an acknowledgement.
     detail : str
-        Plain words: why it is in that state and what comes next.
+        Why it is in that state and what comes next, in one plain sentence without a full stop.
     ticks : int
         Ticks handed on.
     dropped : Mapping[str, int]
@@ -35,9 +78,9 @@ class FeedHealth:
     reconnects : int
         Connections opened after the first.
     gaps : int
-        Holes in the ids that nobody could fill.
+        Gaps in the ids that could not be filled.
     missing : int
-        Trades that those holes hold.
+        Trades in those gaps.
     lag_ms : float
         Receive time minus the exchange's event time, corrected by the clocks' offset; NaN before
         the first tick.
@@ -47,13 +90,13 @@ class FeedHealth:
         Quantiles of the lag over the last ticks (8,192 at most); NaN before the first.
     clock_offset_ms : float
         This machine's clock minus the exchange's; NaN while unknown.
-    loop_lag_ms : float
+    loop_lag_max_ms : float
         Longest time the event loop was late in the last ten seconds: a cell that blocks shows
         here, a feed that is behind shows in the lag alone.
     held : int
-        Ticks held back behind a hole that is being filled.
+        Ticks held back behind a gap that is being filled.
     repaired : int
-        Trades fetched to fill holes.
+        Trades fetched to fill gaps.
     attempts : int
         Connections tried, the first one included.
     """
@@ -70,7 +113,7 @@ class FeedHealth:
     lag_p50_ms: float = float("nan")
     lag_p99_ms: float = float("nan")
     clock_offset_ms: float = float("nan")
-    loop_lag_ms: float = 0.0
+    loop_lag_max_ms: float = 0.0
     held: int = 0
     repaired: int = 0
     attempts: int = 0
@@ -78,24 +121,144 @@ class FeedHealth:
 
 @runtime_checkable
 class Feed(Protocol):
-    """Where ticks come from.
+    """Where the ticks of one pair come from.
+
+    A lab opens its feed by `run` and closes it by cancelling that call; it may run it again later.
+    Everything below is called on the lab's event loop. `pairlab.feeds.BinanceFeed` is the
+    complete example; any object with these five members can be passed to ``PairLab(feed=…)``.
 
     Attributes
     ----------
-    name : str
-        Shown on the screen beside the state: ``BINANCE``, ``SIMULATED``, ``RECORDING`` …
-    real_money : bool
-        False for anything that is not the live market; the screen says so.
+    info : FeedInfo
+        Name, kind of market and stream. Constant; read before the first run.
+
+    Notes
+    -----
+    Ordering
+        Deliver the ticks of each leg in the order of their ids. Between the legs any order will
+        do; the order of arrival is the usual one. Times should not fall within a leg: an older
+        tick is counted at the newest time seen.
+    Ids
+        An id is the exchange's sequence number, one series for each symbol. Deliver each id once:
+        after a reconnect, drop what was delivered before. An exchange without contiguous ids
+        cannot show its gaps; then count up yourself.
+    Gaps
+        Fill a gap before the ticks after it are delivered, if the exchange has a history to ask.
+        Give up after a limit of time, not never: what waits behind a gap is late on the screen.
+        A gap that stays is reported by ``sink.on_gap(missing)``, right before the first tick after
+        it, and counted in `FeedHealth.gaps` and `FeedHealth.missing`.
+    States
+        ``connecting`` until every stream has delivered data (an acknowledgement is no data), then
+        ``live``; ``stalled`` while a stream is silent for longer than is usual for it;
+        ``reconnecting`` while a connection that had data is down. After `run`, ``stopped`` or
+        ``failed``.
+    Time
+        ``time_ns`` of a tick is the exchange's trade time, ``received_ns`` this machine's wall
+        clock when the bytes arrived. Take both from a `pairlab.clock.Clock`, so that a replay can
+        bring its own. Measure timeouts by its monotonic seconds.
+    Blocking
+        Never block the loop: no file, no DNS query, no computation above a few milliseconds
+        outside a thread. A cell may block the loop for a minute, so silence is evidence of a stall
+        only as far as the loop was awake.
+    Cancellation
+        `run` ends soon after it is cancelled, re-raises `asyncio.CancelledError`, and leaves no
+        task, no socket and no thread. Own tasks in an `asyncio.TaskGroup`.
+    Errors
+        Retry what may be temporary, with growing delays, and say so in the log. Raise a
+        `pairlab.FeedError` for what is final: its message is what the user reads. A sink that
+        raises must not end the feed: count what it refused and go on.
+    Logging
+        Log to a child of ``logging.getLogger("pairlab.feeds")``. Whatever a running feed logs
+        from INFO on appears in its lab's event log; a record about several feeds names them by
+        ``extra={"feeds": (feed, …)}``. `pairlab.feeds.log.feed_logger` keeps a flood of one kind
+        from filling it.
+
+    Examples
+    --------
+    The frame of a feed for another exchange; `connect`, `decode` and `refetch` are its own::
+
+        logger = feed_logger("pairlab.feeds.bybit")
+
+        class BybitFeed:
+            def __init__(self, pair: Pair) -> None:
+                self.pair = pair
+                self.info = FeedInfo("BYBIT", real_money=True, stream="publicTrade")
+                self._state: FeedState = "connecting"
+                self._ticks = 0
+
+            async def run(self, sink: TickSink) -> None:
+                delays = full_jitter()
+                while True:
+                    try:
+                        async with connect(self.pair) as socket:
+                            async for frame in socket:
+                                batch = decode(frame)           # records of pairlab.TICK
+                                if missing := await refetch(batch):
+                                    sink.on_gap(missing)        # could not be filled
+                                sink.on_ticks(batch)
+                                self._ticks += len(batch)
+                                self._state = "live"
+                    except OSError as error:
+                        self._state = "reconnecting"
+                        logger.warning(
+                            f"disconnected: {error}; reconnecting",
+                            extra=concerning([self], kind="disconnected"),
+                        )
+                        await asyncio.sleep(next(delays))
+
+            def health(self) -> FeedHealth:
+                return FeedHealth(self._state, "as the last frame left it", ticks=self._ticks)
+
+            def price_decimals(self) -> tuple[int, int] | None:
+                return None
+
+            async def seed_closes(self, timeframe: str, count: int) -> Closes | None:
+                return None
     """
 
-    name: str
-    real_money: bool
+    @property
+    def info(self) -> FeedInfo:
+        """Name, kind of market and stream."""
 
-    async def run(self, sink: Sink, log: Log) -> None:
-        """Hand every tick to `sink` until cancelled, or raise a `FeedError` that is final."""
+    async def run(self, sink: TickSink) -> None:
+        """Deliver every tick to `sink` until cancelled, or until a source that has an end ends.
+
+        Parameters
+        ----------
+        sink : TickSink
+            Where ticks and gaps go, and nowhere else.
+
+        Raises
+        ------
+        FeedError
+            One that is final: a retry cannot help, or only after a person has acted.
+        """
 
     def health(self) -> FeedHealth:
-        """Return the state and the counters now."""
+        """Return the state and the counters now; cheap, for it is asked ten times a second."""
 
     def price_decimals(self) -> tuple[int, int] | None:
         """Return the decimals of (y, x) at the symbols' tick sizes, None while unknown."""
+
+    async def seed_closes(self, timeframe: str, count: int) -> Closes | None:
+        """Return the last closed bars of both legs from before the first tick.
+
+        Called while `run` is under way; the computation is warm from its first row by them.
+
+        Parameters
+        ----------
+        timeframe : str
+            A key of `pairlab.schema.TIMEFRAMES_NS`, except ``tick``.
+        count : int
+            How many bars are wanted; fewer will do.
+
+        Returns
+        -------
+        tuple of array, or None
+            Bars that both legs have, oldest first; None: no history is available.
+
+        Raises
+        ------
+        FeedError
+            If the history was asked and did not answer.
+        """

@@ -1,38 +1,31 @@
-"""How long a feed waits, how much it holds and how often it tries: every number, all finite."""
+"""Configuration of a feed: where it connects, how long it waits, how much it holds."""
 
 from __future__ import annotations
 
-import asyncio
 import math
-import random
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Final, Self, TypedDict
 
+from pairlab.clock import SYSTEM_CLOCK, Clock
 from pairlab.errors import DataError, FeedError, GeoBlockedError, UnknownSymbolError
+from pairlab.feeds.binance.venue import LIVE_URL
+from pairlab.feeds.rate_limit import full_jitter
 
-__all__ = [
-    "ConnectThrottle",
-    "Limits",
-    "Retry",
-    "SlidingWindowLimiter",
-    "Timeouts",
-    "full_jitter",
-    "is_final",
-]
+__all__ = ["FeedConfig", "FeedOptions", "Limits", "Retry", "Timeouts", "is_final"]
 
 _STREAMS_ALLOWED: Final = 1024  # on one connection, by Binance
 
 
-def _check_positive(group: object, *, zero_is_fine: tuple[str, ...] = ()) -> None:
-    for knob in fields(group):  # type: ignore[arg-type]
-        value = getattr(group, knob.name)
-        low_enough = value >= 0 if knob.name in zero_is_fine else value > 0
-        if isinstance(value, bool) or not low_enough or not math.isfinite(value):
-            least = "0 or more" if knob.name in zero_is_fine else "more than 0"
-            raise DataError(f"{knob.name} = {value!r} is invalid: expected finite, {least}")
+def _check_positive(group: Timeouts | Limits, *, may_be_zero: tuple[str, ...] = ()) -> None:
+    for limit in fields(group):
+        value = getattr(group, limit.name)
+        large_enough = value >= 0 if limit.name in may_be_zero else value > 0
+        if isinstance(value, bool) or not large_enough or not math.isfinite(value):
+            least = "0 or more" if limit.name in may_be_zero else "more than 0"
+            raise DataError(
+                f"{limit.name} = {value!r} is invalid: expected a finite number, {least}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,26 +37,27 @@ class Timeouts:
     open_s, close_s : float
         For a connection to open, handshake included, and to close.
     first_data_s : float
-        For the first data of a stream after its connection opened; then it is looked into.
+        For the first data of a stream after its connection opened; then REST is asked whether its
+        market trades.
     idle_min_s, idle_busy_s, idle_max_s : float
         A stream may stay silent for 20 times its own mean interval, within these limits;
-        `idle_busy_s` is the most for a stream above one message a second.
+        `idle_busy_s` is the limit for a stream above one message a second.
     ping_after_s, pong_s : float
         Silence of a whole connection before it is pinged, and how long the answer may take.
     healthy_after_s : float
-        A connection with data must have lived for so long before the back-off starts anew.
+        A connection with data must have lived for so long before the back-off is reset.
     rest_s : float
         For one REST answer.
     repair_grace_s : float
-        A hole in the ids may fill by itself (two connections overlap, say) before REST is asked.
+        A gap in the ids may close by itself (two connections overlap, say) before REST is asked.
     repair_s : float
-        How long a hole may hold back what follows it, before it is marked and passed over. The
+        How long a gap may hold back what follows it, before it is marked and passed over. The
         time in which the REST budget allows one page of every stream is added: one second for a
         pair, about two minutes for 200 streams.
     rotate_after_s : float
         Age at which a connection is replaced; Binance ends it at 24 h.
     clock_refresh_s : float
-        Between two looks at the exchange's clock.
+        Between two readings of the exchange's clock.
     firewall_s : float
         Between two attempts after an HTTP 403.
     blocked_s : float
@@ -88,7 +82,7 @@ class Timeouts:
     blocked_s: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_positive(self, zero_is_fine=("healthy_after_s", "repair_grace_s"))
+        _check_positive(self, may_be_zero=("healthy_after_s", "repair_grace_s"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,13 +94,13 @@ class Limits:
     max_frame_bytes : int
         A longer frame closes the connection; below it, garbage of any length is only counted.
     max_queue_frames : int
-        Frames read from the socket and not yet decoded, before TCP is left to wait.
+        Frames read from the socket and not yet decoded, before TCP flow control holds the rest.
     max_batch_ticks : int
         Ticks handed on at once.
     max_held_ticks : int
-        Ticks held back behind a hole; what comes beyond is dropped, counted, and fetched later.
+        Ticks held back behind a gap; what comes beyond is dropped, counted, and fetched later.
     max_gap_trades : int
-        A jump in the ids beyond this is a series that started anew.
+        A jump in the ids beyond this is a new series.
     max_bad_frames : int
         Bad frames kept for inspection.
     attempts_per_5_min : int
@@ -132,49 +126,24 @@ class Limits:
         _check_positive(self)
         if self.max_streams > _STREAMS_ALLOWED:
             raise DataError(
-                f"max_streams = {self.max_streams!r} is invalid: expected 1 to {_STREAMS_ALLOWED}"
+                f"max_streams = {self.max_streams!r} is invalid: expected from 1 to "
+                f"{_STREAMS_ALLOWED}"
             )
 
 
-def full_jitter(
-    *, first_s: float = 1.0, factor: float = 2.0, most_s: float = 30.0
-) -> Iterator[float]:
-    """Yield delays between attempts: exponential, capped, each drawn from zero to its limit.
-
-    Parameters
-    ----------
-    first_s, factor, most_s : float
-        Limit of the first delay, its growth, and its cap.
-
-    Yields
-    ------
-    float
-        Seconds.
-
-    Notes
-    -----
-    "Full jitter" of M. Brooker, *Exponential Backoff And Jitter* (AWS, 2015): clients that were
-    cut off together do not come back together.
-    """
-    limit_s = first_s
-    while True:
-        yield random.uniform(0.0, limit_s)  # noqa: S311 - spreads load, guards nothing
-        limit_s = min(limit_s * factor, most_s)
-
-
 def is_final(error: BaseException) -> bool:
-    """Return whether trying again cannot help: a geo-block, or a symbol that is not listed."""
+    """Return whether a retry cannot help: a geo-block, or a symbol that is not listed."""
     return isinstance(error, GeoBlockedError | UnknownSymbolError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """When and whether to try again.
+    """When and whether to retry.
 
     Attributes
     ----------
     delays : callable
-        Returns a fresh iterator of delays in seconds, taken up anew after healthy data.
+        Returns a fresh iterator of delays in seconds; called again after healthy data.
     is_final : callable
         Whether an error ends the feed; `is_final` by default.
     """
@@ -183,90 +152,73 @@ class Retry:
     is_final: Callable[[FeedError], bool] = is_final
 
 
-class SlidingWindowLimiter:
-    """At most so much weight in any stretch of time, as exchanges ration it.
+class FeedOptions(TypedDict, total=False):
+    """The fields of `FeedConfig` as keywords of `BinanceFeed` and `FeedGroup`."""
 
-    A sliding window, stricter than a token bucket, which lets twice its size pass around a refill.
-
-    Parameters
-    ----------
-    limit : int
-        Weight allowed in any window.
-    window_s : float
-        Length of the window in seconds.
-    clock : callable
-        Monotonic seconds.
-
-    Examples
-    --------
-    >>> budget = RateBudget(2, 60.0, clock=lambda: 0.0)
-    >>> [budget.wait_s(1) for _ in range(3) if budget.take(1) or True]
-    [0.0, 60.0, 60.0]
-    """
-
-    def __init__(
-        self, limit: int, window_s: float, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.limit = limit
-        self.window_s = window_s
-        self._clock = clock
-        self._spent: deque[tuple[float, int]] = deque()
-        self._sum = 0
-
-    def wait_s(self, weight: int, spare: int = 0) -> float:
-        """Return the seconds until `weight` may be spent and leave `spare`; 0 if now."""
-        now = self._clock()
-        while self._spent and self._spent[0][0] <= now - self.window_s:
-            self._sum -= self._spent.popleft()[1]
-        excess = self._sum + weight + spare - self.limit
-        if excess <= 0 or not self._spent:
-            return 0.0
-        for when, spent in self._spent:
-            excess -= spent
-            if excess <= 0:
-                return max(0.0, when + self.window_s - now)
-        return max(0.0, self._spent[-1][0] + self.window_s - now)
-
-    def take(self, weight: int, spare: int = 0) -> bool:
-        """Spend `weight` if it is there, and return whether it was."""
-        if self.wait_s(weight, spare) > 0:
-            return False
-        self._spent.append((self._clock(), weight))
-        self._sum += weight
-        return True
-
-    def learn(self, spent: int) -> None:
-        """Adopt the exchange's own count of this window: other programs share the address."""
-        if spent > self._sum:
-            self._spent.append((self._clock(), spent - self._sum))
-            self._sum = spent
-
-    async def spend(self, weight: int, spare: int = 0) -> None:
-        """Wait until `weight` may be spent and `spare` is left to others, then spend it."""
-        while not self.take(weight, spare):  # noqa: ASYNC110 - it sleeps exactly as long as it must
-            await asyncio.sleep(self.wait_s(weight, spare))
+    stream: str
+    url: str
+    rest_url: str | None
+    routes: Mapping[str, str] | None
+    name: str | None
+    align_s: float
+    timeouts: Timeouts | None
+    limits: Limits | None
+    retry: Retry | None
+    clock: Clock | None
 
 
-class ConnectThrottle:
-    """When the next connection may be tried, whichever of several it is: they share an address.
-
-    Parameters
-    ----------
-    attempts_per_5_min : int
-        Of all connections together.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedConfig:
+    """Everything that can be chosen about a feed, or about all feeds of a group.
 
     Attributes
     ----------
-    budget : SlidingWindowLimiter
-        Of attempts.
-    not_before_s : float
-        What the exchange asked for with its last refusal, monotonic seconds.
+    stream : {"aggTrade", "trade", "bookTicker"}
+        Aggregated trades (the default, and the only stream whose gaps REST can fill), raw trades,
+        or mid prices of the best quotes.
+    url : str
+        ``wss://fstream.binance.com``, the testnet's, or ``ws://host:port`` of a local exchange.
+    rest_url : str, optional
+        Where REST is asked; follows from `url`: http on the same host and port for a local one.
+    routes : mapping of str to str, optional
+        The category of a stream where it is not the usual one, e.g. ``{"trade": "market"}``.
+    name : str, optional
+        What the screen shows; follows from `url`.
+    align_s : float
+        Hold each tick until the other leg has passed its time, at most so long: rows then do not
+        depend on which leg's trade arrived first. 0, the default, hands ticks on as they arrive.
+    timeouts : Timeouts
+        How long to wait.
+    limits : Limits
+        How much to hold. `Limits.max_streams` is the number of streams on a connection;
+        `Limits.max_held_ticks` counts for each pair.
+    retry : Retry
+        When to retry.
+    clock : Clock
+        What tells the time.
+
+    Raises
+    ------
+    DataError
+        For an `align_s` out of range.
     """
 
-    def __init__(self, attempts_per_5_min: int) -> None:
-        self.budget = SlidingWindowLimiter(attempts_per_5_min, 300.0)
-        self.not_before_s = 0.0
+    stream: str = "aggTrade"
+    url: str = LIVE_URL
+    rest_url: str | None = None
+    routes: Mapping[str, str] | None = None
+    name: str | None = None
+    align_s: float = 0.0
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    retry: Retry = field(default_factory=Retry)
+    clock: Clock = SYSTEM_CLOCK
 
-    def wait_s(self) -> float:
-        """Return the seconds until a connection may be tried; 0 if now."""
-        return max(self.budget.wait_s(1), self.not_before_s - time.monotonic(), 0.0)
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.align_s <= 60.0:
+            raise DataError(f"align_s = {self.align_s!r} is invalid: expected from 0 to 60")
+
+    @classmethod
+    def from_options(cls, options: FeedOptions) -> Self:
+        """Return the configuration for these keywords; None stands for the default."""
+        return cls(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]

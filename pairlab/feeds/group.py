@@ -6,15 +6,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
-from typing import Final, Self
+from typing import Final, Self, Unpack
 
-from pairlab.errors import DataError, FeedError
+from pairlab.errors import FeedError
 from pairlab.feeds.base import FeedHealth, FeedState
-from pairlab.feeds.binance.venue import LIVE_URL, Venue
-from pairlab.feeds.config import ConnectThrottle, Limits, Retry, Timeouts
+from pairlab.feeds.binance.venue import Venue
+from pairlab.feeds.config import FeedConfig, FeedOptions
 from pairlab.feeds.connection.liveness import LagGauge
 from pairlab.feeds.connection.session import Session, StreamSlot
 from pairlab.feeds.connection.shared_connection import ConnectionHealth
+from pairlab.feeds.context import FeedContext
 from pairlab.feeds.pair import PairFeed
 from pairlab.schema import Pair
 
@@ -34,29 +35,26 @@ class FeedGroup:
     """Feeds of many pairs that share connections, the REST budget and the exchange's clock.
 
     Each symbol is subscribed once, however many pairs have it, and at most 200 streams share a
-    connection; further ones get connections of their own. What befalls a connection concerns only
-    the pairs with a leg on it: all others go on, and none of their connections is opened anew.
+    connection; further ones get connections of their own. A fault of one connection concerns only
+    the pairs with a leg on it: all others continue, and none of their connections is reopened.
 
     Every pair's feed is a `pairlab.feeds.base.Feed`: its ticks come in the same order and with the
-    same repair of holes as those of a `BinanceFeed`. Connections open when the first feed runs and
-    close when nobody needs them any more; pairs come and go meanwhile.
+    same repair of gaps as those of a `BinanceFeed`. Connections open when the first feed runs and
+    close when no feed needs them any more; pairs come and go meanwhile.
 
     Parameters
     ----------
-    stream : {"aggTrade", "trade", "bookTicker"}
-        As for `BinanceFeed`, of every pair.
-    url, rest_url, routes, name
-        As for `BinanceFeed`.
-    align_s : float
-        As for `BinanceFeed`.
-    timeouts, limits, retry : Timeouts, Limits, Retry
-        How long to wait, how much to hold, when to try again. `Limits.max_streams` is the number of
-        streams on a connection; `max_held_ticks` counts for each pair.
+    **options
+        Any field of `FeedConfig`; they hold for every pair.
 
     Attributes
     ----------
+    config : FeedConfig
+        As it was given.
+    context : FeedContext
+        Timeouts, limits, retry policy, throttle and clock, as its parts share them.
     venue : Venue
-        Whom it speaks to.
+        The exchange and the stream.
 
     Raises
     ------
@@ -76,27 +74,10 @@ class FeedGroup:
         await group.close()
     """
 
-    def __init__(
-        self,
-        *,
-        stream: str = "aggTrade",
-        url: str = LIVE_URL,
-        rest_url: str | None = None,
-        routes: Mapping[str, str] | None = None,
-        name: str | None = None,
-        align_s: float = 0.0,
-        timeouts: Timeouts | None = None,
-        limits: Limits | None = None,
-        retry: Retry | None = None,
-    ) -> None:
-        if not 0.0 <= align_s <= 60.0:
-            raise DataError(f"align_s = {align_s!r} is invalid: expected 0 to 60")
-        self.venue = Venue(stream, url, rest_url, routes, name)
-        self.align_s = align_s
-        self.timeouts = timeouts or Timeouts()
-        self.limits = limits or Limits()
-        self._retry = retry or Retry()
-        self._admission = ConnectThrottle(self.limits.attempts_per_5_min)
+    def __init__(self, **options: Unpack[FeedOptions]) -> None:
+        self.config = config = FeedConfig.from_options(options)
+        self.venue = Venue(config.stream, config.url, config.rest_url, config.routes, config.name)
+        self.context = FeedContext.of(config)
         self._feeds: dict[Pair, PairFeed] = {}
         self._session: Session | None = None
         self._lags = LagGauge()
@@ -114,7 +95,7 @@ class FeedGroup:
             self._feeds[pair] = PairFeed(self, pair)
         return self._feeds[pair]
 
-    # -- how it is -----------------------------------------------------------------------------
+    # -- health ----------------------------------------------------------------------------------
 
     def health(self) -> FeedHealth:
         """Return the worst state of any pair that runs, and the counters of all together.
@@ -124,30 +105,34 @@ class FeedGroup:
         feeds = [feed for feed in self._feeds.values() if feed.running]
         healths = [feed.health() for feed in feeds]
         session = self._session
-        shards = list(session.shards) if session else []
-        counts = [*(feed.dropped for feed in feeds), *(shard.dropped for shard in shards)]
+        connections = list(session.connections) if session else []
+        counts = [*(feed.dropped for feed in feeds), *(c.dropped for c in connections)]
         dropped: Counter[str] = sum(counts, Counter())
-        clock = session.survey.clock if session else None
-        offset_ns = clock.offset_ns if clock else 0
-        lag_ms, p50, p99 = self._lags.read([s.decoder.delays_ns for s in shards], offset_ns)
+        offset = session.metadata.clock_offset if session else None
+        offset_ns = offset.offset_ns if offset else 0
+        lag_ms, p50, p99 = self._lags.read(
+            [connection.delays_ns for connection in connections],
+            offset_ns,
+            self.config.clock.monotonic_s(),
+        )
         state, detail = self._state(dict(zip(feeds, healths, strict=True)))
         return FeedHealth(
             state=state,
             detail=detail,
             ticks=sum(health.ticks for health in healths),
             dropped=MappingProxyType(dict(dropped)),
-            reconnects=sum(max(0, shard.supervisor.opened - 1) for shard in shards),
+            reconnects=sum(connection.reconnects for connection in connections),
             gaps=sum(health.gaps for health in healths),
             missing=sum(health.missing for health in healths),
             lag_ms=lag_ms,
-            bad_frames=tuple(bad for shard in shards for bad in shard.decoder.bad),
+            bad_frames=tuple(bad for connection in connections for bad in connection.decoder.bad),
             lag_p50_ms=p50,
             lag_p99_ms=p99,
-            clock_offset_ms=offset_ns / 1e6 if clock else float("nan"),
-            loop_lag_ms=max((health.loop_lag_ms for health in healths), default=0.0),
+            clock_offset_ms=offset_ns / 1e6 if offset else float("nan"),
+            loop_lag_max_ms=max((health.loop_lag_max_ms for health in healths), default=0.0),
             held=sum(health.held for health in healths),
             repaired=sum(health.repaired for health in healths),
-            attempts=sum(shard.supervisor.tries for shard in shards),
+            attempts=sum(connection.attempts for connection in connections),
         )
 
     @staticmethod
@@ -165,10 +150,10 @@ class FeedGroup:
 
     def connections(self) -> tuple[ConnectionHealth, ...]:
         """Return how each connection is."""
-        shards = self._session.shards if self._session else {}
-        return tuple(shard.health() for shard in shards)
+        connections = self._session.connections if self._session else {}
+        return tuple(connection.health() for connection in connections)
 
-    # -- who runs ------------------------------------------------------------------------------
+    # -- membership ------------------------------------------------------------------------------
 
     def enter(self, feed: PairFeed) -> Session:
         """Let a feed take part, and begin if it is the first.
@@ -179,22 +164,20 @@ class FeedGroup:
             If the others run on another event loop.
         """
         if self._session is None:
-            self._session = Session(
-                self.venue, self._admission, self.timeouts, self.limits, self._retry
-            )
+            self._session = Session(self.venue, self.context)
         elif self._session.loop is not asyncio.get_running_loop():
             raise FeedError("the feeds of a group must run on one event loop")
-        self._session.consumers.append(feed)
+        self._session.subscribers.append(feed)
         return self._session
 
     async def leave(self, feed: PairFeed, session: Session, places: tuple[StreamSlot, ...]) -> None:
-        """Let a feed go, and end what nobody needs any more."""
-        session.consumers.remove(feed)
-        if session.consumers:
+        """Release a feed, and end what no other feed needs."""
+        session.subscribers.remove(feed)
+        if session.subscribers:
             await session.release(feed, feed.pair, places)
             return
         if self._session is session:
-            self._session = None  # whoever comes from now on begins anew
+            self._session = None  # a feed that enters from now on gets a new one
         await session.close()
 
     async def close(self) -> None:

@@ -3,53 +3,87 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
+
+import numpy as np
 
 from pairlab.errors import DataError, FeedError
-from pairlab.feeds.base import FeedHealth, FeedState, Log, Sink
+from pairlab.feeds.base import Closes, FeedHealth, FeedInfo, FeedState, TickSink
 from pairlab.feeds.binance.exchange_metadata import ExchangeMetadata
-from pairlab.feeds.binance.klines import Closes, fetch_closes
+from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES, fetch_closes
 from pairlab.feeds.binance.messages import ConsumedId, TickTuple
 from pairlab.feeds.binance.rest_client import RestClient
+from pairlab.feeds.binance.venue import Venue
+from pairlab.feeds.config import FeedConfig
 from pairlab.feeds.connection.liveness import LagGauge
 from pairlab.feeds.connection.session import Session, StreamSlot
 from pairlab.feeds.connection.shared_connection import SharedConnection, first_leaf
-from pairlab.feeds.dispatch import RateLimitedLogger, TickDispatcher
+from pairlab.feeds.context import FeedContext
+from pairlab.feeds.log import REPEAT_FILTER, concerning, feed_logger
 from pairlab.feeds.sequencing.gap_filler import GapFiller
 from pairlab.feeds.sequencing.sequencer import Sequencer
-from pairlab.schema import NS_PER_S, Pair
+from pairlab.schema import NS_PER_S, TICK, Pair
 
-if TYPE_CHECKING:
-    from pairlab.feeds.group import FeedGroup
+__all__ = ["PairFeed", "TradeSource"]
 
-__all__ = ["PairFeed"]
+_logger: Final = feed_logger(__name__)
 
 _NS_PER_MS: Final = 1e6
-_SETTLE_S: Final = 0.05
+_SETTLE_S: Final = 0.05  # between two looks at whether every gap has closed
 _ALIGN_PERIOD_S: Final = 0.2
 
 
+class TradeSource(Protocol):
+    """What brings the trades of many pairs: what a `PairFeed` needs of its group.
+
+    Attributes
+    ----------
+    config : FeedConfig
+        As it was given.
+    context : FeedContext
+        Timeouts, limits and clock.
+    venue : Venue
+        The exchange and the stream.
+    """
+
+    config: FeedConfig
+    context: FeedContext
+    venue: Venue
+
+    def enter(self, feed: PairFeed) -> Session:
+        """Let a feed take part, and return what all that take part share.
+
+        Raises
+        ------
+        FeedError
+            If the others run on another event loop.
+        """
+
+    async def leave(self, feed: PairFeed, session: Session, places: tuple[StreamSlot, ...]) -> None:
+        """Release a feed and its streams, and what no other feed needs."""
+
+
 class PairFeed:
-    """One pair's ticks: decoded, in the order of their ids, each once, with holes filled.
+    """One pair's ticks: decoded, in the order of their ids, each once, with gaps filled.
 
     `FeedGroup.pair` makes it; `BinanceFeed` is one with a group of its own.
 
     Parameters
     ----------
-    group : FeedGroup
+    source : TradeSource
         Whose connections bring the ticks.
     pair : Pair
         Symbols as the exchange writes them.
 
     Attributes
     ----------
-    on_gap : callable or None
-        Called with the number of missing trades, right before the first tick after a hole that
-        nobody could fill.
+    info : FeedInfo
+        Name, kind of market and stream.
+    url, rest_url : str
+        Where it connects.
 
     Raises
     ------
@@ -57,49 +91,76 @@ class PairFeed:
         For a pair of one symbol.
     """
 
-    def __init__(self, group: FeedGroup, pair: Pair) -> None:
+    def __init__(self, source: TradeSource, pair: Pair) -> None:
         self.pair = Pair(*pair)
         if self.pair.y == self.pair.x:
             raise DataError(f"a pair needs two symbols, not {self.pair.y!r} twice")
-        venue = group.venue
-        self.name, self.real_money = venue.name, venue.real_money
-        self.stream, self.url, self.rest_url = venue.stream, venue.url, venue.rest_url
-        self.on_gap: Callable[[int], None] | None = None
-        self._group = group
-        self._align_ns = int(group.align_s * NS_PER_S)
+        venue = source.venue
+        self.info: Final[FeedInfo] = venue.info
+        self.url, self.rest_url = venue.url, venue.rest_url
+        self._source = source
+        self._clock = source.config.clock
+        self._align_ns = int(source.config.align_s * NS_PER_S)
         self._closing: asyncio.Future[None] | None = None
-        self._over = asyncio.Event()
+        self._ended = asyncio.Event()
         self._starting = "not started"
         self._lags = LagGauge()
         self._reset()
 
     def _reset(self) -> None:
-        limits, venue = self._group.limits, self._group.venue
+        limits, venue = self._source.config.limits, self._source.venue
         self._sequencer = Sequencer(
             contiguous=venue.contiguous,
             repairable=venue.repairable,
             align_ns=self._align_ns,
             max_held_ticks=limits.max_held_ticks,
             max_gap_trades=limits.max_gap_trades,
-            on_hole=self._notice_hole,
+            on_wait=self._wake_gap_filler,
+            clock=self._clock,
         )
-        self._outbox: TickDispatcher | None = None
-        self._repairer: GapFiller | None = None
-        self._survey: ExchangeMetadata | None = None
+        self._sink: TickSink | None = None
+        self._ticks = 0
+        self._refused = 0
+        self._gap_filler: GapFiller | None = None
+        self._metadata: ExchangeMetadata | None = None
         self._session: Session | None = None
         self._places: tuple[StreamSlot, ...] = ()
         self._decimals: tuple[int, int] | None = None
         self._final: tuple[FeedState, str] | None = None
 
-    # -- what the lab asks ---------------------------------------------------------------------
+    @property
+    def name(self) -> str:
+        """The name in `info`."""
+        return self.info.name
+
+    @property
+    def real_money(self) -> bool:
+        """Whether it is the live market."""
+        return self.info.real_money
+
+    @property
+    def stream(self) -> str:
+        """The stream in `info`."""
+        return self.info.stream
+
+    # -- what the lab asks -----------------------------------------------------------------------
 
     def price_decimals(self) -> tuple[int, int] | None:
         """Return the decimals of (y, x) at the symbols' tick sizes, None while unknown."""
         return self._decimals
 
-    async def closes(self, timeframe: str, count: int) -> Closes:
-        """Return the last closed bars of both legs; see `klines.fetch_closes`."""
-        rest = RestClient(self.rest_url, timeout_s=self._group.timeouts.rest_s)
+    async def seed_closes(self, timeframe: str, count: int) -> Closes | None:
+        """Return the last closed bars of both legs; None for timeframes without klines.
+
+        Raises
+        ------
+        FeedError
+            For no answer, a refusal, or an answer that cannot be read.
+        """
+        if timeframe not in KLINE_TIMEFRAMES:
+            return None
+        timeout_s = self._source.config.timeouts.rest_s
+        rest = RestClient(self.rest_url, timeout_s=timeout_s, clock=self._clock)
         if self._session is not None:
             rest.budget = self._session.rest.budget
         async with rest:
@@ -108,8 +169,7 @@ class PairFeed:
     @property
     def dropped(self) -> Counter[str]:
         """What was dropped of this pair alone, by reason."""
-        refused = self._outbox.refused if self._outbox else 0
-        return self._sequencer.dropped + Counter({"not processed": refused})
+        return self._sequencer.dropped + Counter({"not processed": self._refused})
 
     @property
     def running(self) -> bool:
@@ -122,56 +182,61 @@ class PairFeed:
         What a connection counts (bad frames, reconnects, attempts, lag) is that of the connections
         that bring this pair's legs, since they exist and whoever shares them.
         """
-        sequencer, outbox = self._sequencer, self._outbox
-        shards = self._shards()
+        sequencer = self._sequencer
+        connections = self._connections()
         state, detail = self._state()
-        dropped = sum((shard.dropped for shard in shards), self.dropped)
-        clock = self._survey.clock if self._survey else None
-        offset_ns = clock.offset_ns if clock else 0
-        lag_ms, p50, p99 = self._lags.read([s.decoder.delays_ns for s in shards], offset_ns)
+        dropped = sum((connection.dropped for connection in connections), self.dropped)
+        offset = self._metadata.clock_offset if self._metadata else None
+        offset_ns = offset.offset_ns if offset else 0
+        lag_ms, p50, p99 = self._lags.read(
+            [connection.delays_ns for connection in connections],
+            offset_ns,
+            self._clock.monotonic_s(),
+        )
         return FeedHealth(
             state=state,
             detail=detail,
-            ticks=outbox.ticks if outbox else 0,
+            ticks=self._ticks,
             dropped=MappingProxyType(dict(dropped)),
-            reconnects=sum(max(0, shard.supervisor.opened - 1) for shard in shards),
+            reconnects=sum(connection.reconnects for connection in connections),
             gaps=sequencer.gaps,
             missing=sequencer.missing,
             lag_ms=lag_ms,
-            bad_frames=tuple(bad for shard in shards for bad in shard.decoder.bad),
+            bad_frames=tuple(bad for connection in connections for bad in connection.decoder.bad),
             lag_p50_ms=p50,
             lag_p99_ms=p99,
-            clock_offset_ms=offset_ns / _NS_PER_MS if clock else float("nan"),
-            loop_lag_ms=max((s.watch.gauge.lag_s() for s in shards), default=0.0) * 1e3,
+            clock_offset_ms=offset_ns / _NS_PER_MS if offset else float("nan"),
+            loop_lag_max_ms=max((c.loop_lag_max_s() for c in connections), default=0.0) * 1e3,
             held=sequencer.held,
             repaired=sequencer.repaired,
-            attempts=sum(shard.supervisor.tries for shard in shards),
+            attempts=sum(connection.attempts for connection in connections),
         )
 
-    def _shards(self) -> list[SharedConnection]:
+    def _connections(self) -> list[SharedConnection]:
         """Return the connections that bring the legs: one, or two."""
-        return list(dict.fromkeys(shard for shard, _ in self._places))
+        return list(dict.fromkeys(connection for connection, _ in self._places))
 
     def _state(self) -> tuple[FeedState, str]:
         if self._final is not None:
             return self._final
         if not self._places:
             return "connecting", self._starting
-        words = ""
-        for shard in self._shards():
-            state, detail = shard.state([slot for s, slot in self._places if s is shard])
+        detail_live = ""
+        for connection in self._connections():
+            slots = [slot for other, slot in self._places if other is connection]
+            state, detail = connection.state(slots)
             if state != "live":
                 return state, detail
-            words = words or detail
-        if holes := self._sequencer.holes():
-            lost = sum(hole.last - hole.first + 1 for hole in holes)
-            return "live", f"{self._sequencer.held:,} ticks wait for {lost:,} that are missing"
-        return "live", words or "both streams deliver"
+            detail_live = detail_live or detail
+        if gaps := self._sequencer.open_gaps():
+            missing = sum(gap.last - gap.first + 1 for gap in gaps)
+            return "live", f"{self._sequencer.held:,} ticks wait for {missing:,} that are missing"
+        return "live", detail_live or "both streams deliver"
 
-    # -- the run -------------------------------------------------------------------------------
+    # -- the run ---------------------------------------------------------------------------------
 
-    async def run(self, sink: Sink, log: Log) -> None:
-        """Hand every tick to `sink` until cancelled, closed or, on a recording, until it has ended.
+    async def run(self, sink: TickSink) -> None:
+        """Deliver every tick until cancelled, closed or, on a recording, until it has ended.
 
         Raises
         ------
@@ -183,12 +248,12 @@ class PairFeed:
             raise FeedError("this feed is running already: a second run needs a feed of its own")
         self._reset()
         self._starting = f"asking {self.name} for its symbols and its clock"
-        self.journal = RateLimitedLogger(log)
-        self._outbox = TickDispatcher(self._sequencer, sink, self._mark_gap, self.journal)
-        session = self._session = self._group.enter(self)
+        self._sink = sink
+        REPEAT_FILTER.forget(self)
+        session = self._session = self._source.enter(self)
         self._closing = session.loop.create_future()
-        self._over.clear()
-        body = asyncio.create_task(self._run(session, self._outbox), name=f"pairlab {self.pair}")
+        self._ended.clear()
+        body = asyncio.create_task(self._run(session), name=f"pairlab {self.pair}")
         try:
             await asyncio.wait({body, self._closing}, return_when=asyncio.FIRST_COMPLETED)
             if body.done():
@@ -206,55 +271,52 @@ class PairFeed:
             body.cancel()
             await asyncio.gather(body, return_exceptions=True)
             try:
-                await self._group.leave(self, session, self._places)
+                await self._source.leave(self, session, self._places)
             finally:
                 self._session = self._closing = None
                 self._sequencer.finish()
-                self._outbox.flush()
-                self._over.set()
+                self.deliver_due()
+                self._sink = None
+                REPEAT_FILTER.forget(self)
+                self._ended.set()
 
-    async def _run(self, session: Session, outbox: TickDispatcher) -> None:
-        self._survey = session.survey
+    async def _run(self, session: Session) -> None:
+        self._metadata = session.metadata
         await session.opened()
-        if session.survey.informed.is_set():
-            await self._check(session.survey)
+        if session.metadata.ready.is_set():
+            await self._check(session.metadata)
         self._places = session.subscribe(self, self.pair)
-        timeouts = self._group.timeouts
-        self._repairer = GapFiller(
-            self.pair,
+        gap_filler = self._gap_filler = GapFiller(
+            self,
             self._sequencer,
-            outbox,
             session.pages,
-            self.journal,
-            timeouts,
-            patience_s=session.patience_s,
-            repairable=self._group.venue.repairable,
-            links=lambda leg: self._places[leg][0].ages_s(),
+            self._source.context,
+            repairable=self._source.venue.repairable,
         )
         try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
-                    tasks.create_task(self._check(session.survey)),
-                    tasks.create_task(self._repairer.run(0)),
-                    tasks.create_task(self._repairer.run(1)),
-                    tasks.create_task(self._align(outbox)),
+                    tasks.create_task(self._check(session.metadata)),
+                    tasks.create_task(gap_filler.run(0)),
+                    tasks.create_task(gap_filler.run(1)),
+                    tasks.create_task(self._align()),
                 ]
-                await self._until_over(session)
+                await self._wait_ended(session)
                 await self._settle()
                 for helper in helpers:
                     helper.cancel()
         except BaseExceptionGroup as errors:
             raise first_leaf(errors) from None
 
-    async def _check(self, survey: ExchangeMetadata) -> None:
-        """Check the symbols as soon as REST knows them."""
-        info = await survey.check(self.pair)
+    async def _check(self, metadata: ExchangeMetadata) -> None:
+        """Check the symbols as soon as the listed ones are known."""
+        info = await metadata.check(self.pair)
         y, x = (info.decimals(symbol) for symbol in self.pair)
         self._decimals = None if y is None or x is None else (y, x)
 
-    async def _until_over(self, session: Session) -> None:
+    async def _wait_ended(self, session: Session) -> None:
         """Wait until the recording has ended on every connection of ours; raise what is final."""
-        waiting = {session.shards[shard] for shard in self._shards()}
+        waiting = {session.connections[connection] for connection in self._connections()}
         while waiting:
             done, waiting = await asyncio.wait(
                 {*waiting, session.task}, return_when=asyncio.FIRST_COMPLETED
@@ -264,49 +326,84 @@ class PairFeed:
             waiting.discard(session.task)
 
     async def _settle(self) -> None:
-        """After a recording's end: let the holes be filled or given up."""
+        """After a recording's end: let the gaps be filled or given up."""
         for leg in (0, 1):
-            self._sequencer.reassure(leg)
-        while self._sequencer.holes():  # noqa: ASYNC110 - once, at the end of a recording
+            self._sequencer.confirm(leg)
+        while self._sequencer.open_gaps():  # noqa: ASYNC110 - once, at the end of a recording
             await asyncio.sleep(_SETTLE_S)
 
-    async def _align(self, outbox: TickDispatcher) -> None:
+    async def _align(self) -> None:
         """Let go of what has waited for the other leg long enough, until cancelled."""
         if not self._align_ns:
             return
         period_s = min(_ALIGN_PERIOD_S, self._align_ns / 2e9)
         while True:
             await asyncio.sleep(period_s)
-            self._sequencer.release_older(time.time_ns() - self._align_ns)
-            outbox.flush()
+            self._sequencer.release_older(self._clock.time_ns() - self._align_ns)
+            self.deliver_due()
 
     async def close(self) -> None:
         """Let `run` return, and wait until it has."""
         if self._closing is not None:
             if not self._closing.done():
                 self._closing.set_result(None)
-            await self._over.wait()
+            await self._ended.wait()
 
-    # -- called from the connections -----------------------------------------------------------
+    # -- called from the connections -------------------------------------------------------------
 
-    def take(self, items: list[TickTuple | ConsumedId]) -> None:
+    def on_items(self, items: list[TickTuple | ConsumedId]) -> None:
         """Take ticks of both legs in the order in which they arrived."""
         self._sequencer.accept_many(items)
-        if self._outbox is not None:
-            self._outbox.flush()
+        self.deliver_due()
 
-    def interrupted(self, legs: Collection[int]) -> None:
-        """Note that trades of these legs may have been lost."""
-        self._sequencer.interrupted(legs)
+    def on_interruption(self, legs: Collection[int]) -> None:
+        """Note that these legs may have a gap."""
+        self._sequencer.note_interruption(legs)
 
-    def waits(self, legs: Collection[int]) -> bool:
-        """Return whether trades of these legs are missing."""
-        return any(hole.leg in legs for hole in self._sequencer.holes())
+    def has_gap(self, legs: Collection[int]) -> bool:
+        """Return whether any of these legs has an open gap."""
+        return any(gap.leg in legs for gap in self._sequencer.open_gaps())
 
-    def _notice_hole(self) -> None:
-        if self._repairer is not None:
-            self._repairer.notice()
+    # -- called from the gap filler --------------------------------------------------------------
 
-    def _mark_gap(self, missing: int) -> None:
-        if self.on_gap is not None:
-            self.on_gap(missing)
+    def deliver_due(self) -> None:
+        """Hand on to the sink what is due."""
+        sink = self._sink
+        if sink is None:
+            return
+        for missing, ticks in self._sequencer.take():
+            if missing:
+                self._report_gap(sink, missing)
+            try:
+                sink.on_ticks(np.array(ticks, dtype=TICK))
+                self._ticks += len(ticks)
+            except Exception as error:
+                # The stream must outlive a fault in what is built on it, and the fault be seen.
+                self._refused += len(ticks)
+                _logger.error(
+                    f"{len(ticks):,} ticks could not be processed: {error!r}. The stream "
+                    "continues; if this repeats, stop and start the lab",
+                    extra=concerning([self], kind="sink"),
+                )
+
+    def _report_gap(self, sink: TickSink, missing: int) -> None:
+        try:
+            sink.on_gap(missing)
+        except Exception as error:
+            _logger.error(
+                f"a gap of {missing:,} trades could not be marked: {error!r}. The stream continues",
+                extra=concerning([self], kind="gap"),
+            )
+
+    def connection_ages_s(self, leg: int) -> list[float]:
+        """Return the ages of the open connections that bring a leg, seconds."""
+        return self._places[leg][0].ages_s()
+
+    def gap_patience_s(self) -> float:
+        """Return how long a gap may hold back what follows it, seconds."""
+        timeouts = self._source.config.timeouts
+        return timeouts.repair_s if self._session is None else self._session.gap_patience_s()
+
+    def _wake_gap_filler(self) -> None:
+        if self._gap_filler is not None:
+            self._gap_filler.wake()

@@ -1,66 +1,109 @@
-"""Which feed a lab's `feed=` means, and how to open it."""
+"""What a lab's `feed=` means, and how it is opened."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from pairlab.clock import SYSTEM_CLOCK, Clock
 from pairlab.errors import SettingError
-from pairlab.feeds.base import Feed
+from pairlab.feeds.base import Feed, FeedInfo
 from pairlab.feeds.binance.binance_feed import BinanceFeed
+from pairlab.feeds.binance.venue import LIVE_URL, Venue
 from pairlab.schema import Pair
 
 if TYPE_CHECKING:
-    from pairlab.local_exchange import Recording
+    from pairlab.local_exchange import Market, Recording
 
-__all__ = ["Source", "open_feed", "source_key", "source_name"]
+__all__ = ["DEFAULT_STREAM", "Source", "open_feed", "source_info", "source_key"]
 
-Source = Any
+Source: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Market | Feed"
 """What `PairLab` takes as its feed: a word, a URL, a path or several, a market or a `Feed`."""
 
 DEFAULT_STREAM: Final = "aggTrade"
 
-
-_FEEDS: Final = (
-    "expected 'binance', 'demo', a ws:// or wss:// URL, a recording's path that exists, a market "
-    "of pairlab.local_exchange, or a Feed"
+_EXPECTED: Final = (
+    "'binance', 'demo', a ws:// or wss:// URL, a recording's path that exists, a market of "
+    "pairlab.local_exchange, or an object with the members of pairlab.feeds.Feed"
 )
 
 
-def source_name(source: Source) -> tuple[str, bool]:
-    """Return the name for the screen and whether it is the live market, before it is open."""
-    if isinstance(source, Feed):
-        return source.name, source.real_money
-    if source == "binance":
-        return "BINANCE", True
-    if source == "demo":
-        return "SIMULATED", False
-    if isinstance(source, str) and source.startswith(("ws://", "wss://")):
-        feed = BinanceFeed(Pair("", " "), url=source)
-        return feed.name, feed.real_money
-    market = hasattr(source, "symbols") and hasattr(source, "take")
-    if not (market or isinstance(source, str | os.PathLike | list | tuple)):
-        raise SettingError("feed", source, _FEEDS)
-    return ("SIMULATED" if hasattr(source, "seed") else "RECORDING"), False
+def source_info(source: Source, stream: str | None = None) -> FeedInfo:
+    """Return what is known of a source before it is open.
+
+    Parameters
+    ----------
+    source : Source
+        As given to the lab.
+    stream : str, optional
+        As given to the lab; a `Feed` has its own.
+
+    Raises
+    ------
+    SettingError
+        If `source` is none of the things a feed can be.
+    DataError
+        If it is a URL that is no WebSocket's.
+    """
+    stream = stream or DEFAULT_STREAM
+    match source:
+        case "binance":
+            return Venue(stream, LIVE_URL).info
+        case "demo":
+            return FeedInfo("SIMULATED", False, stream)
+        case str() if _is_url(source):
+            return Venue(stream, source).info
+        case str() | os.PathLike() | list() | tuple():
+            return FeedInfo("RECORDING", False, stream)
+        case Feed():
+            return source.info
+    # Only here does the lab import the local exchange: see the contracts in pyproject.toml.
+    from pairlab.local_exchange import Recording, SyntheticMarket
+
+    match source:
+        case SyntheticMarket():
+            return FeedInfo("SIMULATED", False, stream)
+        case Recording():
+            return FeedInfo("RECORDING", False, stream)
+    raise SettingError("feed", source, _EXPECTED)
 
 
 def source_key(source: Source) -> str:
     """Return what tells two sources apart, for replacing a lab when its cell is run again."""
-    if isinstance(source, str) and (source in ("binance", "demo") or "://" in source):
-        return source
-    if isinstance(source, str | os.PathLike | list | tuple):
-        return str([os.fspath(path) for path in _paths(source)])
+    match source:
+        case str() if source in ("binance", "demo") or _is_url(source):
+            return source
+        case str() | os.PathLike() | list() | tuple():
+            return str([os.fspath(path) for path in _paths(source)])
     return f"object {id(source)}"
 
 
 async def open_feed(
-    source: Source, pair: Pair, stream: str | None, stack: contextlib.AsyncExitStack
+    source: Source,
+    pair: Pair,
+    stream: str | None,
+    stack: contextlib.AsyncExitStack,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Feed:
-    """Open `source` for `pair`; what it needs beside itself lives on `stack`.
+    """Return the feed of a source for a pair.
+
+    Parameters
+    ----------
+    source : Source
+        As given to the lab.
+    pair : Pair
+        The symbols.
+    stream : str, optional
+        What a tick is; by default what a recording holds, else ``aggTrade``.
+    stack : AsyncExitStack
+        Closes what the feed needs beside itself.
+    clock : Clock
+        What tells the time.
 
     Raises
     ------
@@ -69,47 +112,55 @@ async def open_feed(
     DataError
         If a recording cannot be read.
     """
-    if isinstance(source, Feed):
-        return source
-    if source == "binance":
-        return BinanceFeed(pair, stream=stream or DEFAULT_STREAM)
-    if isinstance(source, str) and source.startswith(("ws://", "wss://")):
-        return BinanceFeed(pair, stream=stream or DEFAULT_STREAM, url=source)
-    # Only here does the house open the exchange on localhost: see the contracts in pyproject.toml.
+    name = source_info(source, stream).name
+    match source:
+        case "binance":
+            return BinanceFeed(pair, stream=stream or DEFAULT_STREAM, clock=clock)
+        case str() if _is_url(source):
+            return BinanceFeed(pair, stream=stream or DEFAULT_STREAM, url=source, clock=clock)
+        case Feed():
+            return source
     from pairlab.local_exchange import LocalExchange, Recording, SyntheticMarket
 
-    if source == "demo":
-        now_ns = time.time_ns() // 1_000_000 * 1_000_000  # the exchange counts milliseconds
-        market = SyntheticMarket(seed=7, symbols=(pair.y, pair.x), start_ns=now_ns)
-        exchange = await stack.enter_async_context(LocalExchange(market))
-        stream = stream or DEFAULT_STREAM
-        return BinanceFeed(pair, stream=stream, url=exchange.url, name="SIMULATED")
-    if not isinstance(source, SyntheticMarket | Recording):
-        source = await asyncio.to_thread(_recording, source)
-    exchange = await stack.enter_async_context(LocalExchange(source))
-    if stream is None and isinstance(source, Recording):
-        kinds = {name.partition("@")[2] for name in source.streams}
-        stream = next(
-            (kind for kind in (DEFAULT_STREAM, "trade", "bookTicker") if kind in kinds), None
-        )
-    stream = stream or DEFAULT_STREAM
-    name, _ = source_name(source)
-    return BinanceFeed(pair, stream=stream, url=exchange.url, name=name)
+    market: Market
+    match source:
+        case "demo":
+            now_ns = clock.time_ns() // 1_000_000 * 1_000_000  # the exchange counts milliseconds
+            market = SyntheticMarket(seed=7, symbols=(pair.y, pair.x), start_ns=now_ns)
+        case str() | os.PathLike() | list() | tuple():
+            market = await asyncio.to_thread(_recording, source)
+        case SyntheticMarket() | Recording():
+            market = source
+        case _:
+            raise SettingError("feed", source, _EXPECTED)
+    exchange = await stack.enter_async_context(LocalExchange(market))
+    if stream is None and isinstance(market, Recording):
+        stream = _recorded_stream(market)
+    return BinanceFeed(
+        pair, stream=stream or DEFAULT_STREAM, url=exchange.url, name=name, clock=clock
+    )
 
 
-def _recording(source: Source) -> Recording:
+def _is_url(source: str) -> bool:
+    return source.startswith(("ws://", "wss://"))
+
+
+def _recorded_stream(recording: Recording) -> str | None:
+    kinds = {name.partition("@")[2] for name in recording.streams}
+    return next((kind for kind in (DEFAULT_STREAM, "trade", "bookTicker") if kind in kinds), None)
+
+
+def _recording(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Recording:
     from pairlab.local_exchange import Recording
 
     paths = _paths(source)
     for path in paths:
         if not Path(path).exists():
-            raise SettingError(
-                "feed",
-                os.fspath(path),
-                _FEEDS,
-            )
+            raise SettingError("feed", os.fspath(path), _EXPECTED)
     return Recording(paths, speed=1.0)
 
 
-def _paths(source: Source) -> list[str | os.PathLike[str]]:
+def _paths(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+) -> list[str | os.PathLike[str]]:
     return [source] if isinstance(source, str | os.PathLike) else list(source)

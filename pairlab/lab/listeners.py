@@ -20,7 +20,7 @@ class Listeners:
     report : callable
         Takes the message about one that raised.
     clock : Clock
-        So that a listener that fails on every tick is reported once a minute.
+        So that a listener that fails on every batch is reported once a minute.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Listeners:
         self._report = report
         self._clock = clock
         self._listeners: list[Callable[[], None]] = []
-        self._reported_s = float("-inf")
+        self._reported_s: dict[str, float] = {}
 
     def add(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` from now on; what is returned ends it."""
@@ -50,11 +50,11 @@ class Listeners:
 
     def _failed(self, listener: Callable[[], None], error: Exception) -> None:
         self.errors += 1
+        name = str(getattr(listener, "__qualname__", listener))
         now_s = self._clock.monotonic_s()
-        if now_s - self._reported_s > _REPEAT_S:
-            self._reported_s = now_s
-            name = getattr(listener, "__qualname__", repr(listener))
+        if now_s - self._reported_s.get(name, float("-inf")) > _REPEAT_S:
+            self._reported_s[name] = now_s
             self._report(
-                f"the listener {name} raised {type(error).__name__}: {error}. The stream goes on; "
-                f"{self.errors:,} such errors so far"
+                f"the listener {name} raised {error!r}; the stream continues "
+                f"({self.errors:,} errors of listeners so far)"
             )

@@ -305,7 +305,7 @@ class PairLab:
         """
         from pairlab.widgets.dashboard import Dashboard
 
-        return Dashboard(self, layout, theme)
+        return Dashboard.shared(self, layout, theme)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Show the dashboard where a notebook displays the lab."""
@@ -327,6 +327,11 @@ class PairLab:
     def event_log_total(self) -> int:
         """How many messages there ever were: the log forgets the oldest."""
         return self._runner.event_log.total
+
+    @property
+    def listener_errors(self) -> int:
+        """Exceptions that functions given to `on_update` have raised."""
+        return self._runner.listeners.errors
 
     on_update = _forward("_runner", LabRunner.on_update)
     listen = on_update  # its former name

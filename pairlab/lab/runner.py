@@ -13,10 +13,10 @@ from pairlab.engine import compile_kernel
 from pairlab.errors import FeedError, PairlabError, WaitTimeoutError
 from pairlab.feeds.base import Feed, FeedHealth
 from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES
-from pairlab.feeds.pair import PairFeed
 from pairlab.health import Health
 from pairlab.lab.event_log import EventLog
-from pairlab.lab.feed_factory import DEFAULT_STREAM, Source, open_feed, source_key, source_name
+from pairlab.lab.feed_factory import Source, open_feed, source_info, source_key
+from pairlab.lab.feed_log import feed_events
 from pairlab.lab.journal import Seeds
 from pairlab.lab.listeners import Listeners
 from pairlab.lab.load_meter import LoadMeter
@@ -72,9 +72,9 @@ class LabRunner:
         self.pipeline: Final = Pipeline(settings, self._rebuild_wanted, clock)
         self._source: Final = source
         self._asked_stream: Final = stream
-        self.stream = stream or DEFAULT_STREAM
+        info = source_info(source, stream)
+        self._name, self._real_money, self.stream = info.name, info.real_money, info.stream
         self._key: Final = (pair.y, pair.x, self.stream, source_key(source))
-        self._name, self._real_money = source_name(source)
         self._feed: Feed | None = None
         self._decimals: tuple[int, int] | None = None
         self._displays: list[DisplayListener] = []
@@ -200,10 +200,9 @@ class LabRunner:
     async def _live(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             feed = await open_feed(self._source, self.pair, self._asked_stream, stack)
-            self._feed, self._name, self._real_money = feed, feed.name, feed.real_money
-            self.stream = getattr(feed, "stream", self.stream)
-            if hasattr(feed, "on_gap"):
-                feed.on_gap = self.on_gap
+            info, self._feed = feed.info, feed
+            self._name, self._real_money, self.stream = info.name, info.real_money, info.stream
+            stack.enter_context(feed_events(feed, self.event_log.add))
             if self.pipeline.engine is not None:
                 self.pipeline.on_gap(None)  # a second start: what came in between was never seen
             async with asyncio.TaskGroup() as group:
@@ -214,7 +213,7 @@ class LabRunner:
                     engine_started = group.create_task(
                         self._start_engine(klines), name="pairlab engine"
                     )
-                    await feed.run(self.on_ticks, self.event_log.add)
+                    await feed.run(self)
                     await engine_started
                     klines.cancel()
                     heartbeat.cancel()
@@ -274,14 +273,13 @@ class LabRunner:
 
     async def _fetch_klines(self, feed: Feed) -> None:
         """Get the bars before the first tick, for whatever timeframe will be asked for."""
-        if not isinstance(feed, PairFeed):
-            return
         wanted = sorted(KLINE_TIMEFRAMES, key=lambda name: name != self.settings.timeframe)
         try:
             for timeframe in wanted:
                 count = max(500, self.settings.window)
-                closes = await feed.closes(timeframe, count)
-                self.pipeline.klines[timeframe] = Seeds(*closes)
+                closes = await feed.seed_closes(timeframe, count)
+                if closes is not None:
+                    self.pipeline.klines[timeframe] = Seeds(*closes)
         except FeedError as error:
             self.log(
                 "warning",

@@ -68,7 +68,7 @@ def analyze(
     >>> analyze(y, x, hedge_ratio=10.0)["spread"].tolist()
     [30.0, 30.0, 31.0]
     """
-    engine = PairEngine(Settings(**settings))
+    engine = PairEngine(Settings(**settings), bars=False)
     per_tick = TIMEFRAMES_NS[engine.values.timeframe] == 0
     if isinstance(y, pd.DataFrame):
         if x is not None:

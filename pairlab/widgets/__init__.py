@@ -1,30 +1,61 @@
-"""What is seen: widgets that take a lab, each usable alone, and the dashboard made of them.
+"""Widgets that show a lab, each usable alone, and the dashboard made of them.
 
 ::
 
-    dashboard   Dashboard: the parts on one screen (layouts: which ones, and how they lie)
-    zscore      ZScoreChart
-    charts      SpreadChart, CorrelationChart, PriceChart (chart: what all on one time axis share)
-    hedge       HedgeChart: β and the intercept
-    histogram   ZHistogram: how often z was where
-    tools       ViewTools: span, pan, zoom, select, reset (view: what they change)
-    status      StatusBar (reasons: why the signal waits)
-    events      EventLog (lags: how long rows wait for the screen)
-    signal      SignalPanel: the position held and its profit after costs
-    controls    Controls: settings as sliders, both ways
-    tables      LatestTable, RowTable
-    alerttable  AlertTable: alerts, filters, and the explanation of one
-    export      ExportButton: the browser downloads tables as CSV, charts as PNG or SVG
-    part        Part: what every part is, made once for a lab
-    screen      Screen: one frame clock, view, pointer and brush per lab, shared by its parts
-    frame       Frame: one picture, gathered once and read by every part
-    theme, style, formats       colours and sizes; the style sheet; numbers as text
-    plotting, thin, trees       bqplot's names; decimation; widget upkeep
+    dashboard.py             Dashboard: the parts of a lab in a layout and a theme
+    layouts.py               which parts a layout has, and in what order
+    core/                    what every widget stands on
+      lab_widget.py          LabWidget, the base class: painting, input, closing
+      render_loop.py         RenderLoop: one clock per lab that paints its open widgets
+      part_registry.py       PartRegistry: which widgets are open, which are shared
+      frame.py               Frame: one picture, gathered once, frozen, read by every widget
+      frame_meter.py         frames per second, and what one costs
+      view_state.py          ViewState: span, frozen window, pause, pointer, selection
+      time_axis.py           scales and clock labels that all charts share
+      chart_interaction.py   pointer, brush and mouse that all charts share
+      kernel_hooks.py        when a cell runs
+      widget_utils.py        set_traits and ticks; closing with everything below
+    transport/               between kernel and browser
+      frontend_channel.py    FrontendChannel: messages to and from the pages
+      frame_pacer.py         FramePacer: when to paint, by what pages acknowledge
+      message_batching.py    a frame's updates in one message
+      compat.py              every private name of ipywidgets, traitlets, bqplot, d3, checked
+      bqplot_marks.py        the classes of bqplot that are used
+      pointer.py             where in a chart the mouse is
+      render_latency.py      from a tick's receipt to its row's pixels
+      resync.py              what a page missed while it loaded
+    charts/
+      chart.py               the base of all charts on the time axis
+      autoscaled.py          its subclass whose y axis fits its data
+      zscore.py              ZScoreChart
+      spread.py              SpreadChart
+      correlation.py         CorrelationChart
+      prices.py              PriceChart
+      hedge.py               HedgeChart: β and the intercept
+      histogram.py           ZHistogram: how often z was where
+      decimation.py          thousands of rows in a few hundred pixels
+    panels/
+      status_bar.py          StatusBar
+      filter_text.py         why the signal waits, in words
+      controls.py            Controls: settings as sliders, both ways
+      view_toolbar.py        ViewTools: span, pan, zoom, select, reset
+      tables.py              LatestTable, RowTable
+      signal_panel.py        SignalPanel: the open position and its profit after costs
+      alert_table.py         AlertTable: alerts, filters, and the explanation of one
+      event_log.py           EventLog
+      export.py              ExportButton: tables as CSV, charts as PNG or SVG
+    style/
+      theme.py               colours, sizes, icons; apply_theme
+      stylesheet.py          the style sheet
+      formats.py             numbers, times and text as the screen shows them
+      precision.py           decimals of prices, spread and hedge ratio
 """
 
-from pairlab.widgets.charts.fitted import CorrelationChart, PriceChart, SpreadChart
+from pairlab.widgets.charts.correlation import CorrelationChart
 from pairlab.widgets.charts.hedge import HedgeChart
 from pairlab.widgets.charts.histogram import ZHistogram
+from pairlab.widgets.charts.prices import PriceChart
+from pairlab.widgets.charts.spread import SpreadChart
 from pairlab.widgets.charts.zscore import ZScoreChart
 from pairlab.widgets.dashboard import Dashboard
 from pairlab.widgets.panels.alert_table import AlertTable
@@ -35,7 +66,7 @@ from pairlab.widgets.panels.signal_panel import SignalPanel
 from pairlab.widgets.panels.status_bar import StatusBar
 from pairlab.widgets.panels.tables import LatestTable, RowTable
 from pairlab.widgets.panels.view_toolbar import ViewTools
-from pairlab.widgets.style.theme import dress
+from pairlab.widgets.style.theme import apply_theme, dress
 
 __all__ = [
     "AlertTable",
@@ -54,5 +85,6 @@ __all__ = [
     "ViewTools",
     "ZHistogram",
     "ZScoreChart",
+    "apply_theme",
     "dress",
 ]

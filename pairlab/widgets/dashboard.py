@@ -1,20 +1,22 @@
-"""The dashboard: one way, or several, to put the parts together."""
+"""The dashboard: the parts of a lab in a layout and a theme."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 from ipywidgets import Box, HBox, VBox
 
 from pairlab.errors import SettingError
 from pairlab.protocols import LabView
-from pairlab.widgets.charts.fitted import CorrelationChart, PriceChart, SpreadChart
+from pairlab.widgets.charts.correlation import CorrelationChart
 from pairlab.widgets.charts.hedge import HedgeChart
 from pairlab.widgets.charts.histogram import ZHistogram
+from pairlab.widgets.charts.prices import PriceChart
+from pairlab.widgets.charts.spread import SpreadChart
 from pairlab.widgets.charts.zscore import ZScoreChart
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
+from pairlab.widgets.core.render_loop import lab_widgets
 from pairlab.widgets.layouts import Layout, LayoutSpec, read_layout
 from pairlab.widgets.panels.alert_table import AlertTable
 from pairlab.widgets.panels.controls import Controls
@@ -22,18 +24,18 @@ from pairlab.widgets.panels.event_log import EventLog
 from pairlab.widgets.panels.signal_panel import SignalPanel
 from pairlab.widgets.panels.status_bar import StatusBar
 from pairlab.widgets.panels.tables import LatestTable, RowTable
-from pairlab.widgets.style.theme import ThemeName, dress, read_theme
+from pairlab.widgets.style.theme import ThemeName, apply_theme, read_theme
 
 __all__ = ["Dashboard", "LayoutSpec", "ThemeName"]
 
-_CHARTS: Final[dict[str, Callable[..., Any]]] = {
+_CHARTS: Final[dict[str, type[LabWidget]]] = {
     "zscore": ZScoreChart,
     "spread": SpreadChart,
     "correlation": CorrelationChart,
     "hedge": HedgeChart,
     "prices": PriceChart,
 }
-_PANELS: Final[dict[str, Callable[..., Any]]] = {
+_PANELS: Final[dict[str, type[LabWidget]]] = {
     "strip": StatusBar,
     "settings": Controls,
     "latest": LatestTable,
@@ -49,12 +51,13 @@ class Dashboard(LabWidget, VBox):  # type: ignore[misc]
     """The parts of a lab on one screen.
 
     Dashboards of one lab share their parts: however many there are, and however they are put
-    together, each part is painted and sent once.
+    together, each part is painted and sent once. A part is closed with the last dashboard that has
+    it, or with the lab.
 
     Parameters
     ----------
     lab : LabView
-        What to show.
+        What to show, such as a `PairLab`.
     layout : str or sequence
         ``"auto"`` fits the width of the cell or window that it is in; ``"compact"`` is its narrow
         arrangement at any width; ``"wide"`` fills a wall of 1920 × 1080 with every chart. Or rows
@@ -64,8 +67,9 @@ class Dashboard(LabWidget, VBox):  # type: ignore[misc]
     theme : {"dark", "light", "jupyterlab"}
         Colours; ``"jupyterlab"`` follows the theme of JupyterLab or Notebook.
     frames_per_s : float, optional
-        How often the lab's screen is painted at most, for all its views; at first 10. A slow
-        kernel paints less often; no tick is dropped for the screen's sake.
+        How often to paint at most; None does not ask. All widgets of a lab are painted together,
+        at the highest rate that an open dashboard asks for (where pages tell which they show, one
+        that is shown), or 10. A slow kernel paints less often; no tick is dropped for it.
 
     Attributes
     ----------
@@ -86,8 +90,10 @@ class Dashboard(LabWidget, VBox):  # type: ignore[misc]
         frames_per_s: float | None = None,
     ) -> None:
         chosen = read_layout(layout)
+        read_theme(theme)
+        self.frames_per_s = _read_frames_per_s(frames_per_s)
         super().__init__()
-        dress(self, theme)
+        apply_theme(self, theme)
         self.composition = chosen
         self.parts: dict[str, Any] = {name: _part(lab, name, chosen) for name in chosen.parts}
         self.children = [self._body()]
@@ -96,16 +102,22 @@ class Dashboard(LabWidget, VBox):  # type: ignore[misc]
         self.join(lab)
 
     @classmethod
-    def identity(cls, arguments: dict[str, Any]) -> Hashable:
-        """Return by what dashboards of a lab differ; refuse what there is not."""
-        layout, theme, frames_per_s = arguments.values()
-        layout = read_layout(layout)
-        read_theme(theme)
-        if frames_per_s is not None and not (
-            isinstance(frames_per_s, int | float) and 0 < frames_per_s <= 60
-        ):
-            raise SettingError("frames_per_s", frames_per_s, "expected above 0, at most 60")
-        return layout, theme
+    def shared(
+        cls, lab: LabView, layout: LayoutSpec = "auto", theme: ThemeName = "dark"
+    ) -> Dashboard:
+        """Return the dashboard that a lab has in this layout and theme: at each call the same.
+
+        Parameters
+        ----------
+        lab, layout, theme
+            As the constructor takes them, and refuses them.
+
+        Returns
+        -------
+        Dashboard
+            Made at the first call, and again once it, or a part of it, was closed.
+        """
+        return lab_widgets(lab).get(cls, layout=read_layout(layout), theme=read_theme(theme))
 
     def _body(self) -> Any:
         if self.composition.name != "own":
@@ -120,9 +132,15 @@ class Dashboard(LabWidget, VBox):  # type: ignore[misc]
         """Nothing: its parts are painted themselves."""
 
 
-def _part(lab: LabView, name: str, layout: Layout) -> Any:
-    """Return the part of a dashboard; dashboards that need it alike have the same."""
+def _read_frames_per_s(rate: float | None) -> float | None:
+    if rate is None or (isinstance(rate, int | float) and 0 < rate <= 60):
+        return rate
+    raise SettingError("frames_per_s", rate, "allowed: a number above 0 to 60")
+
+
+def _part(lab: LabView, name: str, layout: Layout) -> LabWidget:
+    """Return the part of a dashboard; dashboards that need it alike share it."""
     if name in _CHARTS:
-        return _CHARTS[name](lab, clock=layout.labels_time(name))
+        return lab_widgets(lab).get(_CHARTS[name], clock=layout.labels_time(name))
     rows = dict(layout.table_rows).get(name)
-    return _PANELS[name](lab, **({"rows": rows} if rows else {}))
+    return lab_widgets(lab).get(_PANELS[name], **({"rows": rows} if rows else {}))

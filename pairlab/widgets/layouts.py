@@ -1,4 +1,4 @@
-"""Ways to put the parts together: which ones a dashboard has, and in what order."""
+"""Layouts of a dashboard: which parts it has, and in what order."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from typing import Final
 from pairlab.errors import SettingError
 
 __all__ = ["LAYOUTS", "PARTS", "TIMED", "Layout", "LayoutSpec", "read_layout"]
-
-LayoutSpec = str | Sequence[str | Sequence[str]]
-"""The name of a layout, or rows of part names from top to bottom."""
 
 TIMED: Final = ("zscore", "spread", "correlation", "hedge", "prices")
 """Charts on the shared time axis; the lowest one of a layout labels it."""
@@ -56,6 +53,9 @@ class Layout:
         return bool(rows) and name in rows[-1]
 
 
+LayoutSpec = str | Sequence[str | Sequence[str]] | Layout
+"""The name of a layout, or rows of part names from top to bottom."""
+
 _USUAL: Final = tuple(name for name in PARTS if name not in ("hedge", "histogram"))
 
 LAYOUTS: Final = {
@@ -80,6 +80,8 @@ def read_layout(spec: LayoutSpec) -> Layout:
     SettingError
         If a name is unknown or used twice.
     """
+    if isinstance(spec, Layout):
+        return spec
     if isinstance(spec, str):
         if spec not in LAYOUTS:
             near = f"; did you mean {spec!r} as a row: [{spec!r}]" if spec in PARTS else ""

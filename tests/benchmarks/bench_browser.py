@@ -39,10 +39,10 @@ VBox([*shown, HTML("ready").add_class("ready")])
 NO_VIEW = "shown = []"
 FOUR_CHARTS = """
 shown = [ZScoreChart(lab), SpreadChart(lab), CorrelationChart(lab), PriceChart(lab)]
-screen = shown[0].screen
-screen.frames_per_s, screen.span_s = {frames_per_s}, {span_s}
+screen = shown[0].render_loop
+shown[0].frames_per_s, screen.view.span_s = {frames_per_s}, {span_s}
 screen._tick = counted(screen._tick)
-painted = lambda: screen.frames_painted
+painted = lambda: screen.meter.painted
 """
 BARE_LINES = """
 import asyncio, warnings

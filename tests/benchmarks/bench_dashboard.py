@@ -16,18 +16,20 @@ lab = PairLab("BTCUSDT", "ETHUSDT", feed={url!r}, window=50)
 lab.start()
 lab.wait(rows=20_000, timeout_s=100)
 """
-SHOW = "view = lab.dashboard(); view.screen.frames_per_s = {frames_per_s}; view"
+SHOW = "view = lab.dashboard(); view.frames_per_s = {frames_per_s}; view"
 FIGURES = """
 import json
 h, s = lab.health(), {screen}
 print(json.dumps([h.ticks_per_s, h.row_p50_ms, h.row_p99_ms, h.lag_p50_ms, h.lag_p99_ms, h.missing,
-                  s and s.measured_frames_per_s, s and s.frame_p50_ms]))
+                  s and s.meter.frames_per_s, s and s.meter.frame_p50_ms]))
 """
 
 
 def figures(k: Kernel, shown: bool) -> list[float]:
     """Return ticks/s; tick-to-row and exchange-to-receive p50, p99; frames/s and ms a frame."""
-    got: list[float] = json.loads(k.run(FIGURES.format(screen="view.screen" if shown else None)))
+    got: list[float] = json.loads(
+        k.run(FIGURES.format(screen="view.render_loop" if shown else None))
+    )
     return got
 
 
@@ -42,7 +44,11 @@ def tick_to_row(rounds: int) -> list[Result]:
             k.watch(WATCH_S / 3)
             without.append(figures(k, shown=False))
         k.run(SHOW.format(frames_per_s=10.0))
-        k.look_at(*k.run("p = view.screen.pulse; print(p.model_id, p.carrier.model_id)").split())
+        k.look_at(
+            *k.run(
+                "p = view.render_loop.channel.widget; print(p.model_id, p.carrier.model_id)"
+            ).split()
+        )
         for _ in range(rounds):
             k.watch(WATCH_S / 3)
             with_view.append(figures(k, shown=True))

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from pairlab.engine import PairEngine
 from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.feeds.config import Limits
-from pairlab.schema import LogEntry, Pair, Records
+from pairlab.schema import Pair, Records
 from tests.benchmarks.harness import Result, Wanted, benchmark, compare
 from tests.benchmarks.kernels import firehose
 
@@ -51,22 +51,27 @@ async def bare(url: str) -> None:
         raise RuntimeError(f"the bare loop got {count:,} of {FRAMES:,} frames")
 
 
+class Rows:
+    """Makes rows of ticks, and counts them."""
+
+    def __init__(self) -> None:
+        self.engine = PairEngine()
+        self.count = self.gaps = 0
+
+    def on_ticks(self, ticks: Records) -> None:
+        self.count += len(self.engine.update(ticks))
+
+    def on_gap(self, missing: int) -> None:
+        self.gaps += 1
+
+
 async def to_rows(url: str) -> None:
     """The whole way from the socket to rows."""
-    engine = PairEngine()
-    rows = 0
-
-    def sink(ticks: Records) -> None:
-        nonlocal rows
-        rows += len(engine.update(ticks))
-
-    def log(entry: LogEntry) -> None:
-        raise RuntimeError(entry.message)
-
+    rows = Rows()
     feed = BinanceFeed(PAIR, url=url, limits=Limits(attempts_per_5_min=10_000))
-    await feed.run(sink, log)
-    if rows != FRAMES - 1:
-        raise RuntimeError(f"{rows:,} rows from {FRAMES:,} frames")
+    await feed.run(rows)
+    if rows.count != FRAMES - 1 or rows.gaps:
+        raise RuntimeError(f"{rows.count:,} rows, {rows.gaps:,} gaps from {FRAMES:,} frames")
 
 
 @benchmark("from the socket to rows, beside a bare receive loop that only decodes")

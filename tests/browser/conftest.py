@@ -25,7 +25,7 @@ import psutil
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
 
-from tests.browser.console import RenderLoop
+from tests.browser.console import Screen
 from tests.browser.notebooks import ready, run_cell, write_notebook
 
 SERVER_READY_S = 90.0
@@ -35,16 +35,16 @@ AS_AT_FIRST = """
 from pairlab.settings import SETTINGS
 lab.settings.update(**{name: knob.default for name, knob in SETTINGS.items()})
 lab.select()
-screen = lab.dashboard().screen
-screen.selecting, screen.shows_signal, screen.cleared_ns = False, False, 0
-screen.pause(False)
-screen.reset()
-screen.reset()
+screen = lab.dashboard().render_loop
+screen.view.select_mode, screen.view.signal_in_front, screen.view.cleared_ns = False, False, 0
+screen.view.pause(False)
+screen.view.reset()
+screen.view.reset()
 screen.paint(due=True)
 import math
-from pairlab.widgets.core.widget_utils import showing
+from pairlab.widgets.core.widget_utils import programmatic_update
 sliders = {name: row.slider for name, row in lab.dashboard().parts["settings"]._rows.items()}
-with showing():  # ranges that were made wider for a value
+with programmatic_update():  # ranges that were made wider for a value
     sliders["stop_z"].value = 4.0
     for name in ("entry_z", "exit_z", "stop_z"):
         sliders[name].max = 6.0
@@ -87,22 +87,22 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def tabs(chromium: Any) -> Iterator[Callable[..., RenderLoop]]:
+def tabs(chromium: Any) -> Iterator[Callable[..., Screen]]:
     """Open addresses at a size; in the end no console may have said what is not known.
 
     Pages are left as a person leaves them, by closing the tab. A notebook's kernel would go on
     then, and its lab, for the rest of the run: it is ended.
     """
-    screens: list[RenderLoop] = []
+    screens: list[Screen] = []
 
-    def opened(url: str, width: int = 1280, height: int = 800, script: str = "") -> RenderLoop:
+    def opened(url: str, width: int = 1280, height: int = 800, script: str = "") -> Screen:
         context = chromium.new_context(
             viewport={"width": width, "height": height}, accept_downloads=True
         )
         context.add_init_script(script)
         page = context.new_page()
         page.set_default_timeout(60_000)
-        screen = RenderLoop(page)
+        screen = Screen(page)
         screens.append(screen)
         page.goto(url, wait_until="domcontentloaded")
         return screen
@@ -118,14 +118,14 @@ def tabs(chromium: Any) -> Iterator[Callable[..., RenderLoop]]:
 
 
 @pytest.fixture
-def visit(chromium: Any) -> Iterator[Callable[..., RenderLoop]]:
+def visit(chromium: Any) -> Iterator[Callable[..., Screen]]:
     """Open an address for one test."""
     with tabs(chromium) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def open_page(chromium: Any) -> Iterator[Callable[..., RenderLoop]]:
+def open_page(chromium: Any) -> Iterator[Callable[..., Screen]]:
     """Open an address; the page stays until the module's tests are done."""
     with tabs(chromium) as opened:
         yield opened
@@ -274,7 +274,7 @@ def warm(page: Any) -> None:
     """Wait until the stationarity test has an answer: the window is full, every number is there."""
     page.wait_for_function(
         """/^(?!.*NOT ENOUGH)[^]*STATIONARY/.test(
-            document.querySelector('.pairlab-strip')?.innerText ?? '')""",
+            document.querySelector('.pairlab-status-bar')?.innerText ?? '')""",
         timeout=WARM_S * 1000,
     )
 
@@ -354,7 +354,7 @@ class Place:
 
     name: str
     server: Server
-    screen: RenderLoop
+    screen: Screen
     file: Path
 
     @property

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["RenderLoop", "Said"]
+__all__ = ["Said", "Screen"]
 
 KNOWN: Final = (
     # Notebook 7 asks for a plugin's settings before it knows their schema, now and then.
@@ -31,7 +31,7 @@ class Said:
 
 
 @dataclass
-class RenderLoop:
+class Screen:
     """A page, and what its console said.
 
     Attributes

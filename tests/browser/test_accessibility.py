@@ -92,7 +92,7 @@ def test_states_are_said(page: Any) -> None:
 
 def test_the_keyboard_reaches_and_works_every_kind_of_control(place: Place, page: Any) -> None:
     reached: set[str] = set()
-    page.locator(".pairlab-strip button").first.focus()
+    page.locator(".pairlab-status-bar button").first.focus()
     for _ in range(120):
         page.keyboard.press("Tab")
         reached.add(

@@ -8,18 +8,18 @@ from urllib.parse import urlencode
 import psutil
 import pytest
 
-from tests.browser.conftest import RenderLoop, Server, paths, warm
+from tests.browser.conftest import Screen, Server, paths, warm
 
 
 @pytest.fixture(scope="module")
-def screen(demo: Server, open_page: Callable[..., RenderLoop]) -> RenderLoop:
+def screen(demo: Server, open_page: Callable[..., Screen]) -> Screen:
     """The demo's page, warm; one for all tests, each of which leaves the settings as they were."""
     screen = open_page(demo.url)
     warm(screen.page)
     return screen
 
 
-def test_it_is_warm_within_30_s_and_goes_on_changing(screen: RenderLoop) -> None:
+def test_it_is_warm_within_30_s_and_goes_on_changing(screen: Screen) -> None:
     page = screen.page
     page.wait_for_function(
         """[...document.querySelectorAll('.pairlab-chart path.line')]
@@ -39,14 +39,14 @@ def test_it_is_warm_within_30_s_and_goes_on_changing(screen: RenderLoop) -> None
     )
 
 
-def test_simulated_prices_are_never_shown_as_live_ones(screen: RenderLoop) -> None:
+def test_simulated_prices_are_never_shown_as_live_ones(screen: Screen) -> None:
     badge = screen.page.locator(".pairlab-badge").first.inner_text()
     assert "SIMULATED" in badge
-    assert "BINANCE" not in screen.page.locator(".pairlab-strip").inner_text()
+    assert "BINANCE" not in screen.page.locator(".pairlab-status-bar").inner_text()
 
 
 def test_the_address_chooses_layout_and_theme_and_the_page_says_how_far_it_is(
-    demo: Server, visit: Callable[..., RenderLoop]
+    demo: Server, visit: Callable[..., Screen]
 ) -> None:
     query = "y=BTCUSDT&x=ETHUSDT&window=100&layout=wide&theme=light"
     screen = visit(f"{demo.url}/?{query}", 1920, 1080)
@@ -76,7 +76,7 @@ def test_the_address_chooses_layout_and_theme_and_the_page_says_how_far_it_is(
 
 
 def test_a_page_that_loads_slowly_shows_every_frame(
-    demo: Server, visit: Callable[..., RenderLoop]
+    demo: Server, visit: Callable[..., Screen]
 ) -> None:
     # anywidget gives a script 2 s, and a model whose script came later never hears again: on a
     # busy machine that happens, and here to every one.
@@ -103,12 +103,14 @@ def test_a_page_that_loads_slowly_shows_every_frame(
             timeout=10_000,
         )
     with demo.kernel() as kernel:
-        looking = "lab.dashboard().screen.pace.looking(__import__('time').monotonic())"
+        looking = (
+            "lab.dashboard().render_loop.channel.pacer.looking(__import__('time').monotonic())"
+        )
         kernel.holds(f"{looking} == 1")
 
 
 def test_a_hostile_address_is_text_and_its_kernel_ends_with_the_page(
-    demo: Server, visit: Callable[..., RenderLoop]
+    demo: Server, visit: Callable[..., Screen]
 ) -> None:
     attack = '<img src=x onerror="window.broken=1">'
     query = urlencode({"y": attack, "x": "ETHUSDT", "window": "1e999", "theme": "<b>tall</b>",

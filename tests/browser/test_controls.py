@@ -241,7 +241,7 @@ def test_a_page_that_hung_changes_no_setting_when_it_wakes(page: Any, kernel: Ke
         })"""
     )
     for value in (0.875, 5.5):  # on waking it shows one after the other, and rounds the first
-        kernel.run(f"lab.settings.entry_z = {value}; lab.dashboard().screen.paint(due=True)")
+        kernel.run(f"lab.settings.entry_z = {value}; lab.dashboard().render_loop.paint(due=True)")
     row_shows(page, "entry_z", 5.5)
     kernel.run("lab.wait(lab.health().rows + 20, 30)")
     row_shows(page, "entry_z", 5.5)

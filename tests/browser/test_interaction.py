@@ -121,7 +121,7 @@ def test_zoom_to_the_selection_and_back_by_keyboard(place: Place, page: Any) -> 
     page.keyboard.press("Enter")
     held(page)
     with place.kernel() as kernel:
-        same = "print(lab.dashboard().screen.window_ns == lab.selected_ns)"
+        same = "print(lab.dashboard().render_loop.view.window_ns == lab.selected_ns)"
         assert kernel.run(same) == "True"
     reset = page.get_by_role("button", name="Reset zoom", exact=True)
     reset.focus()
@@ -145,7 +145,7 @@ def test_pan_and_zoom_buttons_move_all_charts(place: Place, page: Any) -> None:
         "([at, before]) => document.querySelector(at).textContent !== before", arg=[clock, before]
     )
     with place.kernel() as kernel:
-        text = kernel.run("a, b = lab.dashboard().screen.window_ns; print((b - a) / 1e9)")
+        text = kernel.run("a, b = lab.dashboard().render_loop.view.window_ns; print((b - a) / 1e9)")
         assert float(text) == 10
     page.get_by_role("button", name="Reset zoom", exact=True).click()
     held(page, False)
@@ -155,7 +155,9 @@ def test_a_click_on_an_alert_pans_to_it_and_explains_it(place: Place, page: Any)
     with place.kernel() as kernel:
         kernel.run("n = len(lab.alert_log.alerts())")
         # Tables stand still with a paused view: the row clicked on is the row that was read.
-        kernel.run("lab.dashboard().screen.pause(True); lab.dashboard().screen.paint(due=True)")
+        kernel.run(
+            "loop = lab.dashboard().render_loop; loop.view.pause(True); loop.paint(due=True)"
+        )
         explained = kernel.run("print(lab.dashboard().parts['alerts']._on_page[2].sentence)")
     page.locator(".pairlab-cover").nth(2).click()
     held(page)
@@ -165,7 +167,7 @@ def test_a_click_on_an_alert_pans_to_it_and_explains_it(place: Place, page: Any)
     )
     with place.kernel() as kernel:
         alert = kernel.run(
-            "s = lab.dashboard().screen; a = s.selected; assert a.sentence in a.explain(); "
+            "s = lab.dashboard().render_loop; a = s.selected; assert a.sentence in a.explain(); "
             "assert s.window_ns[0] <= a.time_ns <= s.window_ns[1]; "
             "row = lab.at(a); assert row['zscore'] == a.at.zscore; "
             "print((a.time_ns - s.window_ns[0]) / (s.window_ns[1] - s.window_ns[0]))"

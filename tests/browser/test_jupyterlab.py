@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import (
-    RenderLoop,
+    Screen,
     Server,
     warm,
 )
@@ -23,7 +23,7 @@ CELLS = [
 
 
 @pytest.fixture(scope="module")
-def notebook(jupyter: Server, open_page: Callable[..., RenderLoop]) -> RenderLoop:
+def notebook(jupyter: Server, open_page: Callable[..., Screen]) -> Screen:
     """A notebook in JupyterLab with a lab shown in its first cell."""
     write_notebook(jupyter.home, "lab.ipynb", CELLS)
     # High: a cell that is out of sight is not drawn.
@@ -45,7 +45,7 @@ def backgrounds(page: Any) -> list[str]:
 
 
 def test_the_stream_goes_on_between_cells_and_wait_blocks_only_the_cell(
-    jupyter: Server, notebook: RenderLoop
+    jupyter: Server, notebook: Screen
 ) -> None:
     run_cell(notebook.page, 1)
     notebook.page.wait_for_selector("text=rows True")
@@ -56,7 +56,7 @@ def test_the_stream_goes_on_between_cells_and_wait_blocks_only_the_cell(
 
 
 def test_two_views_in_two_layouts_and_themes_show_the_same_numbers(
-    jupyter: Server, notebook: RenderLoop
+    jupyter: Server, notebook: Screen
 ) -> None:
     page = notebook.page
     run_cell(page, 2)
@@ -92,7 +92,7 @@ def test_two_views_in_two_layouts_and_themes_show_the_same_numbers(
         kernel.run("lab.settings.exit_z = 0.5")
 
 
-def test_a_view_that_follows_jupyterlab_changes_with_its_theme(notebook: RenderLoop) -> None:
+def test_a_view_that_follows_jupyterlab_changes_with_its_theme(notebook: Screen) -> None:
     page = notebook.page
 
     def choose(name: str, light: str) -> list[str]:
@@ -114,7 +114,7 @@ def test_a_view_that_follows_jupyterlab_changes_with_its_theme(notebook: RenderL
 
 
 def test_running_the_cell_again_replaces_the_lab_and_leaves_nothing(
-    jupyter: Server, notebook: RenderLoop
+    jupyter: Server, notebook: Screen
 ) -> None:
     named = "sum('pairlab' in t.get_name() for t in asyncio.all_tasks())"
     count = (
@@ -136,13 +136,11 @@ def test_running_the_cell_again_replaces_the_lab_and_leaves_nothing(
     notebook.page.wait_for_function("document.querySelectorAll('.pairlab-dash').length === 1")
 
 
-def test_stop_leaves_the_dashboard_standing_and_no_task(
-    jupyter: Server, notebook: RenderLoop
-) -> None:
+def test_stop_leaves_the_dashboard_standing_and_no_task(jupyter: Server, notebook: Screen) -> None:
     run_cell(notebook.page, 3)
     notebook.page.wait_for_selector("text=state stopped")
     notebook.page.wait_for_function(
-        "document.querySelector('.pairlab-strip').innerText.includes('STOPPED')"
+        "document.querySelector('.pairlab-status-bar').innerText.includes('STOPPED')"
     )
     with jupyter.kernel() as kernel:
         assert (
@@ -154,7 +152,7 @@ def test_stop_leaves_the_dashboard_standing_and_no_task(
         )
 
 
-def test_a_restarted_kernel_shows_the_lab_again(jupyter: Server, notebook: RenderLoop) -> None:
+def test_a_restarted_kernel_shows_the_lab_again(jupyter: Server, notebook: Screen) -> None:
     page = notebook.page
     with jupyter.kernel() as kernel:
         before = kernel.run("import os; print(os.getpid())")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.browser.conftest import (
-    RenderLoop,
+    Screen,
     Server,
     paths,
     warm,
@@ -21,7 +21,7 @@ CELLS = [
 
 
 @pytest.fixture(scope="module")
-def notebook(notebook7: Server, open_page: Callable[..., RenderLoop]) -> RenderLoop:
+def notebook(notebook7: Server, open_page: Callable[..., Screen]) -> Screen:
     """A notebook with a lab shown in its only cell."""
     write_notebook(notebook7.home, "lab.ipynb", CELLS)
     screen = open_page(f"{notebook7.url}/notebooks/lab.ipynb", 1280, 1000)
@@ -32,7 +32,7 @@ def notebook(notebook7: Server, open_page: Callable[..., RenderLoop]) -> RenderL
     return screen
 
 
-def test_every_chart_is_drawn_and_goes_on(notebook: RenderLoop) -> None:
+def test_every_chart_is_drawn_and_goes_on(notebook: Screen) -> None:
     page = notebook.page
     page.wait_for_function(
         """[...document.querySelectorAll('.pairlab-chart path.line')]
@@ -46,7 +46,7 @@ def test_every_chart_is_drawn_and_goes_on(notebook: RenderLoop) -> None:
     )
 
 
-def test_a_view_that_follows_the_notebook_changes_with_its_theme(notebook: RenderLoop) -> None:
+def test_a_view_that_follows_the_notebook_changes_with_its_theme(notebook: Screen) -> None:
     page = notebook.page
     run_cell(page, 1)
     page.wait_for_function("document.querySelectorAll('.pairlab-dash').length === 2")
@@ -66,7 +66,7 @@ def test_a_view_that_follows_the_notebook_changes_with_its_theme(notebook: Rende
         )
 
 
-def test_a_restarted_kernel_shows_the_lab_again(notebook7: Server, notebook: RenderLoop) -> None:
+def test_a_restarted_kernel_shows_the_lab_again(notebook7: Server, notebook: Screen) -> None:
     page = notebook.page
     with notebook7.kernel() as kernel:
         before = kernel.run("import os; print(os.getpid())")

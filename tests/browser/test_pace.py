@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pairlab.widgets.transport.frontend_channel import AHEAD, EVERY
-from tests.browser.conftest import RenderLoop, Server, warm
+from pairlab.widgets.transport.frame_pacer import AHEAD, EVERY
+from tests.browser.conftest import Screen, Server, warm
 from tests.browser.notebooks import ready, run_cell, write_notebook
 
 CELLS = [
@@ -17,9 +17,9 @@ CELLS = [
     "lab",
 ]
 MEASURE = """
-screen, counts = lab.dashboard().screen, []
+screen, counts = lab.dashboard().render_loop, []
 def count():
-    counts.extend((screen.frames_painted, lab.health().rows))
+    counts.extend((screen.meter.painted, lab.health().rows))
 def tell():
     count()
     frames, rows, frames_end, rows_end = counts
@@ -31,20 +31,20 @@ lab.loop.call_later(2.5, tell)
 STANDSTILL = """
 import asyncio
 async def standstill():
-    screen, began = lab.dashboard().screen, lab.health().rows
-    first = frames = screen.frames_painted
+    screen, began = lab.dashboard().render_loop, lab.health().rows
+    first = frames = screen.meter.painted
     rows = began
     while lab.health().rows < rows + 100:
         await asyncio.sleep(0.02)
-        if screen.frames_painted != frames:
-            frames, rows = screen.frames_painted, lab.health().rows
+        if screen.meter.painted != frames:
+            frames, rows = screen.meter.painted, lab.health().rows
     print("until it waited:", frames - first, lab.health().rows - began)
 work = lab.loop.create_task(standstill())
 """
 GOES_ON = """
 async def goes_on():
-    screen, first = lab.dashboard().screen, lab.dashboard().screen.frames_painted
-    while screen.frames_painted < first + 20:
+    screen, first = lab.dashboard().render_loop, lab.dashboard().render_loop.meter.painted
+    while screen.meter.painted < first + 20:
         await asyncio.sleep(0.02)
     print("it paints again")
 work = lab.loop.create_task(goes_on())
@@ -63,7 +63,7 @@ def measured(server: Server) -> tuple[int, int]:
 
 
 @pytest.fixture(scope="module")
-def page(jupyter: Server, open_page: Callable[..., RenderLoop]) -> Any:
+def page(jupyter: Server, open_page: Callable[..., Screen]) -> Any:
     """A notebook whose first cell shows a lab, and whose second one may."""
     write_notebook(jupyter.home, "pace.ipynb", CELLS)
     page = open_page(f"{jupyter.url}/doc/tree/pace.ipynb", 1600, 2200).page

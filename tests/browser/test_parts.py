@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pairlab import widgets
-from tests.browser.conftest import RenderLoop, Server, warm
+from tests.browser.conftest import Screen, Server, warm
 from tests.browser.hands import shows
 from tests.browser.notebooks import ready, run_cell, write_notebook
 
@@ -73,7 +73,7 @@ CELLS = [
 
 
 @pytest.fixture(scope="module")
-def page(jupyter: Server, open_page: Callable[..., RenderLoop]) -> Any:
+def page(jupyter: Server, open_page: Callable[..., Screen]) -> Any:
     """A notebook in JupyterLab with one part a cell, all of them in sight."""
     write_notebook(jupyter.home, "parts.ipynb", CELLS)
     page = open_page(f"{jupyter.url}/doc/tree/parts.ipynb", 1500, 6000).page
@@ -116,7 +116,7 @@ def test_parts_in_cells_of_their_own_work_together(jupyter: Server, page: Any) -
     selects = "[...document.querySelectorAll('.pairlab-tools select')].map(s => s.value)"
     shows(page, f"{selects}.length === 3 && {selects}.every(v => v.startsWith('10'))")
     with jupyter.kernel() as kernel:
-        kernel.run("lab.settings.entry_z = 2.0; lab.dashboard().screen.set_span(30)")
+        kernel.run("lab.settings.entry_z = 2.0; lab.dashboard().render_loop.view.set_span(30)")
     shows(page, f"{inputs}.every(i => i.value === '2.00')")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import RenderLoop, Server
+from tests.browser.conftest import Screen, Server
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.stop()
 
 
-def test_it_opens_without_the_internet(rest: str, open_page: Callable[..., RenderLoop]) -> None:
+def test_it_opens_without_the_internet(rest: str, open_page: Callable[..., Screen]) -> None:
     screen = open_page("about:blank")
     page, asked = screen.page, list[str]()
 

@@ -14,15 +14,15 @@ from tests.browser.hands import dragged, setting, shows
 HELPERS = """
 import json
 from pairlab.widgets.style.formats import extent
-screen, scale = lab.dashboard().screen, lab.dashboard().parts["spread"].scale
+screen, scale = lab.dashboard().render_loop, lab.dashboard().parts["spread"].scale
 def told(**what):
     print(json.dumps(what))
 def share(time_ns):
-    start, end = screen.ends_ns()
-    start = end - round(screen.span_s * 1e9)
+    start, end = screen.view.ends_ns()
+    start = end - round(screen.view.span_s * 1e9)
     return (time_ns - start) / (end - start) * 772 / 776
 def still():
-    screen.pause(True)
+    screen.view.pause(True)
     screen.paint(due=True)
 """
 LOOK = """
@@ -142,11 +142,12 @@ def test_the_band_of_the_spread_ends_at_the_entry(page: Any, kernel: Kernel) -> 
             [upper, at(row.mean + row.entry * row.std)]];
     }}"""
     for entry in (2.0, 3.0):
-        kernel.run(f"lab.settings.entry_z = {entry}; screen.pause(False)")
+        kernel.run(f"lab.settings.entry_z = {entry}; screen.view.pause(False)")
         kernel.run("lab.wait(lab.health().rows + 5, 30); still()")
         row = told(
             kernel,
-            "r = screen.rows()[-1]; told(mean=float(r['spread_mean']), std=float(r['spread_std']), "
+            "r = screen.view.rows()[-1]\n"
+            "told(mean=float(r['spread_mean']), std=float(r['spread_std']), "
             "entry=lab.settings.entry_z, low=scale.min, high=scale.max)",
         )
         until(page, ends, lambda seen: all(a == pytest.approx(b, abs=1.5) for a, b in seen), row)
@@ -206,7 +207,7 @@ def test_the_strip_gives_its_reasons_where_the_mouse_rests(page: Any, kernel: Ke
 
 
 def test_a_window_that_fills_says_how_far_it_is(page: Any, kernel: Kernel) -> None:
-    strip = "document.querySelector('.pairlab-strip').textContent"
+    strip = "document.querySelector('.pairlab-status-bar').textContent"
     filled = f"+({strip}.match(/([\\d,]+) of 50,000 rows/)?.[1].replaceAll(',', '') ?? NaN)"
     bar = "parseFloat(document.querySelector('.pairlab-cell-test .pairlab-bar i').style.width)"
     kernel.run("lab.settings.entry_z = 20.0")
@@ -251,7 +252,7 @@ def test_entries_and_exits_are_marked_where_they_were_decided(
     kernel.run("lab.wait(lab.health().rows + 100, 60); still()")
     wanted = told(
         kernel,
-        "start, end = screen.ends_ns()\n"
+        "start, end = screen.view.ends_ns()\n"
         "told(all=sorted([[a.kind.name, share(a.time_ns), float(getattr(a.at, "
         f"{column!r}))] for a in lab.alert_log.newest_first() if start < a.time_ns <= end], "
         "key=lambda w: w[1]))",
@@ -281,11 +282,12 @@ def test_the_window_is_told_in_seconds_and_the_edge_beside_the_cost(
 ) -> None:
     field = "document.querySelector('.pairlab-latest .pairlab-field-{} dd').textContent"
     for fee in (4.0, 8.0):
-        kernel.run(f"lab.settings.fee_bps = {fee}; screen.pause(False)")
+        kernel.run(f"lab.settings.fee_bps = {fee}; screen.view.pause(False)")
         kernel.run("lab.wait(lab.health().rows + 5, 30); still()")
         row = told(
             kernel,
-            "rows = screen.rows(); r = rows[-1]; y, x, b = float(r['y']), float(r['x']), 25.0\n"
+            "rows = screen.view.rows(); r = rows[-1]\n"
+            "y, x, b = float(r['y']), float(r['x']), 25.0\n"
             "told(span=extent((int(r['time_ns']) - int(rows[-50]['time_ns'])) / 1e9), "
             "edge=abs(float(r['spread'] - r['spread_mean'])) / y * 1e4, "
             f"cost={fee} * 2 * (1 + b * x / y))",
@@ -303,7 +305,7 @@ def test_a_gap_in_the_feed_is_a_gap_in_every_line(page: Any, kernel: Kernel) -> 
     before, after = told(
         kernel,
         "from pairlab.schema import RowFlag\n"
-        "rows = screen.rows(); flags = rows['flags']\n"
+        "rows = screen.view.rows(); flags = rows['flags']\n"
         "at = [n for n in range(len(rows)) if flags[n] & RowFlag.GAP_BEFORE][-1]\n"
         "told(ends=[share(int(rows[n]['time_ns'])) for n in (at - 1, at)])",
     )["ends"]

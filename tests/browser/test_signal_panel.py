@@ -55,11 +55,11 @@ def test_it_is_shown_whole_beside_the_latest_row(place: Place, page: Any) -> Non
 
 def test_it_tells_the_position_as_the_kernel_has_it(place: Place, page: Any) -> None:
     with place.kernel() as kernel:
-        kernel.run("screen = lab.dashboard().screen")
+        kernel.run("screen = lab.dashboard().render_loop")
         # Painted and paused while it is open: no row comes in between.
         kernel.holds(
             "lab.alert_log.opened is not None and lab.latest().position != 0 "
-            "and (screen.paint(due=True), screen.pause(True))"
+            "and (screen.paint(due=True), screen.view.pause(True))"
         )
         page.wait_for_function(OPEN)
         cells = page.locator(".pairlab-signal td").all_inner_texts()

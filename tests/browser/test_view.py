@@ -39,7 +39,7 @@ VIEW = """() => {
     };
 }"""
 HELPERS = """
-screen = lab.dashboard().screen
+screen = lab.dashboard().render_loop
 def held_s():
     times = lab.rows.view()["time_ns"]
     return (times[-1] - times[0]) / 1e9
@@ -95,12 +95,12 @@ def test_every_tool_moves_what_is_seen(page: Any, kernel: Kernel) -> None:
     sees(page, lambda view: view["span"] == "30 s" and wide(view, 30))
     page.locator(".pairlab-tools select").select_option(label="1 min")
     sees(page, lambda view: view["span"] == "1 min" and wide(view, 60))
-    kernel.run("screen.set_span(10)")
+    kernel.run("screen.view.set_span(10)")
     sees(page, lambda view: view["span"] == "10 s" and wide(view, 10) and not view["held"])
 
     press(page, "‹")
     first = sees(page, lambda view: view["held"] and wide(view, 10))
-    ends = kernel.run("print(*[ns / 1e9 % 86400 for ns in screen.window_ns])").split()
+    ends = kernel.run("print(*[ns / 1e9 % 86400 for ns in screen.view.window_ns])").split()
     assert [first["start"], first["end"]] == pytest.approx([*map(float, ends)], abs=0.15)
     still = paths(page)
     kernel.run("lab.wait(lab.health().rows + 30, 30)")
@@ -116,7 +116,7 @@ def test_every_tool_moves_what_is_seen(page: Any, kernel: Kernel) -> None:
     press(page, "+")
     held = sees(page, lambda view: view["span"] == "10 s" and wide(view, 10) and view["held"])
     assert paths(page) != still or near(held["end"], first["end"])
-    kernel.run("a, b = screen.window_ns; screen.hold(a - 2 * 10**9, b - 2 * 10**9)")
+    kernel.run("a, b = screen.view.window_ns; screen.view.freeze(a - 2 * 10**9, b - 2 * 10**9)")
     sees(page, lambda view: near(view["end"], held["end"] - 2))
     for _ in range(20):  # half a view each, and at the newest rows it follows again
         at = page.evaluate(VIEW)
@@ -138,7 +138,7 @@ def test_every_tool_moves_what_is_seen(page: Any, kernel: Kernel) -> None:
 
 def test_clear_lets_all_charts_begin_anew_and_the_history_stays(page: Any, kernel: Kernel) -> None:
     kernel.holds("held_s() > 11")
-    kernel.run("screen.set_span(10)")
+    kernel.run("screen.view.set_span(10)")
     sees(page, lambda view: view["left"] < 0.02 and wide(view, 10))
     rows = int(kernel.run("print(len(lab.history()))"))
     press(page, "Clear")
@@ -168,13 +168,13 @@ def test_pause_holds_charts_and_tables_and_the_strip_goes_on(page: Any, kernel: 
     button = page.locator(".pairlab-button-pause")
     for by_hand in (True, False):
         paused(page, False)
-        button.click() if by_hand else kernel.run("screen.pause(True)")
+        button.click() if by_hand else kernel.run("screen.view.pause(True)")
         paused(page, True)
         before, accepted = page.evaluate(drawn), page.evaluate(ticks)
         kernel.run("lab.wait(lab.health().rows + 20, 30)")
         page.wait_for_function(f"accepted => {ticks} !== accepted", arg=accepted)
         assert page.evaluate(drawn) == before
-        button.click() if by_hand else kernel.run("screen.pause(False)")
+        button.click() if by_hand else kernel.run("screen.view.pause(False)")
         page.wait_for_function(f"before => {drawn} !== before", arg=before)
         paused(page, False)
 

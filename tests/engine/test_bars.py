@@ -197,3 +197,22 @@ def test_seeds_come_first():
 def test_there_are_no_bars_of_ticks():
     with pytest.raises(DataError, match="'1s'"):
         PairEngine().bars("tick")
+
+
+@pytest.mark.parametrize("hedge", ["fixed", "ols", "kalman"])
+def test_observations_give_the_rows_that_ticks_give_to_the_last_bit(hedge):
+    given = {"hedge": hedge, "hedge_ratio": 25.0, "window": 20, "timeframe": "1s", "stop_z": 3.0}
+    by_ticks = PairEngine(**given)
+    want = by_ticks.update(sorted_trades(25, 8_000)).copy()
+    events = by_ticks.events.copy()
+    assert len(want) > 500
+    assert len(events) > 5
+    times = want["time_ns"]
+    traded = [times - np.round(want[f"{leg}_age_s"] * 1e9).astype(np.int64) for leg in "yx"]
+    by_observations = PairEngine(**given)
+    got = by_observations.observe(times, want["y"], want["x"], *traded)
+    for name in set(got.dtype.names) - {"received_ns"}:
+        assert_array_equal(got[name], want[name], name)
+    for name in events.dtype.names:
+        assert_array_equal(by_observations.events[name], events[name], name)
+    assert_array_equal(got["received_ns"], times)

@@ -7,27 +7,28 @@ import numpy as np
 import pytest
 
 from pairlab.engine import jit, kernel
-from pairlab.engine.state import BAR, SETUP, new_state
+from pairlab.engine.buffers import BarBuffers, addresses
+from pairlab.engine.state import BARS_AT, PARAMS, new_state
 from pairlab.errors import DataError
 from pairlab.schema import EVENT, ROW, TICK
 
 
 def test_the_kernel_takes_its_types_and_compiles_no_others():
-    for run in (kernel.held(), kernel.free()):
+    for run in (kernel.kernel_gil(), kernel.kernel_nogil()):
         assert len(run.signatures) == 1
         with pytest.raises(TypeError):
-            run(np.zeros(3), 0, np.zeros(7, np.int64))
+            run(np.zeros(3), 0, np.zeros(8, np.int64))
         assert len(run.signatures) == 1
-    assert kernel.held() is kernel.held()
+    assert kernel.kernel_gil() is kernel.kernel_gil()
 
 
 def test_both_kernels_are_kept_apart_in_the_cache():
-    held, free = (run.stats for run in (kernel.held(), kernel.free()))
-    assert sum(held.cache_hits.values()) + sum(held.cache_misses.values()) == 1
-    assert sum(free.cache_hits.values()) + sum(free.cache_misses.values()) == 1
+    gil, nogil = (run.stats for run in (kernel.kernel_gil(), kernel.kernel_nogil()))
+    assert sum(gil.cache_hits.values()) + sum(gil.cache_misses.values()) == 1
+    assert sum(nogil.cache_hits.values()) + sum(nogil.cache_misses.values()) == 1
     cells = [
         run.py_func.__closure__[run.py_func.__code__.co_freevars.index("version")].cell_contents
-        for run in (kernel.held(), kernel.free())
+        for run in (kernel.kernel_gil(), kernel.kernel_nogil())
     ]
     assert cells[0] != cells[1]
     assert {c // 2 for c in cells} == {jit.DIGEST}  # a changed source is a changed key
@@ -39,8 +40,8 @@ def test_what_cannot_be_cached_is_compiled_all_the_same():
     plain = "import numba; numba.njit(cache=True)(lambda x: 2 * x)"
     ours = """
 import numba
-from pairlab.engine.jit import kernel
-print(kernel(lambda x: 2 * x, (numba.int64,), nogil=False)(21))
+from pairlab.engine.jit import jit_kernel
+print(jit_kernel(lambda x: 2 * x, (numba.int64,), nogil=False)(21))
 """
     refused, done = (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -51,16 +52,22 @@ print(kernel(lambda x: 2 * x, (numba.int64,), nogil=False)(21))
 
 
 def test_memory_of_the_wrong_kind_is_refused():
-    setup = np.zeros(1, SETUP)
-    setup["window"] = 10
+    params = np.zeros(1, PARAMS)
+    params["window"] = 10
+    with_bars = params.copy()
+    with_bars["keep_bars"] = 1
     good = [
-        new_state(), setup, np.zeros((10, 3)), np.zeros((6, 4), BAR), np.zeros(5, ROW),
-        np.zeros(5, EVENT),
+        new_state(), params, np.zeros((10, 3)), BarBuffers(), np.zeros(5, ROW), np.zeros(5, EVENT),
     ]  # fmt: skip
-    assert len(kernel.addresses(*good)) == 7
+    assert len(addresses(*good)) == 8
     for at, wrong in (
-        (0, setup), (2, np.zeros((9, 3))), (2, np.zeros((3, 10)).T), (4, np.zeros(6, ROW)),
-        (5, np.zeros(5, TICK)),
+        (0, params), (0, new_state(2)), (1, with_bars[:0]), (2, np.zeros((9, 3))),
+        (2, np.zeros((3, 10)).T), (3, BarBuffers(1)), (4, np.zeros(6, ROW)), (5, np.zeros(5, TICK)),
     ):  # fmt: skip
         with pytest.raises(DataError):
-            kernel.addresses(*(wrong if k == at else array for k, array in enumerate(good)))
+            addresses(*(wrong if k == at else array for k, array in enumerate(good)))
+    good[3] = None
+    assert addresses(*good)[BARS_AT] == 0
+    good[1] = with_bars
+    with pytest.raises(DataError):
+        addresses(*good)

@@ -11,7 +11,7 @@ from pairlab.alerts import AlertLog, Snapshot
 from pairlab.costs import edge_bps
 from pairlab.engine import PairEngine
 from pairlab.engine.signals import decide, failed_filters
-from pairlab.engine.state import SETUP, fill_setup, new_state
+from pairlab.engine.state import PARAMS, fill_params, new_state
 from pairlab.research import analyze
 from pairlab.schema import EVENT, NS_PER_S, ROW, AlertKind, Filter
 from pairlab.settings import Settings
@@ -23,20 +23,20 @@ EDGE = int(Filter.EDGE)
 
 
 @numba.njit
-def filters(rows, state, setup, failed):
+def filters(rows, state, params, failed):
     for i in range(len(rows)):
-        failed[i] = failed_filters(state[0], setup[0], rows[i])
+        failed[i] = failed_filters(state[0], params[0], rows[i])
 
 
 @numba.njit
-def one(row, state, setup, event):
-    return decide(state[0], setup[0], row[0], event[0])
+def one(row, state, params, event):
+    return decide(state[0], params[0], row[0], event[0])
 
 
 def failed_of(rows, **settings):
-    setup, failed = np.zeros(1, SETUP), np.zeros(len(rows), np.int64)
-    fill_setup(setup, Settings(**settings).values())
-    filters(rows, new_state(), setup, failed)
+    params, failed = np.zeros(1, PARAMS), np.zeros(len(rows), np.int64)
+    fill_params(params, Settings(**settings).values())
+    filters(rows, new_state(), params, failed)
     return failed
 
 
@@ -101,13 +101,13 @@ def test_off_it_holds_nothing_back():
 def test_what_is_no_number_never_enters(name, value):
     row = np.zeros(1, ROW)
     row["zscore"], row["spread_std"], row["y"], row["correlation"] = 3.0, 100.0, 60_000.0, 0.9
-    setup, event = np.zeros(1, SETUP), np.zeros(1, EVENT)
-    fill_setup(setup, Settings(min_edge_bps=1.0).values())
-    one(row.copy(), new_state(), setup, event)
+    params, event = np.zeros(1, PARAMS), np.zeros(1, EVENT)
+    fill_params(params, Settings(min_edge_bps=1.0).values())
+    one(row.copy(), new_state(), params, event)
     assert event["kind"][0] == AlertKind.ENTRY  # or what follows would say nothing
     row[name] = value
     event["kind"] = 0
-    one(row, new_state(), setup, event)
+    one(row, new_state(), params, event)
     assert event["kind"][0] != AlertKind.ENTRY
     assert row["position"][0] == 0
 
@@ -118,13 +118,13 @@ def test_it_is_told_and_never_holds_an_exit_or_a_stop_back():
     rows["y"], rows["correlation"], rows["spread_std"] = 60_000.0, 0.9, 60.0
     rows["zscore"] = [-2.0, -3.0, -0.4, -2.0]
     rows["spread_std"][3] = 6.0
-    log, state, setup = AlertLog(), new_state(), np.zeros(1, SETUP)
+    log, state, params = AlertLog(), new_state(), np.zeros(1, PARAMS)
     values = Settings(min_edge_bps=25.0, entry_z=1.5).values()
-    fill_setup(setup, values)
+    fill_params(params, values)
     told = []
     for k in range(4):
         event = np.zeros(1, EVENT)
-        if one(rows[k : k + 1], state, setup, event):
+        if one(rows[k : k + 1], state, params, event):
             log.add(event, rows[k : k + 1], values)
             told.append((k, log.alerts()[-1].kind))
     assert told == [

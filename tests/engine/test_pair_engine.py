@@ -172,8 +172,7 @@ def test_thresholds_apply_from_the_next_tick():
     ticks = worlds.trades(35, 20_000)
     engine = PairEngine(hedge_ratio=25.0, min_correlation=-1.0)
     engine.update(ticks[:10_000])
-    low = engine.values
-    engine.apply(replace(low, entry_z=3.0))
+    engine.apply(replace(engine.values, entry_z=3.0))
     rows = engine.update(ticks[10_000:])
     entered = engine.events["row"][engine.events["kind"] == AlertKind.ENTRY]
     assert len(entered) > 0

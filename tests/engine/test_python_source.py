@@ -22,16 +22,17 @@ from pairlab.schema import EVENT, ROW
 where = sys.argv[1]
 for number, given in enumerate(eval(sys.argv[2])):
     ticks = np.load(where + "/ticks.npy")
-    setup, state = np.zeros(1, SETUP), new_state()
-    fill_setup(setup, Settings(**given).values())
-    setup["keep_bars"] = 1
+    params, state = np.zeros(1, PARAMS), new_state()
+    fill_params(params, Settings(**given).values())
+    params["keep_bars"] = 1
     rows, events = np.zeros(len(ticks), ROW), np.zeros(len(ticks), EVENT)
-    bars = np.zeros((len(BAR_TIMEFRAMES), BARS_HELD + 1), BAR)
+    clock = np.zeros(1, BAR_CLOCK)
+    bars = np.zeros((LEGS, len(BAR_TIMEFRAMES), BARS_HELD + 1), SYMBOL_BAR)
     ring = np.zeros((given["window"], RING_COLUMNS))
-    as_records = [a.view(np.recarray) for a in (ticks, state, setup, bars, rows, events)]
-    ticks, state, setup, bars, rows, events = as_records
+    as_records = [a.view(np.recarray) for a in (ticks, state, params, clock, bars, rows, events)]
+    ticks, state, params, clock, bars, rows, events = as_records
     _, made, happened = kernel.consume(
-        ticks, 0, state[0], setup[0], ring, bars, rows, events
+        ticks, 0, state[0], params[0], ring, clock[0], bars, rows, events
     )
     np.save(where + f"/rows{number}.npy", np.asarray(rows[:made], ROW))
     np.save(where + f"/events{number}.npy", np.asarray(events[:happened], EVENT))

@@ -9,7 +9,7 @@ import pytest
 
 from pairlab.engine import PairEngine
 from pairlab.engine.signals import decide
-from pairlab.engine.state import SETUP, fill_setup, new_state
+from pairlab.engine.state import PARAMS, fill_params, new_state
 from pairlab.schema import EVENT, NS_PER_S, ROW, AlertKind, Filter
 from pairlab.settings import Settings
 from tests.engine import worlds
@@ -20,10 +20,10 @@ SUPPRESSED, DECOUPLED = AlertKind.SUPPRESSED, AlertKind.DECOUPLED
 
 
 @numba.njit
-def drive(rows, state, setup, events):
+def drive(rows, state, params, events):
     k = 0
     for i in range(len(rows)):
-        if decide(state[0], setup[0], rows[i], events[k]) != 0:
+        if decide(state[0], params[0], rows[i], events[k]) != 0:
             events[k].row = i
             k += 1
     return k
@@ -35,9 +35,9 @@ def run(z, *, every_s=1.0, correlation=0.9, p_value=0.01, y_age_s=0.0, **setting
     rows["time_ns"] = (1 + np.arange(len(z)) * every_s) * NS_PER_S
     rows["zscore"], rows["correlation"], rows["p_value"] = z, correlation, p_value
     rows["y_age_s"] = y_age_s
-    setup, state, events = np.zeros(1, SETUP), new_state(), np.zeros(len(z) + 1, EVENT)
-    fill_setup(setup, Settings(**settings).values())
-    count = drive(rows, state, setup, events)
+    params, state, events = np.zeros(1, PARAMS), new_state(), np.zeros(len(z) + 1, EVENT)
+    fill_params(params, Settings(**settings).values())
+    count = drive(rows, state, params, events)
     return events[:count], rows["position"].tolist()
 
 

@@ -14,7 +14,7 @@ from pairlab.feeds.binance.messages import WireDecoder
 from pairlab.feeds.config import Retry
 from pairlab.local_exchange import MarketGroup, SyntheticMarket
 from pairlab.schema import TICK, Pair, Records
-from tests.feeds.scripted import Catcher, quick, wait_until
+from tests.feeds.scripted import Catcher, quick, run, wait_until
 
 FIELDS = tuple(name for name in TICK.names or () if name not in ("received_ns", "leg"))
 
@@ -96,11 +96,11 @@ class Counter(Catcher):
     def warnings(self) -> list[str]:
         return [entry.message for entry in self.log if entry.level != "info"]
 
-    def sink(self, ticks: Records) -> None:
+    def on_ticks(self, ticks: Records) -> None:
         of_x = int(ticks["leg"].sum())
         self.of_leg[0] += len(ticks) - of_x
         self.of_leg[1] += of_x
-        super().sink(ticks)
+        super().on_ticks(ticks)
 
 
 class Crowd:
@@ -122,8 +122,7 @@ class Crowd:
         for pair in these:
             catcher = self.catchers[pair] = Counter(self._news)
             feed = self.feed(pair)
-            feed.on_gap = catcher.gap
-            task = asyncio.create_task(feed.run(catcher.sink, catcher.write))
+            task = asyncio.create_task(run(feed, catcher))
             task.add_done_callback(lambda _: self._news.set())
             self.tasks[pair] = task
 

@@ -18,8 +18,10 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from pairlab.feeds.base import Feed
 from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.feeds.config import Limits, Retry, Timeouts
+from pairlab.lab.feed_log import feed_events
 from pairlab.schema import TICK, LogEntry, Pair, Records
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
@@ -155,6 +157,11 @@ def tell(script: Script, leg: int, *ids: int) -> None:
     script.trades[symbol] = [known[n] for n in sorted(known)]
 
 
+async def nothing_more(ws: ServerConnection) -> None:
+    """Keep the connection open until the feed closes it."""
+    await ws.wait_closed()
+
+
 async def send(ws: ServerConnection, leg: int, *ids: int) -> None:
     for n in ids:
         await ws.send(agg(leg, n, ms=n))
@@ -242,7 +249,7 @@ async def wait_until(
 
 
 class Catcher:
-    """A sink that keeps everything, and wakes whoever waits for it."""
+    """A sink and an event log that keep everything, and wake whoever waits for it."""
 
     def __init__(self) -> None:
         self.parts: list[Records] = []
@@ -251,7 +258,7 @@ class Catcher:
         self.count = 0
         self._news = asyncio.Event()
 
-    def sink(self, ticks: Records) -> None:
+    def on_ticks(self, ticks: Records) -> None:
         assert ticks.dtype == TICK
         self.parts.append(ticks)
         self.count += len(ticks)
@@ -261,7 +268,7 @@ class Catcher:
         self.log.append(entry)
         self._news.set()
 
-    def gap(self, missing: int) -> None:
+    def on_gap(self, missing: int) -> None:
         self.gaps.append((self.count, missing))
 
     @property
@@ -304,12 +311,17 @@ def at_once() -> Retry:
     return Retry(delays=delays)
 
 
+async def run(feed: Feed, catcher: Catcher) -> None:
+    """Run a feed as a lab does: its ticks, its gaps and its log records go to the catcher."""
+    with feed_events(feed, catcher.write):
+        await feed.run(catcher)
+
+
 @asynccontextmanager
 async def running(feed: BinanceFeed) -> AsyncIterator[Catcher]:
     """Run a feed, and stop it."""
     catcher = Catcher()
-    feed.on_gap = catcher.gap
-    task = asyncio.create_task(feed.run(catcher.sink, catcher.write))
+    task = asyncio.create_task(run(feed, catcher))
     task.add_done_callback(lambda _: catcher._news.set())
     try:
         yield catcher

@@ -10,52 +10,40 @@ from pairlab.feeds.config import Timeouts
 from pairlab.feeds.connection.liveness import LoopGauge, StreamRate
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_a_free_loop_s_time_is_all_awake() -> None:
-    clock = Clock()
-    gauge = LoopGauge(0.2, 1.0, clock=clock)
-    for _ in range(10):
-        clock.now += 0.25
-        assert gauge.tick() == (pytest.approx(0.25), 0.0)
-    assert gauge.lag_s() == pytest.approx(0.05)
+    gauge = LoopGauge(0.2, 1.0, now_s=100.0)
+    for n in range(1, 11):
+        assert gauge.tick(100.0 + n * 0.25) == (pytest.approx(0.25), 0.0)
+    assert gauge.lag_max_s(102.5) == pytest.approx(0.05)
+    assert gauge.recent_block_s(102.5) == 0.0
 
 
 def test_what_a_cell_took_is_not_awake_time() -> None:
-    clock = Clock()
-    gauge = LoopGauge(0.2, 1.0, clock=clock)
-    clock.now += 60.0
-    assert gauge.lag_s() == pytest.approx(59.8)  # seen while it lasts, too
-    awake_s, blocked_s = gauge.tick()
+    gauge = LoopGauge(0.2, 1.0, now_s=100.0)
+    assert gauge.lag_max_s(160.0) == pytest.approx(59.8)  # seen while it lasts, too
+    awake_s, blocked_s = gauge.tick(160.0)
     assert awake_s == 0.2
     assert blocked_s == pytest.approx(59.8)
-    clock.now += 0.2
-    assert gauge.tick()[1] == 0.0
-    assert gauge.lag_s() == pytest.approx(59.8)
-    clock.now += 10.5
-    gauge.tick()
-    clock.now += 0.2
-    gauge.tick()
-    assert gauge.lag_s() < 11
+    assert gauge.tick(160.2)[1] == 0.0
+    assert gauge.lag_max_s(160.2) == pytest.approx(59.8)
+    assert gauge.recent_block_s(170.0) == pytest.approx(59.8)
+    gauge.tick(170.7)
+    gauge.tick(170.9)
+    assert gauge.lag_max_s(170.9) < 11
+    assert gauge.recent_block_s(171.0) == pytest.approx(10.3)
 
 
 @given(st.lists(st.floats(0.0, 3.0), min_size=1, max_size=200))
 def test_the_worst_lag_of_ten_seconds_is_exact(pauses: list[float]) -> None:
-    clock = Clock()
-    gauge = LoopGauge(0.2, 1.0, clock=clock)
+    now_s = 100.0
+    gauge = LoopGauge(0.2, 1.0, now_s=now_s)
     seen = []
     for pause_s in pauses:
-        clock.now += pause_s
-        gauge.tick()
-        seen.append((clock.now, max(0.0, pause_s - 0.2)))
-        worst = max(late for at, late in seen if at >= clock.now - 10.0)
-        assert gauge.lag_s() == pytest.approx(worst, abs=1e-6)
+        now_s += pause_s
+        gauge.tick(now_s)
+        seen.append((now_s, max(0.0, pause_s - 0.2)))
+        worst = max(late for at, late in seen if at >= now_s - 10.0)
+        assert gauge.lag_max_s(now_s) == pytest.approx(worst, abs=1e-6)
 
 
 def learned(per_s: float, seconds: float = 300.0) -> StreamRate:

@@ -11,7 +11,7 @@ from websockets.asyncio.server import ServerConnection
 
 from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.feeds.connection.connection import RECORDING_ENDED
-from tests.feeds.scripted import PAIR, Catcher, agg, local, playing, quick
+from tests.feeds.scripted import PAIR, Catcher, agg, local, playing, quick, run
 
 
 @asynccontextmanager
@@ -79,7 +79,7 @@ async def test_the_stream_and_rest_go_through_the_proxy(monkeypatch: pytest.Monk
             for name in ("http_proxy", "https_proxy"):
                 monkeypatch.setenv(name, address)
             feed = BinanceFeed(PAIR, url="ws://exchange.invalid", timeouts=quick())
-            await feed.run(catcher.sink, catcher.write)
+            await run(feed, catcher)
     assert catcher.count == 2
     assert "CONNECT exchange.invalid:80" in asked
     assert "GET http://exchange.invalid/fapi/v1/exchangeInfo" in asked
@@ -91,5 +91,5 @@ async def test_this_machine_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody there
     catcher = Catcher()
     async with playing(one_each) as script:
-        await local(script).run(catcher.sink, catcher.write)
+        await run(local(script), catcher)
     assert catcher.count == 2

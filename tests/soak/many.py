@@ -12,7 +12,7 @@ from pairlab.feeds import ConnectionHealth, FeedGroup, FeedHealth
 from pairlab.local_exchange import LocalExchange, MarketGroup, SyntheticMarket
 from pairlab.local_exchange.server.faults import Faults
 from pairlab.schema import LogEntry, Pair, Records
-from tests.soak.run import LIMITS, RETRY, TIMEOUTS, until
+from tests.soak.run import LIMITS, RETRY, TIMEOUTS, run_feed, until
 from tests.soak.truth import Truth, Verdict
 
 __all__ = ["GroupReport", "soak_many"]
@@ -151,7 +151,7 @@ async def soak_many(
             url=exchange.url, align_s=60.0, timeouts=_TIMEOUTS, limits=LIMITS, retry=RETRY
         )
         tasks = [
-            asyncio.create_task(group.pair(*pair).run(sink_of(verdict), log))
+            asyncio.create_task(run_feed(group.pair(*pair), sink_of(verdict), log))
             for pair, verdict in verdicts.items()
         ]
 

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from pairlab.feeds.base import FeedHealth
+from pairlab.feeds.base import Feed, FeedHealth
 from pairlab.feeds.binance.binance_feed import BinanceFeed
-from pairlab.feeds.config import Limits, Retry, Timeouts, full_jitter
+from pairlab.feeds.config import Limits, Retry, Timeouts
+from pairlab.feeds.rate_limit import full_jitter
+from pairlab.lab.feed_log import feed_events
 from pairlab.local_exchange import LocalExchange, SyntheticMarket
 from pairlab.local_exchange.server.faults import FAULT_KINDS, REPAIRABLE, Faults
 from pairlab.schema import LogEntry, Pair, Records
 from tests.soak.truth import Truth, Verdict
 
-__all__ = ["Report", "parse_kinds", "soak", "until"]
+__all__ = ["Report", "parse_kinds", "run_feed", "soak", "until"]
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
 _SAMPLE_INTERVAL_S = 0.25
@@ -173,7 +175,7 @@ async def soak(
 
     comparing = True  # until recovery: what stopping a feed discards is not part of the run
 
-    def sink(ticks: Records) -> None:
+    def take(ticks: Records) -> None:
         if not comparing:
             return
         got, expected = verdict.take(ticks)
@@ -194,7 +196,7 @@ async def soak(
             limits=LIMITS,
             retry=RETRY,
         )
-        task = asyncio.create_task(feed.run(sink, log))
+        task = asyncio.create_task(run_feed(feed, take, log))
         try:
             started_s = time.monotonic()
             reported_s = started_s
@@ -235,7 +237,28 @@ async def soak(
     return report
 
 
-async def until(condition: Callable[[], bool], alive: Callable[[], bool]) -> None:
-    """Wait until the condition holds, or `alive` no longer does."""
-    while not condition() and alive():  # noqa: ASYNC110  there is no event to wait for
+class _Sink:
+    """Hands ticks to a function."""
+
+    def __init__(self, take: Callable[[Records], object]) -> None:
+        self._take = take
+
+    def on_ticks(self, ticks: Records) -> None:
+        self._take(ticks)
+
+    def on_gap(self, missing: int) -> None:
+        pass  # the feed counts them
+
+
+async def run_feed(
+    feed: Feed, take: Callable[[Records], object], log: Callable[[LogEntry], None]
+) -> None:
+    """Run a feed as a lab does."""
+    with feed_events(feed, log):
+        await feed.run(_Sink(take))
+
+
+async def until(true: Callable[[], bool], alive: Callable[[], bool]) -> None:
+    """Wait until it holds, or nobody is left who could make it so."""
+    while not true() and alive():  # noqa: ASYNC110 - what is waited for is a number
         await asyncio.sleep(0.05)

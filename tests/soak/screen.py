@@ -40,10 +40,10 @@ print(len(_instances), len(comm.get_comm_manager().comms), lab.history().index[-
 NODES = ("*:not(svg *)", "svg *")
 CHARTS = ".pairlab-chart .bqplot svg *"  # not the glyphs in texts, which change with these
 HOLD_NOTHING = """
-screen = lab.dashboard().screen
+screen = lab.dashboard().render_loop
 minute_ns = 60_000_000_000
-ahead_ns = (int(screen.rows()[-1]["time_ns"]) // minute_ns + 1440) * minute_ns
-screen.hold(ahead_ns, ahead_ns + minute_ns // 2)
+ahead_ns = (int(screen.view.rows()[-1]["time_ns"]) // minute_ns + 1440) * minute_ns
+screen.view.freeze(ahead_ns, ahead_ns + minute_ns // 2)
 """
 
 
@@ -143,7 +143,7 @@ def _bare_drawings(kernel: Kernel, page: Page) -> int:
     for _ in range(20):
         time.sleep(0.25)
         counts.append(page.evaluate(f"document.querySelectorAll('{CHARTS}').length"))
-    kernel.run("screen.reset()")
+    kernel.run("screen.view.reset()")
     page.wait_for_selector(".pairlab-held", state="detached")
     return min(counts)
 

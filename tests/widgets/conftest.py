@@ -87,4 +87,4 @@ async def settled(condition: Callable[[], bool], lab: PairLab, timeout_s: float 
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0)
-            lab.dashboard().screen.paint(due=True)
+            lab.dashboard().render_loop.paint(due=True)

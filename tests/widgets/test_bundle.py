@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.transport.bqplot_marks import LinearScale, Lines, bqplot
 from pairlab.widgets.transport.message_batching import bundled
 from tests.widgets.conftest import Wire
@@ -30,8 +30,8 @@ def line() -> Lines:
 def test_updates_of_several_widgets_are_one_message(line: Lines) -> None:
     carrier, scale = Carrier(), line.scales["y"]
     with bundled(carrier):
-        put(line, x=np.arange(3.0), y=np.array([1.0, 4.0, 9.0]))
-        put(scale, min=0.0, max=9.0)
+        set_traits(line, x=np.arange(3.0), y=np.array([1.0, 4.0, 9.0]))
+        set_traits(scale, min=0.0, max=9.0)
         assert carrier.sent == []
     [(content, buffers)] = carrier.sent
     first, second = content["updates"]
@@ -47,7 +47,7 @@ def test_updates_of_several_widgets_are_one_message(line: Lines) -> None:
 def test_nothing_new_is_no_message(line: Lines) -> None:
     carrier = Carrier()
     with bundled(carrier):
-        put(line, x=[], y=[])
+        set_traits(line, x=[], y=[])
     assert carrier.sent == []
 
 
@@ -56,21 +56,21 @@ def test_what_was_set_before_an_error_is_sent(line: Lines) -> None:
 
     def break_off() -> None:
         with bundled(carrier):
-            put(line.scales["x"], min=-1.0)
+            set_traits(line.scales["x"], min=-1.0)
             raise RuntimeError("it broke")
 
     with pytest.raises(RuntimeError, match="broke"):
         break_off()
     assert [u["state"] for u in carrier.sent[0][0]["updates"]] == [{"min": -1.0}]
     with bundled(carrier):
-        put(line.scales["x"], min=-2.0)
+        set_traits(line.scales["x"], min=-2.0)
     assert len(carrier.sent) == 2
 
 
 def test_another_thread_speaks_for_itself(line: Lines) -> None:
     carrier = Carrier()
     with bundled(carrier):
-        other = threading.Thread(target=lambda: put(line.scales["x"], min=-1.0))
+        other = threading.Thread(target=lambda: set_traits(line.scales["x"], min=-1.0))
         other.start()
         other.join()
     assert carrier.sent == []
@@ -93,7 +93,7 @@ def test_what_is_put_goes_over_the_wire_as_if_it_had_been_set(wire: Wire, line: 
     plain = bqplot.Lines(x=[], y=[], scales=line.scales)
     wire.take()
     for state in STATES:
-        put(ours, **state)
+        set_traits(ours, **state)
         with plain.hold_sync():
             for name, value in state.items():
                 setattr(plain, name, value)
@@ -111,13 +111,13 @@ def test_an_observer_hears_what_is_put(line: Lines) -> None:
     heard: list[Any] = []
     scale = line.scales["y"]
     scale.observe(lambda change: heard.append(change["new"]), "min")
-    put(scale, min=3.0)
+    set_traits(scale, min=3.0)
     assert heard == [3.0]
 
 
 def test_what_is_closed_is_set_and_says_nothing(wire: Wire, line: Lines) -> None:
     line.close()
     wire.take()
-    put(line, x=np.arange(2.0), y=np.arange(2.0))
+    set_traits(line, x=np.arange(2.0), y=np.arange(2.0))
     assert line.x.tolist() == [0.0, 1.0]
     assert wire.take() == []

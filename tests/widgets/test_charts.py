@@ -13,15 +13,15 @@ from tests.widgets.conftest import MakeLab, settled
 def show_from(screen: RenderLoop, row: int) -> Records:
     """Clear what is before a row; return the rows in view, with the one that leads into it."""
     rows = screen.lab.rows.view()
-    screen.cleared_ns = int(rows["time_ns"][row])
-    screen.span_s = 604_800
+    screen.view.cleared_ns = int(rows["time_ns"][row])
+    screen.view.span_s = 604_800
     screen.paint(due=True)
-    return rows[max(np.searchsorted(rows["time_ns"], screen.cleared_ns) - 1, 0) :]
+    return rows[max(np.searchsorted(rows["time_ns"], screen.view.cleared_ns) - 1, 0) :]
 
 
 async def test_lines_are_the_rows_in_view(running_lab: MakeLab) -> None:
     async with running_lab(rows=500) as lab:
-        parts, screen = lab.dashboard().parts, lab.dashboard().screen
+        parts, screen = lab.dashboard().parts, lab.dashboard().render_loop
         rows = show_from(screen, max(len(lab.rows) - 1500, 0))
         assert len(rows) < 1600  # not decimated: each row a point
         z = rows["zscore"]
@@ -70,8 +70,8 @@ async def test_thresholds_follow_the_settings(running_lab: MakeLab) -> None:
 
 async def test_alerts_are_marked_where_they_were_decided(running_lab: MakeLab) -> None:
     async with running_lab(rows=3000, speed=100.0, window=30) as lab:
-        screen = lab.dashboard().screen
-        screen.span_s = 604_800
+        screen = lab.dashboard().render_loop
+        screen.view.span_s = 604_800
         screen.paint(due=True)
         chart = lab.dashboard().parts["zscore"]
         alerts = lab.alert_log.alerts()[-300:]
@@ -86,7 +86,7 @@ async def test_alerts_are_marked_where_they_were_decided(running_lab: MakeLab) -
 
 async def test_the_ribbon_is_the_position(running_lab: MakeLab) -> None:
     async with running_lab(rows=2000, speed=100.0, window=30) as lab:
-        screen = lab.dashboard().screen
+        screen = lab.dashboard().render_loop
         # Few enough rows to be drawn one by one, from one on that holds nothing.
         flat = np.flatnonzero(lab.rows.view()["position"] == 0)
         rows = show_from(screen, flat[np.searchsorted(flat, len(lab.rows) - 1500)])
@@ -99,7 +99,7 @@ async def test_the_ribbon_is_the_position(running_lab: MakeLab) -> None:
 
 async def test_the_price_axes_are_tied_so_that_the_gap_is_the_spread(running_lab: MakeLab) -> None:
     async with running_lab(rows=800) as lab:
-        chart, screen = lab.dashboard().parts["prices"], lab.dashboard().screen
+        chart, screen = lab.dashboard().parts["prices"], lab.dashboard().render_loop
         screen.paint(due=True)
         row, left, right = lab.latest(), chart.scale, chart._right
         mean = chart._mean[0]
@@ -115,34 +115,35 @@ async def test_the_price_axes_are_tied_so_that_the_gap_is_the_spread(running_lab
 
 async def test_the_pointer_reads_the_same_row_in_all_charts(running_lab: MakeLab) -> None:
     async with running_lab(rows=500) as lab:
-        parts, screen = lab.dashboard().parts, lab.dashboard().screen
+        parts, screen = lab.dashboard().parts, lab.dashboard().render_loop
         row = lab.rows.view()[-40]
-        parts["spread"]._selector.selected = np.array([row["time_ns"] / 1e6])
-        await settled(lambda: screen.pointer_ns is not None, lab)
-        screen.pause(True)
+        screen.interaction.pointer_selector.selected = np.array([row["time_ns"] / 1e6])
+        await settled(lambda: screen.view.pointer_ns is not None, lab)
+        screen.view.pause(True)
         screen.paint(due=True)
         charts = [parts[name] for name in ("zscore", "spread", "correlation", "prices")]
-        at = {chart._selector.selected[0] for chart in charts}
-        assert len(at) == 1
+        assert {chart.figure.interaction for chart in charts} == {
+            screen.interaction.pointer_selector
+        }
         for chart, name in zip(charts, ("zscore", "spread", "correlation", "y"), strict=True):
             assert np.isclose(
                 chart._pointer_dots.y[0], screen._frame(due=True).pointed.__getattribute__(name)
             )
-        assert "pairlab-glyph" in parts["zscore"].head.value
-        screen.point(None)
+        assert "pairlab-icon-shape" in parts["zscore"].head.value
+        screen.view.set_pointer(None)
         screen.paint(due=True)
-        assert all(chart._selector.selected is None for chart in charts)
+        assert screen.interaction.pointer_selector.selected is None
 
 
 async def test_clear_and_span_change_what_is_in_view(running_lab: MakeLab) -> None:
     async with running_lab(rows=500) as lab:
-        parts, screen = lab.dashboard().parts, lab.dashboard().screen
+        parts, screen = lab.dashboard().parts, lab.dashboard().render_loop
         parts["zscore"].tools.span.value = 10.0
-        await settled(lambda: screen.offset_scale.min == -10_000, lab)
+        await settled(lambda: screen.time_axis.offset_scale.min == -10_000, lab)
         parts["zscore"].tools.clear.click()
-        await settled(lambda: screen.cleared_ns > 0, lab)
+        await settled(lambda: screen.view.cleared_ns > 0, lab)
         screen.paint(due=True)
-        assert screen._frame(due=True).shown["time_ns"][1] >= screen.cleared_ns
+        assert screen._frame(due=True).shown["time_ns"][1] >= screen.view.cleared_ns
         assert len(lab.rows) >= 500  # the history keeps everything
 
 

@@ -19,7 +19,7 @@ def controls() -> Controls:
 
 
 def repaint(controls: Controls) -> None:
-    controls.screen.paint(due=True)
+    controls.render_loop.paint(due=True)
 
 
 def note(controls: Controls) -> str:
@@ -80,10 +80,10 @@ def test_a_page_s_late_word_of_what_it_was_shown_changes_nothing_but_a_hand_s_do
         assert controls.settings.entry_z == 2.5
         repaint(controls)
         assert row.slider.value == 2.5
-    controls.screen.pulse._handle_custom_msg({"page": "a", "hand": "exit_z"}, [])
+    controls.render_loop.channel.widget._handle_custom_msg({"page": "a", "hand": "exit_z"}, [])
     row.slider.value = 3.0
     assert controls.settings.entry_z == 2.5
-    controls.screen.pulse._handle_custom_msg({"page": "a", "hand": "entry_z"}, [])
+    controls.render_loop.channel.widget._handle_custom_msg({"page": "a", "hand": "entry_z"}, [])
     row.slider.value = 3.0
     assert controls.settings.entry_z == 3.0
 
@@ -199,8 +199,8 @@ async def test_a_choice_that_code_takes_back_before_the_next_frame_is_taken_back
     async with running_lab() as lab:
         dashboard = lab.dashboard()
         controls, costs = dashboard.parts["settings"], dashboard.parts["signal"]._fields
-        dashboard.screen.paint(due=True)
-        dashboard.screen._rest()  # no frame comes in between
+        dashboard.render_loop.paint(due=True)
+        dashboard.render_loop._rest()  # no frame comes in between
         controls._choices["hedge"][0].value = "ols"
         controls._rows["entry_z"].field.value = "2.5"
         costs["fee_bps"].value = "7"
@@ -208,7 +208,7 @@ async def test_a_choice_that_code_takes_back_before_the_next_frame_is_taken_back
         asked = (lab.settings.hedge, lab.settings.entry_z, lab.settings.fee_bps)
         assert asked == ("ols", 2.5, 7.0)
         lab.settings.hedge, lab.settings.entry_z, lab.settings.fee_bps = "fixed", 2.0, 4.0
-        dashboard.screen.paint(due=True)
+        dashboard.render_loop.paint(due=True)
         assert [w.value for w in controls._choices["hedge"]] == ["fixed", "fixed"]
         assert controls._rows["entry_z"].field.value == "2.00"
         assert costs["fee_bps"].value == "4"

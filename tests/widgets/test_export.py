@@ -26,16 +26,16 @@ class Page:
     """A page that shows all of a lab: it is asked for files, and says what became of them."""
 
     def __init__(self, lab: PairLab, wire: Wire, name: str = "page") -> None:
-        self.screen, self.wire, self.name = RenderLoop.of(lab), wire, name
+        self.render_loop, self.wire, self.name = RenderLoop.of(lab), wire, name
         self.jobs: list[tuple[dict[str, Any], list[Any]]] = []
         self.say(shows=["*"])
 
     def say(self, **what: Any) -> None:
-        self.screen.pulse._handle_custom_msg({"page": self.name, **what}, [])
+        self.render_loop.channel.widget._handle_custom_msg({"page": self.name, **what}, [])
 
     def job(self) -> dict[str, Any] | None:
         """Return what it was asked for last."""
-        carrier = self.screen.pulse.carrier.model_id
+        carrier = self.render_loop.channel.widget.carrier.model_id
         for m in self.wire.take():
             content = m["data"].get("content", {})
             if m["id"] == carrier and "job" in content:
@@ -93,7 +93,8 @@ async def test_a_page_that_cannot_save_says_why(running_lab: MakeLab, wire: Wire
         assert "lab.to_csv(path)" in lab.event_log[-1].message
         page = Page(lab, wire)
         await settled(
-            lambda: bool(button.screen.pace.programmatic_update("any", time.monotonic())), lab
+            lambda: bool(button.render_loop.channel.pacer.pages_showing("any", time.monotonic())),
+            lab,
         )
         button._png.click()
         job = await next_job(page, lab)
@@ -110,12 +111,12 @@ async def test_a_page_that_says_nothing_is_given_up(
     monkeypatch.setattr(export, "_WAIT_S", 0.05)
     async with running_lab(rows=50) as lab:
         button, page = lab.dashboard().parts["strip"].export, Page(lab, wire)
-        await settled(lambda: button.screen.pace.answers, lab)
+        await settled(lambda: button.render_loop.channel.pacer.answers, lab)
         button._svg.click()
         await next_job(page, lab)
         await settled(lambda: "no page says that it has saved" in lab.event_log[-1].message, lab)
         assert "look into the browser's downloads" in lab.event_log[-1].message
-        button.screen.pace.deafen()  # a cell runs: its answer waits in the queue
+        button.render_loop.channel.pacer.mute()  # a cell runs: its answer waits in the queue
         button._svg.click()
         job = await next_job(page, lab)
         first = button._jobs[job["token"]].giving_up
@@ -149,10 +150,13 @@ async def test_two_files_are_each_told_and_the_pressed_page_saves_them(
         button = lab.dashboard().parts["strip"].export
         page, other = Page(lab, wire), Page(lab, wire, "other")
         await settled(
-            lambda: len(button.screen.pace.programmatic_update("any", time.monotonic())) == 2, lab
+            lambda: (
+                len(button.render_loop.channel.pacer.pages_showing("any", time.monotonic())) == 2
+            ),
+            lab,
         )
         other.say(pressed=True)
-        await settled(lambda: button.screen.pressed_page == "other", lab)
+        await settled(lambda: button.render_loop.channel._pressed_page == "other", lab)
         button._png.click()
         first = await next_job(page, lab)
         button._svg.click()
@@ -178,7 +182,7 @@ async def test_closing_while_an_export_runs_leaves_nothing(
             await settled_work(button, lab)
             dashboard.close()
         assert len(lab._runner._displays) == views + 1  # the screen
-        shared = {w.model_id for w in tree(RenderLoop.of(lab).shared())}
+        shared = {w.model_id for w in tree(RenderLoop.of(lab).shared_widgets())}
         assert set(wire.open) - opened <= shared
         await lab.wait_async(lab.health().rows + 50, 30)
         assert not [e for e in lab.event_log if e.level == "error"]
@@ -233,13 +237,13 @@ def test_a_file_name_is_safe_whatever_the_symbols() -> None:
 async def test_tables_and_rows_are_chosen(running_lab: MakeLab, wire: Wire) -> None:
     async with running_lab(rows=800, window=30) as lab:
         button, page = ExportButton(lab), Page(lab, wire)
-        screen = lab.dashboard().screen
+        screen = lab.dashboard().render_loop
         await lab.stop()
         rows = lab.rows.view()
         first, last = int(rows[200]["time_ns"]), int(rows[400]["time_ns"])
         lab.select(first, last)
-        screen.hold(int(rows[100]["time_ns"]), int(rows[150]["time_ns"]))
-        spans = {"all": (None, None), "view": screen.ends_ns(), "selection": (first, last)}
+        screen.view.freeze(int(rows[100]["time_ns"]), int(rows[150]["time_ns"]))
+        spans = {"all": (None, None), "view": screen.view.ends_ns(), "selection": (first, last)}
         sizes = set()
         for what in ("history", "ticks", "alerts"):
             for shown, ends in spans.items():
@@ -265,10 +269,10 @@ async def test_what_is_in_view_is_exported_though_the_ring_went_on(
 ) -> None:
     async with running_lab(rows=500, history_rows=500, window=30, speed=60.0) as lab:
         button, page = ExportButton(lab), Page(lab, wire)
-        screen = lab.dashboard().screen
-        screen.pause(True)
-        times = screen.rows()["time_ns"]
-        screen.hold(int(times[100]), int(times[300]))
+        screen = lab.dashboard().render_loop
+        screen.view.pause(True)
+        times = screen.view.rows()["time_ns"]
+        screen.view.freeze(int(times[100]), int(times[300]))
         await lab.wait_async(lab.health().rows + 700, 30)
         assert int(lab.rows.view()["time_ns"][0]) > int(times[300])
         button._rows.value = "view"

@@ -34,10 +34,10 @@ def test_no_row_no_bar() -> None:
 async def test_the_histogram_is_of_the_rows_in_view(running_lab: MakeLab) -> None:
     async with running_lab(rows=900, window=40) as lab:
         chart = ZHistogram(lab)
-        screen = chart.screen
+        screen = chart.render_loop
         await lab.stop()
         rows = lab.rows.view()
-        screen.hold(int(rows[300]["time_ns"]), int(rows[700]["time_ns"]))
+        screen.view.freeze(int(rows[300]["time_ns"]), int(rows[700]["time_ns"]))
         screen.paint(due=True)
         z = screen._frame(due=True).inside["zscore"]
         assert len(z) == len(lab.between(*(int(t) for t in rows["time_ns"][[300, 700]])))
@@ -59,8 +59,8 @@ async def test_the_hedge_chart_draws_beta_and_alpha(running_lab: MakeLab) -> Non
     async with running_lab(rows=700, window=50, hedge="ols") as lab:
         chart = HedgeChart(lab)
         await lab.stop()
-        chart.screen.span_s = 3600
-        chart.screen.paint(due=True)
+        chart.render_loop.view.span_s = 3600
+        chart.render_loop.paint(due=True)
         rows = lab.rows.view()
         assert len(rows) < 1600
         for mark, name in ((chart._ratio, "hedge_ratio"), (chart._intercept, "intercept")):

@@ -20,7 +20,8 @@ def test_every_part_is_in_a_named_layout_and_is_placed_by_the_style_sheet() -> N
     assert set(LAYOUTS["wide"].parts) == set(PARTS)
     sheet = stylesheet()
     for part in PARTS:
-        assert re.search(rf"\.pairlab-grid > \.pairlab-{part} \{{ grid-area: {part};", sheet), part
+        name = "status-bar" if part == "strip" else part
+        assert re.search(rf"\.pairlab-grid > \.pairlab-{name} \{{ grid-area: {part};", sheet), part
     for areas in re.findall(r"grid-template-areas: ([^;]+);", sheet):
         assert set(re.findall(r"[a-z]+", areas)) <= set(PARTS)
         widths = {len(row.split()) for row in re.findall(r'"([^"]+)"', areas)}
@@ -67,14 +68,14 @@ async def test_dashboards_of_one_lab_cost_one_set_of_updates(
 ) -> None:
     async with running_lab() as lab:
         first = lab.dashboard()
-        screen = first.screen
+        screen = first.render_loop
         await lab.stop()  # so that both pictures are of the same rows
 
         def cost() -> tuple[list[str], int]:
             """Return who is sent what when every chart moves, and the bytes of it."""
             for span_s in (20, 10, 20):
                 wire.take()
-                screen.span_s = span_s
+                screen.view.span_s = span_s
                 screen.paint(due=True)
             sent = wire.bytes()
             return sorted(message["id"] for message in wire.take()), sent
@@ -110,5 +111,5 @@ async def test_a_dashboard_closes_what_no_other_one_shows(running_lab: MakeLab, 
         first.close()
         assert again.parts["strip"].comm is not None
         again.close()
-        again.screen.close()
+        again.render_loop.close()
         assert wire.open == set()

@@ -87,7 +87,7 @@ async def spread_shown(lab: PairLab) -> tuple[str, dict[str, str], list[list[str
     """Return the head of the spread, the latest row, the table of rows and the end's label."""
     await lab.stop()
     parts = lab.dashboard().parts
-    lab.dashboard().screen.paint(due=True)
+    lab.dashboard().render_loop.paint(due=True)
     return (
         text(parts["spread"].head.value), shown(parts["latest"]._body.value),
         cells(parts["rows"]._body.value), str(parts["spread"]._end[1].text[0]),
@@ -97,7 +97,7 @@ async def spread_shown(lab: PairLab) -> tuple[str, dict[str, str], list[list[str
 async def test_a_log_spread_keeps_its_digits_and_has_no_unit(running_lab: MakeLab) -> None:
     async with running_lab(**LOG) as lab:
         head, latest, rows, end = await spread_shown(lab)
-        row, places = lab.latest(), lab.dashboard().screen._frame(due=True).spread_places
+        row, places = lab.latest(), lab.dashboard().render_loop._frame(due=True).spread_places
         assert 1e-6 < row.spread_std < 1e-3
         assert 6 <= places <= 7
         assert latest["σ"] == number(row.spread_std, places)
@@ -119,7 +119,7 @@ async def test_a_log_spread_keeps_its_digits_and_has_no_unit(running_lab: MakeLa
 async def test_a_tight_pair_in_linear_prices_keeps_its_digits(running_lab: MakeLab) -> None:
     async with running_lab(**TIGHT) as lab:
         head, latest, rows, end = await spread_shown(lab)
-        row, places = lab.latest(), lab.dashboard().screen._frame(due=True).spread_places
+        row, places = lab.latest(), lab.dashboard().render_loop._frame(due=True).spread_places
         assert 0 < row.spread_std < 1e-3
         assert places >= 6
         assert digits(latest["σ"]) >= 2
@@ -154,7 +154,7 @@ async def test_prices_in_logs_are_not_tied_and_fill_axes_of_their_own(
 ) -> None:
     async with running_lab(**LOG) as lab:
         await lab.stop()
-        chart, screen = lab.dashboard().parts["prices"], lab.dashboard().screen
+        chart, screen = lab.dashboard().parts["prices"], lab.dashboard().render_loop
         screen.paint(due=True)
         head = text(chart.head.value)
         assert "axes not tied: β is of log prices" in head
@@ -173,9 +173,9 @@ async def test_prices_in_logs_are_not_tied_and_fill_axes_of_their_own(
 async def test_axes_are_tied_again_with_linear_prices(running_lab: MakeLab) -> None:
     async with running_lab(**LOG) as lab:
         await lab.stop()
-        chart, screen = lab.dashboard().parts["prices"], lab.dashboard().screen
+        chart, screen = lab.dashboard().parts["prices"], lab.dashboard().render_loop
         frame = screen._frame(due=True)
-        frame.values = replace(frame.values, price_scale="linear")
+        frame = replace(frame, values=replace(frame.values, price_scale="linear"))
         chart.paint_lines(frame)
         assert "axes tied by β" in chart.head_text(frame)
         tied = chart._right.max - chart._right.min
@@ -190,7 +190,7 @@ async def test_the_hedge_says_what_it_hedges(running_lab: MakeLab) -> None:
         await lab.stop()
         head = text(HedgeChart(lab).head.value)
         assert "notional of x against one y" in head
-        row, places = lab.latest(), lab.dashboard().screen._frame(due=True).spread_places
+        row, places = lab.latest(), lab.dashboard().render_loop._frame(due=True).spread_places
         assert f"β {number(row.hedge_ratio, 3)} " in head
         assert f"α {number(row.intercept, places)} " in head
         assert places >= 6
@@ -203,7 +203,7 @@ async def test_a_small_ratio_keeps_its_digits(running_lab: MakeLab) -> None:
         head, latest, *_ = await spread_shown(lab)
         assert latest["β"] == number(lab.latest().hedge_ratio, 8)
         assert number(abs(lab.latest().hedge_ratio), 8) in head
-        assert SpreadChart(lab).screen._frame(due=True).ratio_places == 8
+        assert SpreadChart(lab).render_loop._frame(due=True).ratio_places == 8
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pairlab.widgets import PriceChart, SpreadChart
 from pairlab.widgets.core.render_loop import RenderLoop
 from pairlab.widgets.core.widget_utils import tree
 from pairlab.widgets.transport.bqplot_marks import Axis
-from pairlab.widgets.transport.frontend_channel import (
+from pairlab.widgets.transport.frame_pacer import (
     AHEAD,
     ASK_S,
     CAREFUL,
@@ -27,12 +27,12 @@ from tests.widgets.conftest import MakeLab, Wire, settled
 def opened(*pages: str) -> FramePacer:
     pace = FramePacer()
     for page in pages:
-        assert pace.heard({"page": page, "shows": ["*"]}, 0.0)
+        assert pace.on_ack({"page": page, "shows": ["*"]}, 0.0)
     return pace
 
 
 def answer(pace: FramePacer, page: str, frame: int, now_s: float) -> None:
-    assert not pace.heard({"page": page, "drawn": frame}, now_s)
+    assert not pace.on_ack({"page": page, "drawn": frame}, now_s)
 
 
 def test_where_no_page_ever_spoke_painting_goes_on() -> None:
@@ -118,41 +118,41 @@ def test_a_page_that_falls_behind_is_asked_every_time() -> None:
 
 def test_a_closed_page_and_a_forgotten_one_cost_nothing() -> None:
     pace = opened("closed", "killed")
-    assert not pace.heard({"page": "closed", "shows": []}, 1.0)
+    assert not pace.on_ack({"page": "closed", "shows": []}, 1.0)
     assert pace.looking(1.0) == 1
     pace.send(2.0)
     pace.send(3.0 + FORGET_S)
     assert pace.looking(3.0 + FORGET_S) == 0
-    assert pace.heard({"page": "killed", "drawn": 1}, 4.0 + FORGET_S)  # it was only asleep
+    assert pace.on_ack({"page": "killed", "drawn": 1}, 4.0 + FORGET_S)  # it was only asleep
     assert pace.decide(4.0 + FORGET_S) == "paint"
 
 
 def test_what_pages_show_is_known_part_by_part() -> None:
     pace = FramePacer()
     assert pace.shown(0.0) is None
-    assert pace.heard({"page": "one", "shows": ["a", "b"]}, 0.0)
-    assert pace.heard({"page": "two", "shows": ["b"]}, 0.0)
+    assert pace.on_ack({"page": "one", "shows": ["a", "b"]}, 0.0)
+    assert pace.on_ack({"page": "two", "shows": ["b"]}, 0.0)
     assert pace.shown(0.0) == {"a", "b"}
-    assert not pace.heard({"page": "one", "shows": ["b"]}, 0.0)  # nothing that it may have missed
+    assert not pace.on_ack({"page": "one", "shows": ["b"]}, 0.0)  # nothing that it may have missed
     assert pace.shown(0.0) == {"b"}
-    assert pace.heard({"page": "one", "shows": ["b", "c"]}, 0.0)
-    pace.deafen()
+    assert pace.on_ack({"page": "one", "shows": ["b", "c"]}, 0.0)
+    pace.mute()
     assert pace.shown(0.0) is None  # what a cell that runs displays is told only after it
-    pace.listen(0.0)
+    pace.unmute(0.0)
     pace.send(0.0)
     answer(pace, "two", 1, 0.1)
     assert pace.shown(SILENT_S) == {"b"}  # one is hidden
-    assert pace.heard({"page": "three", "shows": ["*"]}, SILENT_S)
+    assert pace.on_ack({"page": "three", "shows": ["*"]}, SILENT_S)
     assert pace.shown(SILENT_S) is None
 
 
 def test_while_a_cell_runs_silence_means_nothing() -> None:
     pace = opened("page")
-    pace.deafen()
+    pace.mute()
     for n in range(100):
         assert pace.decide(n) == "paint"
         pace.send(n)
-    pace.listen(100.0)
+    pace.unmute(100.0)
     assert pace.decide(100.1) == "wait"  # a hundred frames are on their way
     answer(pace, "page", 100, 100.2)
     assert pace.decide(100.2) == "paint"
@@ -168,18 +168,18 @@ def test_nonsense_from_a_page_does_no_harm() -> None:
         {"page": "page", "shows": "everything"},
         {"page": "page", "shows": [None, {}]},
     ):
-        pace.heard(content, 1.0)
+        pace.on_ack(content, 1.0)
     assert pace.decide(1.0) == "paint"
     assert pace.send(1.0) == 1
 
 
 async def looked_at(lab: PairLab) -> RenderLoop:
     """Return the lab's screen with a page before it that keeps up, whatever is sent."""
-    screen: RenderLoop = lab.dashboard().screen
-    screen.frames_per_s = 50.0
-    screen.pulse._handle_custom_msg({"page": "page", "shows": ["*"]}, [])
-    await settled(lambda: screen.pace.looking(time.monotonic()) == 1, lab)
-    screen.pace.deafen()
+    screen: RenderLoop = lab.dashboard().render_loop
+    lab.dashboard().frames_per_s = 50.0
+    screen.channel.widget._handle_custom_msg({"page": "page", "shows": ["*"]}, [])
+    await settled(lambda: screen.channel.pacer.looking(time.monotonic()) == 1, lab)
+    screen.channel.pacer.mute()
     return screen
 
 
@@ -188,15 +188,18 @@ async def test_a_frame_that_cannot_be_sent_is_told_and_what_it_had_is_sent_again
 ) -> None:
     async with running_lab() as lab:
         screen = await looked_at(lab)
-        screen._healer._turn, screen._healer._turns = iter(()), 0  # all was said to the new page
+        screen._resync._round, screen._resync._rounds_left = (
+            iter(()),
+            0,
+        )  # all was said to the new page
 
         def broken(*_: Any, **__: Any) -> None:
             raise OSError("the line is cut")
 
         with monkeypatch.context() as cut:
-            cut.setattr(screen.pulse.carrier, "send", broken)
-            frames = screen.frames_painted
-            while screen.frames_painted < frames + 5:  # or the test's timeout ends it
+            cut.setattr(screen.channel.widget.carrier, "send", broken)
+            frames = screen.meter.painted
+            while screen.meter.painted < frames + 5:  # or the test's timeout ends it
                 await lab.wait_async(lab.health().rows + 5, 30)
         told = [e.message for e in lab.event_log if e.level == "error"]
         assert len(told) == 1  # once, not with every frame
@@ -215,12 +218,14 @@ async def test_rows_count_as_shown_once_their_frame_is_sent(
 ) -> None:
     async with running_lab() as lab:
         screen = await looked_at(lab)
-        send, sent, order = screen.pulse.carrier.send, screen.lag.sent, []
+        send, sent, order = screen.channel.widget.carrier.send, screen.latency.sent, []
         monkeypatch.setattr(
-            screen.pulse.carrier, "send", lambda *a, **k: (order.append("sent"), send(*a, **k))
+            screen.channel.widget.carrier,
+            "send",
+            lambda *a, **k: (order.append("sent"), send(*a, **k)),
         )
         monkeypatch.setattr(
-            screen.lag, "sent", lambda *a, **k: (order.append("shown"), sent(*a, **k))
+            screen.latency, "sent", lambda *a, **k: (order.append("shown"), sent(*a, **k))
         )
         while order.count("shown") < 3:
             await lab.wait_async(lab.health().rows + 5, 30)
@@ -231,21 +236,21 @@ async def test_rows_count_as_shown_once_their_frame_is_sent(
 async def test_a_part_that_no_page_shows_is_not_painted(running_lab: MakeLab) -> None:
     async with running_lab() as lab:
         spread, prices = SpreadChart(lab), PriceChart(lab)
-        screen = spread.screen
+        screen = spread.render_loop
 
         async def painted(*shown: Any) -> list[Any]:
             """Return which of both were painted while a page showed these."""
             ids = [part.model_id for part in shown]
-            screen.pulse._handle_custom_msg({"page": "page", "shows": [*ids, "other"]}, [])
-            while screen.pace.shown(time.monotonic()) != {*ids, "other"}:
+            screen.channel.widget._handle_custom_msg({"page": "page", "shows": [*ids, "other"]}, [])
+            while screen.channel.pacer.shown(time.monotonic()) != {*ids, "other"}:
                 await lab.wait_async(lab.health().rows + 1, 30)
             lines = {
                 part: part._lines[0] if part is prices else part._curve for part in (spread, prices)
             }
             before = {part: line.y for part, line in lines.items()}
-            frames = screen.frames_painted
-            while screen.frames_painted < frames + 3:
-                screen.pulse._handle_custom_msg({"page": "page", "drawn": 10**9}, [])
+            frames = screen.meter.painted
+            while screen.meter.painted < frames + 3:
+                screen.channel.widget._handle_custom_msg({"page": "page", "drawn": 10**9}, [])
                 await lab.wait_async(lab.health().rows + 5, 30)
             return [part for part, line in lines.items() if line.y is not before[part]]
 
@@ -257,16 +262,20 @@ async def test_a_part_that_no_page_shows_is_not_painted(running_lab: MakeLab) ->
 
 async def test_a_lab_that_nobody_looks_at_is_not_painted(running_lab: MakeLab, wire: Wire) -> None:
     async with running_lab() as lab:
-        screen = lab.dashboard().screen
-        say = screen.pulse._handle_custom_msg
+        screen = lab.dashboard().render_loop
+        say = screen.channel.widget._handle_custom_msg
 
         def sent() -> list[str]:
-            return [m["id"] for m in wire.take() if m["id"] != screen.pulse.carrier.comm.comm_id]
+            return [
+                m["id"]
+                for m in wire.take()
+                if m["id"] != screen.channel.widget.carrier.comm.comm_id
+            ]
 
         say({"page": "page", "shows": ["*"]}, [])
-        await settled(lambda: screen.pace.looking(0.0) == 1, lab)
+        await settled(lambda: screen.channel.pacer.looking(0.0) == 1, lab)
         say({"page": "page", "shows": []}, [])
-        await settled(lambda: screen.pace.looking(0.0) == 0, lab)
+        await settled(lambda: screen.channel.pacer.looking(0.0) == 0, lab)
         wire.take()
         rows = lab.health().rows
         await lab.wait_async(rows + 200, 30)

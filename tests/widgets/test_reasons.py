@@ -177,17 +177,17 @@ def test_where_pages_answer_a_row_waits_until_it_is_drawn() -> None:
     lag.drawn(4, 10**12)  # another page, later
     lab.add([14_000_000])
     lag.sent(lab, 15_000_000, asked=5, answers=True)
-    lag.rest()
+    lag.reset()
     lag.drawn(5, 10**12)  # it was hidden
     assert lag.p50_p99_ms() == want.p50_p99()
 
 
 async def test_the_whole_way_is_on_the_strip_and_on_the_event_line(running_lab: MakeLab) -> None:
     async with running_lab(rows=300) as lab:
-        screen, strip = lab.dashboard().screen, lab.dashboard().parts["strip"]
+        screen, strip = lab.dashboard().render_loop, lab.dashboard().parts["strip"]
         # painted by the screen's own clock while rows come
-        await settled(lambda: math.isfinite(screen.lag.p50_p99_ms()[0]), lab, 30)
-        p50, p99 = screen.lag.p50_p99_ms()
+        await settled(lambda: math.isfinite(screen.latency.p50_p99_ms()[0]), lab, 30)
+        p50, p99 = screen.latency.p50_p99_ms()
         assert 0 < p50 <= p99
         way = lab.dashboard().parts["event"]._way.value
         assert "exchange→receive" in way

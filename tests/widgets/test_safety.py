@@ -76,13 +76,13 @@ async def test_html_in_symbols_messages_and_settings_is_text_in_every_part(
         await lab.stop()
         _hostile(lab)
         dashboard = Dashboard(lab, layout="wide")
-        dashboard.screen.paint(due=True)
+        dashboard.render_loop.paint(due=True)
         # settings cannot hold it: they refuse, and the refusal is a message like any other
         with pytest.raises(SettingError) as refused:
             lab.settings.hedge = EVIL
         lab.log("warning", str(refused.value))
         lab._runner._state = type(lab._runner._state)("failed", f"HTTP {EVIL}")
-        dashboard.screen.paint(due=True)
+        dashboard.render_loop.paint(due=True)
         assert _check([dashboard]) > 20
         assert "<img" in text(dashboard.parts["event"]._event.value)  # as text
         for name in ("strip", "signal", "prices"):
@@ -97,7 +97,7 @@ async def test_each_part_alone_shows_html_as_text(running_lab: MakeLab) -> None:
     async with running_lab(rows=200, window=30, min_correlation=-1.0, entry_z=1.0) as lab:
         await lab.stop()
         _hostile(lab)
-        for name in set(widgets.__all__) - {"dress"}:
+        for name in set(widgets.__all__) - {"apply_theme", "dress"}:
             part = getattr(widgets, name)(lab)
             RenderLoop.of(lab).paint(due=True)
             _check([part])
@@ -109,7 +109,7 @@ async def test_a_part_that_breaks_is_told_and_the_others_go_on(
 ) -> None:
     async with running_lab(rows=100) as lab:
         dashboard = lab.dashboard()
-        parts, screen = dashboard.parts, dashboard.screen
+        parts, screen = dashboard.parts, dashboard.render_loop
 
         def broken(frame: Any) -> None:
             raise RuntimeError(f"cannot draw {EVIL}")
@@ -139,7 +139,7 @@ async def test_a_request_that_breaks_is_told(
         def broken(paused: bool) -> None:
             raise RuntimeError("no pause today")
 
-        monkeypatch.setattr(lab.dashboard().screen, "pause", broken)
+        monkeypatch.setattr(lab.dashboard().render_loop.view, "pause", broken)
         parts["strip"]._pause.click()
         await settled(lambda: any(e.level == "error" for e in lab.event_log), lab)
         assert "no pause today" in lab.event_log[-1].message
@@ -160,7 +160,7 @@ async def test_a_broken_pipeline_is_told_and_stream_and_screen_live_on(
 
         monkeypatch.setattr(getattr(pipeline, owner), name, broken)
         await settled(lambda: any(e.level == "error" for e in lab.event_log), lab, 30)
-        dashboard.screen.paint(due=True)
+        dashboard.render_loop.paint(due=True)
         shown = text(dashboard.parts["event"]._event.value)
         assert "ticks could not be processed: RuntimeError" in shown
         assert "if this repeats, stop and start the lab" in shown
@@ -185,7 +185,7 @@ async def test_a_task_that_breaks_fails_the_lab_in_words_and_a_start_mends_it(
         lab.settings.window = 40  # its task finds the pipeline broken
         await settled(lambda: lab.health().state == "failed", lab, 30)
         monkeypatch.undo()
-        dashboard.screen.paint(due=True)
+        dashboard.render_loop.paint(due=True)
         said = [e.message for e in lab.event_log if e.level == "error"]
         assert said[0].endswith("broke. Stop and start the lab to try again.")
         assert said[1].startswith("the metrics could not be computed anew: RuntimeError")
@@ -197,6 +197,6 @@ async def test_a_task_that_breaks_fails_the_lab_in_words_and_a_start_mends_it(
         lab.start()
         await lab.wait_async(lab.health().rows + 20, 60)
         await settled(lambda: lab.health().state == "live", lab, 30)
-        dashboard.screen.paint(due=True)
+        dashboard.render_loop.paint(due=True)
         assert "live" in text(dashboard.parts["strip"]._cells["feed"].value)
         await settled(lambda: lab.latest().filled == 40, lab, 30)

@@ -25,10 +25,10 @@ def table(panel: SignalPanel) -> list[list[str]]:
 
 
 def painted(lab: PairLab, panel: SignalPanel, **live: Any) -> list[list[str]]:
-    frame: Frame = lab.dashboard().screen._frame(due=True)
+    frame: Frame = lab.dashboard().render_loop._frame(due=True)
     if live:
         assert frame.live is not None
-        frame.live = replace(frame.live, **live)
+        frame = replace(frame, live=replace(frame.live, **live))
     panel.paint(frame)
     return table(panel)
 
@@ -42,7 +42,7 @@ async def held_lab(lab: PairLab) -> SignalPanel:
         if log.opened is not None:
             break
         lab.start()
-    lab.dashboard().screen.paint(due=True)
+    lab.dashboard().render_loop.paint(due=True)
     panel: SignalPanel = lab.dashboard().parts["signal"]
     return panel
 
@@ -154,7 +154,7 @@ async def test_exits_and_stops_close_it_live(running_lab: MakeLab) -> None:
 
 async def test_the_costs_are_settings_and_both_follow(running_lab: MakeLab) -> None:
     async with running_lab(rows=80) as lab:
-        panel, screen = lab.dashboard().parts["signal"], lab.dashboard().screen
+        panel, screen = lab.dashboard().parts["signal"], lab.dashboard().render_loop
         fee, edge = panel._fields["fee_bps"], panel._fields["min_edge_bps"]
         assert (fee.value, edge.value) == ("4", "off")
         fee.value = "2.5"
@@ -194,13 +194,13 @@ async def test_a_refused_cost_says_why_and_the_old_one_comes_back(
 
 async def test_it_stands_still_while_the_view_is_paused(running_lab: MakeLab) -> None:
     async with running_lab(rows=80) as lab:
-        panel, screen = lab.dashboard().parts["signal"], lab.dashboard().screen
+        panel, screen = lab.dashboard().parts["signal"], lab.dashboard().render_loop
         screen.paint(due=True)
-        screen.pause(True)
+        screen.view.pause(True)
         before = panel._body.value
         painted(lab, panel, position=1, y=1.0)
         assert panel._body.value == before
-        screen.pause(False)
+        screen.view.pause(False)
         lab.settings.fee_bps = 5.0
         painted(lab, panel)
         assert "5 bps a fill" in panel._body.tooltip

@@ -19,11 +19,11 @@ def text(html: str) -> str:
 
 def painted(lab: PairLab, live: dict[str, Any] | None = None, **health: Any) -> dict[str, str]:
     """Paint the strip and the event line from a frame of this lab with some facts changed."""
-    parts, screen = lab.dashboard().parts, lab.dashboard().screen
+    parts, screen = lab.dashboard().parts, lab.dashboard().render_loop
     frame: Frame = screen._frame(due=True)
-    frame.health = replace(frame.health, **health)
+    frame = replace(frame, health=replace(frame.health, **health))
     if live is not None:
-        frame.live = replace(frame.live, **live)
+        frame = replace(frame, live=replace(frame.live, **live))
     parts["strip"].paint(frame)
     parts["event"].paint(frame)
     shown = {name: cell.value for name, cell in parts["strip"]._cells.items()}
@@ -134,9 +134,9 @@ async def test_a_failure_stays_on_the_event_line(running_lab: MakeLab) -> None:
         assert "HTTP 451" in text(painted(lab, state="failed", detail="HTTP 451")["event"])
         # a live lab shows an error for a while, too: no harmless line takes its place at once
         assert "HTTP 451" in text(painted(lab, state="live")["event"])
-        frame = lab.dashboard().screen._frame(due=True)
-        frame.now_ns += 16 * NS_PER_S
-        lab.dashboard().parts["event"].paint(frame)
+        frame = lab.dashboard().render_loop._frame(due=True)
+        later = replace(frame, now_ns=frame.now_ns + 16 * NS_PER_S)
+        lab.dashboard().parts["event"].paint(later)
         assert "something harmless" in text(lab.dashboard().parts["event"]._event.value)
 
 
@@ -145,7 +145,7 @@ async def test_the_log_opens_counts_what_was_not_seen_and_turns_pages(
 ) -> None:
     async with running_lab(rows=80) as lab:
         part = lab.dashboard().parts["event"]
-        screen = part.screen
+        screen = part.render_loop
         screen.paint(due=True)
         await lab.stop()
         part._flip(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from html import unescape
 
 from pairlab.alerts import Snapshot
@@ -58,27 +59,27 @@ async def test_latest_shows_every_number_of_the_row(running_lab: MakeLab) -> Non
 async def test_the_window_spans_its_first_to_its_last_observation(running_lab: MakeLab) -> None:
     async with running_lab(rows=700, window=200) as lab:
         await lab.stop()
-        frame = lab.dashboard().screen._frame(due=True)
+        frame = lab.dashboard().render_loop._frame(due=True)
         row, rows = frame.latest, frame.rows
         assert row is not None
         times = rows["time_ns"]
         assert window_s(frame, row) == (times[-1] - times[-200]) / 1e9 > 0
         # while it fills, what there is of it
         early = Snapshot.of(rows[20])
-        frame.rows = rows[:21]
+        frame = replace(frame, rows=rows[:21])
         assert window_s(frame, early) == (times[20] - times[0]) / 1e9
         # one observation spans nothing; no rows, or fewer than the window has, are unknown
-        frame.rows = rows[:1]
+        frame = replace(frame, rows=rows[:1])
         assert math.isnan(window_s(frame, Snapshot.of(rows[0])))
         assert math.isnan(window_s(frame, row))
-        frame.rows = rows[:0]
+        frame = replace(frame, rows=rows[:0])
         assert math.isnan(window_s(frame, row))
 
 
 async def test_the_forming_bar_is_the_last_of_its_window(running_lab: MakeLab) -> None:
     async with running_lab(rows=15, window=10, timeframe="1s", speed=100.0) as lab:
         await lab.stop()
-        frame = lab.dashboard().screen._frame(due=True)
+        frame = lab.dashboard().render_loop._frame(due=True)
         row = frame.latest
         assert row is not None
         assert row.provisional
@@ -100,7 +101,7 @@ async def test_unknown_edges_are_dashes(running_lab: MakeLab) -> None:
 
 async def test_a_narrow_dashboard_swaps_latest_and_signal(running_lab: MakeLab) -> None:
     async with running_lab(rows=80) as lab:
-        parts, screen = lab.dashboard().parts, lab.dashboard().screen
+        parts, screen = lab.dashboard().parts, lab.dashboard().render_loop
         latest, signal = parts["latest"], parts["signal"]
         assert "pairlab-behind" in signal._dom_classes
         assert "pairlab-behind" not in latest._dom_classes
@@ -109,12 +110,12 @@ async def test_a_narrow_dashboard_swaps_latest_and_signal(running_lab: MakeLab) 
         assert "pairlab-behind" not in signal._dom_classes
         signal._swap.click()
         await settled(lambda: "pairlab-behind" in signal._dom_classes, lab)
-        assert not screen.shows_signal
+        assert not screen.view.signal_in_front
 
 
 async def test_alerts_are_listed_counted_filtered_and_paged(running_lab: MakeLab) -> None:
     async with running_lab(rows=3000, speed=100.0, window=30) as lab:
-        table, screen = lab.dashboard().parts["alerts"], lab.dashboard().screen
+        table, screen = lab.dashboard().parts["alerts"], lab.dashboard().render_loop
         await lab.stop()
         alerts = lab.alert_log.alerts()
         assert len(alerts) > 20
@@ -146,18 +147,18 @@ async def test_a_click_on_a_row_explains_that_alert_and_rings_it(running_lab: Ma
         alerts = lab.alert_log.alerts()
         assert len(chart._ring.x) == 0
         table._covers[3].click()
-        await settled(lambda: dashboard.screen.selected is not None, lab)
-        dashboard.screen.paint(due=True)
+        await settled(lambda: dashboard.render_loop.view.selected is not None, lab)
+        dashboard.render_loop.paint(due=True)
         chosen = alerts[-4]
-        assert dashboard.screen.selected is chosen
+        assert dashboard.render_loop.view.selected is chosen
         assert chosen.sentence.split(":")[0] in table._why.value
         assert table._why.tooltip == chosen.explain()
         assert table._covers[3].tooltip == chosen.explain()
         assert "pairlab-chosen" in table._body.value
         assert chart._ring.x.tolist() == [chosen.time_ns / 1e6]
         table._covers[3].click()
-        await settled(lambda: dashboard.screen.selected is None, lab)
-        dashboard.screen.paint(due=True)
+        await settled(lambda: dashboard.render_loop.view.selected is None, lab)
+        dashboard.render_loop.paint(due=True)
         assert len(chart._ring.x) == 0
 
 
@@ -172,12 +173,12 @@ async def test_a_selected_alert_shows_every_number_and_leads_to_the_next(
 ) -> None:
     async with running_lab(rows=2000, speed=100.0, window=30, min_correlation=0.5) as lab:
         table, other = lab.dashboard().parts["alerts"], AlertTable(lab)
-        screen = table.screen
+        screen = table.render_loop
         await lab.stop()
         alerts = lab.alert_log.alerts()
         assert facts(table) == {}
         table._covers[2].click()
-        await settled(lambda: screen.selected is alerts[-3], lab)
+        await settled(lambda: screen.view.selected is alerts[-3], lab)
         for one in (table, other):  # whichever was clicked on
             at, t = alerts[-3].at, alerts[-3].settings
             shown = facts(one)
@@ -194,30 +195,30 @@ async def test_a_selected_alert_shows_every_number_and_leads_to_the_next(
             assert len(shown) == 20
             assert "pairlab-one-alert" in one._dom_classes
         table._older.click()
-        await settled(lambda: screen.selected is alerts[-4], lab)
+        await settled(lambda: screen.view.selected is alerts[-4], lab)
         other._newer.click()
-        await settled(lambda: screen.selected is alerts[-3], lab)
+        await settled(lambda: screen.view.selected is alerts[-3], lab)
         table._filters[alerts[-4].kind].value = False
         await settled(lambda: facts(table) != {}, lab)
         table._older.click()
         kept = [a for a in alerts if a.kind != alerts[-4].kind and a.number < alerts[-3].number]
-        await settled(lambda: screen.selected is kept[-1], lab)
+        await settled(lambda: screen.view.selected is kept[-1], lab)
         table._close.click()
-        await settled(lambda: screen.selected is None, lab)
+        await settled(lambda: screen.view.selected is None, lab)
         assert facts(table) == facts(other) == {}
         assert "pairlab-one-alert" not in table._dom_classes
-        screen.choose(alerts[-1])
-        screen.reset()  # the button in the charts
+        screen.view.select(alerts[-1])
+        screen.view.reset()  # the button in the charts
         screen.paint(due=True)
         assert "pairlab-chosen" not in table._body.value
 
 
 async def test_a_paused_table_shows_alerts_until_then(running_lab: MakeLab) -> None:
     async with running_lab(rows=1000, speed=100.0, window=30) as lab:
-        table, screen = lab.dashboard().parts["alerts"], lab.dashboard().screen
-        screen.pause(True)
+        table, screen = lab.dashboard().parts["alerts"], lab.dashboard().render_loop
+        screen.view.pause(True)
         screen.paint(due=True)
-        until_ns = int(screen.rows()[-1]["time_ns"])
+        until_ns = int(screen.view.rows()[-1]["time_ns"])
         before = lab.alert_log.total
         while lab.alert_log.total < before + 10:
             await lab.wait_async(lab.health().rows + 100, 30)
@@ -233,18 +234,18 @@ async def test_a_paused_table_shows_alerts_until_then(running_lab: MakeLab) -> N
             str(sum(a.kind == kept[-1].kind for a in kept))
         )
         assert safe(kept[-1].sentence) in table._why.value
-        screen.choose(kept[-2])
+        screen.view.select(kept[-2])
         table._filters[kept[-2].kind].value = False
         await settled(lambda: kept[-2].kind.name not in table._body.value, lab)
         table._older.click()
         older = [a for a in kept[:-2] if a.kind != kept[-2].kind][-1]
-        await settled(lambda: screen.selected is older, lab)  # not the one after it
+        await settled(lambda: screen.view.selected is older, lab)  # not the one after it
 
 
 async def test_a_row_over_half_a_day_old_tells_its_day(running_lab: MakeLab) -> None:
     async with running_lab(20, timeframe="1h") as lab:
         table = RowTable(lab, rows=16)
-        table.screen.paint(due=True)
+        table.render_loop.paint(due=True)
         newest, *before = (int(ns) for ns in lab.rows.view()["time_ns"][:-17:-1])
         whole = [clock(ns, milliseconds=False) for ns in (newest, *before[:11])]
         dated = [f"{day(ns)} {clock(ns)[:5]}" for ns in before[12:]]

@@ -18,7 +18,7 @@ from pairlab.widgets.style.theme import (
     THEMES,
     Tokens,
     dress,
-    glyph,
+    icon,
     mask,
     theme_css,
     var,
@@ -135,8 +135,8 @@ def test_every_kind_of_alert_has_a_shape_of_its_own() -> None:
     assert shown == {(kind, side) for kind in AlertKind for side in (1, -1)}
     assert len({m.shape for m in MARKERS}) == len(MARKERS)
     for marker in MARKERS:
-        assert glyph(marker.glyph, var(marker.fill)).startswith("<svg")
-        assert '"' not in mask(marker.glyph)[5:-2]
+        assert icon(marker.icon, var(marker.fill)).startswith("<svg")
+        assert '"' not in mask(marker.icon)[5:-2]
 
 
 def test_type_sizes_are_the_themes_own() -> None:

@@ -12,7 +12,7 @@ import pytest
 from pairlab import PairLab
 from pairlab.schema import NS_PER_S
 from pairlab.widgets import CorrelationChart, Dashboard, HedgeChart, SpreadChart, ZScoreChart
-from pairlab.widgets.charts.fitted import PriceChart
+from pairlab.widgets.charts.prices import PriceChart
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.view_state import SPANS
 from pairlab.widgets.style.formats import clock, day, js_number
@@ -27,10 +27,10 @@ CHARTS = (ZScoreChart, SpreadChart, CorrelationChart, HedgeChart, PriceChart)
 
 def frame_of(lab: PairLab, span_s: float, edge_s: float, timeframe: str) -> Frame:
     """Return a frame of a lab that stands elsewhere."""
-    frame = lab.dashboard().screen._frame(due=True)
-    frame.span_ns, frame.edge_ns = round(span_s * NS_PER_S), round(edge_s * NS_PER_S)
-    frame.values = replace(frame.values, timeframe=timeframe)
-    return frame
+    frame = lab.dashboard().render_loop._frame(due=True)
+    span_ns, edge_ns = round(span_s * NS_PER_S), round(edge_s * NS_PER_S)
+    view = replace(frame.view, span_ns=span_ns, edge_ns=edge_ns)
+    return replace(frame, view=view, values=replace(frame.values, timeframe=timeframe))
 
 
 def labels_of(axis: Any) -> dict[float, str]:
@@ -41,7 +41,7 @@ def labels_of(axis: Any) -> dict[float, str]:
 async def test_no_two_neighbours_on_the_time_axis_say_the_same(running_lab: MakeLab) -> None:
     async with running_lab(rows=100) as lab:
         await lab.stop()
-        axis = lab.dashboard().screen._clock
+        axis = lab.dashboard().render_loop.time_axis
         for timeframe in ("tick", "1s", "1m", "1h"):
             for span_s in (*SPANS, 0.5, 3.0, 40_000, 2 * DAY_S, 3.3 * DAY_S):
                 for edge_s in EDGES_S:
@@ -58,7 +58,7 @@ async def test_no_two_neighbours_on_the_time_axis_say_the_same(running_lab: Make
 async def test_a_view_of_days_labels_the_days(running_lab: MakeLab, timeframe: str) -> None:
     async with running_lab(rows=100) as lab:
         await lab.stop()
-        axis = lab.dashboard().screen._clock
+        axis = lab.dashboard().render_loop.time_axis
         axis.place(frame_of(lab, 604_800, EDGES_S[0], timeframe))
         found = {**labels_of(axis.axes[0]), **labels_of(axis.axes[1])}
         assert [found[at] for at in sorted(found)] == [f"{n} Nov" for n in range(17, 23)]
@@ -72,7 +72,7 @@ async def test_a_view_of_days_labels_the_days(running_lab: MakeLab, timeframe: s
 async def test_the_clock_has_ms_at_ticks_and_seconds_at_bars(running_lab: MakeLab) -> None:
     async with running_lab(rows=100) as lab:
         await lab.stop()
-        axis = lab.dashboard().screen._clock
+        axis = lab.dashboard().render_loop.time_axis
         for timeframe, span_s, pattern in (
             ("tick", 30, r"\d\d:\d\d:\d\d\.\d{3}"), ("1s", 300, r"\d\d:\d\d:\d\d"),
             ("1s", 0.5, r"\d\d:\d\d:\d\d\.\d{3}"),  # finer than bars are: each label its own time
@@ -86,36 +86,36 @@ async def test_the_time_under_the_pointer_has_the_day_where_days_are_seen(
 ) -> None:
     async with running_lab(rows=300) as lab:
         await lab.stop()
-        parts, screen = lab.dashboard().parts, lab.dashboard().screen
+        parts, screen = lab.dashboard().parts, lab.dashboard().render_loop
         at_ns = int(lab.rows.view()[-40]["time_ns"])
         for timeframe, span_s, want in (
             ("tick", 30, clock(at_ns)),
             ("1s", 300, clock(at_ns, milliseconds=False)),
             ("1h", 604_800, f"{day(at_ns)} {clock(at_ns, milliseconds=False)}"),
         ):
-            screen.span_s = span_s
-            screen.pointer_ns = at_ns
+            screen.view.span_s = span_s
+            screen.view.pointer_ns = at_ns
             frame = screen._frame(due=True)
-            frame.values = replace(frame.values, timeframe=timeframe)
+            frame = replace(frame, values=replace(frame.values, timeframe=timeframe))
             parts["prices"]._paint_pointer(frame)
             assert list(parts["prices"]._pointer_time.text) == [want]
             assert f"</svg>{want}</span>" in parts["zscore"].head_text(frame)
             # No label stands under it, wherever it is told.
-            screen._clock.place(frame)
+            screen.time_axis.place(frame)
             told_ms = parts["prices"]._pointer_time.x[0]
             px_ms = frame.span_ns / 1e6 / 772
-            for axis in screen.time_axes:
+            for axis in screen.time_axis.axes:
                 assert all(abs(at - told_ms) > 77 * px_ms for at in labels_of(axis))
 
 
 async def test_the_time_at_the_left_edge_leaves_the_day_alone(running_lab: MakeLab) -> None:
     async with running_lab(rows=600) as lab:
         await lab.stop()
-        chart, screen = lab.dashboard().parts["prices"], lab.dashboard().screen
+        chart, screen = lab.dashboard().parts["prices"], lab.dashboard().render_loop
         rows = lab.rows.view()
         start, end = int(rows[-300]["time_ns"]), int(rows[-1]["time_ns"])
-        screen.hold(start, end)
-        screen.pointer_ns = start
+        screen.view.freeze(start, end)
+        screen.view.pointer_ns = start
         screen.paint(due=True)
         px = (chart._pointer_time.x[0] - start / 1e6) / ((end - start) / 1e6) * 772
         assert 30 < px < 40
@@ -132,8 +132,8 @@ async def test_a_chart_with_a_clock_says_the_day_once(running_lab: MakeLab, kind
         assert found == [f"{today} UTC"]
         assert "pairlab-dated" in chart._dom_classes
         assert "pairlab-day" not in kind(lab, clock=False).head.value
-        chart.screen.span_s = 604_800
-        chart.screen.paint(due=True)
+        chart.render_loop.view.span_s = 604_800
+        chart.render_loop.paint(due=True)
         assert '<small class="pairlab-day">UTC</small>' in chart.head.value
 
 
@@ -151,7 +151,7 @@ async def test_a_dashboard_says_the_day_where_it_labels_the_clock(running_lab: M
 async def test_bars_are_told_to_the_second_in_the_tables(running_lab: MakeLab) -> None:
     async with running_lab(rows=15, window=10, timeframe="1s", speed=100.0) as lab:
         await lab.stop()
-        lab.dashboard().screen.paint(due=True)
+        lab.dashboard().render_loop.paint(due=True)
         parts = lab.dashboard().parts
         first = cells(parts["rows"]._body.value)[1]
         assert first[0] == clock(int(lab.rows.view(1)["time_ns"][0]), milliseconds=False)

@@ -15,7 +15,7 @@ CHARTS = ("zscore", "spread", "correlation", "prices")
 
 def drag(screen: RenderLoop, start_ms: float, end_ms: float) -> None:
     """Set what the browser sends for a drag over a chart."""
-    brush = screen.brush_selector
+    brush = screen.interaction.brush_selector
     brush.set_state({"brushing": True})
     brush.set_state({"selected": None if start_ms == end_ms else [start_ms, end_ms]})
     brush.set_state({"brushing": False})
@@ -27,19 +27,19 @@ def bands(lab: PairLab) -> list[list[float]]:
 
 async def test_a_drag_over_a_chart_is_the_selection(running_lab: MakeLab) -> None:
     async with running_lab(rows=600) as lab:
-        screen, parts = lab.dashboard().screen, lab.dashboard().parts
+        screen, parts = lab.dashboard().render_loop, lab.dashboard().parts
         assert len(lab.selection) == 0
         parts["zscore"].tools.select.value = True
-        await settled(lambda: screen.selecting, lab)
-        assert all(parts[n].figure.interaction is screen.brush_selector for n in CHARTS)
+        await settled(lambda: screen.view.select_mode, lab)
+        assert all(parts[n].figure.interaction is screen.interaction.brush_selector for n in CHARTS)
         rows = lab.rows.view()
         start_ms, end_ms = rows[-200]["time_ns"] / 1e6, rows[-50]["time_ns"] / 1e6
         drag(screen, start_ms, end_ms)
-        await settled(lambda: lab.selected_ns is not None and not screen.brushing, lab)
+        await settled(lambda: lab.selected_ns is not None and not screen.view.brushing, lab)
         want = lab.between(int(rows[-200]["time_ns"]), int(rows[-50]["time_ns"]))
         assert len(want) >= 151
         pd.testing.assert_frame_equal(lab.selection, want)
-        assert screen.window_ns is None, "the view follows again"
+        assert screen.view.window_ns is None, "the view follows again"
         await settled(lambda: bands(lab)[0] != [], lab)
         assert bands(lab) == [[start_ms, start_ms, end_ms, end_ms]] * 4
         assert "lab.selection" in lab.event_log[-1].message
@@ -49,23 +49,25 @@ async def test_a_drag_over_a_chart_is_the_selection(running_lab: MakeLab) -> Non
         await settled(lambda: bands(lab) == [[]] * 4, lab)
         assert len(lab.selection) == 0
         parts["zscore"].tools.select.value = False
-        await settled(lambda: not screen.selecting, lab)
-        assert all(parts[n].figure.interaction is screen.pointer_selector for n in CHARTS)
+        await settled(lambda: not screen.view.select_mode, lab)
+        assert all(
+            parts[n].figure.interaction is screen.interaction.pointer_selector for n in CHARTS
+        )
 
 
 async def test_nothing_slides_away_while_the_mouse_drags(running_lab: MakeLab) -> None:
     async with running_lab(rows=300) as lab:
-        screen = lab.dashboard().screen
-        screen.brush_selector.set_state({"brushing": True})
-        await settled(lambda: screen.brushing, lab)
-        held = screen.window_ns
+        screen = lab.dashboard().render_loop
+        screen.interaction.brush_selector.set_state({"brushing": True})
+        await settled(lambda: screen.view.brushing, lab)
+        held = screen.view.window_ns
         assert held is not None
         await lab.wait_async(lab.health().rows + 100)
         screen.paint(due=True)
-        assert screen.time_scale.max * 1e6 >= held[1]
-        assert screen.window_ns == held
-        screen.brush_selector.set_state({"brushing": False})
-        await settled(lambda: screen.window_ns is None, lab)
+        assert screen.time_axis.time_scale.max * 1e6 >= held[1]
+        assert screen.view.window_ns == held
+        screen.interaction.brush_selector.set_state({"brushing": False})
+        await settled(lambda: screen.view.window_ns is None, lab)
 
 
 async def test_a_selection_made_in_code_stands_on_the_charts(running_lab: MakeLab) -> None:
@@ -77,7 +79,7 @@ async def test_a_selection_made_in_code_stands_on_the_charts(running_lab: MakeLa
         await settled(lambda: len(bands(lab)[3]) == 4, lab)
         assert tools.unselect.layout.display is None
         tools.to_selection.click()
-        await settled(lambda: lab.dashboard().screen.window_ns == lab.selected_ns, lab)
+        await settled(lambda: lab.dashboard().render_loop.view.window_ns == lab.selected_ns, lab)
         tools.unselect.click()
         await settled(lambda: lab.selected_ns is None, lab)
 
@@ -85,18 +87,21 @@ async def test_a_selection_made_in_code_stands_on_the_charts(running_lab: MakeLa
 async def test_a_click_on_an_alert_pans_to_it_and_holds(running_lab: MakeLab, wire: Wire) -> None:
     async with running_lab(rows=3000, speed=100.0, window=30) as lab:
         dashboard = lab.dashboard()
-        parts, screen = dashboard.parts, dashboard.screen
-        screen.span_s = 10
+        parts, screen = dashboard.parts, dashboard.render_loop
+        screen.view.span_s = 10
         screen.paint(due=True)
         oldest_first = lab.alert_log.alerts()
         alert = next(a for a in oldest_first if a.time_ns > lab.rows.view(1000)[0]["time_ns"])
-        screen.lab.call_on_loop(screen.choose, alert)
-        await settled(lambda: screen.window_ns is not None, lab)
-        start, end = screen.window_ns
+        screen.lab.call_on_loop(screen.view.select, alert)
+        await settled(lambda: screen.view.window_ns is not None, lab)
+        start, end = screen.view.window_ns
         assert start < alert.time_ns <= end
         assert end - start == 10_000_000_000
         screen.paint(due=True)
-        assert (screen.time_scale.min, screen.offset_scale.min) == (start / 1e6, -10_000)
+        assert (screen.time_axis.time_scale.min, screen.time_axis.offset_scale.min) == (
+            start / 1e6,
+            -10_000,
+        )
         for name in CHARTS:
             assert parts[name]._ring.x.tolist() == [alert.time_ns / 1e6]
         curve = parts["zscore"]._curve
@@ -113,142 +118,146 @@ async def test_a_click_on_an_alert_pans_to_it_and_holds(running_lab: MakeLab, wi
         assert not charts & sent
         assert sent
         parts["zscore"].tools.reset.click()
-        await settled(lambda: screen.window_ns is None and screen.selected is None, lab)
+        await settled(lambda: screen.view.window_ns is None and screen.view.selected is None, lab)
         screen.paint(due=True)
         assert parts["zscore"]._ring.x.tolist() == []
-        assert screen.time_scale.max * 1e6 >= lab.rows.view(1)["time_ns"][0]
+        assert screen.time_axis.time_scale.max * 1e6 >= lab.rows.view(1)["time_ns"][0]
 
 
 async def test_the_table_pans_and_a_second_click_goes_back(running_lab: MakeLab) -> None:
     async with running_lab(rows=2000, speed=100.0, window=30) as lab:
-        table, screen = lab.dashboard().parts["alerts"], lab.dashboard().screen
+        table, screen = lab.dashboard().parts["alerts"], lab.dashboard().render_loop
         await lab.stop()
         screen.paint(due=True)
         alert = table._on_page[1]
         table._covers[1].click()
-        await settled(lambda: screen.window_ns is not None, lab)
-        assert screen.selected is alert
+        await settled(lambda: screen.view.window_ns is not None, lab)
+        assert screen.view.selected is alert
         screen.paint(due=True)
         assert alert.sentence.split(":")[0] in table._why.value
         table._covers[1].click()
-        await settled(lambda: screen.window_ns is None and screen.selected is None, lab)
+        await settled(lambda: screen.view.window_ns is None and screen.view.selected is None, lab)
 
 
 async def test_an_alert_older_than_the_history_is_explained_in_words(running_lab: MakeLab) -> None:
     async with running_lab(rows=3000, speed=100.0, window=30, history_rows=300) as lab:
-        screen = lab.dashboard().screen
+        screen = lab.dashboard().render_loop
         alert = lab.alert_log.alerts()[0]
-        screen.choose(alert)
-        assert screen.window_ns is None
-        assert screen.selected is alert, "its explanation is still shown"
+        screen.view.select(alert)
+        assert screen.view.window_ns is None
+        assert screen.view.selected is alert, "its explanation is still shown"
         assert "no longer held" in lab.event_log[-1].message
         assert "history_rows = 300" in lab.event_log[-1].message
 
 
 async def test_zoom_and_pan_move_the_view_and_reset_brings_it_back(running_lab: MakeLab) -> None:
     async with running_lab(rows=2000, speed=100.0) as lab:
-        screen, tools = lab.dashboard().screen, lab.dashboard().parts["zscore"].tools
+        screen, tools = lab.dashboard().render_loop, lab.dashboard().parts["zscore"].tools
         await lab.stop()
         screen.paint(due=True)
-        assert (screen.span_s, tools.span.value) == (30, 30)
+        assert (screen.view.span_s, tools.span.value) == (30, 30)
         tools.nearer.click()
-        await settled(lambda: screen.span_s == 10, lab)
-        assert screen.window_ns is None, "it follows: only the span changes"
+        await settled(lambda: screen.view.span_s == 10, lab)
+        assert screen.view.window_ns is None, "it follows: only the span changes"
         tools.earlier.click()
-        await settled(lambda: screen.window_ns is not None, lab)
-        start, end = screen.window_ns
+        await settled(lambda: screen.view.window_ns is not None, lab)
+        start, end = screen.view.window_ns
         newest = int(lab.rows.view(1)["time_ns"][0])
         assert (end, start) == (newest - 5_000_000_000, newest - 15_000_000_000)
         tools.nearer.click()
-        await settled(lambda: screen.window_ns == (start + 2_500_000_000, end - 2_500_000_000), lab)
+        await settled(
+            lambda: screen.view.window_ns == (start + 2_500_000_000, end - 2_500_000_000), lab
+        )
         screen.paint(due=True)
         assert tools.span.value == 5
         assert "5 s" in [label for label, _ in tools.span.options]
         tools.wider.click()
-        await settled(lambda: screen.window_ns == (start, end), lab)
+        await settled(lambda: screen.view.window_ns == (start, end), lab)
         tools.span.value = 60.0
-        await settled(lambda: screen.window_ns[1] - screen.window_ns[0] == 60_000_000_000, lab)
-        assert screen.window_ns[1] == newest, "never beyond the newest row"
-        screen.hold(start, end)
+        await settled(
+            lambda: screen.view.window_ns[1] - screen.view.window_ns[0] == 60_000_000_000, lab
+        )
+        assert screen.view.window_ns[1] == newest, "never beyond the newest row"
+        screen.view.freeze(start, end)
         tools.later.click()
-        await settled(lambda: screen.window_ns is None, lab)
-        screen.hold(start, end)
+        await settled(lambda: screen.view.window_ns is None, lab)
+        screen.view.freeze(start, end)
         for _ in range(200):
-            screen.pan(-0.5)
+            screen.view.pan(-0.5)
         oldest = int(lab.rows.view()[0]["time_ns"])
-        assert screen.window_ns[1] >= oldest, "there is always something to see"
+        assert screen.view.window_ns[1] >= oldest, "there is always something to see"
         tools.reset.click()
-        await settled(lambda: screen.window_ns is None, lab)
+        await settled(lambda: screen.view.window_ns is None, lab)
         tools.reset.click()
-        await settled(lambda: screen.span_s == 30, lab)
+        await settled(lambda: screen.view.span_s == 30, lab)
 
 
 async def test_reset_shows_again_what_was_cleared(running_lab: MakeLab) -> None:
     async with running_lab(rows=300) as lab:
-        screen, tools = lab.dashboard().screen, lab.dashboard().parts["zscore"].tools
+        screen, tools = lab.dashboard().render_loop, lab.dashboard().parts["zscore"].tools
         await lab.stop()
         before = len(screen._frame(due=True).shown)
-        screen.span_s = 60
+        screen.view.span_s = 60
         tools.clear.click()
-        await settled(lambda: screen.cleared_ns > 0, lab)
+        await settled(lambda: screen.view.cleared_ns > 0, lab)
         assert len(screen._frame(due=True).shown) < before
         tools.reset.click()
-        await settled(lambda: screen.cleared_ns == 0, lab)
+        await settled(lambda: screen.view.cleared_ns == 0, lab)
         assert len(screen._frame(due=True).shown) >= before
-        assert screen.span_s == 60, "the span is what the next click resets"
+        assert screen.view.span_s == 60, "the span is what the next click resets"
         tools.reset.click()
-        await settled(lambda: screen.span_s == 30, lab)
+        await settled(lambda: screen.view.span_s == 30, lab)
 
 
 async def test_resume_follows_again(running_lab: MakeLab) -> None:
     async with running_lab(rows=300) as lab:
-        screen = lab.dashboard().screen
-        screen.pause(True)
-        screen.pan(-0.5)
-        assert screen.window_ns is not None
-        screen.pause(False)
-        assert screen.window_ns is None
+        screen = lab.dashboard().render_loop
+        screen.view.pause(True)
+        screen.view.pan(-0.5)
+        assert screen.view.window_ns is not None
+        screen.view.pause(False)
+        assert screen.view.window_ns is None
 
 
 async def test_the_mouse_over_one_chart_reads_all_of_them(running_lab: MakeLab) -> None:
     async with running_lab(rows=600) as lab:
-        screen = lab.dashboard().screen
+        screen = lab.dashboard().render_loop
         await lab.stop()
         screen.paint(due=True)
-        mouse = screen.mouse
+        mouse = screen.interaction.mouse
         mouse._handle_custom_msg({"share": 0.9}, [])
-        await settled(lambda: screen.pointer_ns is not None, lab)
-        left, right = screen.time_scale.min, screen.time_scale.max
-        assert abs(screen.pointer_ns / 1e6 - (left + 0.9 * (right - left))) < 0.001
+        await settled(lambda: screen.view.pointer_ns is not None, lab)
+        left, right = screen.time_axis.time_scale.min, screen.time_axis.time_scale.max
+        assert abs(screen.view.pointer_ns / 1e6 - (left + 0.9 * (right - left))) < 0.001
         screen.paint(due=True)
         want = screen._frame(due=True).pointed
         for name, column in zip(CHARTS, ("zscore", "spread", "correlation", "y"), strict=True):
             assert lab.dashboard().parts[name]._pointer_dots.y[0] == getattr(want, column)
         mouse._handle_custom_msg({"share": "a lot"}, [])  # not ours: nothing happens
         mouse._handle_custom_msg({"share": None}, [])
-        await settled(lambda: screen.pointer_ns is None, lab)
+        await settled(lambda: screen.view.pointer_ns is None, lab)
         screen.paint(due=True)
-        assert screen.pointer_selector.selected is None
+        assert screen.interaction.pointer_selector.selected is None
 
 
 async def test_a_mouse_that_rests_reads_what_moves_by_under_it(running_lab: MakeLab) -> None:
     async with running_lab(rows=600) as lab:
-        screen = lab.dashboard().screen
-        screen.mouse._handle_custom_msg({"share": 0.75}, [])
-        await settled(lambda: screen.pointer_ns is not None, lab)
-        at_ns, edge_ms = screen.pointer_ns, screen.time_scale.max
-        await settled(lambda: screen.time_scale.max > edge_ms + 1000, lab, 30)
-        moved_ms = screen.time_scale.max - edge_ms
-        assert (screen.pointer_ns - at_ns) / 1e6 == pytest.approx(moved_ms, abs=1e-3)
-        left, right = screen.time_scale.min, screen.time_scale.max
-        at_ms = screen.pointer_ns / 1e6
+        screen = lab.dashboard().render_loop
+        screen.interaction.mouse._handle_custom_msg({"share": 0.75}, [])
+        await settled(lambda: screen.view.pointer_ns is not None, lab)
+        at_ns, edge_ms = screen.view.pointer_ns, screen.time_axis.time_scale.max
+        await settled(lambda: screen.time_axis.time_scale.max > edge_ms + 1000, lab, 30)
+        moved_ms = screen.time_axis.time_scale.max - edge_ms
+        assert (screen.view.pointer_ns - at_ns) / 1e6 == pytest.approx(moved_ms, abs=1e-3)
+        left, right = screen.time_axis.time_scale.min, screen.time_axis.time_scale.max
+        at_ms = screen.view.pointer_ns / 1e6
         assert (at_ms - left) / (right - left) == pytest.approx(0.75, abs=1e-6)
-        (drawn_ms,) = screen.pointer_selector.selected
+        (drawn_ms,) = screen.interaction.pointer_selector.selected
         assert drawn_ms == pytest.approx(at_ms, abs=1e-3)
-        screen.hold(at_ns - 10**9, at_ns + 10**9)
+        screen.view.freeze(at_ns - 10**9, at_ns + 10**9)
         screen.paint(due=True)
-        assert screen.pointer_ns is not None
-        held_ns = screen.pointer_ns
+        assert screen.view.pointer_ns is not None
+        held_ns = screen.view.pointer_ns
         await lab.wait_async(lab.health().rows + 50, 30)
         screen.paint(due=True)
-        assert screen.pointer_ns == held_ns
+        assert screen.view.pointer_ns == held_ns

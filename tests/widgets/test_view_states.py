@@ -49,7 +49,7 @@ class Fed:
         self.lab._pipeline.start_engine()
         self.feed(count)
         self.dashboard = Dashboard(self.lab, layout="wide")
-        self.screen: RenderLoop = self.dashboard.screen
+        self.render_loop: RenderLoop = self.dashboard.render_loop
         self.parts = self.dashboard.parts
         self.paint()
 
@@ -58,7 +58,7 @@ class Fed:
         self.fed += count
 
     def paint(self) -> None:
-        self.screen.paint(due=True)
+        self.render_loop.paint(due=True)
 
     def head(self, name: str) -> str:
         return text(self.parts[name].head.value)
@@ -81,24 +81,24 @@ def fed(wire: Wire) -> Any:
 
     yield make
     for one in labs:
-        one.screen.close()
+        one.render_loop.close()
 
 
 async def test_a_lab_that_has_stopped_can_be_used(running_lab: MakeLab) -> None:
     async with running_lab(rows=900, entry_z=1.0, min_correlation=-1.0) as lab:
         dashboard = lab.dashboard()
-        screen, parts = dashboard.screen, dashboard.parts
+        screen, parts = dashboard.render_loop, dashboard.parts
         await lab.stop()
         assert screen._timer is None
         lab.dashboard("compact")
         assert screen._timer is None  # another view does not wake what has stopped
 
-        edge_ms = screen.time_scale.max
+        edge_ms = screen.time_axis.time_scale.max
         parts["zscore"].tools.earlier.click()
         await turned(lab)
-        assert screen.time_scale.max < edge_ms
+        assert screen.time_axis.time_scale.max < edge_ms
         alert = lab.alert_log.alerts()[-1]
-        screen.on_frontend(lambda _: screen.choose(alert))(None)
+        screen.hand_over(lambda _: screen.view.select(alert))(None)
         await turned(lab)
         assert parts["zscore"]._ring.x == [alert.time_ns / 1e6]
         lab.settings.window = 100  # in code
@@ -166,13 +166,14 @@ def test_every_pause_button_says_what_it_does(fed: Any) -> None:
     one = fed()
     other = Dashboard(one.lab, layout=["strip"]).parts["strip"]
     buttons = {one.parts["strip"]._pause, other._pause, StatusBar(one.lab)._pause}
-    one.screen.pause(True)  # in code
+    assert len(buttons) == 2  # dashboards share theirs
+    one.render_loop.view.pause(True)  # in code
     one.paint()
     assert {b.description for b in buttons} == {"Resume"}
     next(iter(buttons)).click()
     one.paint()
     assert {b.description for b in buttons} == {"Pause"}
-    assert not one.screen.paused
+    assert not one.render_loop.view.paused
 
 
 @pytest.mark.parametrize(
@@ -182,21 +183,21 @@ def test_a_paused_view_shows_its_moment_under_the_metrics_that_are_told(
     fed: Any, change: dict[str, Any]
 ) -> None:
     one = fed()
-    one.screen.pause(True)
-    edge_ns = int(one.screen.rows()["time_ns"][-1])
+    one.render_loop.view.pause(True)
+    edge_ns = int(one.render_loop.view.rows()["time_ns"][-1])
     one.feed(400)
-    assert one.screen.waiting_rows() == 400
+    assert one.render_loop.view.waiting_rows() == 400
     if change.get("price_scale") == "log":
         change = {**change, "hedge": "ols"}
     one.lab.settings.update(**change)
     one.paint()
-    rows = one.screen.rows()
+    rows = one.render_loop.view.rows()
     history = one.lab.rows.view()
     same = history[history["time_ns"] <= edge_ns]
     assert len(rows) == len(same) > 50
     np.testing.assert_array_equal(rows["spread"], same["spread"])
     assert int(rows["time_ns"][-1]) <= edge_ns
-    assert one.screen.waiting_rows() == len(history) - len(same) > 0
+    assert one.render_loop.view.waiting_rows() == len(history) - len(same) > 0
     edge_bps = float(one.latest("edge").removesuffix(" bps"))
     assert 0 <= edge_bps < 50
     if "window" in change:
@@ -205,27 +206,27 @@ def test_a_paused_view_shows_its_moment_under_the_metrics_that_are_told(
 
 def test_a_pause_keeps_its_moment_through_other_timeframes(fed: Any) -> None:
     one = fed()
-    one.screen.pause(True)
-    before = one.screen.rows()["time_ns"].copy()
+    one.render_loop.view.pause(True)
+    before = one.render_loop.view.rows()["time_ns"].copy()
     one.feed(400)
     for timeframe in ("1m", "5s", "tick"):
         one.lab.settings.timeframe = timeframe
         one.paint()
-    np.testing.assert_array_equal(one.screen.rows()["time_ns"], before)
+    np.testing.assert_array_equal(one.render_loop.view.rows()["time_ns"], before)
 
 
 def test_the_pointer_reads_nothing_where_there_is_nothing(fed: Any) -> None:
     one = fed()
-    one.screen.clear()
+    one.render_loop.view.clear()
     one.feed(40)
-    one.screen.aim(0.05)
+    one.render_loop.view.set_pointer_share(0.05)
     one.paint()
-    frame = one.screen._frame(due=True)
+    frame = one.render_loop._frame(due=True)
     assert frame.pointed is None
     assert len(one.parts["spread"]._pointer_dots.x) == 0
-    one.screen.aim(0.999)
+    one.render_loop.view.set_pointer_share(0.999)
     one.paint()
-    assert one.screen._frame(due=True).pointed is not None
+    assert one.render_loop._frame(due=True).pointed is not None
 
 
 def test_while_the_metrics_are_made_anew_the_old_rows_are_shown_as_what_they_are(fed: Any) -> None:
@@ -244,48 +245,50 @@ def test_while_the_metrics_are_made_anew_the_old_rows_are_shown_as_what_they_are
 
 def test_what_waits_is_counted_beyond_what_is_held(fed: Any) -> None:
     one = fed(2000, history_rows=1000)
-    one.screen.pause(True)
+    one.render_loop.view.pause(True)
     one.feed(2500)
-    assert one.screen.waiting_rows() == 2500
+    assert one.render_loop.view.waiting_rows() == 2500
 
 
 def test_a_pause_after_a_pause_shows_the_newer_moment(fed: Any) -> None:
     one = fed(3000, history_rows=1000)
-    one.screen.pause(True)
+    one.render_loop.view.pause(True)
     one.paint()
     one.feed(2100)
-    one.screen.pause(False)
-    one.screen.pause(True)
+    one.render_loop.view.pause(False)
+    one.render_loop.view.pause(True)
     one.paint()
     assert one.parts["zscore"]._curve.y[-1] == one.lab.rows.view(1)["zscore"][0]
-    assert one.screen.time_scale.max > one.lab.rows.view(1)["time_ns"][0] / 1e6 - 1
+    assert one.render_loop.time_axis.time_scale.max > one.lab.rows.view(1)["time_ns"][0] / 1e6 - 1
 
 
 def test_clear_means_the_rows_that_are_seen(fed: Any) -> None:
     one = fed()
-    one.screen.pause(True)
+    one.render_loop.view.pause(True)
     one.feed(200)
-    one.screen.clear()
-    start, end = one.screen.ends_ns()
-    assert start == end == int(one.screen.rows()["time_ns"][-1])
-    one.screen.pause(False)
+    one.render_loop.view.clear()
+    start, end = one.render_loop.view.ends_ns()
+    assert start == end == int(one.render_loop.view.rows()["time_ns"][-1])
+    one.render_loop.view.pause(False)
     one.feed(50)
     one.paint()
-    shown = one.screen._frame(due=True).inside
+    shown = one.render_loop._frame(due=True).inside
     assert len(shown) == 251
-    one.screen.brush(True, None)  # a drag does not bring back what was cleared
-    assert len(one.screen._frame(due=True).inside) == 251
-    one.screen.brush(False, None)
+    one.render_loop.view.brush(True, None)  # a drag does not bring back what was cleared
+    assert len(one.render_loop._frame(due=True).inside) == 251
+    one.render_loop.view.brush(False, None)
     one.lab.settings.timeframe = "1s"
-    assert len(one.screen._frame(due=True).inside) > 50  # other rows: nothing of them was cleared
+    assert (
+        len(one.render_loop._frame(due=True).inside) > 50
+    )  # other rows: nothing of them was cleared
 
 
 def test_a_drag_that_never_ends_does_not_outlive_reset(fed: Any) -> None:
     one = fed()
-    one.screen.brush(True, None)
-    assert one.screen.window_ns is not None
-    one.screen.reset()
-    assert one.screen.window_ns is None
+    one.render_loop.view.brush(True, None)
+    assert one.render_loop.view.window_ns is not None
+    one.render_loop.view.reset()
+    assert one.render_loop.view.window_ns is None
     first, last = (int(t) for t in one.lab.rows.view()["time_ns"][[-100, -10]])
     one.lab.select(first, last)
     one.paint()
@@ -294,19 +297,19 @@ def test_a_drag_that_never_ends_does_not_outlive_reset(fed: Any) -> None:
 
 def test_an_alert_after_the_pause_is_told(fed: Any) -> None:
     one = fed(entry_z=1.0, min_correlation=-1.0)
-    one.screen.pause(True)
+    one.render_loop.view.pause(True)
     one.feed(2000)
     alert = one.lab.alert_log.alerts()[-1]
-    assert alert.time_ns > int(one.screen.rows()["time_ns"][-1])
-    one.screen.choose(alert)
-    assert one.screen.window_ns is None
+    assert alert.time_ns > int(one.render_loop.view.rows()["time_ns"][-1])
+    one.render_loop.view.select(alert)
+    assert one.render_loop.view.window_ns is None
     assert "came after the pause: press Resume" in one.lab.event_log[-1].message
 
 
 def test_the_pointer_reads_what_is_under_it_now(fed: Any) -> None:
     one = fed()
     at_ns = int(one.lab.rows.view()["time_ns"][-50])
-    one.screen.point(at_ns / 1e6)
+    one.render_loop.view.set_pointer(at_ns / 1e6)
     one.paint()
     before = float(one.parts["spread"]._pointer_dots.y[0])
     one.lab.settings.hedge_ratio = 24.0
@@ -354,8 +357,8 @@ async def test_only_a_cell_that_runs_makes_deaf(
     async with LocalExchange(SyntheticMarket(seed=11, speed=20.0)) as exchange:
         lab = PairLab(feed=exchange.url)
         cell("pre")
-        screen = lab.dashboard().screen
-        assert not screen.pace.answers
+        screen = lab.dashboard().render_loop
+        assert not screen.channel.pacer.answers
         cell("post")
         # The next one starts the lab, whose task runs when the cell has ended.
         cell("pre")
@@ -363,15 +366,15 @@ async def test_only_a_cell_that_runs_makes_deaf(
         cell("post")
         await lab.wait_async(50, 60)
         assert screen._timer is not None
-        screen.pulse._handle_custom_msg({"page": "page", "shows": ["*"]}, [])
-        await settled(lambda: screen.pace.answers, lab)
+        screen.channel.widget._handle_custom_msg({"page": "page", "shows": ["*"]}, [])
+        await settled(lambda: screen.channel.pacer.answers, lab)
         await lab.stop()
         cell("pre")
         lab.start()
         cell("post")
         await lab.wait_async(lab.health().rows + 50, 60)
-        assert screen.pace.answers
+        assert screen.channel.pacer.answers
         await lab.stop()
         screen.close()
         cell("pre")
-        assert screen.pace.answers  # nothing of it is left in the shell
+        assert screen.channel.pacer.answers  # nothing of it is left in the shell

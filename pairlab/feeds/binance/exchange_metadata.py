@@ -1,4 +1,4 @@
-"""What REST tells a feed besides trades: symbols, price steps, the exchange's clock."""
+"""Exchange metadata: symbols, tick sizes, server time offset."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Final
 
 from pairlab.errors import FeedError
 from pairlab.feeds.binance.rest_client import ClockOffset, ExchangeInfo, RestClient
-from pairlab.feeds.config import Retry, Timeouts
-from pairlab.feeds.dispatch import LogSink
 
 __all__ = ["ExchangeMetadata"]
 
@@ -17,65 +15,55 @@ _QUIET_MARGIN_MS: Final = 1000.0
 
 
 class ExchangeMetadata:
-    """Reads the listed symbols once, and looks at the clock again and again.
+    """Reads the listed symbols once, and the exchange's clock whenever it is refreshed.
 
     Parameters
     ----------
     rest : RestClient
-        What is asked.
-    journal : LogSink
-        Told when REST does not answer; the stream goes on without.
-    timeouts : Timeouts
-        How often the clock is looked at.
-    retry : Retry
-        When to ask again, and which errors are final.
+        Open while it is refreshed.
 
     Attributes
     ----------
     info : ExchangeInfo or None
         The listed symbols; None while unknown.
-    informed : asyncio.Event
+    ready : asyncio.Event
         Set once they are known.
-    clock : ClockOffset or None
+    clock_offset : ClockOffset or None
         None while unknown.
     """
 
-    def __init__(
-        self, rest: RestClient, journal: LogSink, timeouts: Timeouts, retry: Retry
-    ) -> None:
+    def __init__(self, rest: RestClient) -> None:
         self.info: ExchangeInfo | None = None
-        self.informed = asyncio.Event()
-        self.clock: ClockOffset | None = None
+        self.ready = asyncio.Event()
+        self.clock_offset: ClockOffset | None = None
         self._rest = rest
-        self._journal = journal
-        self._timeouts = timeouts
-        self._retry = retry
-        self._done = False
-        self._again = asyncio.Event()
+        self._refresh_requested = asyncio.Event()
 
-    def again(self) -> None:
-        """Look at the clock soon: a connection is new, and laptops sleep meanwhile."""
-        self._again.set()
+    def request_refresh(self) -> None:
+        """Ask for a refresh soon: a connection is new, and laptops sleep meanwhile."""
+        self._refresh_requested.set()
 
-    async def look(self) -> None:
-        """Read the listed symbols, unless that is done, and the clock.
+    async def refresh_due(self, within_s: float) -> None:
+        """Wait until a refresh is requested, or for so long."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._refresh_requested.wait()
+        except TimeoutError:
+            pass
+        self._refresh_requested.clear()
+
+    async def refresh(self) -> None:
+        """Read the listed symbols, unless they are known, and the clock.
 
         Raises
         ------
         FeedError
-            One that is final, such as `GeoBlockedError`.
+            If the exchange did not answer; what was known stays.
         """
-        self._done = False
-        try:
-            if self.info is None:
-                self.info = await self._rest.exchange_info()
-                self.informed.set()
-            self.clock = await self._rest.clock_offset()
-            self._done = True
-        except FeedError as error:
-            if self._retry.is_final(error):
-                raise
-            self._journal.say("warning", f"{error} The stream goes on without.", kind="survey")
+        if self.info is None:
+            self.info = await self._rest.exchange_info()
+            self.ready.set()
+        self.clock_offset = await self._rest.clock_offset()
 
     async def check(self, symbols: tuple[str, ...]) -> ExchangeInfo:
         """Wait until the listed symbols are known, and return them if these are among them.
@@ -87,7 +75,7 @@ class ExchangeMetadata:
         FeedError
             If it is not, and REST does not say whether it is new.
         """
-        await self.informed.wait()
+        await self.ready.wait()
         info = self.info
         if info is None or not info.lists(symbols):
             # It may have been listed since.
@@ -95,30 +83,13 @@ class ExchangeMetadata:
             info.check(symbols)
         return info
 
-    async def run(self) -> None:
-        """Look again when it is time, until cancelled."""
-        delays = self._retry.delays()
-        while True:
-            if self._done:
-                delays = self._retry.delays()
-                wait_s = self._timeouts.clock_refresh_s
-            else:
-                wait_s = next(delays, self._timeouts.clock_refresh_s)
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._again.wait()
-            except TimeoutError:
-                pass
-            self._again.clear()
-            await self.look()
-
     async def is_quiet(self, symbol: str, since_ns: int) -> bool:
         """Return whether REST knows of no trade since a moment of this machine's clock."""
-        if self.clock is None:
+        if self.clock_offset is None:
             return False
         try:
             newest = await self._rest.agg_trades(symbol, limit=1, can_wait=True)
         except FeedError:
             return False  # the other route will tell
-        since_ms = (since_ns - self.clock.offset_ns) / _NS_PER_MS
+        since_ms = (since_ns - self.clock_offset.offset_ns) / _NS_PER_MS
         return not newest or newest[-1].T - since_ms < _QUIET_MARGIN_MS

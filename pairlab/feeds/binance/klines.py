@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from pairlab.errors import FeedError
+from pairlab.feeds.base import Closes
 from pairlab.feeds.binance.rest_client import RestClient
 from pairlab.schema import TIMEFRAMES_NS, Pair
 
 __all__ = ["KLINE_TIMEFRAMES", "Closes", "fetch_closes"]
 
-Closes = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
-"""Close times (ns), closes of y, closes of x; shape (n,) each."""
-
 KLINE_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
-"""Timeframes that the exchange keeps candles of; shorter ones warm up in no time."""
+"""Timeframes that the exchange keeps candles of; shorter ones warm up quickly."""
 
 _NS_PER_MS: Final = 1_000_000
-_MOST: Final = 1_500
-"""Candles that one answer holds at the most."""
+_MAX_CANDLES: Final = 1_500
+"""Candles that one answer holds at most."""
 
 _DECODER: Final = msgspec.json.Decoder(list[list[int | str]])
 _CLOSE, _CLOSE_TIME = 4, 6
@@ -54,13 +50,13 @@ async def fetch_closes(rest: RestClient, pair: Pair, timeframe: str, count: int)
         For no answer, a refusal, or an answer that cannot be read.
     """
     offset = await rest.clock_offset(samples=1)
-    now_ns = time.time_ns() - offset.offset_ns
+    now_ns = rest.clock.time_ns() - offset.offset_ns
     length_ns = TIMEFRAMES_NS[timeframe]
     legs = []
     for symbol in pair:
         raw = await rest.get(
             "/fapi/v1/klines",
-            {"symbol": symbol, "interval": timeframe, "limit": min(count + 1, _MOST)},
+            {"symbol": symbol, "interval": timeframe, "limit": min(count + 1, _MAX_CANDLES)},
             weight=5 if count < 500 else 10,
             can_wait=True,
         )

@@ -193,6 +193,10 @@ class WireDecoder:
         """Know one more symbol, if it is not known, and return its place."""
         return self._legs.setdefault(symbol, len(self._legs))
 
+    def symbol(self, place: int) -> str:
+        """Return the symbol at a place."""
+        return list(self._legs)[place]
+
     def decode(
         self, frame: bytes, received_ns: int
     ) -> TickTuple | ConsumedId | ControlMessage | None:
@@ -330,7 +334,7 @@ class WireDecoder:
         self, what: tuple[int, int, int, int], price: float, quantity: float
     ) -> ConsumedId:
         # Exchanges do print zeros, and those use up an id. Anything else is damage: its id cannot
-        # be trusted either, and if it was a trade, the hole it leaves is filled like any other.
+        # be trusted either, and if it was a trade, the gap it leaves is filled like any other.
         if 0.0 <= price < _INF and 0.0 <= quantity < _INF:
             self.dropped["zero"] += 1
             time_ms, received_ns, id_, leg = what

@@ -1,10 +1,9 @@
-"""Binance's REST interface, as far as a feed needs it, and plain words for its refusals."""
+"""Binance's REST interface, as far as a feed needs it, and what its refusals mean."""
 
 from __future__ import annotations
 
 import asyncio
 import difflib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
+from pairlab.clock import SYSTEM_CLOCK, Clock
 from pairlab.errors import (
     FeedError,
     FirewallError,
@@ -22,8 +22,9 @@ from pairlab.errors import (
     RateLimitedError,
     UnknownSymbolError,
 )
-from pairlab.feeds.config import SlidingWindowLimiter
+from pairlab.feeds.rate_limit import SlidingWindowLimiter
 from pairlab.net import is_loopback
+from pairlab.schema import NS_PER_S
 
 __all__ = [
     "PAGE_TRADES",
@@ -41,7 +42,7 @@ PAGE_WEIGHT: Final = 20
 _DEFAULT_WEIGHT_PER_MIN: Final = 2400
 _OUR_SHARE: Final = 0.9  # of the weight: other programs may share the address
 _DEFAULT_WAIT_S: Final = {429: 60.0, 418: 120.0}  # where the answer has no Retry-After
-_MOST_AT_ONCE: Final = 4
+_MAX_CONCURRENT: Final = 4
 _LONGEST_WAIT_S: Final = 3 * 24 * 3600.0  # Binance bans for three days at most
 _NS_PER_MS: Final = 1_000_000
 
@@ -147,7 +148,7 @@ def is_loopback_url(url: str) -> bool:
 
 
 def refusal(status: int, retry_after: str | None, where: str) -> FeedError:
-    """Return the error, in plain words, for an HTTP answer that is no success.
+    """Return the error for an HTTP answer that is no success.
 
     Parameters
     ----------
@@ -183,7 +184,7 @@ def refusal(status: int, retry_after: str | None, where: str) -> FeedError:
             else "this address is banned for a while, for asking too often"
         )
         return RateLimitedError(
-            f"{where} answered HTTP {status}: {why}; waiting {wait_s:g} s as told.", wait_s
+            f"{where} answered HTTP {status}: {why}; waiting {wait_s:g} s as requested.", wait_s
         )
     if status >= 500:
         return FeedError(f"{where} answered HTTP {status}: the exchange has trouble of its own.")
@@ -201,14 +202,26 @@ class RestClient:
         ``https://fapi.binance.com``, or ``http://host:port`` of a local exchange.
     timeout_s : float
         For one answer.
+    clock : Clock
+        What tells the time.
+
+    Attributes
+    ----------
+    budget : SlidingWindowLimiter
+        Of request weight.
     """
 
-    def __init__(self, base_url: str, *, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self, base_url: str, *, timeout_s: float = 10.0, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self.base_url = base_url
-        self.budget = SlidingWindowLimiter(int(_DEFAULT_WEIGHT_PER_MIN * _OUR_SHARE), 60.0)
+        self.budget = SlidingWindowLimiter(
+            int(_DEFAULT_WEIGHT_PER_MIN * _OUR_SHARE), 60.0, clock=clock
+        )
+        self.clock = clock
         self._timeout_s = timeout_s
-        self._blocked_until = 0.0  # monotonic: Retry-After holds for every request
-        self._at_once = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._blocked_until_s = 0.0  # monotonic: Retry-After holds for every request
+        self._concurrent = asyncio.Semaphore(_MAX_CONCURRENT)
         self._client: httpx.AsyncClient | None = None
         self._info = msgspec.json.Decoder(_ExchangeInfo)
         self._time = msgspec.json.Decoder(_Time)
@@ -233,7 +246,7 @@ class RestClient:
         return httpx.AsyncClient(
             base_url=self.base_url,
             timeout=self._timeout_s,
-            limits=httpx.Limits(max_connections=_MOST_AT_ONCE, max_keepalive_connections=2),
+            limits=httpx.Limits(max_connections=_MAX_CONCURRENT, max_keepalive_connections=2),
             trust_env=not is_loopback_url(self.base_url),
         )
 
@@ -275,10 +288,10 @@ class RestClient:
         """
         best: ClockOffset | None = None
         for _ in range(samples):
-            asked_ns = time.time_ns()
-            start_ns = time.monotonic_ns()
+            asked_ns = self.clock.time_ns()
+            asked_s = self.clock.monotonic_s()
             raw = await self.get("/fapi/v1/time", {}, weight=1)
-            round_trip_ns = time.monotonic_ns() - start_ns
+            round_trip_ns = round((self.clock.monotonic_s() - asked_s) * NS_PER_S)
             try:
                 server_ns = self._time.decode(raw).serverTime * _NS_PER_MS
             except (msgspec.MsgspecError, ValueError) as error:
@@ -335,7 +348,7 @@ class RestClient:
         """
         if self._client is None:
             raise RuntimeError("RestClient is used outside `async with`")
-        wait_s = self._blocked_until - time.monotonic()
+        wait_s = self._blocked_until_s - self.clock.monotonic_s()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         await self.budget.spend(weight, self.budget.limit // 2 if can_wait else 0)
@@ -343,7 +356,7 @@ class RestClient:
         try:
             # httpx limits each step; an answer that trickles in would outlast them all.
             # To queue for a socket is no part of it: others' answers are.
-            async with self._at_once, asyncio.timeout(self._timeout_s):
+            async with self._concurrent, asyncio.timeout(self._timeout_s):
                 answer = await self._client.get(path, params=dict(query))
         except (TimeoutError, httpx.TimeoutException) as error:
             raise FeedError(f"{where} did not answer within {self._timeout_s:g} s.") from error
@@ -356,7 +369,7 @@ class RestClient:
         if answer.status_code != 200:
             problem = refusal(answer.status_code, answer.headers.get("Retry-After"), where)
             if isinstance(problem, RateLimitedError):
-                self._blocked_until = time.monotonic() + problem.retry_after_s
+                self._blocked_until_s = self.clock.monotonic_s() + problem.retry_after_s
             raise problem
         return answer.content
 

@@ -1,13 +1,14 @@
-"""Whom a feed speaks to: addresses, routes and names of Binance and of what speaks like it."""
+"""Addresses, routes and names of Binance, and of whatever speaks its protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 from pairlab.errors import DataError
+from pairlab.feeds.base import FeedInfo
 from pairlab.feeds.binance.messages import STREAMS
 
 __all__ = ["LIVE_URL", "TESTNET_URL", "Venue"]
@@ -26,7 +27,7 @@ _NAMES: Final = MappingProxyType(
 )
 _ROUTES: Final = MappingProxyType({"aggTrade": "market", "trade": "public", "bookTicker": "public"})
 _OTHER_ROUTE: Final = MappingProxyType({"market": "public", "public": "market"})
-_MOST_QUERY: Final = 4_000  # characters of streams in a URL; servers refuse lines above 8 KiB
+_MAX_QUERY: Final = 4_000  # characters of streams in a URL; servers refuse lines above 8 KiB
 
 
 class Venue:
@@ -71,7 +72,7 @@ class Venue:
             raise DataError(f"url = {url!r} is invalid: expected ws://host:port or wss://host")
         for unknown in set(routes or ()) - set(STREAMS):
             raise DataError(
-                f"routes = {unknown!r} is invalid: expected one of {', '.join(STREAMS)}"
+                f"routes = {unknown!r} is invalid: expected the keys {', '.join(STREAMS)}"
             )
         if stream not in STREAMS:
             raise DataError(f"stream = {stream!r} is invalid: expected one of {', '.join(STREAMS)}")
@@ -83,6 +84,11 @@ class Venue:
         self.real_money = parts.hostname == "fstream.binance.com"
         usual = {**_ROUTES, **(routes or {})}[stream]
         self.routes = tuple(dict.fromkeys((usual, _OTHER_ROUTE.get(usual, usual))))
+
+    @property
+    def info(self) -> FeedInfo:
+        """Name, kind of market and stream, as a feed tells them."""
+        return FeedInfo(self.name, self.real_money, self.stream)
 
     @property
     def contiguous(self) -> bool:
@@ -98,14 +104,14 @@ class Venue:
         """Return the name of a symbol's stream, as the exchange writes it."""
         return f"{symbol.lower()}@{self.stream}"
 
-    def address(self, route: str, names: Mapping[int, str]) -> tuple[str, str, Collection[int]]:
-        """Return the route, its URL, and which of these streams the URL has room for, by key."""
-        slots: list[int] = []
-        streams = ""
-        for slot, name in names.items():
-            longer = f"{streams}/{quote(name, safe='@')}" if streams else quote(name, safe="@")
-            if len(longer) > _MOST_QUERY:
+    def address(self, route: str, streams: Mapping[int, str]) -> tuple[str, dict[int, str]]:
+        """Return the URL of a route, and which of these streams it has room for, by slot."""
+        included: dict[int, str] = {}
+        query = ""
+        for slot, name in streams.items():
+            longer = f"{query}/{quote(name, safe='@')}" if query else quote(name, safe="@")
+            if len(longer) > _MAX_QUERY:
                 break  # the others are subscribed once it is open
-            streams = longer
-            slots.append(slot)
-        return route, f"{self.url}/{route}/stream?streams={streams}", slots
+            query = longer
+            included[slot] = name
+        return f"{self.url}/{route}/stream?streams={query}", included

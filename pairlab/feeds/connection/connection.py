@@ -1,13 +1,12 @@
-"""One connection: it moves bytes, and knows what it has seen."""
+"""One WebSocket connection: it moves bytes, and counts what it has seen."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import operator
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,16 +23,20 @@ from websockets.exceptions import (
 from pairlab.errors import FeedError
 from pairlab.feeds.binance.messages import ConsumedId, ControlMessage, TickTuple, WireDecoder
 from pairlab.feeds.binance.rest_client import is_loopback_url, refusal
-from pairlab.feeds.config import Limits, SlidingWindowLimiter, Timeouts
+from pairlab.feeds.connection.stall_detector import SocketActivity
+from pairlab.feeds.context import FeedContext
+from pairlab.feeds.rate_limit import SlidingWindowLimiter
 
 __all__ = ["RECORDING_ENDED", "Connection"]
 
 _SLOT = operator.itemgetter(3)
 _REQUESTS_PER_S: Final = 5  # Binance closes a connection at the eleventh, pongs included
-_STREAMS_A_REQUEST: Final = 100
+_STREAMS_PER_REQUEST: Final = 100
 
 RECORDING_ENDED = "recording ended"
 """The reason with which a local exchange closes (code 1000) when its recording is over."""
+
+Deliver = Callable[[list[TickTuple | ConsumedId]], None]
 
 
 class Connection:
@@ -41,69 +44,93 @@ class Connection:
 
     Attributes
     ----------
+    number : int
+        Tells the connections for the same streams apart.
     route : str
         The category it was opened on.
     slots : set of int
-        The streams it was asked for.
+        The streams it is subscribed to.
     counts : Counter of int
-        Frames by slot, used-up ids included.
+        Frames by slot, consumed ids included.
     opened_s : float
         When it opened, monotonic seconds.
     since_ns : dict of int to int
-        When each stream was asked for, wall clock.
+        When each stream was subscribed, wall clock.
     ended : str
-        Why it ended, in plain words; empty while it is open.
+        Why it ended, in a sentence; empty while it is open.
     orderly : bool
         It ended because the recording did.
-    shutdown : bool
+    oversize : bool
+        It ended because a frame was too long.
+    restart_announced : bool
         The server announced its restart.
     """
 
     def __init__(
-        self, ws: ClientConnection, route: str, names: Mapping[int, str], slots: Collection[int]
+        self,
+        ws: ClientConnection,
+        context: FeedContext,
+        *,
+        number: int,
+        route: str,
+        streams: Mapping[int, str],
     ) -> None:
+        self.number = number
         self.route = route
-        self.slots = set(slots)
+        self.slots = set(streams)
         self.counts: Counter[int] = Counter()
-        self.opened_s = time.monotonic()
-        self.since_ns = dict.fromkeys(self.slots, time.time_ns())
+        self.opened_s = context.clock.monotonic_s()
+        self.since_ns = dict.fromkeys(self.slots, context.clock.time_ns())
         self.ended = ""
         self.orderly = False
         self.oversize = False
-        self.shutdown = False
-        self.age_s = 0.0  # awake time since it opened
-        # Awake time since each stream's last frame, or since it was asked for.
-        self.idle_s = dict.fromkeys(self.slots, 0.0)
-        self.looked: Counter[int] = Counter()  # the counts when the watch last looked
+        self.restart_announced = False
         self._ws = ws
+        self._clock = context.clock
+        self._timeouts = context.timeouts
+        self._max_batch = context.limits.max_batch_ticks
         self._burst: list[bytes] = []  # frames read together, not yet decoded
         self._burst_ns = 0
         self._pong: asyncio.Future[float] | None = None
-        self._pong_s = 0.0
-        self._names = names
+        self._pong_waited_s = 0.0
+        self._names = dict(streams)  # of every stream it ever had
         self._wanted = self.slots
-        self._changed = asyncio.Event()
+        self._subscriptions_changed = asyncio.Event()
         self._requests = 0
 
     @classmethod
     async def open(
         cls,
         url: str,
+        context: FeedContext,
+        *,
+        number: int,
         route: str,
-        names: Mapping[int, str],
-        slots: Collection[int],
-        timeouts: Timeouts,
-        limits: Limits,
+        streams: Mapping[int, str],
     ) -> Connection:
-        """Connect; `url` asks for the streams of `slots`, `names` knows these and all others.
+        """Connect.
+
+        Parameters
+        ----------
+        url : str
+            It subscribes to `streams`.
+        context : FeedContext
+            Timeouts, limits and clock.
+        number : int
+            Tells this connection from others.
+        route : str
+            The category that `url` names.
+        streams : Mapping[int, str]
+            Names by slot.
 
         Raises
         ------
         FeedError
-            With what went wrong in plain words; `GeoBlockedError`, `FirewallError` and
+            It says what went wrong; `GeoBlockedError`, `FirewallError` and
             `RateLimitedError` where the exchange refused.
         """
         host = urlsplit(url).netloc
+        timeouts, limits = context.timeouts, context.limits
         try:
             ws = await connect(
                 url,
@@ -111,7 +138,7 @@ class Connection:
                 proxy=None if is_loopback_url(url) else True,
                 open_timeout=timeouts.open_s,
                 close_timeout=timeouts.close_s,
-                ping_interval=None,  # the watch pings, in time that no cell took from the loop
+                ping_interval=None,  # `heartbeat` pings, in time that no cell took from the loop
                 max_size=limits.max_frame_bytes,
                 max_queue=limits.max_queue_frames,
             )
@@ -129,20 +156,29 @@ class Connection:
         except (OSError, InvalidHandshake, InvalidURI, EOFError) as error:
             why = str(error) or type(error).__name__
             raise FeedError(f"the stream at {host} cannot be reached: {why}.") from error
-        return cls(ws, route, names, slots)
+        return cls(ws, context, number=number, route=route, streams=streams)
+
+    # -- frames ----------------------------------------------------------------------------------
 
     async def read(
-        self,
-        decoder: WireDecoder,
-        deliver: Callable[[list[TickTuple | ConsumedId]], None],
-        max_batch: int,
-        on_notice: Callable[[ControlMessage], None],
+        self, decoder: WireDecoder, deliver: Deliver, on_error: Callable[[str], None]
     ) -> None:
-        """Read until the connection ends; `ended` then says why."""
-        recv, loop = self._ws.recv, asyncio.get_running_loop()
+        """Read until the connection ends; `ended` then says why.
 
-        def take_burst() -> None:
-            self._take_burst(decoder, deliver, max_batch, on_notice)
+        Parameters
+        ----------
+        decoder : WireDecoder
+            Turns frames into ticks.
+        deliver : callable
+            Takes what was read together.
+        on_error : callable
+            Takes the text of an error that the server reports.
+        """
+        recv, loop = self._ws.recv, asyncio.get_running_loop()
+        time_ns = self._clock.time_ns
+
+        def decode_burst() -> None:
+            self._decode_burst(decoder, deliver, on_error)
 
         # `recv` does not suspend while frames are queued: what is scheduled with the first frame
         # of a burst runs when all of it has been read.
@@ -151,8 +187,8 @@ class Connection:
                 while True:
                     frame = await recv(decode=False)
                     if not self._burst:
-                        self._burst_ns = time.time_ns()
-                        loop.call_soon(take_burst)
+                        self._burst_ns = time_ns()
+                        loop.call_soon(decode_burst)
                     self._burst.append(frame)
         except ConnectionClosed as closed:
             self._note_end(closed)
@@ -160,66 +196,107 @@ class Connection:
             self.ended = self.ended or "closed by us"
             raise
         except Exception as error:
-            # Whatever broke, the way back is a new connection, and the words go to the log.
+            # Whatever broke, the remedy is a new connection, and the reason goes to the log.
             self.ended = self.ended or f"reading failed: {error!r}"
         finally:
-            take_burst()
+            decode_burst()
             self.ended = self.ended or "closed"
 
-    def _take_burst(
-        self,
-        decoder: WireDecoder,
-        deliver: Callable[[list[TickTuple | ConsumedId]], None],
-        max_batch: int,
-        on_notice: Callable[[ControlMessage], None],
+    def _decode_burst(
+        self, decoder: WireDecoder, deliver: Deliver, on_error: Callable[[str], None]
     ) -> None:
         frames, self._burst = self._burst, []
-        notices: list[ControlMessage] = []
+        messages: list[ControlMessage] = []
         try:
-            for start in range(0, len(frames), max_batch):
-                part = frames[start : start + max_batch]
-                items = decoder.decode_many(part, self._burst_ns, notices)
+            for start in range(0, len(frames), self._max_batch):
+                batch = frames[start : start + self._max_batch]
+                items = decoder.decode_many(batch, self._burst_ns, messages)
                 self.counts.update(map(_SLOT, items))
                 deliver(items)
         except Exception as error:
             self.fail(f"reading failed: {error!r}")
-        for notice in notices:
-            on_notice(notice)
+        for message in messages:
+            if message.kind == "shutdown":
+                self.restart_announced = True
+            elif message.kind == "error":
+                on_error(message.text)
 
-    def want(self, slots: Collection[int]) -> None:
-        """Ask for these streams and for no others; `keep_asking` sends it."""
-        self._wanted = set(slots)
-        self._changed.set()
+    # -- subscriptions ---------------------------------------------------------------------------
 
-    async def keep_asking(self) -> None:
-        """Subscribe and unsubscribe as `want` says, within the exchange's limit, until it ends."""
-        budget = SlidingWindowLimiter(_REQUESTS_PER_S, 1.0)
+    def set_subscriptions(self, streams: Mapping[int, str]) -> None:
+        """Ask for these streams, names by slot, and no others; `subscription_loop` sends it."""
+        self._names.update(streams)
+        self._wanted = set(streams)
+        self._subscriptions_changed.set()
+
+    async def subscription_loop(self) -> None:
+        """Subscribe and unsubscribe as was asked, within the exchange's limit, until it ends."""
+        limiter = SlidingWindowLimiter(_REQUESTS_PER_S, 1.0, clock=self._clock)
         try:
             while True:
-                await self._changed.wait()
-                self._changed.clear()
+                await self._subscriptions_changed.wait()
+                self._subscriptions_changed.clear()
                 gone = sorted(self.slots - self._wanted)
                 new = sorted(self._wanted - self.slots)
                 for method, slots in (("UNSUBSCRIBE", gone), ("SUBSCRIBE", new)):
-                    for start in range(0, len(slots), _STREAMS_A_REQUEST):
-                        await budget.spend(1)
-                        await self._ask(method, slots[start : start + _STREAMS_A_REQUEST])
+                    for start in range(0, len(slots), _STREAMS_PER_REQUEST):
+                        await limiter.spend(1)
+                        await self._request(method, slots[start : start + _STREAMS_PER_REQUEST])
         except ConnectionClosed:
             return  # the reader knows
 
-    async def _ask(self, method: str, slots: list[int]) -> None:
+    async def _request(self, method: str, slots: list[int]) -> None:
         for slot in slots:
             if method == "SUBSCRIBE":
                 self.slots.add(slot)
-                self.since_ns[slot] = time.time_ns()
-                self.idle_s[slot] = 0.0
-                self.counts[slot] = self.looked[slot] = 0
+                self.since_ns[slot] = self._clock.time_ns()
+                self.counts[slot] = 0
             else:
                 self.slots.discard(slot)
-                self.idle_s.pop(slot, None)
         self._requests += 1
         params = [self._names[slot] for slot in slots]
         await self._ws.send(json.dumps({"method": method, "params": params, "id": self._requests}))
+
+    # -- its state -------------------------------------------------------------------------------
+
+    def activity(self) -> SocketActivity:
+        """Return what it has done so far, for the stall detector."""
+        counts = {slot: self.counts[slot] for slot in self.slots}
+        return SocketActivity(self.number, self.route, counts, self.restart_announced)
+
+    def delivers(self, slots: tuple[int, ...]) -> bool:
+        """Return whether every one of these streams has shown data."""
+        return all(self.counts[slot] for slot in slots)
+
+    async def heartbeat(self, silent_s: float, awake_s: float) -> bool:
+        """Ping a silent connection; return False once it has not answered for too long.
+
+        Parameters
+        ----------
+        silent_s : float
+            Awake time since any of its streams spoke.
+        awake_s : float
+            Awake time since the last call.
+        """
+        timeouts = self._timeouts
+        if silent_s < timeouts.ping_after_s:
+            self._pong = None
+            return True
+        if self._pong is None:
+            try:
+                self._pong = asyncio.ensure_future(await self._ws.ping())
+            except ConnectionClosed:
+                return True  # the reader knows
+            self._pong_waited_s = 0.0
+            return True
+        self._pong_waited_s += awake_s
+        if not self._pong.done():
+            return self._pong_waited_s < timeouts.pong_s
+        if self._pong_waited_s >= timeouts.ping_after_s:
+            self._pong = None  # answered a while ago: ping again at the next call
+        return True
+
+    # -- its end ---------------------------------------------------------------------------------
 
     def _note_end(self, closed: ConnectionClosed) -> None:
         if self.ended:
@@ -231,7 +308,7 @@ class Connection:
             self.ended = f"the server closed the connection (code {got.code}{reason})"
         elif sent is not None and sent.code == 1009:
             self.oversize = True
-            self.ended = "a frame was too long to take"
+            self.ended = "a frame exceeded the size limit"
         elif sent is not None and sent.code != 1000:
             self.ended = f"the connection broke (code {sent.code}: {sent.reason})"
         else:
@@ -246,26 +323,3 @@ class Connection:
         """Close it in order."""
         self.ended = self.ended or why
         await self._ws.close()
-
-    async def check_pulse(self, awake_s: float, timeouts: Timeouts) -> bool:
-        """Ping a silent connection; return False once it has not answered for too long."""
-        if min(self.idle_s.values(), default=self.age_s) < timeouts.ping_after_s:
-            self._pong = None
-            return True
-        if self._pong is None:
-            try:
-                self._pong = asyncio.ensure_future(await self._ws.ping())
-            except ConnectionClosed:
-                return True  # the reader knows
-            self._pong_s = 0.0
-            return True
-        self._pong_s += awake_s
-        if not self._pong.done():
-            return self._pong_s < timeouts.pong_s
-        if self._pong_s >= timeouts.ping_after_s:
-            self._pong = None  # answered a while ago: ask again at the next look
-        return True
-
-    def live(self, slots: Collection[int]) -> bool:
-        """Whether every one of these streams has shown data."""
-        return all(self.counts[slot] for slot in slots)

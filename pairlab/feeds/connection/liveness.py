@@ -1,11 +1,10 @@
-"""Whether a stream is alive and, if not, whether the stream or this notebook is to blame."""
+"""Gauges of liveness: lag of ticks, lateness of the event loop, usual rate of a stream."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -14,23 +13,23 @@ from pairlab.feeds.config import Timeouts
 
 __all__ = ["LagGauge", "LoopGauge", "StreamRate"]
 
-_MEMORY_S = 60.0  # over which a stream's rate is taken
-_PATIENCE = 20.0  # mean intervals of silence that are still normal
-_WINDOW_S = 10.0  # over which the loop's worst lag is shown
-
-
+_RATE_MEMORY_S: Final = 60.0  # over which a stream's rate is taken
+_PATIENCE: Final = 20.0  # mean intervals of silence that are still normal
+_WINDOW_S: Final = 10.0  # over which the loop's worst lag, and a block, are shown
+_LAG_REFRESH_S: Final = 0.5  # the screen asks ten times a second
 _NS_PER_MS: Final = 1e6
-_ASKED_S: Final = 0.5  # the screen asks ten times a second
 
 
 class LagGauge:
-    """Quantiles of how late ticks arrive, worked out twice a second at the most."""
+    """Quantiles of how late ticks arrive, computed twice a second at most."""
 
     def __init__(self) -> None:
-        self._when_s = -1.0
-        self._p50 = self._p99 = float("nan")
+        self._computed_s = -math.inf
+        self._p50 = self._p99 = math.nan
 
-    def read(self, delays_ns: Sequence[deque[int]], offset_ns: int) -> tuple[float, float, float]:
+    def read(
+        self, delays_ns: Sequence[deque[int]], offset_ns: int, now_s: float
+    ) -> tuple[float, float, float]:
         """Return the last lag, the median and the 99 % quantile, ms; NaN before the first tick.
 
         Parameters
@@ -39,15 +38,16 @@ class LagGauge:
             Receive time minus event time of the last ticks, by connection.
         offset_ns : int
             This machine's clock minus the exchange's.
+        now_s : float
+            Monotonic seconds.
         """
         windows = [window for window in delays_ns if window]
         if not windows:
-            return float("nan"), float("nan"), float("nan")
-        now = time.monotonic()
-        if now - self._when_s > _ASKED_S:
+            return math.nan, math.nan, math.nan
+        if now_s - self._computed_s > _LAG_REFRESH_S:
             arrays = [np.fromiter(w, dtype=np.int64, count=len(w)) for w in windows]
             p50, p99 = np.quantile(np.concatenate(arrays) - offset_ns, (0.5, 0.99)) / _NS_PER_MS
-            self._when_s, self._p50, self._p99 = now, float(p50), float(p99)
+            self._computed_s, self._p50, self._p99 = now_s, float(p50), float(p99)
         last = max(window[-1] for window in windows)
         return (last - offset_ns) / _NS_PER_MS, self._p50, self._p99
 
@@ -64,24 +64,18 @@ class LoopGauge:
         Seconds between two calls of `tick`, if the loop is free.
     blocked_s : float
         Lateness from which the loop counts as blocked.
-    clock : callable
+    now_s : float
         Monotonic seconds.
     """
 
-    def __init__(
-        self,
-        period_s: float,
-        blocked_s: float,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, period_s: float, blocked_s: float, *, now_s: float) -> None:
         self._period_s = period_s
         self._blocked_s = blocked_s
-        self._clock = clock
-        self._last = clock()
+        self._last_s = now_s
         self._worst: deque[tuple[float, float]] = deque()  # falling lags: the first is the worst
+        self._block: tuple[float, float] | None = None  # (when it ended, how long it was)
 
-    def tick(self) -> tuple[float, float]:
+    def tick(self, now_s: float) -> tuple[float, float]:
         """Note that the loop is awake.
 
         Returns
@@ -91,24 +85,29 @@ class LoopGauge:
         blocked_s : float
             How long the loop was blocked, 0 if it was not.
         """
-        now = self._clock()
-        passed = now - self._last
-        self._last = now
-        late = max(0.0, passed - self._period_s)
-        while self._worst and self._worst[-1][1] <= late:
+        passed_s = now_s - self._last_s
+        self._last_s = now_s
+        late_s = max(0.0, passed_s - self._period_s)
+        while self._worst and self._worst[-1][1] <= late_s:
             self._worst.pop()
-        self._worst.append((now, late))
-        if late >= self._blocked_s:
-            return self._period_s, late
-        return passed, 0.0
+        self._worst.append((now_s, late_s))
+        if late_s >= self._blocked_s:
+            self._block = now_s, late_s
+            return self._period_s, late_s
+        return passed_s, 0.0
 
-    def lag_s(self) -> float:
+    def lag_max_s(self, now_s: float) -> float:
         """Return the longest lateness of the last ten seconds, the one going on included."""
-        now = self._clock()
-        while self._worst and self._worst[0][0] < now - _WINDOW_S:
+        while self._worst and self._worst[0][0] < now_s - _WINDOW_S:
             self._worst.popleft()
-        under_way = max(0.0, now - self._last - self._period_s)
-        return max(under_way, self._worst[0][1] if self._worst else 0.0)
+        under_way_s = max(0.0, now_s - self._last_s - self._period_s)
+        return max(under_way_s, self._worst[0][1] if self._worst else 0.0)
+
+    def recent_block_s(self, now_s: float) -> float:
+        """Return how long the loop was blocked within the last ten seconds, 0 if it was not."""
+        if self._block is None or now_s - self._block[0] > _WINDOW_S:
+            return 0.0
+        return self._block[1]
 
 
 class StreamRate:
@@ -132,7 +131,7 @@ class StreamRate:
         self._waited_s += awake_s
         if messages:
             # Silence counts only once it has ended: a dead stream must not look like a slow one.
-            keep = math.exp(-self._waited_s / _MEMORY_S)
+            keep = math.exp(-self._waited_s / _RATE_MEMORY_S)
             self._messages = self._messages * keep + messages
             self._seconds = self._seconds * keep + self._waited_s
             self._waited_s = 0.0

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
+from pairlab.errors import FeedError
 from pairlab.feeds.binance.exchange_metadata import ExchangeMetadata
 from pairlab.feeds.binance.rest_client import PAGE_WEIGHT, RestClient
 from pairlab.feeds.binance.venue import Venue
-from pairlab.feeds.config import ConnectThrottle, Limits, Retry, Timeouts
-from pairlab.feeds.connection.shared_connection import SharedConnection, Subscriber
-from pairlab.feeds.dispatch import FanoutLogger
+from pairlab.feeds.connection.fanout import Subscriber
+from pairlab.feeds.connection.shared_connection import SharedConnection
+from pairlab.feeds.context import FeedContext
+from pairlab.feeds.log import concerning, feed_logger
 from pairlab.feeds.sequencing.trade_pages import TradePages
 from pairlab.schema import Pair
 
 __all__ = ["Session", "StreamSlot"]
+
+_logger: Final = feed_logger(__name__)
 
 StreamSlot = tuple[SharedConnection, int]
 """Where a leg's ticks come from: the connection, and the stream's slot on it."""
 
 
 class Session:
-    """REST client, survey and shards, each of them a task.
+    """REST client, exchange metadata and connections, each a task of its own.
 
     Make it on the loop where it is to live; it begins at once.
 
@@ -28,50 +33,71 @@ class Session:
     ----------
     venue : Venue
         Where to connect.
-    admission : ConnectThrottle
-        Of connection attempts; outlives the session.
-    timeouts, limits, retry : Timeouts, Limits, Retry
-        As for the feed.
+    context : FeedContext
+        Timeouts, limits, retry policy, throttle and clock.
 
     Attributes
     ----------
-    consumers : list of Consumer
-        Who takes part.
-    shards : dict of Shard to Task
+    subscribers : list of Subscriber
+        The feeds that take part.
+    connections : dict of SharedConnection to Task
         The connections.
     task : Task
-        Looks at the clock; it ends only with an error that is final for everyone.
+        Refreshes the metadata; it ends only with an error that is final for every feed.
     """
 
-    def __init__(
-        self,
-        venue: Venue,
-        admission: ConnectThrottle,
-        timeouts: Timeouts,
-        limits: Limits,
-        retry: Retry,
-    ) -> None:
+    def __init__(self, venue: Venue, context: FeedContext) -> None:
         self.loop = asyncio.get_running_loop()
-        self.consumers: list[Subscriber] = []
-        self.shards: dict[SharedConnection, asyncio.Task[None]] = {}
-        self.rest = RestClient(venue.rest_url, timeout_s=timeouts.rest_s)
+        self.subscribers: list[Subscriber] = []
+        self.connections: dict[SharedConnection, asyncio.Task[None]] = {}
+        self.rest = RestClient(
+            venue.rest_url, timeout_s=context.timeouts.rest_s, clock=context.clock
+        )
         self.pages = TradePages(self.rest)
-        everyone = FanoutLogger(lambda _: [consumer.journal for consumer in self.consumers])
-        self.survey = ExchangeMetadata(self.rest, everyone, timeouts, retry)
+        self.metadata = ExchangeMetadata(self.rest)
         self._venue = venue
-        self._admission = admission
-        self._timeouts, self._limits, self._retry = timeouts, limits, retry
-        self._ready: asyncio.Future[None] = self.loop.create_future()
+        self._context = context
+        self._opened: asyncio.Future[None] = self.loop.create_future()
         self.task = asyncio.create_task(self._run(), name="pairlab feed session")
 
     async def _run(self) -> None:
         async with self.rest:
             try:
-                await self.survey.look()
-                self._ready.set_result(None)
-                await self.survey.run()
+                complete = await self._refresh()
+                self._opened.set_result(None)
+                await self._keep_fresh(complete)
             finally:
                 await self.pages.close()
+
+    async def _keep_fresh(self, complete: bool) -> None:
+        """Refresh the metadata when it is time, until cancelled."""
+        retry, period_s = self._context.retry, self._context.timeouts.clock_refresh_s
+        delays = retry.delays()
+        while True:
+            if complete:
+                delays = retry.delays()
+            await self.metadata.refresh_due(period_s if complete else next(delays, period_s))
+            complete = await self._refresh()
+
+    async def _refresh(self) -> bool:
+        """Refresh the metadata, and return whether the exchange answered.
+
+        Raises
+        ------
+        FeedError
+            One that is final.
+        """
+        try:
+            await self.metadata.refresh()
+        except FeedError as error:
+            if self._context.retry.is_final(error):
+                raise
+            _logger.warning(
+                f"{error} The stream goes on without.",
+                extra=concerning(self.subscribers, kind="metadata"),
+            )
+            return False
+        return True
 
     async def opened(self) -> None:
         """Wait until REST has been asked for the symbols and the clock.
@@ -81,66 +107,61 @@ class Session:
         FeedError
             One that is final.
         """
-        await asyncio.wait({self.task, self._ready}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({self.task, self._opened}, return_when=asyncio.FIRST_COMPLETED)
         if self.task.done():
             self.task.result()
 
-    def patience_s(self) -> float:
-        """Return how long a hole may hold back what follows it: every stream may have one."""
-        streams = sum(len(shard.slots) for shard in self.shards)
+    def gap_patience_s(self) -> float:
+        """Return how long a gap may hold back what follows it: every stream may have one."""
+        streams = sum(len(connection.symbols) for connection in self.connections)
         budget = self.rest.budget
-        return self._timeouts.repair_s + budget.window_s * streams * PAGE_WEIGHT / budget.limit
+        one_page_each_s = budget.window_s * streams * PAGE_WEIGHT / budget.limit
+        return self._context.timeouts.repair_s + one_page_each_s
 
-    # -- who takes part ------------------------------------------------------------------------
+    # -- who takes part --------------------------------------------------------------------------
 
-    def subscribe(self, consumer: Subscriber, pair: Pair) -> tuple[StreamSlot, StreamSlot]:
-        """Let a consumer have two symbols' ticks, each symbol once on all connections together."""
+    def subscribe(self, subscriber: Subscriber, pair: Pair) -> tuple[StreamSlot, StreamSlot]:
+        """Let a feed have two symbols' ticks, each symbol once on all connections together."""
         y = self._find(pair.y, pair.x)
-        y_slot = y.add(pair.y, consumer, 0)
+        y_slot = y.subscribe(pair.y, subscriber, 0)
         x = self._find(pair.x, pair.y)
-        return (y, y_slot), (x, x.add(pair.x, consumer, 1))
+        return (y, y_slot), (x, x.subscribe(pair.x, subscriber, 1))
 
     def _find(self, symbol: str, partner: str) -> SharedConnection:
         """Return the connection that has a symbol or, both legs together if it can be, gets it."""
-        shards = [shard for shard, task in self.shards.items() if not task.done()]
+        alive = [connection for connection, task in self.connections.items() if not task.done()]
         of_partner = None
-        for shard in shards:
-            if symbol in shard.slots:
-                return shard
-            if partner in shard.slots:
-                of_partner = shard
+        for connection in alive:
+            if symbol in connection.symbols:
+                return connection
+            if partner in connection.symbols:
+                of_partner = connection
         if of_partner is not None and of_partner.room:
             return of_partner
         needed = 2 if of_partner is None else 1
-        found = next((shard for shard in shards if shard.room >= needed), None)
+        found = next((connection for connection in alive if connection.room >= needed), None)
         if found is None:
-            found = SharedConnection(
-                self._venue,
-                self.survey,
-                self._admission,
-                self._timeouts,
-                self._limits,
-                self._retry,
-            )
-            self.shards[found] = asyncio.create_task(found.run(), name="pairlab feed connection")
+            found = SharedConnection(self._venue, self.metadata, self._context)
+            task = asyncio.create_task(found.run(), name="pairlab feed connection")
+            self.connections[found] = task
         return found
 
     async def release(
-        self, consumer: Subscriber, pair: Pair, places: tuple[StreamSlot, ...]
+        self, subscriber: Subscriber, pair: Pair, places: tuple[StreamSlot, ...]
     ) -> None:
-        """Take that back, and close a connection that nobody needs any more."""
-        for leg, (shard, _) in enumerate(places):
-            shard.drop(pair[leg], consumer, leg)
-        await self._end([shard for shard in self.shards if not shard.slots])
+        """Take that back, and close a connection that no feed needs any more."""
+        for leg, (connection, _) in enumerate(places):
+            connection.unsubscribe(pair[leg], subscriber, leg)
+        await self._end([connection for connection in self.connections if not connection.symbols])
 
     async def close(self) -> None:
         """End everything and wait until it has ended."""
-        await self._end(list(self.shards))
+        await self._end(list(self.connections))
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
-    async def _end(self, shards: list[SharedConnection]) -> None:
-        tasks = [self.shards.pop(shard) for shard in shards]
+    async def _end(self, connections: list[SharedConnection]) -> None:
+        tasks = [self.connections.pop(connection) for connection in connections]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

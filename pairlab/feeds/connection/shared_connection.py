@@ -1,47 +1,37 @@
-"""One share of the streams, on a connection of its own that is kept open."""
+"""A logical connection that survives reconnects and fans messages out to subscribers."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final
 
 from pairlab.errors import FeedError
 from pairlab.feeds.base import FeedState
 from pairlab.feeds.binance.exchange_metadata import ExchangeMetadata
-from pairlab.feeds.binance.messages import (
-    ConsumedId,
-    ControlMessage,
-    TickTuple,
-    WireDecoder,
-    on_leg,
-)
+from pairlab.feeds.binance.messages import WireDecoder
 from pairlab.feeds.binance.venue import Venue
-from pairlab.feeds.config import ConnectThrottle, Limits, Retry, Timeouts
 from pairlab.feeds.connection.connection import Connection
-from pairlab.feeds.connection.reconnect import Address, Supervisor
-from pairlab.feeds.connection.stall_detector import StallDetector, in_words
-from pairlab.feeds.dispatch import FanoutLogger, RateLimitedLogger
+from pairlab.feeds.connection.fanout import Fanout, Subscriber
+from pairlab.feeds.connection.liveness import LoopGauge
+from pairlab.feeds.connection.reconnect import Dialer
+from pairlab.feeds.connection.stall_detector import (
+    Findings,
+    ReplacementReason,
+    StallDetector,
+    in_words,
+)
+from pairlab.feeds.context import FeedContext
+from pairlab.feeds.log import concerning, feed_logger
 
-__all__ = ["ConnectionHealth", "SharedConnection", "Subscriber", "first_leaf"]
+__all__ = ["ConnectionHealth", "SharedConnection", "first_leaf"]
 
+_logger: Final = feed_logger(__name__)
 
-class Subscriber(Protocol):
-    """Who wants the ticks of one or two streams of a shard."""
-
-    journal: RateLimitedLogger
-
-    def take(self, items: list[TickTuple | ConsumedId]) -> None:
-        """Take ticks in the order in which they arrived, their `leg` the consumer's own."""
-
-    def interrupted(self, legs: Collection[int]) -> None:
-        """Note that trades of these legs may have been lost."""
-
-    def waits(self, legs: Collection[int]) -> bool:
-        """Return whether trades of these legs are missing."""
+_OBSERVE_S: Final = 0.2  # between two observations of who is silent
+_TAKEOVER_CHECK_S: Final = 0.05  # between two looks at whether a new connection has taken over
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +43,7 @@ class ConnectionHealth:
     state : FeedState
         ``live`` while it is open, has data, and none of its streams has an alarm.
     detail : str
-        Plain words.
+        Why, in a sentence.
     route : str
         The category it is open on; empty while it is not.
     streams : int
@@ -74,156 +64,86 @@ class ConnectionHealth:
 
 
 class SharedConnection:
-    """A connection, whoever it is at the time, and who gets what comes through it.
+    """Keeps one connection open for its streams: opens it, observes it, replaces it.
+
+    It owns the sockets: the active one, and during a replacement a candidate beside it.
 
     Parameters
     ----------
     venue : Venue
         Where to connect.
-    survey : ExchangeMetadata
-        Asked about silent streams, and told of new connections.
-    admission : ConnectThrottle
-        Of connection attempts, shared by all shards.
-    timeouts, limits, retry : Timeouts, Limits, Retry
-        As for the feed.
+    metadata : ExchangeMetadata
+        Knows whether a silent market is quiet; refreshed for each new connection.
+    context : FeedContext
+        Timeouts, limits, retry policy, throttle and clock.
 
     Attributes
     ----------
-    names : dict of int to str
-        Every stream it ever had, by slot.
-    slots : dict of str to int
-        The streams that are wanted now: slot by symbol.
-    links : list of Link
-        The open connections, the one that counts first, a second is to replace it.
+    decoder : WireDecoder
+        Of every frame; counts what it drops.
     """
 
-    def __init__(
-        self,
-        venue: Venue,
-        survey: ExchangeMetadata,
-        admission: ConnectThrottle,
-        timeouts: Timeouts,
-        limits: Limits,
-        retry: Retry,
-    ) -> None:
-        self.names: dict[int, str] = {}
-        self.slots: dict[str, int] = {}
-        self.links: list[Connection] = []
-        self.decoder = WireDecoder((), venue.stream, bad_frames=limits.max_bad_frames)
+    def __init__(self, venue: Venue, metadata: ExchangeMetadata, context: FeedContext) -> None:
+        self.decoder = WireDecoder((), venue.stream, bad_frames=context.limits.max_bad_frames)
         self._venue = venue
-        self._survey = survey
-        self._limits = limits
-        # Who gets a slot's ticks: as their y, as their x.
-        self._wanting: dict[int, tuple[list[Subscriber], list[Subscriber]]] = {}
-        self._only: Subscriber | None = None  # whose legs are the slots, if there is no one else
-        self._symbols: dict[int, str] = {}
-        self._journal = FanoutLogger(self._listeners)
-        self._tasks: asyncio.TaskGroup | None = None
-        self.supervisor = Supervisor(
-            self.links,
-            routes=venue.routes,
-            address=self._address,
-            names=self.names,
-            start=self._start,
-            interrupted=self._interrupted,
-            seamless=self._seamless,
-            admission=admission,
-            journal=self._journal,
-            timeouts=timeouts,
-            limits=limits,
-            retry=retry,
+        self._metadata = metadata
+        self._context = context
+        self._clock = context.clock
+        self._fanout = Fanout(venue, self.decoder)
+        self._dialer = Dialer(venue, context, self._fanout)
+        self._detector = StallDetector(context.timeouts)
+        self._gauge = LoopGauge(
+            _OBSERVE_S, context.timeouts.blocked_s, now_s=self._clock.monotonic_s()
         )
-        self.watch = self.supervisor.watch = StallDetector(
-            self.links, self._journal, timeouts, self.supervisor.request, self._is_quiet
-        )
+        self._active: Connection | None = None
+        self._candidate: Connection | None = None
+        self._reason: ReplacementReason | None = None  # why the active one is to be replaced
+        self._wake = asyncio.Event()  # it has ended, or there is such a reason
+        self._probes: asyncio.Queue[tuple[Connection, tuple[int, ...]]] = asyncio.Queue()
+        self._route = 0  # index into the venue's routes
+        self._silences = 0  # replacements of a silent connection since one took over
+        self._oversize = 0
+        self._was_live = False
+
+    # -- subscribers -----------------------------------------------------------------------------
+
+    @property
+    def symbols(self) -> Collection[str]:
+        """The symbols whose streams are wanted."""
+        return self._fanout.slots.keys()
 
     @property
     def room(self) -> int:
         """Streams that can be added."""
-        return self._limits.max_streams - len(self.slots)
+        return self._context.limits.max_streams - len(self._fanout.slots)
 
-    # -- who wants what ------------------------------------------------------------------------
-
-    def add(self, symbol: str, consumer: Subscriber, leg: int) -> int:
-        """Let a consumer have a symbol's ticks, and return their slot."""
-        slot = self.decoder.add(symbol)
-        if symbol not in self.slots:
-            self.slots[symbol] = slot
-            self._symbols[slot] = symbol
-            self.names[slot] = self._venue.stream_of(symbol)
-            self._wanting[slot] = ([], [])
-            self.watch.add(slot, f"{symbol}@{self._venue.stream}")
-            self._resubscribe()
-        self._wanting[slot][leg].append(consumer)
-        self._find_only()
+    def subscribe(self, symbol: str, subscriber: Subscriber, leg: int) -> int:
+        """Let a subscriber have a symbol's ticks, and return their slot."""
+        new = symbol not in self._fanout.slots
+        slot = self._fanout.add(symbol, subscriber, leg)
+        if new:
+            self._detector.add(slot, f"{symbol}@{self._venue.stream}")
+            self._update_subscriptions()
         return slot
 
-    def drop(self, symbol: str, consumer: Subscriber, leg: int) -> None:
-        """Take that back; a stream that nobody wants any more is unsubscribed."""
-        slot = self.slots[symbol]
-        wanting = self._wanting[slot]
-        wanting[leg].remove(consumer)
-        if not any(wanting):
-            del self._wanting[slot], self.slots[symbol]
-            self.watch.drop(slot)
-            self._resubscribe()
-        self._find_only()
+    def unsubscribe(self, symbol: str, subscriber: Subscriber, leg: int) -> None:
+        """Take that back; a stream without a subscriber is unsubscribed."""
+        slot = self._fanout.slots[symbol]
+        self._fanout.remove(symbol, subscriber, leg)
+        if symbol not in self._fanout.slots:
+            self._detector.remove(slot)
+            self._update_subscriptions()
 
-    def _find_only(self) -> None:
-        everyone = {id(c) for wanting in self._wanting.values() for side in wanting for c in side}
-        y, x = self._wanting.get(0, ([], [])), self._wanting.get(1, ([], []))
-        alone = len(everyone) == 1 and len(self._wanting) == 2 and y[0] and x[1]
-        self._only = y[0][0] if alone else None
+    def _update_subscriptions(self) -> None:
+        for connection in self._sockets():
+            connection.set_subscriptions(self._fanout.streams())
 
-    def _resubscribe(self) -> None:
-        for link in self.links:
-            link.want(self.slots.values())
+    def _sockets(self) -> list[Connection]:
+        """Return the open connections, the active one first."""
+        both = (_unless_ended(self._active), _unless_ended(self._candidate))
+        return [connection for connection in both if connection is not None]
 
-    def _of(self, slots: Iterable[int]) -> Iterator[tuple[Subscriber, int]]:
-        """Yield who wants these streams, and as which leg."""
-        for slot in slots:
-            for leg, consumers in enumerate(self._wanting.get(slot, ())):
-                for consumer in consumers:
-                    yield consumer, leg
-
-    def _listeners(self, slots: Collection[int] | None) -> list[RateLimitedLogger]:
-        wanted = self._wanting if slots is None else slots
-        return list({id(c): c.journal for c, _ in self._of(wanted)}.values())
-
-    # -- what comes ----------------------------------------------------------------------------
-
-    def deliver(self, items: list[TickTuple | ConsumedId]) -> None:
-        """Hand on what one connection brought, each consumer's share at once."""
-        if self._only is not None:
-            self._only.take(items)
-            return
-        shares: dict[int, tuple[Subscriber, list[TickTuple | ConsumedId]]] = {}
-        for item in items:
-            slot = item[3]
-            for leg, consumers in enumerate(self._wanting.get(slot, ())):
-                if not consumers:
-                    continue
-                own = item if leg == slot else on_leg(item, leg)
-                for consumer in consumers:
-                    share = shares.get(id(consumer))
-                    if share is None:
-                        share = shares[id(consumer)] = (consumer, [])
-                    share[1].append(own)
-        for consumer, share_items in shares.values():
-            consumer.take(share_items)
-
-    def _take_notice(self, link: Connection, notice: ControlMessage) -> None:
-        if notice.kind == "shutdown":
-            link.shutdown = True
-        elif notice.kind == "error":
-            self._journal.say(
-                "warning",
-                f"the exchange reports an error: {notice.text}; the stream goes on, or else stop "
-                "and start the lab",
-                kind="error",
-            )
-
-    # -- the run -------------------------------------------------------------------------------
+    # -- the run ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Keep the connection open until cancelled or, on a recording, until it has ended.
@@ -235,105 +155,262 @@ class SharedConnection:
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
                 helpers = (
-                    tasks.create_task(self.watch.run()),
-                    tasks.create_task(self.watch.inquire()),
+                    tasks.create_task(self._observe_loop()),
+                    tasks.create_task(self._probe_loop()),
                 )
-                await self.supervisor.run()
+                await self._stay_connected(tasks)
                 for helper in helpers:
                     helper.cancel()
         except BaseExceptionGroup as errors:
             raise first_leaf(errors) from None
 
-    def _start(self, link: Connection) -> None:
-        if self._tasks is None:
-            raise RuntimeError("a connection has opened before its shard runs")
-        reading = self._tasks.create_task(
-            link.read(
-                self.decoder,
-                self.deliver,
-                self._limits.max_batch_ticks,
-                lambda notice: self._take_notice(link, notice),
+    async def _stay_connected(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            route = self._venue.routes[self._route]
+            connection = await self._dialer.dial_persistently(route)
+            self._start(connection, tasks)
+            self._active, self._reason = connection, None
+            while not connection.ended:
+                await self._wake.wait()
+                self._wake.clear()
+                reason = self._reason
+                if reason is not None and not connection.ended:
+                    connection = await self._replace(connection, reason, tasks)
+                    self._reason = None
+            self._conclude(connection)
+            if connection.orderly:
+                return
+
+    def _start(self, connection: Connection, tasks: asyncio.TaskGroup) -> None:
+        """Read from a connection that has opened, and keep its subscriptions up to date."""
+        reading = tasks.create_task(
+            connection.read(self.decoder, self._fanout.deliver, self._log_exchange_error)
+        )
+        subscribing = tasks.create_task(connection.subscription_loop())
+        reading.add_done_callback(lambda _: subscribing.cancel())
+        reading.add_done_callback(lambda _: self._wake.set())
+        connection.set_subscriptions(self._fanout.streams())
+        self._metadata.request_refresh()
+
+    def _log_exchange_error(self, text: str) -> None:
+        _logger.warning(
+            f"the exchange reports an error: {text}; the stream continues, or else stop and "
+            "start the lab",
+            extra=concerning(self._fanout.subscribers(), kind="error"),
+        )
+
+    def _conclude(self, connection: Connection) -> None:
+        """Account for a connection that has ended, and report it."""
+        had_data = connection.counts.total() > 0
+        self._was_live = self._was_live or had_data
+        self._oversize += connection.oversize
+        age_s = self._clock.monotonic_s() - connection.opened_s
+        healthy = had_data and age_s >= self._context.timeouts.healthy_after_s
+        self._dialer.note_end(connection.ended, healthy=healthy)
+        if not connection.orderly:
+            _logger.warning(
+                f"{connection.ended}; reconnecting",
+                extra=concerning(self._fanout.subscribers(), kind="ended"),
             )
+            self._fanout.interrupt()
+
+    # -- replacement -----------------------------------------------------------------------------
+
+    async def _replace(
+        self, connection: Connection, reason: ReplacementReason, tasks: asyncio.TaskGroup
+    ) -> Connection:
+        """Replace a connection, if that helps, and return the one that counts now."""
+        routes = self._venue.routes
+        route = self._route
+        if reason.kind == "silent":
+            # The other route first; if that is silent too, this one may only need a new connection.
+            self._silences += 1
+            route = (self._route + self._silences) % len(routes)
+        everyone = self._fanout.subscribers()
+        _logger.info(
+            f"{reason.why}: opening another connection", extra=concerning(everyone, kind="replace")
         )
-        asking = self._tasks.create_task(link.keep_asking())
-        reading.add_done_callback(lambda _: asking.cancel())
-        reading.add_done_callback(lambda _: self.supervisor.wake())
-        link.want(self.slots.values())
-        self._survey.again()
+        try:
+            if self._context.throttle.wait_s() > 0:
+                raise FeedError("another connection has to wait: too many attempts lately")
+            candidate = await self._dialer.dial(routes[route])
+        except FeedError as error:
+            # Even a final refusal ends nothing while the old connection delivers.
+            self._dialer.note_refusal(error)
+            words = str(error).rstrip(".")
+            _logger.warning(
+                f"{words}; the old connection stays in use",
+                extra=concerning(self._fanout.subscribers(), kind="open"),
+            )
+            self._detector.note_replacement(reason, replaced=False)
+            return connection
+        self._start(candidate, tasks)
+        self._candidate = candidate
+        took_over = await self._overlap(connection, candidate, reason)
+        self._detector.note_replacement(reason, replaced=took_over)
+        old, new = (connection, candidate) if took_over else (candidate, connection)
+        self._active, self._candidate = new, None
+        if not old.ended:
+            await old.close("replaced")
+        if took_over:
+            self._route, self._silences = route, 0
+            self._was_live = self._was_live or connection.counts.total() > 0
+        return new
 
-    def _address(self, route: str) -> Address:
-        return self._venue.address(route, {s: self.names[s] for s in self.slots.values()})
+    async def _overlap(
+        self, connection: Connection, candidate: Connection, reason: ReplacementReason
+    ) -> bool:
+        """Wait for the candidate to deliver what the old one did; return whether it does."""
+        needed = reason.slots or tuple(s for s in connection.slots if connection.counts[s])
+        planned = reason.kind in ("age", "shutdown")
+        while True:
+            if candidate.ended:
+                return False
+            if candidate.delivers(needed) and (connection.ended or not self._fanout.has_gap()):
+                return True
+            if self._detector.age_s(candidate.number) > self._context.timeouts.first_data_s:
+                # A quiet market shows nothing on any connection: a planned change goes ahead, and
+                # of several streams that are silent some may be for good.
+                return planned or any(candidate.counts[slot] for slot in needed)
+            if connection.ended:
+                if connection.orderly or candidate.route != connection.route:
+                    return False  # a route that has shown nothing must not take over
+                self._fanout.interrupt()
+                return True
+            await asyncio.sleep(_TAKEOVER_CHECK_S)
 
-    def _interrupted(self) -> None:
-        legs: dict[int, tuple[Subscriber, list[int]]] = {}
-        for consumer, leg in self._of(self._wanting):
-            legs.setdefault(id(consumer), (consumer, []))[1].append(leg)
-        for consumer, lost in legs.values():
-            consumer.interrupted(lost)
+    # -- observation -----------------------------------------------------------------------------
 
-    def _seamless(self) -> bool:
-        return not any(consumer.waits((leg,)) for consumer, leg in self._of(self._wanting))
+    async def _observe_loop(self) -> None:
+        """Observe who is silent, five times a second, until cancelled."""
+        while True:
+            await asyncio.sleep(_OBSERVE_S)
+            awake_s, blocked_s = self._gauge.tick(self._clock.monotonic_s())
+            if blocked_s:
+                _logger.info(
+                    f"a cell kept the notebook busy for {blocked_s:.1f} s; ticks waited in the "
+                    "socket and are read now",
+                    extra=concerning(self._fanout.subscribers(), kind="blocked"),
+                )
+            await self._observe(awake_s)
 
-    async def _is_quiet(self, link: Connection, slot: int) -> bool:
+    async def _observe(self, awake_s: float) -> None:
+        active, candidate = _unless_ended(self._active), _unless_ended(self._candidate)
+        findings = self._detector.observe(
+            None if active is None else active.activity(),
+            None if candidate is None else candidate.activity(),
+            awake_s,
+        )
+        if active is not None:
+            self._act(active, findings)
+        for connection in (active, candidate):
+            if connection is None:
+                continue
+            silent_s = self._detector.silent_s(connection.number)
+            if not await connection.heartbeat(silent_s, awake_s):
+                connection.fail("the connection is half-open: a ping was not answered")
+
+    def _act(self, active: Connection, findings: Findings) -> None:
+        """Do what an observation of the active connection leads to."""
+        if findings.probes:
+            self._probes.put_nowait((active, findings.probes))
+        for alarm in findings.alarms:
+            feeds = self._fanout.subscribers(alarm.slots)
+            _logger.warning(alarm.why, extra=concerning(feeds))
+        if findings.resumed:
+            feeds = self._fanout.subscribers(findings.resumed)
+            _logger.info("data resumed", extra=concerning(feeds))
+        if findings.replacements and self._reason is None:
+            self._reason = findings.replacements[0]
+            self._wake.set()
+
+    async def _probe_loop(self) -> None:
+        """Ask REST about silent streams whose markets may be quiet, until cancelled."""
+        while True:
+            connection, slots = await self._probes.get()
+            answers = await asyncio.gather(*(self._is_quiet(connection, s) for s in slots))
+            findings = self._detector.note_probes(
+                connection.number, dict(zip(slots, answers, strict=True))
+            )
+            if self._active is connection:
+                self._act(connection, findings)
+
+    async def _is_quiet(self, connection: Connection, slot: int) -> bool:
         # Quotes have no trades to compare with: the other route will tell.
-        return self._venue.contiguous and await self._survey.is_quiet(
-            self._symbols[slot], link.since_ns[slot]
+        return self._venue.contiguous and await self._metadata.is_quiet(
+            self.decoder.symbol(slot), connection.since_ns[slot]
         )
 
-    # -- how it is -----------------------------------------------------------------------------
+    # -- health ----------------------------------------------------------------------------------
 
     @property
-    def link(self) -> Connection | None:
-        """The connection that counts, None while there is none."""
-        link = self.links[0] if self.links else None
-        return None if link is None or link.ended else link
+    def attempts(self) -> int:
+        """Connections tried."""
+        return self._dialer.attempts
+
+    @property
+    def reconnects(self) -> int:
+        """Connections opened after the first."""
+        return max(0, self._dialer.opened - 1)
 
     @property
     def dropped(self) -> Counter[str]:
-        """What was dropped before it was clear whose it is, by reason."""
-        return self.decoder.dropped + Counter({"too long": self.supervisor.oversize})
+        """Frames dropped before they were assigned to a feed, by reason."""
+        return self.decoder.dropped + Counter({"too long": self._oversize})
+
+    @property
+    def delays_ns(self) -> deque[int]:
+        """Receive time minus event time of the last ticks."""
+        return self.decoder.delays_ns
+
+    def loop_lag_max_s(self) -> float:
+        """Return the longest time the loop was late in the last ten seconds."""
+        return self._gauge.lag_max_s(self._clock.monotonic_s())
 
     def ages_s(self) -> list[float]:
         """Return the ages of the open connections, seconds."""
-        now = time.monotonic()
-        return [now - link.opened_s for link in self.links if not link.ended]
+        now_s = self._clock.monotonic_s()
+        return [now_s - connection.opened_s for connection in self._sockets()]
 
     def state(self, slots: Collection[int]) -> tuple[FeedState, str]:
-        """Return how these streams are, in a word and in plain words."""
-        starting: FeedState = "reconnecting" if self.supervisor.was_live else "connecting"
-        link = self.link
-        if link is None:
-            return starting, self.supervisor.detail
+        """Return the state of these streams, and why."""
+        starting: FeedState = "reconnecting" if self._was_live else "connecting"
+        active = _unless_ended(self._active)
+        if active is None:
+            return starting, self._dialer.detail
         for slot in slots:
-            if alarm := self.watch.alarms.get(slot):
+            if alarm := self._detector.alarms.get(slot):
                 return "stalled", alarm
-        if waiting := [slot for slot in slots if not link.counts[slot]]:
-            names = (f"{self._symbols[slot]}@{self._venue.stream}" for slot in waiting)
+        if waiting := [slot for slot in slots if not active.counts[slot]]:
+            names = (f"{self.decoder.symbol(slot)}@{self._venue.stream}" for slot in waiting)
             return starting, f"connected; waiting for the first data of {in_words(names)}"
-        if busy := self.watch.busy():
-            return "live", busy
+        if blocked_s := self._gauge.recent_block_s(self._clock.monotonic_s()):
+            return "live", f"a cell kept the notebook busy for {blocked_s:.1f} s; catching up"
         return "live", ""
 
     def health(self) -> ConnectionHealth:
-        """Return how the connection is."""
-        slots = self.slots.values()
-        link = self.link
-        silent = sum(not link.counts[slot] for slot in slots) if link else len(slots)
+        """Return the state and the counters now."""
+        slots = self._fanout.slots.values()
+        active = _unless_ended(self._active)
+        silent = len(slots) if active is None else sum(not active.counts[s] for s in slots)
         state, detail = self.state(slots)
-        if link is not None and state != "stalled" and silent < len(slots):
+        if active is not None and state != "stalled" and silent < len(slots):
             # Some symbols trade once an hour: a connection lives by those that do.
             state = "live"
         return ConnectionHealth(
             state=state,
             detail=detail or "every stream delivers",
-            route=link.route if link else "",
+            route="" if active is None else active.route,
             streams=len(slots),
             silent=silent,
-            reconnects=max(0, self.supervisor.opened - 1),
-            attempts=self.supervisor.tries,
+            reconnects=self.reconnects,
+            attempts=self.attempts,
         )
+
+
+def _unless_ended(connection: Connection | None) -> Connection | None:
+    return None if connection is None or connection.ended else connection
 
 
 def first_leaf(errors: BaseExceptionGroup[BaseException]) -> BaseException:

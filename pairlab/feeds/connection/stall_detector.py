@@ -1,34 +1,55 @@
-"""Looks at a connection five times a second: who speaks, who is silent, who is in the way."""
+"""Detects stalled streams and connections that are due for replacement, without I/O or a clock.
+
+Counts of frames go in, with the time in which the event loop was awake; out comes what is to be
+done. A loop that a cell blocked for a minute has not waited a minute for data, so silence is
+measured in awake time alone.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from pairlab.feeds.config import Timeouts
-from pairlab.feeds.connection.connection import Connection
-from pairlab.feeds.connection.liveness import LoopGauge, StreamRate
-from pairlab.feeds.dispatch import LogSink
+from pairlab.feeds.connection.liveness import StreamRate
 
-__all__ = ["ReplacementReason", "StallDetector", "in_words"]
+__all__ = ["Findings", "ReplacementReason", "SocketActivity", "StallDetector", "in_words"]
 
-PERIOD_S: Final = 0.2
-_MOST_PATIENCE: Final = 16.0  # times the limit, after replacements that changed nothing
-_BUSY_SHOWN_S: Final = 10.0
+_MAX_PATIENCE: Final = 16.0  # times the limit, after replacements that changed nothing
 _ROTATE_AGAIN_S: Final = 60.0
-_ASKED_AT_ONCE: Final = 10  # silent streams that REST is asked about, before the next ones
-_NAMED: Final = 3  # streams that a line of the log names, before it counts the others
+_MAX_PROBES: Final = 10  # silent streams that REST is asked about, before the next ones
+_MAX_NAMED: Final = 3  # streams that a line of the log names, before it counts the others
 
 
 def in_words(names: Iterable[str]) -> str:
     """Return "a", "a and b", or the first few and how many more."""
     names = list(names)
-    if len(names) > _NAMED:
-        names = [", ".join(names[:_NAMED]), f"{len(names) - _NAMED} more"]
+    if len(names) > _MAX_NAMED:
+        names = [", ".join(names[:_MAX_NAMED]), f"{len(names) - _MAX_NAMED} more"]
     return " and ".join(names)
+
+
+@dataclass(frozen=True, slots=True)
+class SocketActivity:
+    """What one open connection has done so far.
+
+    Attributes
+    ----------
+    number : int
+        Tells connections apart; never used again.
+    route : str
+        The category it was opened on.
+    counts : Mapping[int, int]
+        Frames so far by slot, of the streams that it is subscribed to.
+    restart_announced : bool
+        The server will close it soon.
+    """
+
+    number: int
+    route: str
+    counts: Mapping[int, int]
+    restart_announced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +61,7 @@ class ReplacementReason:
     kind : {"age", "shutdown", "silent", "stalled"}
         ``silent`` never had data, ``stalled`` had some.
     why : str
-        In plain words.
+        For the log and the screen.
     slots : tuple of int
         The streams a new connection has to show data of.
     """
@@ -50,160 +71,223 @@ class ReplacementReason:
     slots: tuple[int, ...] = ()
 
 
-class _Stream:
-    """What the watch knows of one stream, whichever connection brings it."""
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What an observation leads to.
 
-    __slots__ = ("confirmed", "excused_s", "name", "patience", "rate")
+    Attributes
+    ----------
+    replacements : tuple of ReplacementReason
+        Replace the connection; found again and again for as long as the reason stands.
+    probes : tuple of int
+        Slots of silent streams: ask elsewhere whether their markets are quiet, then call
+        `StallDetector.note_probes`.
+    alarms : tuple of ReplacementReason
+        What has become wrong with which streams.
+    resumed : tuple of int
+        Slots of streams with which nothing is wrong any more.
+    """
+
+    replacements: tuple[ReplacementReason, ...] = ()
+    probes: tuple[int, ...] = ()
+    alarms: tuple[ReplacementReason, ...] = ()
+    resumed: tuple[int, ...] = ()
+
+
+class _Stream:
+    """What is known of one stream, whichever connection brings it."""
+
+    __slots__ = ("confirmed", "excused_s", "name", "patience", "rate", "retry_s")
 
     def __init__(self, name: str, timeouts: Timeouts) -> None:
         self.name = name
         self.rate = StreamRate(timeouts)
         self.patience = 1.0
-        self.excused_s = 0.0  # silence up to which REST has said that the market is silent too
-        self.confirmed = False  # REST has trades that the silent stream did not bring
+        self.excused_s = 0.0  # silence up to which the market is known to be quiet, too
+        self.confirmed = False  # the market trades: the silent stream has no excuse
+        self.retry_s = 0.0  # silence after which a replacement that changed nothing is tried again
+
+
+class _Silence:
+    """Awake time since one connection opened, and since each of its streams spoke."""
+
+    __slots__ = ("age_s", "idle_s", "seen")
+
+    def __init__(self) -> None:
+        self.age_s = 0.0
+        self.idle_s: dict[int, float] = {}
+        self.seen: dict[int, int] = {}
+
+    def advance(self, counts: Mapping[int, int], awake_s: float) -> dict[int, int]:
+        """Take the counts after a stretch of awake time, and return the new frames by slot."""
+        self.age_s += awake_s
+        news = {}
+        idle_s: dict[int, float] = {}
+        for slot, count in counts.items():
+            seen = self.seen.get(slot, 0)
+            # A count that fell was reset: the stream was subscribed again.
+            news[slot] = new = count - seen if count >= seen else count
+            idle_s[slot] = 0.0 if new or count < seen else self.idle_s.get(slot, 0.0) + awake_s
+        self.idle_s, self.seen = idle_s, dict(counts)
+        return news
 
 
 class StallDetector:
-    """Turns silence into alarms, and alarms into requests for another connection.
+    """Turns silence into alarms, and alarms into reasons for another connection.
 
     Parameters
     ----------
-    links : list of Link
-        The open connections, the one that counts first; shared with whoever opens them.
-    journal : LogSink
-        Told of a blocked loop and of every new alarm.
     timeouts : Timeouts
         The limits of silence.
-    on_concern : callable
-        Takes a `ReplacementReason`; called again as long as it stands.
-    is_quiet : callable
-        Asks elsewhere whether a silent stream's market is silent itself.
 
     Attributes
     ----------
     alarms : dict of int to str
-        What is wrong now with a stream, in plain words, by slot.
-    gauge : LoopGauge
-        How late the loop is.
+        What is wrong now with a stream, in a sentence, by slot.
+
+    Examples
+    --------
+    >>> detector = StallDetector(Timeouts(idle_min_s=5.0))
+    >>> detector.add(0, "BTCUSDT@aggTrade")
+    >>> for seconds in range(60):  # 10 messages a second, then silence
+    ...     findings = detector.observe(SocketActivity(1, "market", {0: seconds * 10}), None, 1.0)
+    >>> findings
+    Findings(replacements=(), probes=(), alarms=(), resumed=())
+    >>> for _ in range(6):
+    ...     findings = detector.observe(SocketActivity(1, "market", {0: 590}), None, 1.0)
+    >>> findings.replacements[0].kind, findings.replacements[0].slots
+    ('stalled', (0,))
     """
 
-    def __init__(
-        self,
-        links: list[Connection],
-        journal: LogSink,
-        timeouts: Timeouts,
-        on_concern: Callable[[ReplacementReason], None],
-        is_quiet: Callable[[Connection, int], Awaitable[bool]],
-    ) -> None:
+    def __init__(self, timeouts: Timeouts) -> None:
         self.alarms: dict[int, str] = {}
-        self.gauge = LoopGauge(PERIOD_S, timeouts.blocked_s)
-        self._streams: dict[int, _Stream] = {}
-        self._links = links
-        self._journal = journal
         self._timeouts = timeouts
-        self._on_concern = on_concern
-        self._is_quiet = is_quiet
-        self._asking: tuple[int, ...] = ()  # silent streams that REST is asked about
-        self._ask = asyncio.Event()
-        self._judged: Connection | None = None
+        self._streams: dict[int, _Stream] = {}
+        self._silences: dict[int, _Silence] = {}  # by the number of the connection
+        self._active: SocketActivity | None = None
+        self._judged = -1  # number of the connection that excuses hold for
+        self._probing: tuple[int, ...] = ()
         self._rotate_s = timeouts.rotate_after_s
-        self._blocked: tuple[float, float] | None = None  # (when, how long)
 
     def add(self, slot: int, name: str) -> None:
         """Watch one more stream."""
         self._streams[slot] = _Stream(name, self._timeouts)
 
-    def drop(self, slot: int) -> None:
-        """Watch a stream no longer."""
+    def remove(self, slot: int) -> None:
+        """Stop watching a stream."""
         self._streams.pop(slot, None)
         self.alarms.pop(slot, None)
 
-    async def run(self) -> None:
-        """Look, until cancelled."""
-        while True:
-            await asyncio.sleep(PERIOD_S)
-            await self.look()
+    def age_s(self, number: int) -> float:
+        """Return the awake time since a connection was first observed; 0 before."""
+        silence = self._silences.get(number)
+        return 0.0 if silence is None else silence.age_s
 
-    async def look(self) -> None:
-        """Look once."""
-        awake_s, blocked_s = self.gauge.tick()
-        if blocked_s:
-            self._blocked = (time.monotonic(), blocked_s)
-            self._journal.say(
-                "info",
-                f"a cell kept the notebook busy for {blocked_s:.1f} s; ticks waited in the "
-                "socket and are read now",
-                kind="blocked",
-            )
-        for link in list(self._links):
-            if link.ended:
+    def _idle_s(self, slot: int) -> float:
+        silence = None if self._active is None else self._silences.get(self._active.number)
+        return 0.0 if silence is None else silence.idle_s.get(slot, 0.0)
+
+    def silent_s(self, number: int) -> float:
+        """Return the awake time since any stream of a connection spoke."""
+        silence = self._silences.get(number)
+        return 0.0 if silence is None else min(silence.idle_s.values(), default=silence.age_s)
+
+    def observe(
+        self, active: SocketActivity | None, candidate: SocketActivity | None, awake_s: float
+    ) -> Findings:
+        """Take what the connections have done in a stretch of awake time.
+
+        Parameters
+        ----------
+        active : SocketActivity or None
+            The connection that counts; None while there is none.
+        candidate : SocketActivity or None
+            The one that is to replace it.
+        awake_s : float
+            Seconds since the last call in which the event loop was not blocked.
+
+        Returns
+        -------
+        Findings
+            What is to be done.
+        """
+        silences: dict[int, _Silence] = {}
+        for socket in (active, candidate):
+            if socket is None:
                 continue
-            link.age_s += awake_s
-            first = link is self._links[0]
-            for slot in link.slots:
-                news = link.counts[slot] - link.looked[slot]
-                link.looked[slot] = link.counts[slot]
-                link.idle_s[slot] = 0.0 if news else link.idle_s[slot] + awake_s
-                stream = self._streams.get(slot)
-                if first and stream is not None:
-                    stream.rate.learn(news, awake_s)
-                    if news:
-                        stream.patience, stream.excused_s = 1.0, 0.0
-                        stream.confirmed = False
-            if not await link.check_pulse(awake_s, self._timeouts):
-                link.fail("the connection is half-open: a ping was not answered")
-        self._judge()
+            silence = silences[socket.number] = self._silences.get(socket.number) or _Silence()
+            news = silence.advance(socket.counts, awake_s)
+            if socket is active:
+                self._learn(news, awake_s)
+        self._silences = silences
+        self._active = active
+        return self._judge()
 
-    def _judge(self) -> None:
-        link = self._links[0] if self._links else None
-        if link is None or link.ended:
-            self.alarms.clear()
-            return
-        if link is not self._judged:
-            self._judged = link
-            for stream in self._streams.values():
-                stream.excused_s = 0.0
-        silent, stalled = self._find_silence(link)
-        # A stream that never spoke may have nothing to say: REST is asked before anyone is alarmed.
-        if not self._asking:
-            self._asking = tuple(s for s in silent if not self._streams[s].confirmed)
-            self._asking = self._asking[:_ASKED_AT_ONCE]
-            if self._asking:
-                self._ask.set()
-        mute = tuple(slot for slot in silent if self._streams[slot].confirmed)
-        concerns = []
-        if mute:
-            concerns.append(ReplacementReason("silent", self._silent_words(link, mute), mute))
-        if stalled:
-            concerns.append(ReplacementReason("stalled", self._stalled_words(stalled), stalled))
-        self._sound(concerns)
-        if not concerns and link.shutdown:
-            concerns.append(ReplacementReason("shutdown", "the server announced a restart"))
-        elif not concerns and link.age_s > self._rotate_s:
-            concerns.append(ReplacementReason("age", "the connection is near its age limit"))
-        for concern in concerns:
-            slots = tuple(slot for slot in concern.slots if self._is_due(concern, slot, link))
-            if slots or not concern.slots:
-                self._on_concern(replace(concern, slots=slots))
-                return
-
-    def _find_silence(self, link: Connection) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the streams that never spoke in time, and those that speak no longer."""
-        silent, stalled = [], []
-        for slot, idle_s in link.idle_s.items():
+    def _learn(self, news: Mapping[int, int], awake_s: float) -> None:
+        for slot, new in news.items():
             stream = self._streams.get(slot)
             if stream is None:
                 continue
-            if not link.counts[slot]:
+            stream.rate.learn(new, awake_s)
+            if new:
+                stream.patience, stream.excused_s, stream.retry_s = 1.0, 0.0, 0.0
+                stream.confirmed = False
+
+    def _judge(self) -> Findings:
+        active = self._active
+        if active is None:
+            self.alarms.clear()
+            self._probing = ()
+            return Findings()
+        if active.number != self._judged:
+            self._judged = active.number
+            self._probing = ()
+            for stream in self._streams.values():
+                stream.excused_s = stream.retry_s = 0.0
+        silence = self._silences[active.number]
+        silent, stalled = self._find_silence(active, silence)
+        # A stream that never spoke may have nothing to say: REST is asked before anyone is alarmed.
+        probes: tuple[int, ...] = ()
+        if not self._probing:
+            probes = tuple(s for s in silent if not self._streams[s].confirmed)[:_MAX_PROBES]
+            self._probing = probes
+        mute = tuple(slot for slot in silent if self._streams[slot].confirmed)
+        reasons = []
+        if mute:
+            reasons.append(ReplacementReason("silent", self._silent_words(active, mute), mute))
+        if stalled:
+            reasons.append(ReplacementReason("stalled", self._stalled_words(stalled), stalled))
+        alarms, resumed = self._update_alarms(reasons)
+        if not reasons and active.restart_announced:
+            reasons.append(ReplacementReason("shutdown", "the server announced a restart"))
+        elif not reasons and silence.age_s > self._rotate_s:
+            reasons.append(ReplacementReason("age", "the connection is near its age limit"))
+        due = []
+        for reason in reasons:
+            slots = tuple(s for s in reason.slots if self._is_due(reason, s, silence))
+            if slots or not reason.slots:
+                due.append(replace(reason, slots=slots))
+        return Findings(tuple(due), probes, alarms, resumed)
+
+    def _find_silence(
+        self, active: SocketActivity, silence: _Silence
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the streams that never spoke in time, and those that have fallen silent."""
+        silent, stalled = [], []
+        for slot, idle_s in silence.idle_s.items():
+            stream = self._streams.get(slot)
+            if stream is None:
+                continue
+            if not active.counts[slot]:
                 if idle_s > max(self._timeouts.first_data_s, stream.excused_s):
                     silent.append(slot)
             elif idle_s > stream.rate.idle_limit_s:
                 stalled.append(slot)
         return tuple(silent), tuple(stalled)
 
-    def _silent_words(self, link: Connection, slots: Collection[int]) -> str:
+    def _silent_words(self, active: SocketActivity, slots: Collection[int]) -> str:
         return (
-            f"subscribed but silent: {self._names(slots)} on /{link.route}, nothing for "
+            f"subscribed but silent: {self._names(slots)} on /{active.route}, nothing for "
             f"more than {self._timeouts.first_data_s:g} s"
         )
 
@@ -217,61 +301,74 @@ class StallDetector:
     def _names(self, slots: Collection[int]) -> str:
         return in_words(self._streams[slot].name for slot in slots)
 
-    def _sound(self, concerns: list[ReplacementReason]) -> None:
-        """Tell whom it concerns what is new, and what has passed."""
-        alarms = {slot: concern.why for concern in concerns for slot in concern.slots}
-        before, self.alarms = self.alarms, alarms
-        for concern in concerns:
-            if new := [slot for slot in concern.slots if slot not in before]:
-                self._journal.say("warning", concern.why, slots=new)
-        if over := [slot for slot in before if slot not in alarms]:
-            self._journal.say("info", "the silence has ended", slots=over)
+    def _update_alarms(
+        self, reasons: list[ReplacementReason]
+    ) -> tuple[tuple[ReplacementReason, ...], tuple[int, ...]]:
+        """Return what is new, and what has passed."""
+        before = self.alarms
+        self.alarms = {slot: reason.why for reason in reasons for slot in reason.slots}
+        new = (
+            replace(reason, slots=tuple(slot for slot in reason.slots if slot not in before))
+            for reason in reasons
+        )
+        resumed = tuple(slot for slot in before if slot not in self.alarms)
+        return tuple(reason for reason in new if reason.slots), resumed
 
-    def _is_due(self, concern: ReplacementReason, slot: int, link: Connection) -> bool:
+    def _is_due(self, reason: ReplacementReason, slot: int, silence: _Silence) -> bool:
         stream = self._streams[slot]
-        limit_s = stream.rate.idle_limit_s
-        if concern.kind == "silent":
-            limit_s = self._timeouts.first_data_s
-        return link.idle_s[slot] > limit_s * stream.patience
+        limit_s = self._limit_s(reason, stream) * stream.patience
+        return silence.idle_s[slot] > max(limit_s, stream.retry_s)
 
-    async def inquire(self) -> None:
-        """Ask, whenever streams are silent, whether their markets are, until cancelled."""
-        while True:
-            await self._ask.wait()
-            self._ask.clear()
-            link = self._judged
-            if link is not None:
-                quiet = await asyncio.gather(*(self._is_quiet(link, s) for s in self._asking))
-                if link is self._judged:
-                    for slot, is_quiet in zip(self._asking, quiet, strict=True):
-                        self._note_answer(link, slot, is_quiet)
-            self._asking = ()
-            self._judge()
+    def _limit_s(self, reason: ReplacementReason, stream: _Stream) -> float:
+        silent = reason.kind == "silent"
+        return self._timeouts.first_data_s if silent else stream.rate.idle_limit_s
 
-    def _note_answer(self, link: Connection, slot: int, is_quiet: bool) -> None:
+    def note_probes(self, number: int, quiet: Mapping[int, bool]) -> Findings:
+        """Take the answers to `Findings.probes`.
+
+        Parameters
+        ----------
+        number : int
+            Of the connection whose streams were probed.
+        quiet : Mapping[int, bool]
+            Whether the market is known to have been as quiet as the stream, by slot.
+
+        Returns
+        -------
+        Findings
+            What is to be done now; nothing, if another connection counts by now.
+        """
+        active = self._active
+        if active is None or active.number != number:
+            return Findings()
+        self._probing = ()
+        for slot, is_quiet in quiet.items():
+            self._note_probe(slot, self._silences[number].idle_s.get(slot, 0.0), is_quiet)
+        return self._judge()
+
+    def _note_probe(self, slot: int, idle_s: float, is_quiet: bool) -> None:
         stream = self._streams.get(slot)
         if stream is None:
             return
         if is_quiet:
-            # Look into it again, but ever more rarely.
-            idle_s = link.idle_s.get(slot, 0.0)
+            # Probe again, but ever more rarely.
             stream.excused_s = idle_s + self._timeouts.first_data_s * stream.patience
-            stream.patience = min(stream.patience * 2.0, _MOST_PATIENCE)
+            stream.patience = min(stream.patience * 2.0, _MAX_PATIENCE)
         else:
             stream.confirmed = True
 
-    def tried(self, concern: ReplacementReason, *, replaced: bool) -> None:
-        """Note what came of a concern, so that a hopeless replacement is tried less often."""
-        for slot in concern.slots:
-            if (stream := self._streams.get(slot)) is not None:
-                stream.patience = 1.0 if replaced else min(stream.patience * 2.0, _MOST_PATIENCE)
-        if concern.kind == "age" and not replaced:
+    def note_replacement(self, reason: ReplacementReason, *, replaced: bool) -> None:
+        """Note what came of a replacement, so that a hopeless one is tried less often."""
+        for slot in reason.slots:
+            stream = self._streams.get(slot)
+            if stream is None:
+                continue
+            if replaced:
+                stream.patience, stream.retry_s = 1.0, 0.0
+                continue
+            stream.retry_s = self._idle_s(slot) + self._limit_s(reason, stream) * stream.patience
+            stream.patience = min(stream.patience * 2.0, _MAX_PATIENCE)
+        if reason.kind == "age" and not replaced:
             self._rotate_s += _ROTATE_AGAIN_S
         elif replaced:
             self._rotate_s = self._timeouts.rotate_after_s
-
-    def busy(self) -> str:
-        """Return in plain words that a cell blocked the loop just now; empty if none did."""
-        if self._blocked is None or time.monotonic() - self._blocked[0] > _BUSY_SHOWN_S:
-            return ""
-        return f"a cell kept the notebook busy for {self._blocked[1]:.1f} s; catching up"

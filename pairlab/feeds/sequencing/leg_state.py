@@ -1,4 +1,4 @@
-"""One leg's ids: what came, what waits, what is missing."""
+"""State of one leg's series of ids: what came, what is buffered, which gaps are open."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Gap:
     since_s : float
         When it was noticed, monotonic seconds.
     span_last : int
-        The last id missing of the whole leg, as far as known.
+        Last id of the leg's last gap, as far as known.
     """
 
     leg: int
@@ -36,14 +36,23 @@ class Gap:
 class LegState:
     """One leg's series of ids, and what of it waits."""
 
-    __slots__ = ("beyond", "gap_ids", "high", "holes", "owed", "ready", "strays", "unsure")
+    __slots__ = (
+        "buffered",
+        "gaps",
+        "max_id",
+        "missing_before",
+        "outliers",
+        "ready",
+        "unconfirmed",
+        "unreported",
+    )
 
     def __init__(self) -> None:
-        self.high = -1  # the largest id seen
-        self.holes: deque[Gap] = deque()
-        self.beyond: dict[int, TickTuple | ConsumedId] = {}  # ids after the first hole
+        self.max_id = -1  # the largest id seen
+        self.gaps: deque[Gap] = deque()  # open ones, oldest first
+        self.buffered: dict[int, TickTuple | ConsumedId] = {}  # ids after the first gap
         self.ready: deque[TickTuple] = deque()  # in order, waiting for the other leg
-        self.strays: list[TickTuple] = []
-        self.unsure = False  # after an interruption, until the next id is seen
-        self.owed = 0  # missing trades to be marked before this leg's next tick
-        self.gap_ids: dict[int, int] = {}  # id of a tick that waits -> trades missing before it
+        self.outliers: list[TickTuple] = []
+        self.unconfirmed = False  # after an interruption, until the next id is seen
+        self.unreported = 0  # trades missing before this leg's next tick
+        self.missing_before: dict[int, int] = {}  # id of a tick that waits -> trades missing

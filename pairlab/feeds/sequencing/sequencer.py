@@ -1,17 +1,17 @@
 """Order and continuity of two series of ids, without any I/O.
 
 Ticks go in as they arrive, from one connection, from two that overlap, or from REST. They come out
-once each and in the order of their ids. A hole holds back what follows it on both legs until it is
+once each and in the order of their ids. A gap holds back what follows it on both legs until it is
 filled or given up; what was held back comes out by (time, y before x, id).
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from pairlab.clock import SYSTEM_CLOCK, Clock
 from pairlab.feeds.binance.messages import ConsumedId, TickTuple
 from pairlab.feeds.sequencing.leg_state import Gap, LegState
 
@@ -19,29 +19,29 @@ __all__ = ["Gap", "Sequencer"]
 
 _Key = tuple[int, int, int]
 _NEVER: Final[_Key] = (2**63, 2, 0)  # after every tick
-_STRAYS: Final = 3  # ids in a row, far from those expected, that prove a new series
+_OUTLIERS: Final = 3  # ids in a row, far from those expected, that prove a new series
 
 
 class Sequencer:
-    """Hands on each id once and in order, and knows what is missing.
+    """Hands on each id once and in order, and knows the gaps.
 
     Parameters
     ----------
     contiguous : bool
         Ids count up by one, as those of trades do. If False (quotes), they only have to grow.
     repairable : bool
-        Whether anyone can fill a hole; otherwise other legs need not wait for one.
+        Whether anyone can fill a gap; otherwise other legs need not wait for one.
     align_ns : int
         Hold each tick until the other leg has passed its time, at most this long; 0 hands ticks on
         as they arrive. Only then does the order across legs not depend on which trades were late.
     max_held_ticks : int
-        Ticks held back; those beyond are dropped, counted as ``overflow``, and become a hole.
+        Ticks held back; those beyond are dropped, counted as ``overflow``, and become a gap.
     max_gap_trades : int
-        A larger jump is no hole: with three ids in a row it is a series that started anew.
-    on_hole : callable
-        Called when something begins to wait: for a hole, or for the first id after an interruption.
-    clock : callable
-        Monotonic seconds.
+        A larger jump is no gap: with three ids in a row it is a new series.
+    on_wait : callable
+        Called when something begins to wait: for a gap, or for the first id after an interruption.
+    clock : Clock
+        What tells the time.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Sequencer:
     dropped : Counter of str
         ``duplicate``, ``overflow`` and ``stray id``.
     gaps, missing, repaired : int
-        Holes given up, the trades in them, and trades fetched for them.
+        Gaps given up, the trades in them, and trades fetched for them.
 
     Examples
     --------
@@ -72,8 +72,8 @@ class Sequencer:
         align_ns: int = 0,
         max_held_ticks: int = 100_000,
         max_gap_trades: int = 100_000,
-        on_hole: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
+        on_wait: Callable[[], None] = lambda: None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.out: list[TickTuple] = []
         self.dropped: Counter[str] = Counter()
@@ -84,7 +84,7 @@ class Sequencer:
         self._align_ns = align_ns
         self._max_held = max_held_ticks
         self._max_gap = max_gap_trades
-        self._on_hole = on_hole
+        self._on_wait = on_wait
         self._clock = clock
         self._legs = (LegState(), LegState())
         self._next = [-1, -1]  # the id expected; -1 before the first
@@ -96,7 +96,7 @@ class Sequencer:
     @property
     def held(self) -> int:
         """Ticks held back now."""
-        return sum(len(leg.ready) + len(leg.beyond) for leg in self._legs)
+        return sum(len(leg.ready) + len(leg.buffered) for leg in self._legs)
 
     @property
     def full(self) -> bool:
@@ -124,84 +124,84 @@ class Sequencer:
                 self._accept_slowly(item, leg, item[2])
 
     def fill(self, leg: int, ticks: Iterable[TickTuple]) -> int:
-        """Take trades that were fetched for a hole, and return how many were news.
+        """Take trades that were fetched for a gap, and return how many were news.
 
-        Ids outside the holes are left to the stream, unless the leg is unsure.
+        Ids outside the gaps are left to the stream, unless the leg is unconfirmed.
         """
         state = self._legs[leg]
-        unsure = state.unsure
-        if not state.holes:
-            state.high = self._next[leg] - 1  # the fast path does not keep it
+        unconfirmed = state.unconfirmed
+        if not state.gaps:
+            state.max_id = self._next[leg] - 1  # the fast path does not keep it
         news = 0
         for tick in ticks:
             id_ = tick[2]
-            if id_ < self._next[leg] or id_ in state.beyond:
+            if id_ < self._next[leg] or id_ in state.buffered:
                 continue
-            if id_ > state.high:
-                if not unsure:
+            if id_ > state.max_id:
+                if not unconfirmed:
                     break
-                self._note_hole(leg, state.high + 1, id_ - 1)
-                state.high = id_
-            state.beyond[id_] = tick
+                self._note_gap(leg, state.max_id + 1, id_ - 1)
+                state.max_id = id_
+            state.buffered[id_] = tick
             self.repaired += 1
             news += 1
         self._advance(leg)
         self._release()
         return news
 
-    def interrupted(self, legs: Iterable[int] = (0, 1)) -> None:
-        """Note that trades may have been lost on these legs: wait for the next id of each."""
+    def note_interruption(self, legs: Iterable[int] = (0, 1)) -> None:
+        """Note that these legs may have a gap: wait for the next id of each."""
         if not (self._repairable and self._contiguous):
             return
         for leg in legs:
             state = self._legs[leg]
-            if self._next[leg] >= 0 and not state.unsure:
-                state.unsure = True
+            if self._next[leg] >= 0 and not state.unconfirmed:
+                state.unconfirmed = True
                 self._slow = True
-                self._on_hole()
+                self._on_wait()
 
-    def unsure(self) -> list[tuple[int, int]]:
+    def unconfirmed(self) -> list[tuple[int, int]]:
         """Return (leg, next id) of the legs that have been silent since an interruption."""
-        return [(leg, self._next[leg]) for leg, state in enumerate(self._legs) if state.unsure]
+        return [(leg, self._next[leg]) for leg, state in enumerate(self._legs) if state.unconfirmed]
 
-    def reassure(self, leg: int) -> None:
-        """Stop waiting for a silent leg: nothing was lost, as far as anyone can tell."""
-        self._legs[leg].unsure = False
+    def confirm(self, leg: int) -> None:
+        """Stop waiting for a silent leg: it has no gap, as far as anyone can tell."""
+        self._legs[leg].unconfirmed = False
         self._release()
 
-    def holes(self) -> list[Gap]:
-        """Return the first hole of each leg, the one that holds back most first.
+    def open_gaps(self) -> list[Gap]:
+        """Return the first gap of each leg, the one that holds back most first.
 
         Its `first` is the next id missing.
         """
         found = []
         for leg in sorted((0, 1), key=self._barrier):
-            if holes := self._legs[leg].holes:
+            if gaps := self._legs[leg].gaps:
                 found.append(
-                    Gap(leg, self._next[leg], holes[0].last, holes[0].since_s, holes[-1].last)
+                    Gap(leg, self._next[leg], gaps[0].last, gaps[0].since_s, gaps[-1].last)
                 )
         return found
 
     def give_up(self, leg: int, through: int | None = None) -> int:
-        """Pass over the first hole of a leg, mark it, and return how many trades it lacks.
+        """Pass over the first gap of a leg, mark it, and return how many trades it lacks.
 
         With `through`, only up to that id: the rest can still be filled.
         """
-        hole = self._legs[leg].holes[0]
-        if through is not None and through < hole.last:
-            self._legs[leg].holes.appendleft(Gap(leg, hole.first, through, hole.since_s))
-            hole.first = through + 1
+        gap = self._legs[leg].gaps[0]
+        if through is not None and through < gap.last:
+            self._legs[leg].gaps.appendleft(Gap(leg, gap.first, through, gap.since_s))
+            gap.first = through + 1
         missing = self._give_up(leg)
         self._advance(leg)
         self._release()
         return missing
 
     def finish(self) -> None:
-        """Give up every hole and hand on all that is held."""
+        """Give up every gap and hand on all that is held."""
         for leg, state in enumerate(self._legs):
-            state.unsure = False
-            self._forget_strays(state)
-            while state.holes:
+            state.unconfirmed = False
+            self._drop_outliers(state)
+            while state.gaps:
                 self._give_up(leg)
             self._advance(leg)
         self._release(2**63)
@@ -219,12 +219,12 @@ class Sequencer:
         self._marks = []
         parts = []
         start, missing = 0, 0
-        for index, lost in marks:
+        for index, count in marks:
             if index > start:
                 parts.append((missing, out[start:index]))
                 missing = 0
             start = index
-            missing += lost
+            missing += count
         parts.append((missing, out[start:]))
         return parts
 
@@ -243,76 +243,76 @@ class Sequencer:
         expected = self._next[leg]
         if expected < 0:
             self._next[leg] = expected = id_
-            state.high = id_ - 1
-        elif not state.holes:
-            state.high = expected - 1  # the fast path does not keep it
-        if not expected - self._max_gap <= id_ <= state.high + self._max_gap:
-            self._stray(item, leg, id_)
+            state.max_id = id_ - 1
+        elif not state.gaps:
+            state.max_id = expected - 1  # the fast path does not keep it
+        if not expected - self._max_gap <= id_ <= state.max_id + self._max_gap:
+            self._hold_outlier(item, leg, id_)
             return
-        self._forget_strays(state)
-        if id_ < expected or id_ in state.beyond:
+        self._drop_outliers(state)
+        if id_ < expected or id_ in state.buffered:
             self.dropped["duplicate"] += 1
-            state.unsure = state.unsure and id_ != expected - 1
+            state.unconfirmed = state.unconfirmed and id_ != expected - 1
             self._release()
             return
-        self._note_hole(leg, state.high + 1, id_ - 1)
-        state.unsure = False
+        self._note_gap(leg, state.max_id + 1, id_ - 1)
+        state.unconfirmed = False
         self._slow = True
-        if id_ == expected and (state.holes or self.held < self._max_held):
-            # What a hole waits for is taken however much is held: it lets go of more.
-            state.high = max(state.high, id_)
+        if id_ == expected and (state.gaps or self.held < self._max_held):
+            # What a gap waits for is taken however much is held: it lets go of more.
+            state.max_id = max(state.max_id, id_)
             self._place(item, leg)
             self._advance(leg)
         elif self.held < self._max_held:
-            state.high = max(state.high, id_)
-            state.beyond[id_] = item
+            state.max_id = max(state.max_id, id_)
+            state.buffered[id_] = item
         else:
             self._overflow(state, leg, id_)
         self._release()
 
     def _overflow(self, state: LegState, leg: int, id_: int) -> None:
         self.dropped["overflow"] += 1
-        if id_ <= state.high:
-            return  # inside a hole that is still open
-        state.high = id_
-        if state.holes and state.holes[-1].last == id_ - 1:
-            state.holes[-1].last = id_
+        if id_ <= state.max_id:
+            return  # inside a gap that is still open
+        state.max_id = id_
+        if state.gaps and state.gaps[-1].last == id_ - 1:
+            state.gaps[-1].last = id_
         else:
-            self._note_hole(leg, id_, id_)
+            self._note_gap(leg, id_, id_)
 
-    def _note_hole(self, leg: int, first: int, last: int) -> None:
+    def _note_gap(self, leg: int, first: int, last: int) -> None:
         if last >= first:
-            self._legs[leg].holes.append(Gap(leg, first, last, self._clock()))
-            self._on_hole()
+            self._legs[leg].gaps.append(Gap(leg, first, last, self._clock.monotonic_s()))
+            self._on_wait()
 
-    def _stray(self, item: TickTuple | ConsumedId, leg: int, id_: int) -> None:
+    def _hold_outlier(self, item: TickTuple | ConsumedId, leg: int, id_: int) -> None:
         """Hold an id that fits nothing until it is clear whether a new series has begun."""
         state = self._legs[leg]
         if isinstance(item, ConsumedId):
             self.dropped["stray id"] += 1
             return
-        if state.strays and state.strays[-1][2] != id_ - 1:
-            self._forget_strays(state)
-        state.strays.append(item)
-        if len(state.strays) < _STRAYS:
+        if state.outliers and state.outliers[-1][2] != id_ - 1:
+            self._drop_outliers(state)
+        state.outliers.append(item)
+        if len(state.outliers) < _OUTLIERS:
             return
-        while state.holes:
+        while state.gaps:
             self._give_up(leg)
         self._advance(leg)
-        strays, state.strays = state.strays, []
-        first = strays[0][2]
-        self._lose(leg, first - self._next[leg])
+        outliers, state.outliers = state.outliers, []
+        first = outliers[0][2]
+        self._count_gap(leg, first - self._next[leg])
         self._next[leg] = first
-        state.high = strays[-1][2]
-        state.unsure = False
-        for stray in strays:
-            self._place(stray, leg)
+        state.max_id = outliers[-1][2]
+        state.unconfirmed = False
+        for item in outliers:
+            self._place(item, leg)
         self._release()
 
-    def _forget_strays(self, state: LegState) -> None:
-        if state.strays:
-            self.dropped["stray id"] += len(state.strays)
-            state.strays.clear()
+    def _drop_outliers(self, state: LegState) -> None:
+        if state.outliers:
+            self.dropped["stray id"] += len(state.outliers)
+            state.outliers.clear()
 
     def _place(self, item: TickTuple | ConsumedId, leg: int) -> None:
         """Append the next item in order to what is ready."""
@@ -323,42 +323,42 @@ class Sequencer:
         state = self._legs[leg]
         self._next[leg] = item[2] + 1
         self._time[leg] = item[0]
-        if state.owed:
-            state.gap_ids[item[2]] = state.owed
-            state.owed = 0
+        if state.unreported:
+            state.missing_before[item[2]] = state.unreported
+            state.unreported = 0
         state.ready.append(item)
 
     def _advance(self, leg: int) -> None:
         state = self._legs[leg]
-        beyond = state.beyond
-        while (item := beyond.pop(self._next[leg], None)) is not None:
+        buffered = state.buffered
+        while (item := buffered.pop(self._next[leg], None)) is not None:
             self._place(item, leg)
-        while state.holes and self._next[leg] > state.holes[0].last:
-            state.holes.popleft()
+        while state.gaps and self._next[leg] > state.gaps[0].last:
+            state.gaps.popleft()
 
     def _give_up(self, leg: int) -> int:
         state = self._legs[leg]
-        hole = state.holes.popleft()
+        gap = state.gaps.popleft()
         missing = 0
         first = self._next[leg]
-        for id_ in range(first, hole.last + 1):
-            item = state.beyond.pop(id_, None)
+        for id_ in range(first, gap.last + 1):
+            item = state.buffered.pop(id_, None)
             if item is None:
                 missing += 1
-                state.owed += 1
+                state.unreported += 1
                 self._next[leg] = id_ + 1
             else:
                 self._place(item, leg)
         if missing:
-            self._lose(leg, missing, owe=False)
+            self._count_gap(leg, missing, report=False)
         return missing
 
-    def _lose(self, leg: int, missing: int, *, owe: bool = True) -> None:
+    def _count_gap(self, leg: int, missing: int, *, report: bool = True) -> None:
         self.gaps += 1
         self.missing += max(0, missing)
-        if owe:
-            # A series that starts anew at a lower id lost an unknown number: at least say so.
-            self._legs[leg].owed += max(1, missing)
+        if report:
+            # A new series at a lower id lacks an unknown number of trades: report one at least.
+            self._legs[leg].unreported += max(1, missing)
         self._slow = True
 
     def _barrier(self, leg: int) -> _Key:
@@ -370,7 +370,7 @@ class Sequencer:
     def _waits(self, leg: int) -> bool:
         """Return whether a trade of this leg may be on its way that others must wait for."""
         state = self._legs[leg]
-        return self._repairable and (bool(state.holes) or state.unsure)
+        return self._repairable and (bool(state.gaps) or state.unconfirmed)
 
     def _release(self, older_ns: int = 0) -> None:
         """Hand on, merged, what no missing tick can come before."""
@@ -388,9 +388,9 @@ class Sequencer:
             if key >= barrier and not (key < hard and tick[1] <= older_ns):
                 break
             first.ready.popleft()
-            if first.gap_ids and (lost := first.gap_ids.pop(tick[2], 0)):
-                self._marks.append((len(out), lost))
+            if first.missing_before and (count := first.missing_before.pop(tick[2], 0)):
+                self._marks.append((len(out), count))
             out.append(tick)
         if not self._align_ns and not (y.ready or x.ready):
-            waiting = any(s.holes or s.owed or s.unsure for s in self._legs)
+            waiting = any(s.gaps or s.unreported or s.unconfirmed for s in self._legs)
             self._slow = waiting

@@ -1,4 +1,4 @@
-"""Pages of trades from REST, fetched once for everyone who misses them."""
+"""Pages of trades from REST, fetched once for all pairs that have the same gap."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pairlab.feeds.binance.rest_client import PAGE_TRADES, RestClient, RestTrade
 
 __all__ = ["TradePages"]
 
-_FRESH_S: Final = 0.05  # for so long an answer is as good as one of now
+_ANSWER_TTL_S: Final = 0.05  # for so long an answer is as good as a new one
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +20,19 @@ class _InFlightRequest:
 
 
 class TradePages:
-    """Asks REST for trades; who asks for the same at the same time shares the answer, or its error.
+    """Asks REST for trades; equal requests at the same time share the answer, or its error.
 
-    A hole in a symbol of a hundred pairs is a hole in each of them.
+    A gap in a symbol of a hundred pairs is a gap in each of them.
 
     Parameters
     ----------
     rest : RestClient
-        What is asked.
+        Open while pages are asked for.
     """
 
     def __init__(self, rest: RestClient) -> None:
         self._rest = rest
-        self._flights: dict[tuple[str, int, bool], _InFlightRequest] = {}
+        self._in_flight: dict[tuple[str, int, bool], _InFlightRequest] = {}
 
     async def get(
         self, symbol: str, from_id: int, limit: int = PAGE_TRADES, *, can_wait: bool = False
@@ -45,27 +45,27 @@ class TradePages:
             For no answer, a refusal, or an answer that cannot be read.
         """
         key = (symbol, from_id, can_wait)
-        flight = self._flights.get(key)
-        if flight is None or flight.limit < limit:
+        request = self._in_flight.get(key)
+        if request is None or request.limit < limit:
             asking = self._rest.agg_trades(symbol, from_id, limit, can_wait=can_wait)
-            flight = _InFlightRequest(limit, asyncio.create_task(asking))
-            self._flights[key] = flight
-            flight.answer.add_done_callback(lambda _: self._note_landing(key, flight))
-        # One who gives up must not take the answer from the others.
-        return await asyncio.shield(flight.answer)
+            request = _InFlightRequest(limit, asyncio.create_task(asking))
+            self._in_flight[key] = request
+            request.answer.add_done_callback(lambda _: self._note_answer(key, request))
+        # One caller that gives up must not take the answer from the others.
+        return await asyncio.shield(request.answer)
 
-    def _note_landing(self, key: tuple[str, int, bool], flight: _InFlightRequest) -> None:
-        if not flight.answer.cancelled():
-            flight.answer.exception()  # its askers have seen it, or have given up
-        asyncio.get_running_loop().call_later(_FRESH_S, self._forget, key, flight)
+    def _note_answer(self, key: tuple[str, int, bool], request: _InFlightRequest) -> None:
+        if not request.answer.cancelled():
+            request.answer.exception()  # its callers have seen it, or have given up
+        asyncio.get_running_loop().call_later(_ANSWER_TTL_S, self._forget, key, request)
 
-    def _forget(self, key: tuple[str, int, bool], flight: _InFlightRequest) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
+    def _forget(self, key: tuple[str, int, bool], request: _InFlightRequest) -> None:
+        if self._in_flight.get(key) is request:
+            del self._in_flight[key]
 
     async def close(self) -> None:
-        """End what is under way."""
-        answers = [flight.answer for flight in self._flights.values()]
+        """Cancel what is under way."""
+        answers = [request.answer for request in self._in_flight.values()]
         for answer in answers:
             answer.cancel()
         await asyncio.gather(*answers, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What all four charts are made of: header, figure, shared time, end value, markers, pointer."""
+"""The base of all charts on the shared time axis: header, figure, markers, pointer, end value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pairlab.widgets.charts.decimation import trim
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.core.render_loop import RenderLoop
-from pairlab.widgets.core.widget_utils import put, put_ticks
+from pairlab.widgets.core.widget_utils import set_ticks, set_traits
 from pairlab.widgets.style.formats import MISSING, day, safe
 from pairlab.widgets.style.theme import SIZES, TYPE, var
 from pairlab.widgets.transport.bqplot_marks import Axis, Figure, Label, LinearScale, Lines, Scatter
@@ -39,7 +39,7 @@ class Marker:
     kind: AlertKind
     side: int  # 0: either
     shape: str
-    glyph: str
+    icon: str
     size: int
     fill: str
     stroke: str
@@ -115,11 +115,12 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
     ring_area = 314
 
     def __init__(self, lab: LabView, *, clock: bool = True) -> None:
-        screen = RenderLoop.of(lab)
+        loop = RenderLoop.of(lab)
+        time_axis, interaction = loop.time_axis, loop.interaction
         top, bottom = self.margins_px
         self._clock = clock
         self._widths: dict[str, float] = {}
-        self.offsets, self.times = screen.offset_scale, screen.time_scale
+        self.offsets, self.times = time_axis.offset_scale, time_axis.time_scale
         self.scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
         self.head = HTML().add_class("pairlab-head-text")
         self._markers = [
@@ -144,9 +145,8 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
             default_size=TYPE.caption, font_weight="bold", align="middle", y_offset=12,
             apply_clip=False,
         )  # fmt: skip
-        self._selector = screen.pointer_selector
         self._selected = Lines(
-            x=[], y=[], scales={"x": self.times, "y": screen.unit_scale}, colors=[var("focus")],
+            x=[], y=[], scales={"x": self.times, "y": time_axis.unit_scale}, colors=[var("focus")],
             fill="inside", fill_colors=[var("focus")], fill_opacities=[0.12], stroke_width=1,
         )  # fmt: skip
         bottom = _CLOCK_HEIGHT if clock else bottom
@@ -155,18 +155,18 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
                 self._selected, *self.draw(), *self._markers, self._ring, self._pointer_dots,
                 self._pointer_time,
             ],
-            axes=[*screen.time_axes, *self.axes()],
+            axes=[*time_axis.axes, *self.axes()],
             fig_margin={
                 "top": top, "bottom": bottom, "left": SIZES.axis_left, "right": SIZES.axis_right,
             },
             padding_x=0, padding_y=0, min_aspect_ratio=0.001, max_aspect_ratio=1000,
-            animation_duration=0, display_toolbar=False, interaction=self._selector,
+            animation_duration=0, display_toolbar=False, interaction=interaction.pointer_selector,
             layout=Layout(width="auto", height=f"{self.plot_px + top + bottom}px", min_width="0"),
         )  # fmt: skip
         tools = [] if self.tools is None else [self.tools]
         header = HBox([self.head, *tools]).add_class("pairlab-head")
-        super().__init__([header, self.figure, screen.mouse])
-        for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{self.caption}"):
+        super().__init__([header, self.figure, interaction.mouse])
+        for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{self.chart_name}"):
             self.add_class(style)
         if clock:
             self.add_class("pairlab-clock").add_class("pairlab-dated")
@@ -245,14 +245,14 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
         """Show `frame`; send nothing that is already on the screen."""
         values = frame.values
         self.show_staleness(frame)
-        if self.changed("lines", (frame.picture, values)):
+        if self.changed("lines", (frame.chart_version, values)):
             self.paint_lines(frame)
             self._paint_selection(frame)
         self._paint_markers(frame)
         # What it reads may change while it stands still: a row comes, the metrics, the scale.
-        if self.changed("pointer", (frame.pointer_ns, frame.pointed, self.scale.min)):
+        if self.changed("pointer", (frame.view.pointer_ns, frame.pointed, self.scale.min)):
             self._paint_pointer(frame)
-        if frame.text_due and self.changed("head", (frame.picture, frame.read, values)):
+        if frame.text_due and self.changed("head", (frame.chart_version, frame.read, values)):
             self.paint_head(frame)
 
     def show_line(self, mark: Lines, x: Any, y: Any) -> tuple[float, float]:
@@ -260,7 +260,7 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
         x, y = trim(x, y)
         wide = self._widths.setdefault(mark.model_id, mark.stroke_width)
         dense = len(x) > _DENSE[mark.stroke_width == wide]
-        put(mark, x=x, y=y, stroke_width=min(wide, 1.0) if dense else wide)
+        set_traits(mark, x=x, y=y, stroke_width=min(wide, 1.0) if dense else wide)
         if not len(x) or y.ndim == 2:
             return math.nan, math.nan
         return float(x[-1]), float(y[-1])
@@ -277,15 +277,15 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
         """Put the dot and the value at a line's last point."""
         dot, label = marks
         known = math.isfinite(end[1])
-        put(dot, x=[end[0]] if known else [], y=[end[1]] if known else [])
-        put(
+        set_traits(dot, x=[end[0]] if known else [], y=[end[1]] if known else [])
+        set_traits(
             label, x=[0.0] if known else [], y=[end[1]] if known else [],
             text=[text] if known else [],
         )  # fmt: skip
 
     def show_ticks(self, axis: Axis, labels: dict[float, str]) -> None:
         """Set the ticks of an axis and their labels."""
-        put_ticks(axis, labels)
+        set_ticks(axis, labels)
 
     def _paint_markers(self, frame: Frame) -> None:
         # At the text's rate: nobody misses an alert for a tenth of a second.
@@ -296,13 +296,13 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
                 mine = known & (kinds == marker.kind)
                 if marker.side:
                     mine &= sides == marker.side
-                put(mark, x=frame.alerts_ms[mine], y=values[mine])
-        selected = self.screen.selected
+                set_traits(mark, x=frame.alerts_ms[mine], y=values[mine])
+        selected = frame.view.selected
         if self.changed("ring", selected and selected.number):
             at = math.nan if selected is None else self.marked_value(selected)
             known_at = selected is not None and math.isfinite(at)
             time_ms = selected.time_ns / 1e6 if selected is not None else 0.0
-            put(self._ring, x=[time_ms] if known_at else [], y=[at] if known_at else [])
+            set_traits(self._ring, x=[time_ms] if known_at else [], y=[at] if known_at else [])
 
     def paint_head(self, frame: Frame) -> None:
         """Set the header's text and, beside a labelled time axis, the day."""
@@ -321,20 +321,21 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
         time_ms = 0.0 if row is None else row.time_ns / 1e6
         if self._clock:
             text = "" if row is None else frame.when(row.time_ns)
-            put(
+            set_traits(
                 self._pointer_time, x=[frame.time_read_ms] if row else [],
                 y=[self.scale.min] if row else [], text=[text] if row else [],
             )  # fmt: skip
-        put(self._pointer_dots, x=np.full(len(dots), time_ms), y=np.array(dots, dtype=np.float64))
+        set_traits(
+            self._pointer_dots, x=np.full(len(dots), time_ms), y=np.array(dots, dtype=np.float64)
+        )
 
     def _paint_selection(self, frame: Frame) -> None:
-        screen = self.screen
-        wanted = screen.brush_selector if screen.selecting else screen.pointer_selector
+        wanted = self.render_loop.interaction.selector(frame.view)
         if self.figure.interaction is not wanted:
             self.figure.interaction = wanted
         # While the mouse drags, the browser itself shows the span, in all charts.
-        chosen = None if screen.brushing else frame.selected_ns
+        chosen = None if frame.view.brushing else frame.selected_ns
         if self.changed("selection", chosen):
             ends = [] if chosen is None else [ns / 1e6 for ns in chosen]
             corners = np.array([0.0, 1.0, 1.0, 0.0][: 2 * len(ends)])
-            put(self._selected, x=np.repeat(ends, 2), y=corners)
+            set_traits(self._selected, x=np.repeat(ends, 2), y=corners)

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pairlab.data.row_store import Cursor
 from pairlab.schema import ROW, Records, RowFlag
 
 __all__ = ["COLUMNS", "Decimated", "IncrementalDecimator", "MinMaxBuckets", "trim"]
@@ -128,12 +129,12 @@ class IncrementalDecimator:
     """Thins the newest rows frame after frame, and looks at every row once."""
 
     def __init__(self) -> None:
-        self._key: tuple[int, int] | None = None
-        self._total = 0
+        self._span_ns = 0
+        self._seen = Cursor(-1, 0)
         self._columns: MinMaxBuckets
 
     def thinned(
-        self, rows: Records, shown: int, total: int, generation: int, edge_ns: int, span_ns: int
+        self, rows: Records, shown: int, cursor: Cursor, edge_ns: int, span_ns: int
     ) -> Decimated:
         """Return the newest rows thinned.
 
@@ -143,18 +144,17 @@ class IncrementalDecimator:
             All that are held.
         shown : int
             The first of them that is in view.
-        total : int
-            How many there ever were.
-        generation : int
-            Changes when all rows were computed anew.
+        cursor : Cursor
+            After the last of them.
         edge_ns, span_ns : int
             The view's right edge, and its width.
         """
-        new = total - self._total
-        if self._key != (generation, span_ns) or not 0 <= new < len(rows) - shown:
-            self._key, self._columns = (generation, span_ns), MinMaxBuckets(span_ns)
+        new = cursor.row - self._seen.row
+        same = (cursor.epoch, span_ns) == (self._seen.epoch, self._span_ns)
+        if not same or not 0 <= new < len(rows) - shown:
+            self._columns = MinMaxBuckets(span_ns)
             new = len(rows) - shown
-        self._total = total
+        self._seen, self._span_ns = cursor, span_ns
         self._columns.add(rows[len(rows) - new :])
         self._columns.forget(int(rows["time_ns"][shown]))
         return self._columns.seen_from(edge_ns)

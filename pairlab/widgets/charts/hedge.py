@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pairlab.widgets.charts.autoscaled import AutoChart
 from pairlab.widgets.charts.chart import legend
-from pairlab.widgets.charts.fitted import AutoChart
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.style.formats import MISSING, fitted, number, safe
 from pairlab.widgets.transport.bqplot_marks import Axis, LinearScale
@@ -30,7 +30,7 @@ class HedgeChart(AutoChart):
         Label the time axis (in the dashboard only the lowest chart does).
     """
 
-    caption = "hedge"
+    chart_name = "hedge"
     plot_px, margins_px = 84, (2, 4)
     column = "hedge_ratio"
     _most_ticks = 3
@@ -56,7 +56,7 @@ class HedgeChart(AutoChart):
         ):
             self.show_line(mark, *frame.thinned.extremes(name))
             low, high = frame.thinned.bounds(name)
-            self.fit(axis, low, high, 0, scale)
+            self.fit(frame, axis, low, high, 0, scale)
 
     def head_text(self, frame: Frame) -> str:
         """Return β, α and where they come from."""

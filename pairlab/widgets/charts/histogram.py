@@ -13,7 +13,7 @@ from pairlab.protocols import LabView
 from pairlab.widgets.charts.chart import legend, nice_ticks
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.widget_utils import put, put_ticks
+from pairlab.widgets.core.widget_utils import set_ticks, set_traits
 from pairlab.widgets.style.formats import MISSING, count, number, signed
 from pairlab.widgets.style.theme import SIZES, var
 from pairlab.widgets.transport.bqplot_marks import Axis, Bars, Figure, LinearScale, Lines, Scatter
@@ -67,7 +67,7 @@ class ZHistogram(LabWidget, VBox):  # type: ignore[misc]
         Whose rows.
     """
 
-    caption = "histogram"
+    chart_name = "histogram"
 
     def __init__(self, lab: LabView) -> None:
         self._x = LinearScale(min=-3.0, max=3.0, allow_padding=False)
@@ -118,7 +118,7 @@ class ZHistogram(LabWidget, VBox):  # type: ignore[misc]
         self.show_staleness(frame)
         v = frame.values
         levels = (v.entry_z, v.exit_z, v.stop_z)
-        if not frame.text_due or not self.changed("rows", (frame.picture, levels)):
+        if not frame.text_due or not self.changed("rows", (frame.chart_version, levels)):
             return
         z = np.asarray(frame.inside["zscore"], dtype=np.float64)
         z = z[np.isfinite(z)]
@@ -127,7 +127,7 @@ class ZHistogram(LabWidget, VBox):  # type: ignore[misc]
         reach = min(max(math.ceil(2 * far) / 2, math.ceil(2 * (stop or entry + 1)) / 2), _MOST)
         reach = max(reach, math.ceil(2 * entry + 1) / 2)
         centres, shares = binned(z, entry, reach)
-        put(self._bars, x=centres, y=shares)
+        set_traits(self._bars, x=centres, y=shares)
         self._fit(float(shares.sum(axis=0).max()))
         if self.changed("levels", (levels, reach)):
             self._place(levels, reach)
@@ -136,21 +136,21 @@ class ZHistogram(LabWidget, VBox):  # type: ignore[misc]
     def _fit(self, highest: float) -> None:
         top = self._y.max
         if highest > top or 0 < highest < 0.5 * top:
-            put(self._y, max=1.15 * highest)
+            set_traits(self._y, max=1.15 * highest)
         if self.changed("fit", self._y.max):
             ticks, decimals = nice_ticks(0.0, 0.95 * self._y.max, 4)
-            put_ticks(self._left, {t: f"{number(t, decimals)} %" for t in ticks})
+            set_ticks(self._left, {t: f"{number(t, decimals)} %" for t in ticks})
 
     def _place(self, levels: tuple[float, float, float | None], reach: float) -> None:
-        put(self._x, min=-reach, max=reach)
+        set_traits(self._x, min=-reach, max=reach)
         for mark, level in zip((self._entries, self._exits, self._stops), levels, strict=True):
             if level is None:
-                put(mark, x=[], y=[])
+                set_traits(mark, x=[], y=[])
             else:
                 x, tall = np.array([[level, level], [-level, -level]]), np.array([0.0, 1000.0])
-                put(mark, x=x, y=np.array([tall, tall]))
+                set_traits(mark, x=x, y=np.array([tall, tall]))
         ticks, decimals = nice_ticks(-reach, reach, 9)
-        put_ticks(self._foot, {t: signed(t, decimals) if t else "0" for t in ticks})
+        set_ticks(self._foot, {t: signed(t, decimals) if t else "0" for t in ticks})
 
     def _paint_head(self, shares: Floats | None, rows: int, entry: float) -> None:
         above, below, both = MISSING, MISSING, MISSING

@@ -13,10 +13,10 @@ from pairlab.settings import SettingValues
 from pairlab.widgets.charts.chart import Chart, legend, value
 from pairlab.widgets.charts.decimation import trim
 from pairlab.widgets.core.frame import Frame
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.panels.view_toolbar import ViewTools
 from pairlab.widgets.style.formats import MISSING, number, signed
-from pairlab.widgets.style.theme import SIZES, glyph, var
+from pairlab.widgets.style.theme import SIZES, icon, var
 from pairlab.widgets.transport.bqplot_marks import Axis
 
 __all__ = ["ZScoreChart"]
@@ -28,7 +28,7 @@ _POSITIONS: Final = {1: "LONG", -1: "SHORT", 0: "FLAT"}
 def _time_text(frame: Frame, snapshot: Snapshot | None) -> str:
     if snapshot is None:
         return ""
-    sign = glyph("cursor", var("muted"), 11) if frame.pointed is not None else ""
+    sign = icon("cursor", var("muted"), 11) if frame.pointed is not None else ""
     return f'<span class="pairlab-when">{sign}{frame.when(snapshot.time_ns)}</span>'
 
 
@@ -43,7 +43,7 @@ class ZScoreChart(Chart):
         Label the time axis (in the dashboard only the lowest chart does).
     """
 
-    caption = "zscore"
+    chart_name = "zscore"
     plot_px, margins_px = SIZES.zscore_plot, (3, 7)
     column = "zscore"
     marker_scale = 1.0
@@ -100,16 +100,16 @@ class ZScoreChart(Chart):
         entry, exit_, stop = v.entry_z, v.exit_z, v.stop_z
         if not self.changed("levels", (entry, exit_, stop, low, high, frame.span_ns)):
             return
-        put(self.scale, min=low, max=high)
-        put(self._zones[0], **self.across(frame, entry, high))
-        put(self._zones[1], **self.across(frame, -entry, low))
-        put(self._zero, **self.across(frame, 0.0))
-        put(self._exits, **self.across(frame, exit_, -exit_))
-        put(self._entries, **self.across(frame, entry, -entry))
+        set_traits(self.scale, min=low, max=high)
+        set_traits(self._zones[0], **self.across(frame, entry, high))
+        set_traits(self._zones[1], **self.across(frame, -entry, low))
+        set_traits(self._zero, **self.across(frame, 0.0))
+        set_traits(self._exits, **self.across(frame, exit_, -exit_))
+        set_traits(self._entries, **self.across(frame, entry, -entry))
         if stop is None:
-            put(self._stops, x=[], y=[])
+            set_traits(self._stops, x=[], y=[])
         else:
-            put(self._stops, **self.across(frame, stop, -stop))
+            set_traits(self._stops, **self.across(frame, stop, -stop))
         px = SIZES.zscore_plot / (high - low)
         zero = {0.0: f"±{number(exit_)} exit"}
         apart = {0.0: "0", exit_: f"{signed(exit_)} exit", -exit_: f"{signed(-exit_)} exit"}
@@ -133,16 +133,16 @@ class ZScoreChart(Chart):
             ys = np.full(len(xs), at)
             ys[2::3] = np.nan
             xs, ys = trim(xs, ys)
-            put(mark, x=xs, y=ys)
+            set_traits(mark, x=xs, y=ys)
 
     def head_text(self, frame: Frame) -> str:
         """Return name, time, z and position."""
         row = frame.read
         shown = MISSING if row is None else signed(row.zscore)
         side = MISSING if row is None else _POSITIONS[row.position]
-        held = '<span class="pairlab-held">held</span>' if frame.held else ""
+        frozen = '<span class="pairlab-held">frozen</span>' if frame.frozen else ""
         when = _time_text(frame, row)
         return (
-            f"<h3>Z-score</h3><small>σ</small>{when}{held}{legend('z', 'z', shown)}"
+            f"<h3>Z-score</h3><small>σ</small>{when}{frozen}{legend('z', 'z', shown)}"
             f'<span class="pairlab-key">position{value(side)}</span>'
         )

@@ -1,126 +1,183 @@
-"""One picture to be painted."""
+"""One picture to be painted: gathered once, frozen, read by every widget."""
 
 from __future__ import annotations
 
 import bisect
 import math
 import time
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.alerts import Alert, Snapshot
+from pairlab.alerts import Alert, AlertLog, Snapshot
+from pairlab.data.row_store import Cursor
+from pairlab.health import Health
+from pairlab.protocols import LabView
 from pairlab.schema import NS_PER_S, Records
 from pairlab.settings import SettingValues
-from pairlab.widgets.charts.decimation import COLUMNS, Decimated
-from pairlab.widgets.core.view_state import PAD
+from pairlab.widgets.charts.decimation import COLUMNS, Decimated, IncrementalDecimator
+from pairlab.widgets.core.view_state import PAD, View, ViewState
 from pairlab.widgets.style.formats import clock, day
 from pairlab.widgets.style.precision import Precision
 from pairlab.widgets.style.theme import SIZES
 
-if TYPE_CHECKING:
-    from pairlab.health import Health
-    from pairlab.widgets.core.render_loop import RenderLoop
-
 __all__ = ["Frame"]
 
-_MARKERS_KEPT: Final = 300
+_MAX_MARKERS: Final = 300
 _DAY_NS: Final = 86_400 * NS_PER_S
 _TIME_PX: Final = {False: 32, True: 54}  # half of a time of day, and of one with its day
 
 
+@dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture to be painted: gathered once, read by every part.
+    """One picture to be painted.
 
     Attributes
     ----------
+    view : View
+        What part of the rows is in view, and what a person does there.
     health : Health
-        Never paused: the strip always tells the truth.
-    values : dict
-        Every setting, those that define a metric as the rows were made with them.
-    settings : dict
+        Never paused: the status bar always tells the truth.
+    values : SettingValues
+        Every setting, those that define a metric as the rows were computed with them.
+    settings : SettingValues
         Every setting as it is asked for.
     rows : array of pairlab.ROW
         All rows held, or those of the moment at which the view was paused.
-    latest : Snapshot or None
-        The newest of them (at bar timeframes: the forming bar).
-    live : Snapshot or None
-        The newest row whether paused or not.
+    cursor : Cursor
+        After the newest of the rows held.
+    first : int
+        Index of the first of `rows` that is in `shown`.
     shown : array of pairlab.ROW
         Those in view and one before, from which lines come into it.
     inside : array of pairlab.ROW
         Those in view.
-    version : tuple
-        Differs from the last frame's if, and only if, anything may look different.
-    picture : tuple
-        The same for the charts alone: while the view is held, new rows do not change them.
-    held : bool
-        The view stands on a part of the history; else it follows the newest rows.
+    live : Snapshot or None
+        The newest row whether paused or not.
+    newest_ns : int
+        Exchange time of the newest tick.
+    selected_ns : tuple of int or None
+        Both ends of the selected span.
+    alert_log : AlertLog
+        Of the lab.
     text_due : bool
         False in frames that only move charts: nobody reads numbers at the frame rate.
+    now_ns : int
+        When the frame was gathered.
+    precision : Precision
+        Decimals of spread and hedge ratio, steady from frame to frame.
+    decimator : IncrementalDecimator
+        Thins the newest rows; it has seen those of earlier frames already.
     """
 
-    def __init__(
-        self, screen: RenderLoop, rows: Records, looks: tuple[Any, ...], due: bool
-    ) -> None:
-        self._screen = screen
-        lab = screen.lab
-        self.health: Health = screen.health(due)
-        self.values: SettingValues = lab.row_settings
-        self.settings: SettingValues = lab.settings.values()
-        self.live: Snapshot | None = lab.latest()
-        self.rows = rows
-        self.held = screen.window_ns is not None
-        self.text_due = due
-        self.now_ns = time.time_ns()
-        self.pointer_ns = screen.pointer_ns
-        if screen.paused and len(rows):
-            self.latest: Snapshot | None = Snapshot.of(rows[-1])
-        else:
-            self.latest = self.live
-        self.selected_ns = lab.selected_ns
-        times = rows["time_ns"]
-        if screen.window_ns is not None:
-            self.start_ns, self.edge_ns = screen.window_ns
-            self.span_ns = max(self.edge_ns - self.start_ns, 1)
-        else:
-            self.span_ns = round(screen.span_s * NS_PER_S)
-            self.edge_ns = int(rows[-1]["time_ns"]) if len(rows) else 0
-            self.start_ns = self.edge_ns - self.span_ns
-        if not self.held or screen.held_to_brush:
-            self.start_ns = max(self.start_ns, screen.cleared_ns)
+    view: View
+    health: Health
+    values: SettingValues
+    settings: SettingValues
+    rows: Records
+    cursor: Cursor
+    first: int
+    shown: Records
+    inside: Records
+    live: Snapshot | None
+    newest_ns: int
+    selected_ns: tuple[int, int] | None
+    alert_log: AlertLog
+    text_due: bool
+    now_ns: int
+    precision: Precision
+    decimator: IncrementalDecimator
+
+    @classmethod
+    def gather(
+        cls,
+        lab: LabView,
+        view_state: ViewState,
+        health: Health,
+        precision: Precision,
+        decimator: IncrementalDecimator,
+        *,
+        text_due: bool,
+    ) -> Frame:
+        """Return what there is to paint now."""
+        rows = view_state.rows()
+        view = view_state.current(rows)
         # Bisecting looks at a few rows; searchsorted would first copy the whole strided column.
-        first = max(bisect.bisect_left(times, self.start_ns) - 1, 0)
-        last = bisect.bisect_right(times, self.edge_ns) if self.held else len(rows)
-        self.shown = rows[first:last]
-        self.inside = self.shown[bisect.bisect_left(self.shown["time_ns"], self.start_ns) :]
-        self._first = first
-        self._total = 0 if screen.paused else lab.rows.end
-        self.version = (len(rows), self._total, *looks)
-        if self.held:
-            oldest = int(self.shown[0]["time_ns"]) if len(self.shown) else 0
-            self.picture: tuple[Any, ...] = (oldest, len(self.shown), *looks)
-        else:
-            self.picture = self.version
+        times = rows["time_ns"]
+        first = max(bisect.bisect_left(times, view.start_ns) - 1, 0)
+        last = bisect.bisect_right(times, view.edge_ns) if view.frozen else len(rows)
+        shown = rows[first:last]
+        return cls(
+            view=view, health=health, values=lab.row_settings, settings=lab.settings.values(),
+            rows=rows, cursor=lab.rows.cursor, first=first, shown=shown,
+            inside=shown[bisect.bisect_left(shown["time_ns"], view.start_ns) :],
+            live=lab.latest(), newest_ns=lab.newest_ns, selected_ns=lab.selected_ns,
+            alert_log=lab.alert_log, text_due=text_due, now_ns=time.time_ns(),
+            precision=precision, decimator=decimator,
+        )  # fmt: skip
+
+    # -- the view -------------------------------------------------------------------------------
+
+    @property
+    def start_ns(self) -> int:
+        """The left end of what is in view."""
+        return self.view.start_ns
+
+    @property
+    def edge_ns(self) -> int:
+        """The right end of the view."""
+        return self.view.edge_ns
+
+    @property
+    def span_ns(self) -> int:
+        """Width of the view."""
+        return self.view.span_ns
+
+    @property
+    def frozen(self) -> bool:
+        """The view stands on a part of the history; else it follows the newest rows."""
+        return self.view.frozen
+
+    @cached_property
+    def version(self) -> tuple[Any, ...]:
+        """Differs from another frame's if, and only if, anything may look different."""
+        end = 0 if self.view.paused else self.cursor.row
+        return (len(self.rows), end, self.cursor.epoch, self.selected_ns, *self.view.key)
+
+    @cached_property
+    def chart_version(self) -> tuple[Any, ...]:
+        """The same for the charts alone: while the view is frozen, new rows do not change them."""
+        if not self.frozen:
+            return self.version
+        oldest = int(self.shown[0]["time_ns"]) if len(self.shown) else 0
+        looks = (self.cursor.epoch, self.selected_ns, *self.view.key)
+        return (oldest, len(self.shown), *looks)
+
+    @property
+    def latest(self) -> Snapshot | None:
+        """The newest of `rows` (at bar timeframes: the forming bar)."""
+        if self.view.paused and len(self.rows):
+            return Snapshot.of(self.rows[-1])
+        return self.live
 
     @cached_property
     def thinned(self) -> Decimated:
         """The rows in view, grouped for drawing."""
-        if self.held or self._screen.paused or len(self.shown) <= 2 * COLUMNS:
+        if self.frozen or self.view.paused or len(self.shown) <= 2 * COLUMNS:
             return Decimated.of(self.shown, self.edge_ns, self.span_ns)
-        lab = self._screen.lab
-        return self._screen.follower.thinned(
-            self.rows, self._first, self._total, lab.rows.epoch, self.edge_ns, self.span_ns
+        return self.decimator.thinned(
+            self.rows, self.first, self.cursor, self.edge_ns, self.span_ns
         )
 
     @property
     def live_ns(self) -> int:
         """Exchange time of the newest row; while a bar forms, of its last tick."""
         if self.live is None or self.live.provisional:
-            return self._screen.lab.newest_ns
+            return self.newest_ns
         return self.live.time_ns
 
     @property
@@ -155,19 +212,19 @@ class Frame:
     @cached_property
     def spread_places(self) -> int:
         """Decimals of the newest rows' spread, mean and σ."""
-        return self._screen.places.spread(self.rows, self.values)
+        return self.precision.spread(self.rows, self.values)
 
     @cached_property
     def spread_places_in_view(self) -> int:
         """The same of the rows that the charts show."""
-        if not self.held:
+        if not self.frozen:
             return self.spread_places
-        return Precision(self._screen.lab).spread(self.shown, self.values)
+        return self.precision.fresh().spread(self.shown, self.values)
 
     @cached_property
     def ratio_places(self) -> int:
         """Decimals of β."""
-        return self._screen.places.ratio(self.read, self.values)
+        return self.precision.ratio(self.read, self.values)
 
     @cached_property
     def alerts_key(self) -> tuple[int, int, int, int]:
@@ -175,20 +232,19 @@ class Frame:
         # Beyond the view by one span, so that markers are sent when an alert comes, not as the
         # view moves; they stand on the absolute time scale and are clipped at its edges.
         page = self.edge_ns // max(self.span_ns, 1)
-        held = self.held and not self._screen.held_to_brush
-        cleared_ns = 0 if held else self._screen.cleared_ns
+        stands = self.frozen and not self.view.dragging
+        cleared_ns = 0 if stands else self.view.cleared_ns
         since_ns = max((page - 1) * self.span_ns, cleared_ns)
         until_ns = (page + 1) * self.span_ns
-        return self._screen.lab.alert_log.total, self.span_ns, since_ns, until_ns
+        return self.alert_log.total, self.span_ns, since_ns, until_ns
 
     @cached_property
     def alerts(self) -> list[Alert]:
         """The newest alerts in view and within a span beside it, oldest first."""
         _, _, since_ns, until_ns = self.alerts_key
-        log = self._screen.lab.alert_log
-        newest = takewhile(lambda a: a.time_ns >= since_ns, log.newest_first())
+        newest = takewhile(lambda a: a.time_ns >= since_ns, self.alert_log.newest_first())
         shown = (a for a in newest if a.time_ns <= until_ns)
-        return list(islice(shown, _MARKERS_KEPT))[::-1]
+        return list(islice(shown, _MAX_MARKERS))[::-1]
 
     @cached_property
     def alerts_ms(self) -> NDArray[np.float64]:
@@ -204,9 +260,10 @@ class Frame:
     @cached_property
     def pointed(self) -> Snapshot | None:
         """The row under the pointer, else None."""
-        if self.pointer_ns is None or not len(self.shown):
+        pointer_ns = self.view.pointer_ns
+        if pointer_ns is None or not len(self.shown):
             return None
-        at = bisect.bisect_right(self.shown["time_ns"], self.pointer_ns) - 1
+        at = bisect.bisect_right(self.shown["time_ns"], pointer_ns) - 1
         return Snapshot.of(self.shown[max(at, 0)])
 
     @cached_property
@@ -217,4 +274,4 @@ class Frame:
     @property
     def read(self) -> Snapshot | None:
         """The row whose numbers the headers show: under the pointer, else the latest in view."""
-        return self.pointed or (self.end if self.held else self.latest)
+        return self.pointed or (self.end if self.frozen else self.latest)

@@ -1,15 +1,14 @@
-"""What every part of a lab on the screen is: made once, painted with the others, closed alone."""
+"""The base of every widget of a lab: painted with the others, closed by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from inspect import Signature, signature
+from collections.abc import Callable
+from inspect import signature
 from typing import TYPE_CHECKING, Any
-
-from traitlets import MetaHasTraits
 
 from pairlab.protocols import LabView
 from pairlab.widgets.core.render_loop import RenderLoop
+from pairlab.widgets.core.widget_utils import is_programmatic
 
 if TYPE_CHECKING:
     from pairlab.widgets.core.frame import Frame
@@ -17,84 +16,64 @@ if TYPE_CHECKING:
 __all__ = ["LabWidget"]
 
 
-class _OncePerLab(MetaHasTraits):
-    """Makes a part once for each lab: asked for again with the same arguments, it is the same.
+class LabWidget:
+    """A widget of a lab: painted with the lab's other widgets, from the same frame.
 
-    A cell that is run again, and however many cells show a part, cost one set of updates.
+    Each call of a class makes a new widget. It is painted while a page shows it, and closed by
+    `close`, or with the lab.
     """
 
-    @property
-    def __signature__(self) -> Signature:
-        """What a notebook shows before the docstring: what one is made of, not how."""
-        made_of = signature(self.__init__)  # type: ignore[misc]
-        return made_of.replace(parameters=list(made_of.parameters.values())[1:])
-
-    def __call__(self, lab: LabView, *args: Any, **options: Any) -> Any:
-        given = signature(self.__init__).bind(None, lab, *args, **options)  # type: ignore[misc]
-        given.apply_defaults()
-        arguments = dict(list(given.arguments.items())[2:])
-        key = self, self.identity(arguments)  # type: ignore[attr-defined]
-        made = RenderLoop.of(lab).made
-        part, screen = made.get(key), RenderLoop.of(lab)
-        if part is None or not part.whole:  # none yet, or closed
-            screen.making += 1
-            try:
-                part = made[key] = super().__call__(lab, *args, **options)
-            finally:
-                screen.making -= 1
-        part.by_hand = part.by_hand or not screen.making
-        part.screen.frames_per_s = arguments.get("frames_per_s") or part.screen.frames_per_s
-        return part
-
-
-class LabWidget(metaclass=_OncePerLab):
-    """Something of a lab on the screen: painted with the others, from the same frame.
-
-    Made again with the same arguments it is the same widget, which any number of cells may show.
-    """
-
-    screen: RenderLoop
+    render_loop: RenderLoop
     children: Any
     comm: Any
     model_id: str
     add_class: Callable[[str], Any]
-    caption = ""
-    """What an exported picture of it is called; none: it is no chart."""
+    remove_class: Callable[[str], Any]
 
-    by_hand = False
-    """Whether somebody made it for itself, not only a part that has it."""
+    chart_name = ""
+    """What an exported picture of it is called; empty: it is no chart."""
 
-    still = False
+    static = False
     """Whether nothing of it changes with the rows."""
 
+    frames_per_s: float | None = None
+    """How often it asks to be painted; None: it does not ask."""
+
+    after_input = ""
+    """What `changed` forgets after everything that a person does: a setting that changed here and
+    back in code between two frames is as it was then, but its control is not."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give notebooks the constructor's own signature to show, instead of traitlets'."""
+        super().__init_subclass__(**options)
+        own = signature(cls.__init__)
+        cls.__signature__ = own.replace(  # type: ignore[attr-defined]
+            parameters=list(own.parameters.values())[1:]
+        )
+
     @property
-    def whole(self) -> bool:
+    def is_intact(self) -> bool:
         """Whether neither it nor a part that it has was closed."""
         inner = getattr(self, "parts", {}).values()
         return self.comm is not None and all(part.comm is not None for part in inner)
 
     @property
-    def picture_class(self) -> str:
+    def css_class(self) -> str:
         """The CSS class by which the browser finds it."""
         return f"pairlab-{self.model_id}"
 
-    @classmethod
-    def identity(cls, arguments: dict[str, Any]) -> Hashable:
-        """Return by what one of a lab differs from another; refuse what cannot be made."""
-        return repr(arguments)
-
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        self.screen.start()  # it rests after a stop; shown again, the lab may run again
+        self.render_loop.start()  # it rests after a stop; shown again, the lab may run again
         return super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
 
     def join(self, lab: LabView) -> None:
         """Begin to be painted. Call it last in ``__init__``."""
         self._seen: dict[str, Any] = {}
-        self.screen = RenderLoop.of(lab)
-        # Wherever the part is put, alone or in a box of the user's, it has to bring what it needs.
-        self.children = (*self.children, self.screen.pulse)
-        self.add_class(self.picture_class)
-        self.screen.join(self)
+        self.render_loop = RenderLoop.of(lab)
+        # Wherever it is put, alone or in a box of the user's, it has to bring what it needs.
+        self.children = (*self.children, self.render_loop.channel.widget)
+        self.add_class(self.css_class)
+        self.render_loop.add(self)
 
     def paint(self, frame: Frame) -> None:
         """Show `frame`; send nothing that is already on the screen."""
@@ -103,11 +82,11 @@ class LabWidget(metaclass=_OncePerLab):
     def finish(self) -> None:
         """End what it does in the background: the lab has stopped."""
 
-    def saved(self, token: str, failed: str | None) -> None:
-        """Hear that a page has saved a file, or why it has not."""
+    def file_saved(self, token: str, error: str | None) -> None:
+        """Handle that a page has saved a file, or why it has not."""
 
-    def touched(self, control: str) -> None:
-        """Hear that a person's hand is on the control of a setting, before what it does there."""
+    def control_touched(self, setting: str) -> None:
+        """Handle a person's hand on the control of a setting, before what it does there."""
 
     def changed(self, what: str, key: Any) -> bool:
         """Return whether `key` differs from the one of the last call, and remember it."""
@@ -116,22 +95,58 @@ class LabWidget(metaclass=_OncePerLab):
         self._seen[what] = key
         return True
 
+    def forget(self, what: str) -> None:
+        """Have the next call of `changed` return True."""
+        self._seen.pop(what, None)
+
+    def toggle_class(self, name: str, on: bool) -> None:
+        """Add or remove a CSS class."""
+        (self.add_class if on else self.remove_class)(name)
+
     def show_staleness(self, frame: Frame) -> None:
         """Mute what is shown while nothing new comes."""
         stale = frame.health.state in ("stalled", "reconnecting")
         if self.changed("stale", stale):
-            change = "add_class" if stale else "remove_class"
-            getattr(self, change)("pairlab-stale")
+            self.toggle_class("pairlab-stale", stale)
 
     def close(self) -> None:
-        """Leave the screen, and no widget but what other parts have, in front end or kernel."""
-        if getattr(self, "screen", None) is not None and self.comm is not None:
-            self.screen.take_down(self)
+        """Close it and everything below it, in front end and kernel, except what others have."""
+        if getattr(self, "render_loop", None) is not None and self.comm is not None:
+            self.render_loop.close_part(self)
 
-    def on_frontend(self, work: Callable[..., Any]) -> Callable[[Any], None]:
-        """Do as `RenderLoop.hand_over`; also before the part has joined."""
+    def on_frontend(
+        self,
+        widget: Any,
+        trait: str,
+        handler: Callable[[Any], Any],
+        received: Callable[[], None] | None = None,
+    ) -> None:
+        """Call `handler` with the new value, on the lab's loop, when a person changes a trait.
 
-        def received(change: Any) -> None:
-            self.screen.on_frontend(work)(change)
+        Parameters
+        ----------
+        widget : ipywidgets.Widget
+            One below this one.
+        trait : str
+            Its trait, or "click" for a button, whose handler is given the button.
+        handler : callable
+            What to do.
+        received : callable, optional
+            Called at once, on whatever thread the message came.
+        """
 
-        return received
+        def handle(value: Any) -> None:
+            handler(value)
+            self.forget(self.after_input)
+
+        def on_message(value: Any) -> None:
+            if is_programmatic():
+                return
+            if received is not None:
+                received()
+            self.render_loop.hand_over(handle)(value)
+
+        if trait == "click":
+            widget.on_click(on_message)
+        else:
+            widget.observe(lambda change: on_message(change["new"]), trait)

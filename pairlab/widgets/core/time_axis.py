@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from pairlab.schema import NS_PER_S
 from pairlab.widgets.core.frame import Frame
-from pairlab.widgets.core.widget_utils import put, put_ticks
+from pairlab.widgets.core.widget_utils import set_ticks, set_traits
 from pairlab.widgets.style.formats import clock, day
 from pairlab.widgets.style.theme import SIZES, var
 from pairlab.widgets.transport.bqplot_marks import Axis, LinearScale
@@ -30,9 +30,12 @@ class TimeAxis:
     Attributes
     ----------
     offset_scale : bqplot.LinearScale
-        ms before the right edge.
+        ms before the right edge. Lines hang on it: they are sent anew whenever the view moves, and
+        so the scale never changes.
     time_scale : bqplot.LinearScale
-        ms since 1970.
+        ms since 1970. What stands still in time hangs on it: axis, markers, pointer.
+    unit_scale : bqplot.LinearScale
+        0 to 1 from bottom to top, for what spans a chart's height.
     axes : list of bqplot.Axis
         Every other clock label each.
     """
@@ -40,6 +43,7 @@ class TimeAxis:
     def __init__(self) -> None:
         self.offset_scale = LinearScale(min=-1.0, max=0.0, allow_padding=False)
         self.time_scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
+        self.unit_scale = LinearScale(min=0.0, max=1.0, allow_padding=False)
         style = {"fill": var("muted")}
         self.axes = [
             Axis(
@@ -57,14 +61,18 @@ class TimeAxis:
         before, self._ticks = self._ticks, (ticks, frozenset(hidden))
         return before != self._ticks
 
+    def widgets(self) -> list[Any]:
+        """Return the widgets."""
+        return [self.offset_scale, self.time_scale, self.unit_scale, *self.axes]
+
     def place(self, frame: Frame) -> None:
         """Move both scales to the view, and the labels that changed."""
         pad_ms = frame.pad_ms
-        put(self.offset_scale, min=-frame.span_ns / 1e6, max=pad_ms)
+        set_traits(self.offset_scale, min=-frame.span_ns / 1e6, max=pad_ms)
         if not len(frame.rows):
             return
         edge_ms = frame.edge_ns / 1e6
-        put(self.time_scale, min=edge_ms - frame.span_ns / 1e6, max=edge_ms + pad_ms)
+        set_traits(self.time_scale, min=edge_ms - frame.span_ns / 1e6, max=edge_ms + pad_ms)
         step_ms = _step_ms(frame.span_ns / NS_PER_S)
         first = int((edge_ms - frame.span_ns / 1e6) // step_ms) + 1
         ticks = tuple(n * step_ms for n in range(first, int(edge_ms // step_ms) + 1))
@@ -82,7 +90,7 @@ class TimeAxis:
         for parity, axis in enumerate(self.axes):
             # Two axes, every other tick each: in a narrow layout one of them hides its labels.
             mine = [t for t in ticks if t // step_ms % 2 == parity]
-            put_ticks(
+            set_ticks(
                 axis,
                 {t: "" if t in hidden else _label(t, fine=fine, days=frame.days) for t in mine},
             )

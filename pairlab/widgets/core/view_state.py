@@ -1,20 +1,21 @@
-"""What of the history the charts show: span, held window, pause, pointer, selection."""
+"""What of the history the charts show: span, frozen window, pause, pointer, selection."""
 
 from __future__ import annotations
 
 import bisect
 import time
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pairlab.alerts import Alert
+from pairlab.data.row_store import Cursor
 from pairlab.data.time_selection import between_ns
 from pairlab.protocols import LabView
 from pairlab.schema import NS_PER_S, Records
-from pairlab.widgets.charts.decimation import IncrementalDecimator
 from pairlab.widgets.style.formats import clock, count
 from pairlab.widgets.style.theme import SIZES
 
-__all__ = ["PAD", "SPANS", "ViewState"]
+__all__ = ["PAD", "SPANS", "View", "ViewState"]
 
 SPANS: Final = (10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800)
 """Visible spans to choose from, seconds."""
@@ -25,22 +26,92 @@ _DEFAULT_SPANS: Final = {
 PAD: Final = 4 / SIZES.plot_width
 """Room at the right edge for the dot at a line's end, as a share of the span."""
 
-_LEAST_S: Final = 0.1
+_MIN_SPAN_S: Final = 0.1
 """The shortest span that can be zoomed to: trades come in whole milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A `ViewState` at one moment, as a frame is painted from it.
+
+    Attributes
+    ----------
+    start_ns, edge_ns : int
+        Both ends of what is in view; the left one not before what was cleared.
+    span_ns : int
+        Width of the view.
+    frozen : bool
+        The view stands on a part of the history; else it follows the newest rows.
+    dragging : bool
+        It is frozen only while the mouse selects.
+    following_span_s : float
+        Width of the view while it follows the newest rows.
+    cleared_ns : int
+        Rows up to here are not shown until Reset zoom; 0: all are.
+    paused : bool
+        Charts and tables show the rows of an earlier moment.
+    paused_ns : int
+        When that was, by this machine's clock.
+    pointer_ns : int or None
+        Where the pointer reads.
+    selected : Alert or None
+        The alert that was clicked on.
+    select_mode : bool
+        A drag over a chart selects; else a click lets the pointer read.
+    brushing : bool
+        Such a drag is going on.
+    signal_in_front : bool
+        In a narrow dashboard the open signal stands in the place of the latest row.
+    """
+
+    start_ns: int
+    edge_ns: int
+    span_ns: int
+    frozen: bool
+    dragging: bool
+    following_span_s: float
+    cleared_ns: int
+    paused: bool
+    paused_ns: int
+    pointer_ns: int | None
+    selected: Alert | None
+    select_mode: bool
+    brushing: bool
+    signal_in_front: bool
+
+    @property
+    def window_key(self) -> tuple[object, ...]:
+        """Differs from another view's if it was moved or zoomed; not because rows came."""
+        return (self.start_ns, self.edge_ns) if self.frozen else None, self.following_span_s
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Differs from another view's if, and only if, it shows other rows, or in another way."""
+        return (
+            *self.window_key, self.cleared_ns, self.pointer_ns,
+            self.paused and self.paused_ns, self.selected and self.selected.number,
+            self.brushing, self.select_mode,
+        )  # fmt: skip
 
 
 class ViewState:
     """What the charts of one lab show. It touches neither the feed nor the signals.
+
+    Widgets read a frozen `View` of it and call its methods; none sets its attributes.
 
     Attributes
     ----------
     span_s : float
         Width of the view while it follows the newest rows.
     window_ns : tuple of int or None
-        Both ends of the view while it is held; None: it follows the newest rows.
+        Both ends of the view while it is frozen; None: it follows the newest rows.
     paused : bool
         Charts and tables stand still on the rows of a moment.
-    selecting : bool
+    paused_ns : int
+        When that was, by this machine's clock.
+    cleared_ns : int
+        Rows up to here are not shown until `reset`.
+    select_mode : bool
         A drag over a chart selects; else a click lets the pointer read.
     brushing : bool
         Such a drag is going on.
@@ -48,38 +119,71 @@ class ViewState:
         Where the pointer reads.
     selected : Alert or None
         The alert that was clicked on.
+    signal_in_front : bool
+        In a narrow dashboard the open signal stands in the place of the latest row.
     """
 
     def __init__(self, lab: LabView) -> None:
-        self.lab = lab
+        self._lab = lab
         self.span_s: float = _DEFAULT_SPANS[lab.settings.timeframe]
         self.window_ns: tuple[int, int] | None = None
         self.paused = False
         self.paused_ns = 0
         self.pointer_ns: int | None = None
-        self._aimed: float | None = None
         self.cleared_ns = 0
         self.selected: Alert | None = None
-        self.selecting = False
+        self.select_mode = False
         self.brushing = False
-        self.held_to_brush = False
-        self._frozen: Records | None = None
-        self._frozen_ns = 0  # exchange time of the newest row at the pause
-        self._frozen_in = (0, 0)  # generation, and rows made until then
-        self.follower = IncrementalDecimator()
+        self.signal_in_front = False
+        self._dragging = False
+        self._pointer_share: float | None = None
+        self._paused_rows: Records | None = None
+        self._paused_row_ns = 0  # exchange time of the newest row at the pause
+        self._paused_at = Cursor(0, 0)  # after that row
+        lab.settings.observe(self._on_timeframe, "timeframe")
+
+    def close(self) -> None:
+        """Watch the settings no longer."""
+        self._lab.settings.unobserve(self._on_timeframe, "timeframe")
 
     def rows(self) -> Records:
         """Return the rows to show: all that are held, or those of the moment of the pause."""
-        if self._frozen is not None and self._frozen_in[0] != self.lab.rows.epoch:
-            # The metrics were defined anew: the same moment, under the new ones.
-            self._freeze()
-        return self.lab.rows.view() if self._frozen is None else self._frozen
+        if self._paused_rows is None:
+            return self._lab.rows.view()
+        if self._paused_at.epoch != self._lab.rows.epoch:
+            self._take_paused_rows()  # computed anew: the same moment, under the new settings
+        return self._paused_rows
 
-    def _freeze(self) -> None:
-        rows = self.lab.rows.view()
-        self._frozen = rows[: bisect.bisect_right(rows["time_ns"], self._frozen_ns)]
-        made = self.lab.rows.end - (len(rows) - len(self._frozen))
-        self._frozen_in = self.lab.rows.epoch, made
+    def _take_paused_rows(self) -> None:
+        store = self._lab.rows
+        rows = store.view()
+        self._paused_rows = rows[: bisect.bisect_right(rows["time_ns"], self._paused_row_ns)]
+        self._paused_at = Cursor(store.epoch, store.start + len(self._paused_rows))
+
+    def current(self, rows: Records) -> View:
+        """Return the view as it is now, over `rows`; a pointer that has left it is gone."""
+        if self._pointer_share is not None:
+            self.set_pointer_share(self._pointer_share)
+        if self.window_ns is not None:
+            start_ns, edge_ns = self.window_ns
+            span_ns = max(edge_ns - start_ns, 1)
+        else:
+            span_ns = round(self.span_s * NS_PER_S)
+            edge_ns = int(rows[-1]["time_ns"]) if len(rows) else 0
+            start_ns = edge_ns - span_ns
+        if self.window_ns is None or self._dragging:
+            start_ns = max(start_ns, self.cleared_ns)
+        at_ns = self.pointer_ns
+        if at_ns is not None and not start_ns <= at_ns <= edge_ns + span_ns * PAD:
+            self.pointer_ns = None
+        return View(
+            start_ns=start_ns, edge_ns=edge_ns, span_ns=span_ns,
+            frozen=self.window_ns is not None, dragging=self._dragging,
+            following_span_s=self.span_s, cleared_ns=self.cleared_ns,
+            paused=self.paused, paused_ns=self.paused_ns, pointer_ns=self.pointer_ns,
+            selected=self.selected, select_mode=self.select_mode, brushing=self.brushing,
+            signal_in_front=self.signal_in_front,
+        )  # fmt: skip
 
     # -- pause, clear, pointer ------------------------------------------------------------------
 
@@ -87,17 +191,17 @@ class ViewState:
         """Stand still, or go on with the newest rows; feed, signals and strip are not touched."""
         self.paused = paused
         self.paused_ns = time.time_ns()
-        self._frozen = None
+        self._paused_rows = None
         if paused:
-            last = self.lab.rows.view(1)
-            self._frozen_ns = int(last[0]["time_ns"]) if len(last) else 0
-            self._freeze()
+            last = self._lab.rows.view(1)
+            self._paused_row_ns = int(last[0]["time_ns"]) if len(last) else 0
+            self._take_paused_rows()
         else:
             self.follow()
 
     def waiting_rows(self) -> int:
         """Rows that came while the view was paused."""
-        return self.lab.rows.end - self._frozen_in[1] if self.paused else 0
+        return self._lab.rows.end - self._paused_at.row if self.paused else 0
 
     def clear(self) -> None:
         """Let the charts begin anew at the newest row, until `reset`; the history keeps all."""
@@ -105,18 +209,32 @@ class ViewState:
         self.cleared_ns = int(last[0]["time_ns"]) if len(last) else 0
         self.follow()
 
-    def aim(self, share: float) -> None:
+    def set_pointer_share(self, share: float) -> None:
         """Put the pointer at a share of the plot's width, where it stays as the view moves on."""
-        self._aimed = share
-        ends = self.window_ns or self._whole()
+        self._pointer_share = share
+        ends = self.window_ns or self._following_ends()
         if ends is not None:
             width = (ends[1] - ends[0]) * (1 + PAD)
             self.pointer_ns = ends[0] + round(share * width)
 
-    def point(self, time_ms: float | None) -> None:
+    def set_pointer(self, time_ms: float | None) -> None:
         """Put the pointer at a time, in all charts, or take it away."""
-        self._aimed = None
+        self._pointer_share = None
         self.pointer_ns = None if time_ms is None else round(time_ms * 1e6)
+
+    @property
+    def pointer_follows_mouse(self) -> bool:
+        """Whether the pointer is at a place of the plot, not at a time."""
+        return self._pointer_share is not None
+
+    def set_select_mode(self, on: bool) -> None:
+        """Let a drag over a chart select, or a click read."""
+        self.select_mode = on
+        self.set_pointer(None)
+
+    def show_signal(self, on: bool) -> None:
+        """Put the open signal in front of the latest row, where both share a place, or back."""
+        self.signal_in_front = on
 
     # -- which part of the time -----------------------------------------------------------------
 
@@ -133,34 +251,36 @@ class ViewState:
     def follow(self) -> None:
         """Show the newest rows, from now on."""
         self.window_ns = None
-        self.held_to_brush = self.brushing = False
+        self._dragging = self.brushing = False
 
     def reset(self) -> None:
         """Go back to the newest rows, cleared ones too; there already, to the usual span."""
         if self.window_ns is None and not self.cleared_ns:
-            self.span_s = _DEFAULT_SPANS[self.lab.settings.timeframe]
+            self.span_s = _DEFAULT_SPANS[self._lab.settings.timeframe]
         self.cleared_ns = 0
         self.selected = None
         self.follow()
 
-    def hold(self, start_ns: int, end_ns: int) -> None:
-        """Show a part of the history and stay there; the strip and the tables go on."""
+    def freeze(self, start_ns: int, end_ns: int) -> None:
+        """Show a part of the history and stay there; status bar and tables go on."""
         if self.window_ns is None:
-            self.lab.log(
-                "info", "the view is held, everything else goes on; Reset zoom follows again"
+            self._lab.log(
+                "info",
+                "the charts are frozen on a part of the history, everything else continues; "
+                "Reset zoom follows the newest rows again",
             )
         self.window_ns = (start_ns, end_ns)
-        self.held_to_brush = False
+        self._dragging = False
         self.pointer_ns = None
 
     def set_span(self, seconds: float) -> None:
-        """Show this much time: before the newest row, or around the middle of a held view."""
+        """Show this much time: before the newest row, or around the middle of a frozen view."""
         self.span_s = seconds
         if self.window_ns is not None:
-            self._hold_around(sum(self.window_ns) // 2, round(seconds * NS_PER_S))
+            self._freeze_around(sum(self.window_ns) // 2, round(seconds * NS_PER_S))
 
     def zoom(self, factor: float) -> None:
-        """Show `factor` times as much time: the next usual span, or around a held middle."""
+        """Show `factor` times as much time: the next usual span; around the middle if frozen."""
         if self.window_ns is None:
             wider = [s for s in SPANS if s > self.span_s]
             narrower = [s for s in SPANS if s < self.span_s]
@@ -170,14 +290,14 @@ class ViewState:
                 self.span_s = narrower[-1] if narrower else self.span_s
             return
         start, end = self.window_ns
-        least, most = _LEAST_S * NS_PER_S, SPANS[-1] * NS_PER_S
+        least, most = _MIN_SPAN_S * NS_PER_S, SPANS[-1] * NS_PER_S
         around = (start + end) // 2 if self.selected is None else self.selected.time_ns
         if not start <= around <= end:
             around = (start + end) // 2
-        self._hold_around(around, round(min(max((end - start) * factor, least), most)))
+        self._freeze_around(around, round(min(max((end - start) * factor, least), most)))
 
     def pan(self, share: float) -> None:
-        """Hold the view `share` of its width later (negative: earlier); at the end, follow."""
+        """Freeze the view `share` of its width later (negative: earlier); at the end, follow."""
         start, end = self.ends_ns()
         rows = self.rows()
         if end == start or not len(rows):
@@ -189,18 +309,18 @@ class ViewState:
             return
         # Not beyond the oldest row that is held: there is nothing to see.
         end = max(end, int(rows[0]["time_ns"]) + width // 2)
-        self.hold(end - width, end)
+        self.freeze(end - width, end)
 
-    def _hold_around(self, middle_ns: int, width_ns: int) -> None:
+    def _freeze_around(self, middle_ns: int, width_ns: int) -> None:
         start = middle_ns - width_ns // 2
         rows = self.rows()
         newest = int(rows[-1]["time_ns"]) if len(rows) else start + width_ns
         start = min(start, max(newest - width_ns, middle_ns - width_ns))
-        self.hold(start, start + width_ns)
+        self.freeze(start, start + width_ns)
 
     # -- alerts ---------------------------------------------------------------------------------
 
-    def choose(self, alert: Alert | None) -> None:
+    def select(self, alert: Alert | None) -> None:
         """Select an alert and pan to it; None selects none and follows the newest rows again."""
         self.selected = alert
         if alert is None:
@@ -209,15 +329,15 @@ class ViewState:
         rows = self.rows()
         if not len(rows) or alert.time_ns < int(rows[0]["time_ns"]):
             since = f"begin at {clock(int(rows[0]['time_ns']))} UTC" if len(rows) else "are none"
-            self.lab.log(
+            self._lab.log(
                 "warning",
                 f"the rows of the alert of {clock(alert.time_ns)} UTC are no longer held (they "
-                f"{since}; history_rows = {self.lab.settings.history_rows:,}): its explanation "
-                "still is; a larger history_rows holds more",
+                f"{since}; history_rows = {self._lab.settings.history_rows:,}): only its "
+                "explanation is; a larger history_rows keeps more",
             )
             return
         if alert.time_ns > int(rows[-1]["time_ns"]):
-            self.lab.log(
+            self._lab.log(
                 "warning",
                 f"the alert of {clock(alert.time_ns)} UTC came after the pause: press Resume to "
                 "see its rows",
@@ -225,44 +345,44 @@ class ViewState:
             return
         start, end = self.ends_ns()
         width = end - start if self.window_ns else round(self.span_s * NS_PER_S)
-        self._hold_around(alert.time_ns, width)
+        self._freeze_around(alert.time_ns, width)
 
     # -- selection ------------------------------------------------------------------------------
 
     def brush(self, brushing: bool, ends_ms: tuple[float, float] | None) -> None:
-        """Take what the mouse did: a drag goes on or has ended, over this span or none."""
+        """Apply what the mouse did: a drag goes on or has ended, over this span or none."""
         if brushing and not self.brushing and self.window_ns is None:
-            self.window_ns = self._whole()  # nothing slides away under the mouse
-            self.held_to_brush = self.window_ns is not None
+            self.window_ns = self._following_ends()  # nothing slides away under the mouse
+            self._dragging = self.window_ns is not None
         ended = self.brushing and not brushing
         self.brushing = brushing
-        if ended and self.held_to_brush:
+        if ended and self._dragging:
             self.follow()
         if brushing:
             return
         if ends_ms is None:
             if ended:  # a click
-                self.lab.select()
+                self._lab.select()
             return
         # In µs first: a float of ns since 1970 is only good to 256 of them.
         start_ns, end_ns = (round(ms * 1e3) * 1000 for ms in ends_ms)
-        if not ended and self.lab.selected_ns == (start_ns, end_ns):
-            return  # both halves of one message were told
-        self.lab.select(start_ns, end_ns)
-        rows = count(len(between_ns(self.lab.rows.view(), start_ns, end_ns)))
-        self.lab.log(
+        if not ended and self._lab.selected_ns == (start_ns, end_ns):
+            return  # the front end reports both halves of one message
+        self._lab.select(start_ns, end_ns)
+        rows = count(len(between_ns(self._lab.rows.view(), start_ns, end_ns)))
+        self._lab.log(
             "info",
             f"selected {clock(start_ns)} – {clock(end_ns)} UTC, {rows} rows: lab.selection",
         )
 
     def zoom_to_selection(self) -> None:
-        """Hold the view on the selected span."""
-        chosen = self.lab.selected_ns
+        """Freeze the view on the selected span."""
+        chosen = self._lab.selected_ns
         if chosen is not None:
-            least = round(_LEAST_S * NS_PER_S)
-            self.hold(chosen[0], max(chosen[1], chosen[0] + least))
+            least = round(_MIN_SPAN_S * NS_PER_S)
+            self.freeze(chosen[0], max(chosen[1], chosen[0] + least))
 
-    def _whole(self) -> tuple[int, int] | None:
+    def _following_ends(self) -> tuple[int, int] | None:
         rows = self.rows()
         if not len(rows):
             return None

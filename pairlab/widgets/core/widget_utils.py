@@ -12,8 +12,16 @@ from ipywidgets import Widget
 
 from pairlab.widgets.style.formats import js_number
 from pairlab.widgets.transport.bqplot_marks import Plotted
+from pairlab.widgets.transport.compat import current_values
 
-__all__ = ["close_tree", "is_programmatic", "programmatic_update", "put", "put_ticks", "tree"]
+__all__ = [
+    "close_tree",
+    "is_programmatic",
+    "programmatic_update",
+    "set_ticks",
+    "set_traits",
+    "tree",
+]
 
 
 _SHOWING: Final = threading.local()
@@ -35,16 +43,16 @@ def is_programmatic() -> bool:
     return getattr(_SHOWING, "on", False)
 
 
-def put(widget: Any, **state: Any) -> None:
+def set_traits(widget: Any, **state: Any) -> None:
     """Set several traits of a widget; one message, or none if all are so already."""
-    if isinstance(widget, Plotted) and widget.put(state):
+    if isinstance(widget, Plotted) and widget.set_directly(state):
         return
     with widget.hold_sync():
         for name, value in state.items():
             setattr(widget, name, value)
 
 
-def put_ticks(axis: Any, labels: Mapping[float, str]) -> None:
+def set_ticks(axis: Any, labels: Mapping[float, str]) -> None:
     """Set an axis's ticks and what stands at them.
 
     bqplot draws new values in a transition that remembers the labels of its beginning: the labels
@@ -58,7 +66,7 @@ def put_ticks(axis: Any, labels: Mapping[float, str]) -> None:
     at_old = [] if axis.tick_values is None else [js_number(v) for v in axis.tick_values]
     axis.tick_labels = {**{k: old[k] for k in at_old if k in old}, **texts}
     # Without ticks of its own an axis would choose some.
-    put(axis, visible=bool(labels), tick_values=values)
+    set_traits(axis, visible=bool(labels), tick_values=values)
 
 
 def tree(root: Any) -> Iterator[Any]:
@@ -72,7 +80,7 @@ def tree(root: Any) -> Iterator[Any]:
                 seen.add(id(item))
                 yield item
                 # Only traits that hold something already: reading a lazy default would make it.
-                stack.extend(item._trait_values.values())
+                stack.extend(current_values(item))
         elif isinstance(item, dict):
             stack.extend(item.values())
         elif isinstance(item, list | tuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import dropwhile, islice
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from pairlab.schema import AlertKind
 from pairlab.widgets.charts.chart import MARKERS, Marker
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.panels.tables import bps, cells
 from pairlab.widgets.style.formats import (
     age,
@@ -33,7 +34,7 @@ from pairlab.widgets.style.formats import (
     signed,
 )
 from pairlab.widgets.style.precision import price_decimals
-from pairlab.widgets.style.theme import glyph, var
+from pairlab.widgets.style.theme import icon, var
 from pairlab.widgets.transport.message_batching import HTML
 
 __all__ = ["AlertTable"]
@@ -45,10 +46,10 @@ _SHORT: Final = 5
 _SIDELESS: Final = (AlertKind.SUPPRESSED, AlertKind.DECOUPLED)  # their words are long enough
 
 
-def _glyph_of(alert: Alert, size: int = 12) -> str:
+def _icon_of(alert: Alert, size: int = 12) -> str:
     marker = _marker_of(alert)
     colour = marker.fill if marker.fill != "panel" else marker.stroke
-    return glyph(marker.glyph, var(colour), size)
+    return icon(marker.icon, var(colour), size)
 
 
 def _marker_of(alert: Alert) -> Marker:
@@ -82,7 +83,7 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
             for kind in AlertKind
         }  # fmt: skip
         for button in self._filters.values():
-            button.observe(self.on_frontend(self._refresh), "value")
+            self.on_frontend(button, "value", self._refresh)
         self._where = HTML().add_class("pairlab-where")
         self._newer = self._turn("‹", "Newer alerts", -1)
         self._older = self._turn("›", "Older alerts", 1)
@@ -90,14 +91,14 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
             description="×", tooltip="Back to all alerts: the charts follow the newest rows"
         ).add_class("pairlab-turn")
         self._close.add_class("pairlab-unchoose")
-        self._close.on_click(self.on_frontend(lambda _: self.screen.choose(None)))
+        self.on_frontend(self._close, "click", lambda _: self.render_loop.view.select(None))
         self._body = HTML().add_class("pairlab-body")
         # HTML tables send no clicks: a button without a face lies over each row.
         self._covers = [
             Button(tooltip="Explain this alert").add_class("pairlab-cover") for _ in range(rows)
         ]
         for place, cover in enumerate(self._covers):
-            cover.on_click(self.on_frontend(lambda _, at=place: self._select(at)))
+            self.on_frontend(cover, "click", partial(self._on_cover, place))
         self._why = HTML(description="explanation").add_class("pairlab-explain")
         self._why.add_class("pairlab-tip")
         title = HTML("<h3>Alerts</h3>").add_class("pairlab-head-text")
@@ -113,21 +114,22 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
 
     def _turn(self, face: str, tooltip: str, step: int) -> Button:
         button = Button(description=face, tooltip=tooltip).add_class("pairlab-turn")
-        button.on_click(self.on_frontend(lambda _: self._go(step)))
+        self.on_frontend(button, "click", lambda _: self._go(step))
         return button
 
     def _go(self, step: int) -> None:
-        if self.screen.selected is None:
+        view = self.render_loop.view
+        if view.selected is None:
             self._page = max(self._page + step, 0)
             self._refresh()
             return
         kept = list(self._wanted())
-        at = self._place_of(self.screen.selected, kept)
-        if step < 0 or kept[at : at + 1] == [self.screen.selected]:
+        at = self._place_of(view.selected, kept)
+        if step < 0 or kept[at : at + 1] == [view.selected]:
             at += step  # else its kind is filtered out, and the next older one stands there
         if 0 <= at < len(kept):
             self._page = at // self._step
-            self.screen.choose(kept[at])
+            view.select(kept[at])
 
     def _wanted(self) -> Iterator[Alert]:
         """Go through the alerts that the filters leave, newest first."""
@@ -136,17 +138,18 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
 
     def _known(self) -> Iterator[Alert]:
         """Go through all alerts, newest first; while the view is paused, those until then."""
-        newest_first = self.screen.lab.alert_log.newest_first()
-        if not self.screen.paused:
+        view = self.render_loop.view
+        newest_first = self.render_loop.lab.alert_log.newest_first()
+        if not view.paused:
             return newest_first
-        last = self.screen.rows()[-1:]
+        last = view.rows()[-1:]
         until_ns = int(last[0]["time_ns"]) if len(last) else 0
         return dropwhile(lambda a: a.time_ns > until_ns, newest_first)
 
     def _counts(self) -> dict[AlertKind, int]:
-        if self.screen.paused:
+        if self.render_loop.view.paused:
             return Counter(a.kind for a in self._known())
-        log = self.screen.lab.alert_log
+        log = self.render_loop.lab.alert_log
         return {kind: log.count(kind) for kind in self._filters}
 
     @staticmethod
@@ -155,27 +158,27 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
         return next((n for n, a in enumerate(kept) if a.number <= alert.number), len(kept))
 
     def _refresh(self, _: Any = None) -> None:
-        self._seen.pop("alerts", None)
+        self.forget("alerts")
 
-    def _select(self, place: int) -> None:
-        screen = self.screen
+    def _on_cover(self, place: int, _: Any) -> None:
+        view = self.render_loop.view
         if place < len(self._on_page):
             chosen = self._on_page[place]
-            again = screen.selected is not None and screen.selected.number == chosen.number
-            screen.choose(None if again else chosen)  # pans to it, or back to the newest rows
+            again = view.selected is not None and view.selected.number == chosen.number
+            view.select(None if again else chosen)  # pans to it, or back to the newest rows
 
     def paint(self, frame: Frame) -> None:
         """Set counts, page and explanation."""
-        log, selected = self.screen.lab.alert_log, self.screen.selected
+        log, selected = frame.alert_log, frame.view.selected
         # Tables stand still with the charts while these are paused, but for what is selected.
         seen = self._seen.get("alerts", (log.total, None))
-        total = seen[0] if self.screen.paused else log.total
+        total = seen[0] if frame.view.paused else log.total
         if not frame.text_due or not self.changed("alerts", (total, selected and selected.number)):
             return
         self._show_selection(selected is not None)
         counts = self._counts()
         for kind, button in self._filters.items():
-            put(button, description=short(counts[kind]))
+            set_traits(button, description=short(counts[kind]))
         shown = sum(counts[kind] for kind, button in self._filters.items() if button.value)
         pages = max(math.ceil(shown / self._step), 1)
         self._page = min(self._page, pages - 1)
@@ -187,12 +190,12 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
             kept = list(self._wanted())
             at = self._place_of(selected, kept)
             newest, oldest = at == 0, at >= len(kept) - (kept[at : at + 1] == [selected])
-        put(self._newer, disabled=newest)
-        put(self._older, disabled=oldest)
+        set_traits(self._newer, disabled=newest)
+        set_traits(self._older, disabled=oldest)
         self._body.value = self._table(frame)
         for place, cover in enumerate(self._covers):
             known = place < len(self._on_page)
-            put(
+            set_traits(
                 cover, disabled=not known,
                 description=self._on_page[place].sentence if known else "no alert",
                 tooltip=self._on_page[place].explain() if known else "",
@@ -204,9 +207,9 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
     def _show_selection(self, on: bool) -> None:
         if not self.changed("selecting", on):
             return
-        (self.add_class if on else self.remove_class)("pairlab-one-alert")
-        put(self._newer, tooltip="The newer alert" if on else "Newer alerts")
-        put(self._older, tooltip="The older alert" if on else "Older alerts")
+        self.toggle_class("pairlab-one-alert", on)
+        set_traits(self._newer, tooltip="The newer alert" if on else "Newer alerts")
+        set_traits(self._older, tooltip="The older alert" if on else "Older alerts")
 
     def _place(self, first: int, shown: int) -> str:
         """Return which of the alerts are on the page: in a high panel and in a low one."""
@@ -220,7 +223,7 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
         )
 
     def _table(self, frame: Frame) -> str:
-        selected = self.screen.selected
+        selected = frame.view.selected
         lines = [cells(["Time UTC", "Kind", "z", "ρ", "Reason"], "th")]
         ticks = frame.values.timeframe == "tick"
         for alert in self._on_page:
@@ -231,7 +234,7 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
             if alert.kind in _SIDELESS:  # in a narrow panel cut short, by a style sheet
                 word = f"{word[:_SHORT]}<s>{word[_SHORT:]}</s>"
             name = f"{word}<i>{side}</i>"
-            kind = f'{_glyph_of(alert)}<b style="color:{var(colour)}">{name}</b>'
+            kind = f'{_icon_of(alert)}<b style="color:{var(colour)}">{name}</b>'
             mark = selected is not None and selected.number == alert.number
             line = cells(
                 [
@@ -251,16 +254,16 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
         if selected is not None:
             when = f"<small>{clock(alert.time_ns)}</small> "
             numbers = self._numbers(alert)
-        put(
+        set_traits(
             self._why,
-            value=f"<div>{_glyph_of(alert)}<p>{when}{safe(alert.sentence)}</p></div>{numbers}",
+            value=f"<div>{_icon_of(alert)}<p>{when}{safe(alert.sentence)}</p></div>{numbers}",
             tooltip=alert.explain(),
         )
 
     def _numbers(self, alert: Alert) -> str:
         """Return everything that an alert was decided on, as `Alert.explain` has it."""
         at, t = alert.at, alert.settings
-        y, x = price_decimals(self.screen.lab, at)
+        y, x = price_decimals(self.render_loop.lab, at)
         least, places = t.min_edge_bps, decimals_for(at.spread_std, 2)
         numbers = {
             "y": number(at.y, y), "x": number(at.x, x),

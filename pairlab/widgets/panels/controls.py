@@ -1,8 +1,7 @@
-"""The settings as sliders, segments and fields, linked both ways with `lab.settings`."""
+"""Controls: settings as sliders, segments and fields, linked both ways with `lab.settings`."""
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import deque
 from collections.abc import Callable
@@ -26,8 +25,8 @@ from pairlab.schema import TIMEFRAMES_NS
 from pairlab.settings import SETTINGS
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.widget_utils import is_programmatic, programmatic_update, put
-from pairlab.widgets.style.formats import exact, number
+from pairlab.widgets.core.widget_utils import programmatic_update, set_traits
+from pairlab.widgets.style.formats import exact, number, parse_number
 
 __all__ = ["Controls"]
 
@@ -35,8 +34,8 @@ _Z_MAX: Final = 6.0  # entry, exit and stop share one scale: their handles stand
 _STOP_DEFAULT: Final = 4.0
 _HEDGES: Final = (("fixed", "fixed"), ("OLS", "ols"), ("Kalman", "kalman"))
 _REFUSED: Final = "pairlab-refused"
-_SHOWN: Final = 8
-"""So many values that a slider was shown may yet be said back by a browser."""
+_ECHOES: Final = 8
+"""So many values that a slider was shown may still be on their way back from a browser."""
 
 
 class _Slider(FloatSlider):  # type: ignore[misc]
@@ -50,6 +49,68 @@ class _Slider(FloatSlider):  # type: ignore[misc]
     def send_state(self, key: Any = None) -> None:
         """Send what changed, the value last: what is held back comes as a set."""
         super().send_state(sorted(key, key="value".__eq__) if isinstance(key, set) else key)
+
+
+class _EchoFilter:
+    """Tells what a person's hand did to a slider from what browsers only say back.
+
+    A slider reports its value whether a hand moved it or the kernel did, and rounds it to its own
+    steps. Each page does so, and one that hung does it late, when the setting is elsewhere
+    already: it must not go back. ipywidgets' messages carry no revision that would decide it, so
+    this compares values.
+
+    Parameters
+    ----------
+    slider : ipywidgets slider
+        Whose values.
+    """
+
+    def __init__(self, slider: Any) -> None:
+        self._slider = slider
+        self._on_their_way: deque[None] = deque()  # moves that the loop has not handled yet
+        self._shown: deque[float] = deque(maxlen=_ECHOES)
+
+    def received(self) -> None:
+        """Count a move, on whatever thread it came."""
+        self._on_their_way.append(None)
+
+    def is_superseded(self) -> bool:
+        """Begin to handle a move; return whether a newer one is on its way already."""
+        self._on_their_way.popleft()
+        return bool(self._on_their_way)
+
+    @property
+    def hand_moves(self) -> bool:
+        """Whether moves are on their way: under a finger nothing may jump back."""
+        return bool(self._on_their_way)
+
+    def showing(self, value: float) -> None:
+        """Expect that browsers say back the value that the slider is about to show."""
+        if self._slider.continuous_update:
+            # The old one, too: a page that opens now begins with it, and says so.
+            old = self._slider.value
+            self._shown.extend(v for v in (old, value) if v not in self._shown)
+
+    def touched(self) -> None:
+        """Take what the slider says from now on for a hand's: the page reported one on it."""
+        self._shown.clear()
+
+    def is_echo(self, value: float) -> bool:
+        """Return whether a browser only says back a value that it was shown."""
+        if any(self.same_position(shown, value) for shown in self._shown):
+            return True
+        self._shown.clear()
+        return False
+
+    def same_position(self, a: float, b: float) -> bool:
+        """Return whether two values are the same to the slider, which has its own steps."""
+        if isinstance(self._slider, FloatLogSlider):
+            return self.same_value(a, b)
+        return abs(a - b) <= 0.501 * float(self._slider.step)
+
+    def same_value(self, a: float, b: float) -> bool:
+        """Return whether two values are the same setting."""
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9 * self._slider.step)
 
 
 class _Row:
@@ -66,10 +127,9 @@ class _Row:
         slot: Any = None,
     ) -> None:
         self.name, self.decimals, self.whole = name, decimals, whole
-        self._asked: deque[None] = deque()  # moves of the handle that are on their way to the loop
         self._controls = controls
         self.slider = slider
-        self._shown: deque[float] = deque(maxlen=_SHOWN)
+        self._echoes = _EchoFilter(slider)
         slider.description, slider.tooltip = label, _about(name)
         slider.readout = False
         self.field = Text(
@@ -79,9 +139,8 @@ class _Row:
         ).add_class("pairlab-field")
         self.box = HBox([slider, *([slot] if slot else []), self.field]).add_class("pairlab-row")
         self.box.add_class(f"pairlab-row-{name}")
-        move = controls.on_frontend(self._on_slider)
-        slider.observe(functools.partial(self._move, move), "value")
-        self.field.observe(controls.on_frontend(self._on_field), "value")
+        controls.on_frontend(slider, "value", self._on_slider, self._echoes.received)
+        controls.on_frontend(self.field, "value", self._on_field)
 
     def show(self, value: float | None) -> None:
         """Move slider and field to a setting's value; None (off) leaves the slider where it is."""
@@ -100,18 +159,15 @@ class _Row:
         with s.hold_sync():
             if not low <= value <= high or too_small:
                 self._widen(value)
-            if not self._asked and not self._near(s.value, value):
-                if s.continuous_update:
-                    # The old one, too: a page that opens now begins with it, and says so.
-                    known = self._shown
-                    known.extend(v for v in (s.value, value) if v not in known)
+            if not self._echoes.hand_moves and not self._echoes.same_position(s.value, value):
+                self._echoes.showing(value)
                 s.value = value
         self._set_field(self._text(value))
 
     def _set_field(self, text: str) -> None:
         if self.field.value != text:
             self.field.remove_class(_REFUSED)  # it was of what is replaced now
-        put(self.field, value=text)
+        set_traits(self.field, value=text)
 
     def _text(self, value: float) -> str:
         return number(value, 0) if self.whole else exact(value, self.decimals)
@@ -119,56 +175,26 @@ class _Row:
     def _widen(self, value: float) -> None:
         s = self.slider
         if isinstance(s, FloatLogSlider):
-            put(s, min=min(s.min, math.log10(value)), max=max(s.max, math.log10(value)))
+            set_traits(s, min=min(s.min, math.log10(value)), max=max(s.max, math.log10(value)))
         elif self.name == "hedge_ratio":
             low, high = sorted((0.0, 2 * value))
             # Wide first: a slider refuses a value that is outside of its range.
-            put(s, min=min(low, s.min), max=max(high, s.max))
+            set_traits(s, min=min(low, s.min), max=max(high, s.max))
             s.value = value
-            put(s, min=low, max=high, step=(high - low) / 2000)
+            set_traits(s, min=low, max=high, step=(high - low) / 2000)
         else:
-            put(s, min=min(s.min, value), max=max(s.max, value))
-
-    def _same(self, a: float, b: float) -> bool:
-        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9 * self.slider.step)
-
-    def _move(self, move: Callable[[Any], None], change: Any) -> None:
-        if not is_programmatic():
-            self._asked.append(None)
-            move(change)
-
-    def _near(self, a: float, b: float) -> bool:
-        """Whether two values are the same to a slider, which has its own steps."""
-        if isinstance(self.slider, FloatLogSlider):
-            return self._same(a, b)
-        return abs(a - b) <= 0.501 * float(self.slider.step)
-
-    def _echoes(self, value: float) -> bool:
-        """Whether a browser only says back, rounded to its steps, a value that it was shown.
-
-        Each page does, and one that hung does it late, when the setting is elsewhere already: it
-        must not go back. A hand that wants the same value was said to come: see `touched`.
-        """
-        if any(self._near(shown, value) for shown in self._shown):
-            return True
-        self._shown.clear()
-        return False
+            set_traits(s, min=min(s.min, value), max=max(s.max, value))
 
     def touched(self) -> None:
         """Take what the slider says from now on for a hand's: one is on it."""
-        self._shown.clear()
+        self._echoes.touched()
 
-    def _on_slider(self, change: Any) -> None:
-        self._asked.popleft()
-        if self._asked:
-            return  # a newer one is on its way: under a finger nothing jumps back
-        value = float(change["new"])
-        if self._echoes(value):
+    def _on_slider(self, value: float) -> None:
+        if self._echoes.is_superseded() or self._echoes.is_echo(float(value)):
             return
-        now = getattr(self._controls.settings, self.name)
-        if now is None or self._same(self._rounded(now), self._rounded(value)):
-            return
-        self._controls.apply(self, self._rounded(value))
+        now, asked = getattr(self._controls.settings, self.name), self._rounded(float(value))
+        if now is not None and not self._echoes.same_value(self._rounded(now), asked):
+            self._controls.apply(self, asked)
 
     def _rounded(self, value: float) -> float:
         if self.whole:
@@ -176,21 +202,13 @@ class _Row:
         finer = math.ceil(-math.log10(self.slider.step))
         return round(value, max(self.decimals, 3, finer))
 
-    def _on_field(self, change: Any) -> None:
-        text = str(change["new"]).strip()
+    def _on_field(self, text: str) -> None:
+        text = text.strip()
         now = getattr(self._controls.settings, self.name)
         self.field.remove_class(_REFUSED)
         if now is None or text == self._text(now):
             return
-        self._controls.apply(self, typed(text))
-
-
-def typed(text: str) -> float | str:
-    """Return the number that was typed, or the text, which no setting of numbers takes."""
-    try:
-        return float(text.replace("−", "-").replace(",", ""))
-    except ValueError:
-        return text
+        self._controls.apply(self, parse_number(text))
 
 
 def _about(name: str) -> str:
@@ -205,6 +223,8 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
     lab : LabView
         Whose settings; changed here or in code, both follow.
     """
+
+    after_input = "values"
 
     def __init__(self, lab: LabView) -> None:
         self.settings = lab.settings
@@ -238,9 +258,12 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
             description="Max p-value", continuous_update=False, tooltip=_about("max_p_value")
         ).add_class("pairlab-field")
         self._p_note = HTML().add_class("pairlab-p-note")
-        self._p_field.observe(self.on_frontend(self._on_p), "value")
-        self._stop_on.observe(self.on_frontend(self._on_stop), "value")
-        self._require.observe(self.on_frontend(self._on_require), "value")
+        self.on_frontend(self._p_field, "value", self._on_p)
+        self.on_frontend(self._stop_on, "value", self._on_stop)
+        self.on_frontend(
+            self._require, "value",
+            lambda on: self._try("require_stationary", on, self._show_all),
+        )  # fmt: skip
         self._choices = {
             "timeframe": self._choice("timeframe", "Timeframe", [(t, t) for t in TIMEFRAMES_NS]),
             "hedge": self._choice("hedge", "Hedge", list(_HEDGES)),
@@ -275,29 +298,24 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
         ).add_class("pairlab-segments")
         menu = Dropdown(options=options, value=value, description=label, tooltip=tip)
         menu.add_class("pairlab-menu")
+
+        def choose(value: str) -> None:
+            self._try(name, value, lambda: self._show_choice(name))
+
         for widget in (segments, menu):
-            widget.observe(self.on_frontend(lambda change: self._on_choice(name, change)), "value")
+            self.on_frontend(
+                widget,
+                "value",
+                lambda value: self._try(name, value, lambda: self._show_choice(name)),
+            )
         return segments, menu
-
-    def on_frontend(self, work: Callable[..., Any]) -> Callable[[Any], None]:
-        """Do as `LabWidget.hand_over`, and look again at what the next frame shows.
-
-        A setting that changed here and back in code between two frames is as it was then, but
-        the control is not.
-        """
-
-        def done(change: Any) -> None:
-            work(change)
-            self._seen.pop("values", None)
-
-        return super().on_frontend(done)
 
     # -- from the screen ------------------------------------------------------------------------
 
-    def touched(self, control: str) -> None:
-        """Do as `LabWidget.touched`."""
-        if control in self._rows:
-            self._rows[control].touched()
+    def control_touched(self, setting: str) -> None:
+        """Do as `LabWidget.control_touched`."""
+        if setting in self._rows:
+            self._rows[setting].touched()
 
     def apply(self, row: _Row, value: float | str) -> None:
         """Set a setting, or say why not and put the old value back."""
@@ -330,15 +348,9 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
         # In both cases what is on the screen follows the setting.
         show()
 
-    def _on_choice(self, name: str, change: Any) -> None:
-        self._try(name, change["new"], lambda: self._show_choice(name))
-
-    def _on_require(self, change: Any) -> None:
-        self._try("require_stationary", change["new"], self._show_all)
-
-    def _on_stop(self, change: Any) -> None:
+    def _on_stop(self, on: bool) -> None:
         wanted = None
-        if change["new"]:
+        if on:
             # The stop must lie beyond the entry, wherever its handle was left.
             entry = self.settings.entry_z
             left_at = float(self._rows["stop_z"].slider.value)
@@ -347,12 +359,12 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
             self._try("stop_z", wanted, self._show_all)
             self._show_all()
 
-    def _on_p(self, change: Any) -> None:
+    def _on_p(self, text: str) -> None:
         self._p_field.remove_class(_REFUSED)
-        text = str(change["new"]).strip()
+        text = text.strip()
         if text != exact(self.settings.max_p_value, 3):
             try:
-                self.settings.update(max_p_value=cast("float", typed(text)))
+                self.settings.update(max_p_value=cast("float", parse_number(text)))
             except SettingError as error:
                 self._say(str(error))
                 self._show_all()
@@ -376,20 +388,20 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
             row.show(getattr(self.settings, name))
         fixed = self.settings.hedge == "fixed"
         ratio = self._rows["hedge_ratio"]
-        put(ratio.slider, disabled=not fixed)
-        put(ratio.field, disabled=not fixed)
-        put(self._stop_on, value=self.settings.stop_z is not None)
-        put(self._require, value=self.settings.require_stationary)
+        set_traits(ratio.slider, disabled=not fixed)
+        set_traits(ratio.field, disabled=not fixed)
+        set_traits(self._stop_on, value=self.settings.stop_z is not None)
+        set_traits(self._require, value=self.settings.require_stationary)
         on = "on" if self.settings.require_stationary else "off"
         self._p_note.value = f"<small>{on} · p ≤</small>"
         p_value = exact(self.settings.max_p_value, 3)
         if self._p_field.value != p_value:
             self._p_field.remove_class(_REFUSED)
-        put(self._p_field, value=p_value)
+        set_traits(self._p_field, value=p_value)
         for name in self._choices:
             self._show_choice(name)
 
     def _show_choice(self, name: str) -> None:
         with programmatic_update():
             for widget in self._choices[name]:
-                put(widget, value=getattr(self.settings, name))
+                set_traits(widget, value=getattr(self.settings, name))

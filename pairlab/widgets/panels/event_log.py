@@ -1,4 +1,4 @@
-"""The line below everything: the newest event, the log behind it, and the lags to the screen."""
+"""The event line: the newest entry, the log that it opens, and the lags to the screen."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pairlab.protocols import LabView
 from pairlab.schema import NS_PER_S, LogEntry, LogLevel
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.style.formats import clock, count, day, number, quantity_ms, safe
-from pairlab.widgets.style.theme import glyph, var
+from pairlab.widgets.style.theme import icon, var
 from pairlab.widgets.transport.message_batching import HTML
 
 __all__ = ["EventLog"]
@@ -52,7 +52,7 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
         self._unseen = HTML().add_class("pairlab-event-unseen")
         # Texts send no clicks: the style sheet lays the button's area over the whole line.
         self._button = Button(description="Log").add_class("pairlab-event-button")
-        self._button.on_click(self.on_frontend(self._flip))
+        self.on_frontend(self._button, "click", self._flip)
         self._way = HTML(
             description="lags",
             tooltip="Median and 99 %: the exchange's event to its receipt (corrected by the "
@@ -76,7 +76,7 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
 
     def _turn(self, face: str, tooltip: str, step: int) -> Button:
         button = Button(description=face, tooltip=tooltip).add_class("pairlab-turn")
-        button.on_click(self.on_frontend(lambda _: self._go(step)))
+        self.on_frontend(button, "click", lambda _: self._go(step))
         return button
 
     # -- the opened log -------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
     def _flip(self, _: Any) -> None:
         self._opened = not self._opened
         self._page = 0
-        (self.add_class if self._opened else self.remove_class)("pairlab-open")
+        self.toggle_class("pairlab-open", self._opened)
         self._show_log()
 
     def _go(self, step: int) -> None:
@@ -93,7 +93,7 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
 
     def _show_log(self) -> None:
         """Show the list while it is open, else how much of it was not seen."""
-        lab = self.screen.lab
+        lab = self.render_loop.lab
         log, total = lab.event_log, lab.event_log_total
         if self._opened:
             self._missed.clear()
@@ -108,8 +108,8 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
         self._page = min(max(self._page, 0), pages - 1)
         first = self._page * _PAGE
         shown = list(islice(reversed(log), first, first + _PAGE)) if self._opened else []
-        put(self._newer, disabled=self._page == 0)
-        put(self._older, disabled=self._page == pages - 1)
+        set_traits(self._newer, disabled=self._page == 0)
+        set_traits(self._older, disabled=self._page == pages - 1)
         place = f"{first + 1}–{first + len(shown)} of {count(len(log))}" if shown else "none"
         self._where.value = f"<small>{place}</small>"
         self._list.value = f"<table>{''.join(map(self._row, shown))}</table>" if shown else ""
@@ -117,11 +117,11 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
     def _row(self, entry: LogEntry) -> str:
         sign, colour = self._SIGNS[entry.level]
         when, on = clock(entry.time_ns), day(entry.time_ns)
-        if on != day(self.screen.lab.event_log[-1].time_ns):
+        if on != day(self.render_loop.lab.event_log[-1].time_ns):
             when = f"{on} {when}"
         return (
             f'<tr class="pairlab-level-{entry.level}"><td>{when}</td>'
-            f"<td>{glyph(sign, var(colour))}{entry.level}</td><td>{safe(entry.message)}</td></tr>"
+            f"<td>{icon(sign, var(colour))}{entry.level}</td><td>{safe(entry.message)}</td></tr>"
         )
 
     def _count(self) -> str:
@@ -133,7 +133,7 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
                 words = f"{level}{'s' if n > 1 else ''} not seen"
                 parts.append(
                     f'<span style="color:{var(colour)}" title="{n:,} {words}">'
-                    f"{glyph(sign)}{n:,}<i> {words}</i></span>"
+                    f"{icon(sign)}{n:,}<i> {words}</i></span>"
                 )
         return "".join(parts)
 
@@ -143,13 +143,13 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
         """Show the newest event and the way's lags."""
         if not frame.text_due:
             return
-        screen, log = self.screen, self.screen.lab.event_log
+        loop, log = self.render_loop, self.render_loop.lab.event_log
         self._show_log()
-        if screen.paused:
-            waiting = count(screen.waiting_rows())
+        if frame.view.paused:
+            waiting = count(loop.view.waiting_rows())
             self._show(
-                screen.paused_ns, "info",
-                f"view paused at {clock(screen.paused_ns)}: the feed and signals go on; "
+                frame.view.paused_ns, "info",
+                f"view paused at {clock(frame.view.paused_ns)}: feed and signals continue; "
                 f"{waiting} rows wait",
             )  # fmt: skip
         elif log:
@@ -160,7 +160,7 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
         h = frame.health
         parts = []
         if h.state == "live" and math.isfinite(h.lag_p50_ms):
-            shown = screen.lag.p50_p99_ms()
+            shown = loop.latency.p50_p99_ms()
             parts.append(
                 '<span class="pairlab-lags"><i>lag p50 / p99 ms: exchange→receive '
                 f"{quantity_ms(h.lag_p50_ms)} / {quantity_ms(h.lag_p99_ms)}, </i>"
@@ -168,8 +168,8 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
                 f"{quantity_ms(h.row_p99_ms)}, →screen {quantity_ms(shown[0])} / "
                 f"{quantity_ms(shown[1])}</span>"
             )
-        if math.isfinite(screen.measured_frames_per_s) and h.state != "stopped":
-            parts.append(f"<span>{number(screen.measured_frames_per_s, 0)} frames/s</span>")
+        if math.isfinite(loop.meter.frames_per_s) and h.state != "stopped":
+            parts.append(f"<span>{number(loop.meter.frames_per_s, 0)} frames/s</span>")
         when = ""
         if frame.live is not None:
             when = f"<b>{clock(frame.live_ns, milliseconds=frame.fine)} UTC</b>"
@@ -186,8 +186,8 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
         sign, colour = self._SIGNS[level]
         text_colour = var("stop" if level == "error" else "text2")
         self._event.value = (
-            f"<small>{clock(time_ns)}</small>{glyph(sign, var(colour))}"
+            f"<small>{clock(time_ns)}</small>{icon(sign, var(colour))}"
             f'<span style="color:{text_colour}">{safe(message)}</span>'
         )
         what = "Close the event log" if self._opened else "Open the event log"
-        put(self._button, tooltip=f"{what}\n{clock(time_ns)} {level}: {message}")
+        set_traits(self._button, tooltip=f"{what}\n{clock(time_ns)} {level}: {message}")

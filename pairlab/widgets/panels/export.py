@@ -1,10 +1,9 @@
-"""Files that the browser downloads, in JupyterLab, Notebook and Voila alike: tables and charts."""
+"""Export: the browser downloads tables as CSV, charts as PNG or SVG."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from pairlab.data.time_selection import between_ns
 from pairlab.protocols import LabView, Table
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.style.formats import count
 from pairlab.widgets.transport.message_batching import HTML
 
@@ -54,7 +53,7 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
         Whose tables and charts.
     """
 
-    still = True
+    static = True
 
     def __init__(self, lab: LabView) -> None:
         self._lab = lab
@@ -75,10 +74,10 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
             ]
         ).add_class("pairlab-export-choices")  # fmt: skip
         for button in (self._button, self._csv):
-            button.on_click(self.on_frontend(lambda _: self._begin()))
-        self._more.on_click(self.on_frontend(lambda _: self._open()))
-        self._png.on_click(self.on_frontend(lambda _: self._picture("png")))
-        self._svg.on_click(self.on_frontend(lambda _: self._picture("svg")))
+            self.on_frontend(button, "click", lambda _: self._begin())
+        self.on_frontend(self._more, "click", lambda _: self._open())
+        self.on_frontend(self._png, "click", lambda _: self._picture("png"))
+        self.on_frontend(self._svg, "click", lambda _: self._picture("svg"))
         self._opened = False
         self._work: asyncio.Task[None] | None = None
         self._jobs: dict[str, _Job] = {}  # by token: pages that were asked have not answered yet
@@ -93,22 +92,21 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
 
     def _choice(self, name: str, options: list[tuple[str, str]]) -> ToggleButtons:
         choice = ToggleButtons(options=options, description=name).add_class("pairlab-segments")
-        choice.observe(self.on_frontend(lambda _: self._describe()), "value")
+        self.on_frontend(choice, "value", lambda _: self._describe())
         return choice
 
     def _describe(self) -> None:
         rows = {"all": "all of it", "view": "what is in view", "selection": "what is selected"}
         words = f"Download the {self._what.value} as a CSV file: {rows[self._rows.value]}"
-        put(self._button, tooltip=words)
-        put(self._csv, tooltip=words)
+        set_traits(self._button, tooltip=words)
+        set_traits(self._csv, tooltip=words)
 
     def _open(self) -> None:
         self._opened = not self._opened
-        change = "add_class" if self._opened else "remove_class"
-        getattr(self, change)("pairlab-open")
-        charts = (_ALL_CHARTS, *self.screen.pictures())
+        self.toggle_class("pairlab-open", self._opened)
+        charts = (_ALL_CHARTS, *self.render_loop.parts.charts())
         if self._opened and charts != self._chart.options:
-            put(self._chart, options=charts)
+            set_traits(self._chart, options=charts)
 
     # -- tables ---------------------------------------------------------------------------------
 
@@ -116,7 +114,7 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
         """Return both ends of the rows that are wanted; None if there are none."""
         match self._rows.value:
             case "view":
-                return self.screen.ends_ns()
+                return self.render_loop.view.ends_ns()
             case "selection":
                 return self._lab.selected_ns
         return None, None
@@ -147,18 +145,18 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
     def _pieces(self, what: Table, ends: tuple[int | None, int | None]) -> Iterator[str]:
         if what == "history" and self._rows.value == "view":
             # What is seen: while the view is paused, the ring may have gone on without it.
-            return csv_pieces(between_ns(self.screen.rows(), *ends))
+            return csv_pieces(between_ns(self.render_loop.view.rows(), *ends))
         return self._lab.csv_pieces(what, *ends)
 
     async def _export(self, name: str, pieces: Iterator[str]) -> None:
-        put(self._button, disabled=True)
+        set_traits(self._button, disabled=True)
         try:
             self._deliver_csv(name, await asyncio.to_thread(_pack, pieces))
         except Exception as error:
             self._failed(error)
         finally:
             if self.comm is not None:
-                put(self._button, disabled=False)
+                set_traits(self._button, disabled=False)
 
     def _failed(self, error: Exception) -> None:
         # A background error belongs on the screen: nobody awaits this.
@@ -175,7 +173,7 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
     # -- charts ---------------------------------------------------------------------------------
 
     def _picture(self, kind: str) -> None:
-        charts = self.screen.pictures()
+        charts = self.render_loop.parts.charts()
         wanted = self._chart.value
         chosen = list(charts.values()) if wanted not in charts else [charts[wanted]]
         if not chosen:
@@ -189,19 +187,15 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
 
     def _deliver(self, job: dict[str, Any], words: str, buffers: list[bytes]) -> None:
         """Ask the page in which the button was pressed to save a file."""
-        screen, name = self.screen, job["name"]
-        pages = screen.pace.programmatic_update(self.model_id, time.monotonic())
-        if screen.pressed_page in pages:
-            pages = [screen.pressed_page]
-        if not pages:
+        name, token = job["name"], f"{self.model_id}-{next(_NUMBERS)}"
+        channel = self.render_loop.channel
+        if not channel.save_file(self.model_id, {**job, "token": token}, buffers):
             self._lab.log(
                 "error",
                 f"no page can save {name}: this front end does not run pairlab's script (is "
                 "anywidget installed where Jupyter runs?). lab.to_csv(path) writes tables",
             )
             return
-        token = f"{self.model_id}-{next(_NUMBERS)}"
-        screen.pulse.carrier.send({"job": {**job, "token": token, "pages": pages}}, buffers)
         self._jobs[token] = _Job(name, words, self._give_up_later(token))
 
     def _give_up_later(self, token: str) -> asyncio.TimerHandle | None:
@@ -210,21 +204,23 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
             return None
         return loop.call_later(_WAIT_S, self._give_up, token)
 
-    def saved(self, token: str, failed: str | None) -> None:
-        """Tell that the page has saved the file, or why it has not."""
+    def file_saved(self, token: str, error: str | None) -> None:
+        """Log that the page has saved the file, or why it has not."""
         job = self._jobs.pop(token, None)
         if job is None:
             return
         if job.giving_up is not None:
             job.giving_up.cancel()
-        if failed is None:
+        if error is None:
             self._lab.log("info", f"exported {job.name}: {job.words}")
         else:
-            self._lab.log("error", f"{job.name} was not saved: {failed.removeprefix('Error: ')}")
+            self._lab.log("error", f"{job.name} was not saved: {error.removeprefix('Error: ')}")
 
     def _give_up(self, token: str) -> None:
         job = self._jobs.pop(token)
-        if not self.screen.pace.answers:  # a cell runs: what a page says waits behind it
+        if (
+            not self.render_loop.channel.pacer.answers
+        ):  # a cell runs: what a page says waits behind it
             self._jobs[token] = replace(job, giving_up=self._give_up_later(token))
             return
         self._lab.log(

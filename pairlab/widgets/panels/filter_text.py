@@ -1,9 +1,10 @@
-"""Why the signal waits: the entry filters of a row, in words."""
+"""The entry filters of a row in words: why the signal waits."""
 
 from __future__ import annotations
 
-from pairlab.alerts import Snapshot, decimals_apart
+from pairlab.alerts import Snapshot
 from pairlab.costs import edge_bps
+from pairlab.formatting import decimals_apart
 from pairlab.schema import NS_PER_S
 from pairlab.settings import SettingValues
 from pairlab.widgets.style.formats import duration, exact, number, p_value

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from ipywidgets import HBox, Text, VBox
 
@@ -16,7 +15,7 @@ from pairlab.schema import NS_PER_S
 from pairlab.settings import SETTINGS
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.widget_utils import programmatic_update, put
+from pairlab.widgets.core.widget_utils import programmatic_update, set_traits
 from pairlab.widgets.panels.tables import show_swapped, swap_button
 from pairlab.widgets.style.formats import (
     MISSING,
@@ -25,13 +24,14 @@ from pairlab.widgets.style.formats import (
     duration,
     guess_decimals,
     number,
+    parse_number,
     power,
     quote,
     safe,
     signed,
 )  # fmt: skip
 from pairlab.widgets.style.precision import price_decimals
-from pairlab.widgets.style.theme import glyph, var
+from pairlab.widgets.style.theme import icon, var
 from pairlab.widgets.transport.message_batching import HTML
 
 __all__ = ["SignalPanel"]
@@ -54,6 +54,8 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
     lab : LabView
         Whose signal. The fields in the header are its settings ``fee_bps`` and ``min_edge_bps``.
     """
+
+    after_input = "costs"
 
     def __init__(self, lab: LabView) -> None:
         self.settings = lab.settings
@@ -86,36 +88,17 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
             tooltip=f"{knob.about} Allowed: {knob.allowed}.",
             continuous_update=False,
         ).add_class("pairlab-cost")
-        field.observe(self.on_frontend(lambda change: self._on_field(name, change)), "value")
+        self.on_frontend(field, "value", lambda text: self._on_field(name, text))
         return field
-
-    def on_frontend(self, work: Callable[..., Any]) -> Callable[[Any], None]:
-        """Do as `LabWidget.hand_over`, and look again at what the next frame shows.
-
-        A setting that changed here and back in code between two frames is as it was then, but
-        the control is not.
-        """
-
-        def done(change: Any) -> None:
-            work(change)
-            self._seen.pop("costs", None)
-
-        return super().on_frontend(done)
 
     # -- costs ----------------------------------------------------------------------------------
 
-    def _on_field(self, name: str, change: Any) -> None:
-        text = str(change["new"]).strip()
+    def _on_field(self, name: str, text: str) -> None:
+        text = text.strip()
         if text == self._shown(name):
             return
-        value: object = text
-        if name == "min_edge_bps" and text.lower() in _OFF:
-            value = None
-        else:
-            try:
-                value = float(text.replace("−", "-").replace(",", ""))
-            except ValueError:
-                value = text
+        off = name == "min_edge_bps" and text.lower() in _OFF
+        value = None if off else parse_number(text)
         try:
             setattr(self.settings, name, value)
         except SettingError as error:
@@ -137,21 +120,21 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
             for name, field in self._fields.items():
                 if field.value != self._shown(name):
                     field.remove_class(_REFUSED)
-                put(field, value=self._shown(name))
+                set_traits(field, value=self._shown(name))
 
     # -- painting -------------------------------------------------------------------------------
 
     def paint(self, frame: Frame) -> None:
         """Set the numbers; they stand still with the charts while the view is paused."""
         self.show_staleness(frame)
-        show_swapped(self, behind=not self.screen.shows_signal)
+        show_swapped(self, behind=not frame.view.signal_in_front)
         if self.changed("costs", (frame.values.fee_bps, frame.values.min_edge_bps)):
             self._show_fields()
         if not frame.text_due:
             return
-        if self.screen.paused and "signal" in self._seen:
+        if frame.view.paused and "signal" in self._seen:
             return
-        row, entry = frame.live, self.screen.lab.alert_log.opened
+        row, entry = frame.live, frame.alert_log.opened
         side = 0 if row is None else row.position
         if entry is not None and entry.side != side:
             entry = None  # its row is not the newest one yet
@@ -160,10 +143,12 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
         sign, colour, word = _SIDES[side]
         self._head.value = (
             f'<h3>Signal</h3><span class="pairlab-side" style="color:{var(colour)}">'
-            f'{glyph(sign, size=11)}<b>{word}</b></span><small class="pairlab-held-for">'
+            f'{icon(sign, size=11)}<b>{word}</b></span><small class="pairlab-held-for">'
             f"{self._age(frame.live_ns, entry)}</small>"
         )
-        put(self._body, value=self._table(frame, row, entry), tooltip=self._words(frame, entry))
+        set_traits(
+            self._body, value=self._table(frame, row, entry), tooltip=self._words(frame, entry)
+        )
 
     @staticmethod
     def _age(live_ns: int, entry: Alert | None) -> str:
@@ -172,14 +157,14 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
         return f"for {safe(duration((live_ns - entry.time_ns) / NS_PER_S))}"
 
     def _table(self, frame: Frame, row: Snapshot | None, entry: Alert | None) -> str:
-        pair = self.screen.lab.pair
+        pair = self.render_loop.lab.pair
         made = _UNKNOWN
         prices, units, beta, z = [MISSING] * 2, [MISSING] * 2, MISSING, MISSING
         decimals = 2
         if row is not None and entry is not None:
             at, scale = entry.at, entry.settings.price_scale
             made = profit(entry.side, at, scale, row.y, row.x, frame.values.fee_bps)
-            places = price_decimals(self.screen.lab, row)
+            places = price_decimals(self.render_loop.lab, row)
             decimals = max(2, places[0])
             prices = [number(at.y, places[0]), number(at.x, places[1])]
             units = [signed(made.y_quantity, 0), _quantity(made.x_quantity)]

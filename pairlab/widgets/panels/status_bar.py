@@ -1,4 +1,4 @@
-"""The strip above everything: how the feed, the engine and the signal are."""
+"""The status bar: pair, feed, rates, ages, gaps, stationarity, signal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import Button, HBox
 
-from pairlab.alerts import Alert, decimals_apart
+from pairlab.alerts import Alert, AlertLog
+from pairlab.formatting import decimals_apart
 from pairlab.protocols import LabView
 from pairlab.schema import NS_PER_S, AlertKind, RowFlag
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.panels.export import ExportButton
 from pairlab.widgets.panels.filter_text import entry_filters, p_words
 from pairlab.widgets.style.formats import (
@@ -27,7 +28,7 @@ from pairlab.widgets.style.formats import (
     safe,
     signed,
 )  # fmt: skip
-from pairlab.widgets.style.theme import glyph, var
+from pairlab.widgets.style.theme import icon, var
 from pairlab.widgets.transport.message_batching import HTML
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _two(first: str, second: str) -> str:
 
 
 def _caption(name: str, shown: str, unit: str = "", *, warn: bool = False) -> str:
-    sign = glyph("warning", var("warn"), 12) if warn else ""
+    sign = icon("warning", var("warn"), 12) if warn else ""
     unit = f"<small> {safe(unit)}</small>" if unit else ""
     kind = "pairlab-number pairlab-warn" if warn else "pairlab-number"
     return (
@@ -83,28 +84,30 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             cell.add_class("pairlab-cell")
         self._pause = Button(description="Pause", tooltip=_PAUSE[False])
         self._pause.add_class("pairlab-button-pause")
-        self._pause.on_click(self.on_frontend(self._on_pause))
+        self.on_frontend(self._pause, "click", self._on_pause)
         self.export = ExportButton(lab)
         buttons = HBox([self._pause, self.export]).add_class("pairlab-buttons")
         self._newest: Alert | None = None
         self._left_ns: int | None = None
         super().__init__([*self._cells.values(), buttons])
-        for style in ("pairlab", "pairlab-panel", "pairlab-strip"):
+        for style in ("pairlab", "pairlab-panel", "pairlab-status-bar"):
             self.add_class(style)
         self.join(lab)
 
     def _on_pause(self, _: Any) -> None:
-        self.screen.pause(not self.screen.paused)
+        view = self.render_loop.view
+        view.pause(not view.paused)
 
-    def _paint_pause(self) -> None:
-        paused = self.screen.paused
+    def _paint_pause(self, paused: bool) -> None:
         if self.changed("paused", paused):
-            put(self._pause, description="Resume" if paused else "Pause", tooltip=_PAUSE[paused])
+            set_traits(
+                self._pause, description="Resume" if paused else "Pause", tooltip=_PAUSE[paused]
+            )
             (self._pause.add_class if paused else self._pause.remove_class)("pairlab-on")
 
     def paint(self, frame: Frame) -> None:
         """Set the cells whose words have changed."""
-        self._paint_pause()
+        self._paint_pause(frame.view.paused)
         if not frame.text_due:
             return
         self._paint_pair(frame)
@@ -114,10 +117,10 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         self._paint_signal(frame)
 
     def _set(self, name: str, text: str, tooltip: str) -> None:
-        put(self._cells[name], value=text, tooltip=tooltip)
+        set_traits(self._cells[name], value=text, tooltip=tooltip)
 
     def _paint_pair(self, frame: Frame) -> None:
-        pair, v = self.screen.lab.pair, frame.values
+        pair, v = self.render_loop.lab.pair, frame.values
         hedge = {"fixed": "fixed β", "ols": "OLS β", "kalman": "Kalman β"}[v.hedge]
         self._set(
             "pair",
@@ -144,7 +147,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         kind, sign, words = badge
         self._set(
             "feed",
-            f'<div class="pairlab-badge pairlab-badge-{kind}">{glyph(sign, size=11)}<span>'
+            f'<div class="pairlab-badge pairlab-badge-{kind}">{icon(sign, size=11)}<span>'
             f"{safe(words)}</span>"
             f'</div><div class="pairlab-two">{safe(source)}</div>',
             f"{health.feed}: {health.state}. {health.detail}. {health.reconnects} reconnects, "
@@ -173,12 +176,13 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             silence_s = self._silence_s(frame)
             ages = (row.y_age_s + silence_s, row.x_age_s + silence_s)
             old = max(ages) >= _OLD_LEG_SHARE * v.max_leg_age_s
+        pair = self.render_loop.lab.pair
         text = MISSING if row is None else f"{age(ages[0])} / {age(ages[1])}"
         self._set(
             "ages",
             _caption("age y / x", text, "" if row is None else "s", warn=old),
-            f"Since the last trade: {self.screen.lab.pair.y} {age(ages[0])} s, "
-            f"{self.screen.lab.pair.x} {age(ages[1])} s; no entry from {v.max_leg_age_s:g} s on",
+            f"Since the last trade: {pair.y} {age(ages[0])} s, {pair.x} {age(ages[1])} s; "
+            f"no entry from {v.max_leg_age_s:g} s on",
         )
         gaps = MISSING if h.state == "failed" and not h.ticks else count(h.gaps)
         self._set(
@@ -189,19 +193,19 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
 
     def _way_words(self, h: Health) -> str:
         """Return how long every stretch of the way to the screen takes."""
+        drawn = self.render_loop.latency.p50_p99_ms()
         ways = [
             ("From the exchange's event to its receipt here, corrected by the clocks' offset",
              h.lag_p50_ms, h.lag_p99_ms),
             ("Receipt to row", h.row_p50_ms, h.row_p99_ms),
-            ("Receipt until the browser has drawn the row first", *self.screen.lag.p50_p99_ms()),
+            ("Receipt until the browser has drawn the row first", *drawn),
         ]  # fmt: skip
         lines = [f"{name}: {quantity_ms(p50)} / {quantity_ms(p99)} ms" for name, p50, p99 in ways]
         return "Median / 99 %.\n" + "\n".join(lines)
 
     def _silence_s(self, frame: Frame) -> float:
         """Seconds since the newest tick came, beyond what two ordinary frames need."""
-        lab = self.screen.lab
-        if self.changed("tick", (lab.newest_ns, lab.rows.end)):
+        if self.changed("tick", (frame.newest_ns, frame.cursor)):
             self._tick_came_ns = frame.now_ns
         quiet_s = (frame.now_ns - self._tick_came_ns) / NS_PER_S
         return quiet_s if quiet_s > 1 and frame.health.state in _ALIVE else 0.0
@@ -221,7 +225,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             details = f"p {p_value(row.p_value)} · half-life {number(row.half_life, 1)}"
         else:
             sign, colour, words = "clock", "text2", "NOT ENOUGH DATA"
-        text = f'<div class="pairlab-state" style="color:{var(colour)}">{glyph(sign)}{words}</div>'
+        text = f'<div class="pairlab-state" style="color:{var(colour)}">{icon(sign)}{words}</div>'
         if words == "NOT ENOUGH DATA" and filled < window:
             left_s = (window - filled) / h.ticks_per_s if h.ticks_per_s > 0 else math.nan
             bars = v.timeframe != "tick"
@@ -255,12 +259,12 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             )
         else:
             name, sign, kind = "FLAT", "dash", "flat"
-        self._look_at_alerts()
+        self._find_last_alerts(frame.alert_log)
         lines = self._reasons(frame, position)
         outline = " pairlab-outline" if quiet or not position else ""
         self._set(
             "signal",
-            f'<div class="pairlab-chip pairlab-chip-{kind}{outline}">{glyph(sign)}{name}</div>'
+            f'<div class="pairlab-chip pairlab-chip-{kind}{outline}">{icon(sign)}{name}</div>'
             f'<div class="pairlab-why">{"<br>".join(safe(line) for line in lines if line)}</div>',
             self._signal_words(frame, position),
         )
@@ -271,7 +275,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         if row is None:
             return ["no data"]
         if position:
-            entry = self.screen.lab.alert_log.opened
+            entry = frame.alert_log.opened
             out = f"out at z {'≥' if position > 0 else '≤'} {signed(-position * v.exit_z)}"
             since = ""
             if entry is not None and entry.side == position:
@@ -315,8 +319,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             f"{listed}\n{last}"
         )
 
-    def _look_at_alerts(self) -> None:
-        log = self.screen.lab.alert_log
+    def _find_last_alerts(self, log: AlertLog) -> None:
         if self.changed("alerts", log.total):
             self._newest = next(log.newest_first(), None)
             left = (a for a in log.newest_first() if a.kind in (AlertKind.EXIT, AlertKind.STOP))

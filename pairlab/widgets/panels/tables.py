@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from ipywidgets import Button, HBox, VBox
 
@@ -74,12 +74,12 @@ class LatestTable(LabWidget, VBox):  # type: ignore[misc]
     def paint(self, frame: Frame) -> None:
         """Set the numbers."""
         self.show_staleness(frame)
-        show_swapped(self, behind=self.screen.shows_signal)
+        show_swapped(self, behind=frame.view.signal_in_front)
         if not frame.text_due or not self.changed(
             "row", (frame.version, frame.latest, frame.values)
         ):
             return
-        row, lab, v = frame.latest, self.screen.lab, frame.values
+        row, lab, v = frame.latest, self.render_loop.lab, frame.values
         when, shown = "", {}
         if row is not None:
             when = clock(row.time_ns, milliseconds=frame.fine)
@@ -142,17 +142,14 @@ def swap_button(part: LabWidget, *, to_signal: bool) -> Button:
     face, tip = ("Signal", "Show the open signal") if to_signal else ("Latest", "Show all numbers")
     button = Button(description=face, tooltip=tip).add_class("pairlab-swap")
 
-    def swap(_: Any) -> None:
-        part.screen.shows_signal = to_signal
-
-    button.on_click(part.on_frontend(swap))
+    part.on_frontend(button, "click", lambda _: part.render_loop.view.show_signal(to_signal))
     return button
 
 
-def show_swapped(part: Any, *, behind: bool) -> None:
+def show_swapped(part: LabWidget, *, behind: bool) -> None:
     """Mark which of the two is behind the other where they share one place."""
     if part.changed("behind", behind):
-        (part.add_class if behind else part.remove_class)("pairlab-behind")
+        part.toggle_class("pairlab-behind", behind)
 
 
 def window_s(frame: Frame, row: Snapshot) -> float:
@@ -211,7 +208,7 @@ class RowTable(LabWidget, VBox):  # type: ignore[misc]
         newest = [Snapshot.of(row) for row in frame.rows[: -self._rows_shown - 1 : -1]]
         lines, places = [], frame.spread_places
         for row in newest:
-            y, x = price_decimals(self.screen.lab, row)
+            y, x = price_decimals(self.render_loop.lab, row)
             lines.append(
                 cells(
                     [

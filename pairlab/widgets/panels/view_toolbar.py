@@ -1,16 +1,16 @@
-"""The buttons that move the view: span, pan, zoom, select, reset."""
+"""The toolbar of the view: span, pan, zoom, select, reset."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ipywidgets import Button, Dropdown, HBox, ToggleButton
 
 from pairlab.protocols import LabView
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
-from pairlab.widgets.core.view_state import SPANS
-from pairlab.widgets.core.widget_utils import put
+from pairlab.widgets.core.view_state import SPANS, ViewState
+from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.style.formats import number, span_label
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class ViewTools(LabWidget, HBox):  # type: ignore[misc]
     """How much time all charts of a lab show, and which; each button is reached by keyboard.
 
     They change what is seen, never the feed, the signals or the history. A view that was moved
-    away from the newest rows is held there until Reset.
+    away from the newest rows is frozen there until Reset zoom.
 
     Parameters
     ----------
@@ -42,18 +42,21 @@ class ViewTools(LabWidget, HBox):  # type: ignore[misc]
         Whose charts.
     """
 
+    after_input = "span"  # it may be set back in code before the next frame
+
     def __init__(self, lab: LabView) -> None:
+        self._lab = lab
         self.span = Dropdown(
             options=[(span_label(s), float(s)) for s in SPANS], description="Span",
             tooltip="How much time the charts show",
         )  # fmt: skip
-        self.span.observe(self.on_frontend(self._on_span), "value")
+        self.on_frontend(self.span, "value", self._on_span)
         self.select = ToggleButton(
             description="Select",
             tooltip="Drag over a chart: the rows become lab.selection; a click there clears it. "
             "Off: the readout follows the pointer",
         )
-        self.select.observe(self.on_frontend(self._on_select), "value")
+        self.on_frontend(self.select, "value", lambda on: self.render_loop.view.set_select_mode(on))
         self.earlier = self._button("‹", "Half a view earlier", lambda view: view.pan(-0.5))
         self.later = self._button("›", "Half a view later", lambda view: view.pan(0.5))
         self.nearer = self._button("+", "Zoom in: less time", lambda view: view.zoom(0.5))
@@ -66,7 +69,7 @@ class ViewTools(LabWidget, HBox):  # type: ignore[misc]
             lambda view: view.zoom_to_selection(),
         ).add_class("pairlab-to-selection")
         self.unselect = self._button(
-            "×", "Select nothing: lab.selection becomes empty", lambda view: view.lab.select()
+            "×", "Select nothing: lab.selection becomes empty", lambda _: self._lab.select()
         ).add_class("pairlab-icon")
         self.reset = self._button(
             "Reset zoom",
@@ -88,32 +91,26 @@ class ViewTools(LabWidget, HBox):  # type: ignore[misc]
             self.add_class(style)
         self.join(lab)
 
-    def _button(self, face: str, tooltip: str, work: Callable[[Any], None]) -> Button:
+    def _button(self, face: str, tooltip: str, act: Callable[[ViewState], None]) -> Button:
         button = Button(description=face, tooltip=tooltip)
-        button.on_click(self.on_frontend(lambda _: work(self.screen)))
+        self.on_frontend(button, "click", lambda _: act(self.render_loop.view))
         return button
 
-    def _on_span(self, change: Any) -> None:
-        self.screen.set_span(change["new"])
-        self._seen.pop("span", None)  # it may be set back in code before the next frame
-
-    def _on_select(self, change: Any) -> None:
-        self.screen.selecting = change["new"]
-        self.screen.point(None)
+    def _on_span(self, seconds: float) -> None:
+        self.render_loop.view.set_span(seconds)
 
     def paint(self, frame: Frame) -> None:
         """Show the span in view, and which buttons mean something now."""
-        screen = self.screen
-        width_s = frame.span_ns / 1e9 if frame.held else screen.span_s
+        width_s = frame.span_ns / 1e9 if frame.frozen else frame.view.following_span_s
         if self.changed("span", width_s):
             steps = sorted({*map(float, SPANS), width_s})
             options = tuple((_label(s), s) for s in steps)
             if self.span.options != options:
-                put(self.span, options=options, value=width_s)
-            put(self.span, value=width_s)
-        if self.changed("held", frame.held):
-            (self.reset.add_class if frame.held else self.reset.remove_class)("pairlab-on")
+                set_traits(self.span, options=options, value=width_s)
+            set_traits(self.span, value=width_s)
+        if self.changed("frozen", frame.frozen):
+            (self.reset.add_class if frame.frozen else self.reset.remove_class)("pairlab-on")
         if self.changed("selected", frame.selected_ns is not None):
             for button in (self.to_selection, self.unselect):
                 button.layout.display = None if frame.selected_ns is not None else "none"
-        put(self.select, value=screen.selecting)
+        set_traits(self.select, value=frame.view.select_mode)

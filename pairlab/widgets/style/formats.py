@@ -1,7 +1,6 @@
 """Numbers, times and text as the screen shows them: one place, so that all parts agree.
 
-A true minus (−) instead of a hyphen; – where there is no number; never ``nan``, ``inf`` or
-``-0.00``.
+What alerts and the screen have in common is in `pairlab.formatting`.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from decimal import Decimal
 from html import escape
 from typing import Final
 
+from pairlab.formatting import MINUS, MISSING, number, signed
 from pairlab.schema import NS_PER_S, Pair
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "moment",
     "number",
     "p_value",
+    "parse_number",
     "power",
     "quantity_ms",
     "quote",
@@ -41,8 +42,6 @@ __all__ = [
     "span_label",
 ]
 
-MISSING: Final = "–"
-_MINUS: Final = "−"
 _HALF_A_DAY_NS: Final = 43_200 * NS_PER_S
 _QUOTES: Final = ("USDT", "USDC", "FDUSD", "BUSD", "BTC", "ETH", "EUR", "TRY")
 
@@ -52,29 +51,16 @@ def safe(text: object) -> str:
     return escape(str(text), quote=True)
 
 
-def number(value: float, decimals: int = 2) -> str:
-    """Return a number with ``,`` between thousands.
+def parse_number(text: str) -> float | str:
+    """Return the number that a person typed, or the text, which no setting of numbers takes.
 
-    >>> number(-61279, 1), number(-0.001), number(float("inf"))
-    ('−61,279.0', '0.00', '–')
+    >>> parse_number("−1,000.5"), parse_number("a lot")
+    (-1000.5, 'a lot')
     """
-    if not math.isfinite(value):
-        return MISSING
-    text = f"{value:,.{decimals}f}"
-    if text.startswith("-"):
-        body = text[1:]
-        return _MINUS + body if any(c in "123456789" for c in body) else body
-    return text
-
-
-def signed(value: float, decimals: int = 2) -> str:
-    """Return a number that always carries its sign; zero is ``+``.
-
-    >>> signed(1.812), signed(-0.9), signed(-0.001), signed(float("nan"))
-    ('+1.81', '−0.90', '+0.00', '–')
-    """
-    text = number(value, decimals)
-    return text if text.startswith((_MINUS, MISSING)) else "+" + text
+    try:
+        return float(text.replace(MINUS, "-").replace(",", ""))
+    except ValueError:
+        return text
 
 
 def exact(value: float, decimals: int = 2) -> str:
@@ -92,7 +78,7 @@ def exact(value: float, decimals: int = 2) -> str:
     if len(text) <= 8 or not abs(value) < 1e-3:
         return text
     mantissa, exponent = f"{value:.7e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}".replace("-", _MINUS)
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}".replace("-", MINUS)
 
 
 def fitted(value: float, decimals: int = 2, width: int = 8) -> str:
@@ -126,7 +112,7 @@ def power(value: float) -> str:
     ('−1.2e−5', '5.0e−2')
     """
     mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa}e{int(exponent)}".replace("-", _MINUS)
+    return f"{mantissa}e{int(exponent)}".replace("-", MINUS)
 
 
 def decimals_for(size: float, least: int) -> int:
@@ -159,7 +145,7 @@ def quantity_ms(value: float) -> str:
 
 def count(value: int) -> str:
     """Return a whole number with ``,`` between thousands."""
-    return f"{value:,}".replace("-", _MINUS)
+    return f"{value:,}".replace("-", MINUS)
 
 
 def short(value: int) -> str:

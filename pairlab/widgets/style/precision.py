@@ -46,7 +46,7 @@ def size_of_spread(rows: Records) -> float:
 class Precision:
     """The decimals of one lab's spread and hedge ratio.
 
-    They stand still while the size that they fit wanders about a power of ten: a number that is
+    Hysteresis: the number of decimals does not flicker around a power of ten, as a number that is
     read frame after frame must not change its width.
 
     Parameters
@@ -58,6 +58,10 @@ class Precision:
     def __init__(self, lab: LabView) -> None:
         self._lab = lab
         self._kept: dict[str, tuple[object, int]] = {}
+
+    def fresh(self) -> Precision:
+        """Return decimals of the same lab without a memory, for rows that are seen once."""
+        return Precision(self._lab)
 
     def spread(self, rows: Records, values: SettingValues) -> int:
         """Return the decimals of the spread, its mean and σ.

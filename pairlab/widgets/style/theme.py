@@ -16,8 +16,9 @@ __all__ = [
     "TYPE",
     "ThemeName",
     "Tokens",
+    "apply_theme",
     "dress",
-    "glyph",
+    "icon",
     "mask",
     "read_theme",
     "theme_css",
@@ -174,15 +175,15 @@ def read_theme(theme: ThemeName) -> ThemeName:
     return theme
 
 
-def dress(widget: Any, theme: ThemeName) -> Any:
-    """Give a view, and every part in it, a theme: a box of parts, or a part shown by itself.
+def apply_theme(widget: Any, theme: ThemeName) -> Any:
+    """Give a widget, and every one in it, a theme: a box of widgets, or one shown by itself.
 
-    A part has one theme wherever it is shown; put into boxes of different themes it wears theirs.
+    A widget has one theme wherever it is shown; in a box that has a theme, it takes that one.
 
     Parameters
     ----------
     widget : ipywidgets.DOMWidget
-        A part, or a box that holds some.
+        A widget of a lab, or a box that holds some.
     theme : {"dark", "light", "jupyterlab"}
         ``"jupyterlab"`` follows the theme of JupyterLab or Notebook.
 
@@ -200,6 +201,10 @@ def dress(widget: Any, theme: ThemeName) -> Any:
     for name, style in (("light", "pairlab-light"), ("jupyterlab", "pairlab-follow")):
         (widget.add_class if theme == name else widget.remove_class)(style)
     return widget
+
+
+dress = apply_theme
+"""The earlier name of `apply_theme`, which stays."""
 
 
 def var(token: str) -> str:
@@ -242,7 +247,7 @@ _SHAPES: Final = {
 """Drawn on 12 × 12: the same shapes as the charts' markers. Colour is never the only sign."""
 
 
-def glyph(name: str, colour: str = "currentColor", size: int = 12) -> str:
+def icon(name: str, colour: str = "currentColor", size: int = 12) -> str:
     """Return a shape as inline SVG.
 
     Parameters
@@ -255,7 +260,7 @@ def glyph(name: str, colour: str = "currentColor", size: int = 12) -> str:
         Width and height, px.
     """
     return (
-        f'<svg class="pairlab-glyph" style="color:{colour}" width="{size}" height="{size}" '
+        f'<svg class="pairlab-icon-shape" style="color:{colour}" width="{size}" height="{size}" '
         f'viewBox="0 0 12 12" fill="currentColor" aria-hidden="true">{_SHAPES[name]}</svg>'
     )
 

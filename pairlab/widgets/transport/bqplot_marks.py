@@ -1,4 +1,4 @@
-"""What is used of bqplot, imported without the warnings that its dependencies give.
+"""The classes of bqplot that are used, imported without its dependencies' warnings.
 
 bqscales 0.3 passes metadata to traitlets in a way that traitlets deprecates; whoever turns warnings
 into errors could otherwise not import the dashboard.
@@ -10,9 +10,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from traitlets import All
-
+from pairlab.widgets.transport.compat import set_directly
 from pairlab.widgets.transport.message_batching import Batched
 
 with warnings.catch_warnings():
@@ -39,46 +37,9 @@ __all__ = [
 class Plotted(Batched):
     """Mixin of bqplot's widgets, which are set anew with every frame."""
 
-    _trait_values: dict[str, Any]
-    _trait_notifiers: dict[Any, Any]
-    comm: Any
-
-    def put(self, state: Mapping[str, Any]) -> bool:
-        """Set numbers and arrays and send what changed, as setting the traits would.
-
-        traitlets, traittypes and ipywidgets between them take several times as long: most of what
-        a frame cost. What they do besides, to coerce and to tell observers, these do not need.
-
-        Returns
-        -------
-        bool
-            False if a trait is none of these, or is observed: nothing was done.
-        """
-        values: dict[str, Any] = self._trait_values
-        changed: dict[str, Any] = {}
-        for name, value in state.items():
-            old = values.get(name)
-            if isinstance(old, np.ndarray):
-                new = np.asarray(value)
-                if old.shape != new.shape or (new.size and not (old == new).all()):
-                    changed[name] = new
-            elif type(old) is not float or type(value) is not float:
-                return False
-            elif old != value:
-                changed[name] = value
-        if any(name in self._trait_notifiers for name in (All, *changed)):
-            return False
-        values.update(changed)
-        if changed and self.comm is not None:
-            sent: dict[str, Any] = {}
-            paths, buffers = [], []
-            for name, value in changed.items():
-                sent[name] = array_to_json(value) if isinstance(value, np.ndarray) else value
-                if isinstance(sent[name], dict):
-                    paths.append([name, "value"])
-                    buffers.append(sent[name].pop("value"))
-            self._send({"method": "update", "state": sent, "buffer_paths": paths}, buffers)
-        return True
+    def set_directly(self, state: Mapping[str, Any]) -> bool:
+        """Do as `compat.set_directly`."""
+        return set_directly(self, state, array_to_json)
 
 
 class Axis(Plotted, bqplot.Axis):  # type: ignore[misc]

@@ -32,7 +32,7 @@ function initialize({ model }) {
   };
   const heard = ({ updates, frame, job }, buffers) => {
     if (job) save(job, buffers);
-    if (updates) takeApart(model.widget_manager, updates, buffers); // in bundle.js
+    if (updates) takeApart(model.widget_manager, updates, buffers); // in message_batching.js
     if (frame === undefined || !parts.size) return;
     const waits = newest !== null;
     newest = frame;

@@ -1,50 +1,32 @@
-"""Whether anybody looks, and how fast their browser draws: asked of the browser itself."""
+"""Messages between the kernel and the pages that show a lab's widgets."""
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from importlib.resources import files
-from typing import Any, Final, Literal
+from typing import Any, Final, Protocol
 
 from anywidget import AnyWidget
 from ipywidgets import Layout
 
 from pairlab.widgets.style.stylesheet import stylesheet
+from pairlab.widgets.transport.compat import COMPAT_SCRIPT
+from pairlab.widgets.transport.frame_pacer import FramePacer
+from pairlab.widgets.transport.message_batching import bundled
 
-__all__ = ["FramePacer", "FrontendChannel"]
-
-AHEAD: Final = 2
-"""Frames that may be on their way to the slowest page: one is drawn while the next one travels."""
-
-EVERY: Final = 4
-"""One frame in so many asks for an answer, which costs the kernel as much as a small frame."""
-
-CAREFUL: Final = 8
-"""Frames that ask one by one after a page did not keep up."""
-
-SILENT_S: Final = 5.0
-"""A page that owes an answer for so long is not looked at: its tab is hidden, or it is gone."""
-
-FORGET_S: Final = 600.0
-"""A page that was killed did not say so; one that wakes up later is known again by its answer."""
-
-ANY: Final = frozenset({"*"})
-"""Parts of a page of which that is not known."""
-
-ASK_S: Final = 1.0
-"""How often silent pages are asked whether they are looked at again."""
+__all__ = ["FrontendChannel", "PageEvents", "PageScript"]
 
 # Read when the module is imported, not when a view is made: that may happen on a running loop.
-_SCRIPT: Final = "".join(
+_SCRIPT: Final = COMPAT_SCRIPT + "".join(
     files("pairlab.widgets.transport").joinpath(name).read_text("utf-8")
     for name in ("labels.js", "message_batching.js", "export.js", "frontend_channel.js")
 )
 
 
-class FrontendChannel(AnyWidget):
-    """An invisible widget that stands in every part and brings what a page needs to show it.
+class PageScript(AnyWidget):
+    """An invisible widget that is part of every other one and brings what a page needs to show it.
 
     That is the style sheet, once for each page; an answer when a frame has been drawn; and names
     for screen readers where ipywidgets gives controls none.
@@ -53,133 +35,88 @@ class FrontendChannel(AnyWidget):
     _esm = _SCRIPT
     _css = stylesheet()
 
-    def __init__(self, heard: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, on_message: Callable[[Mapping[str, Any]], None]) -> None:
         super().__init__(layout=Layout(display="none"))
-        self.on_msg(lambda _widget, content, _buffers: heard(content))
+        self.on_msg(lambda _widget, content, _buffers: on_message(content))
 
     @property
     def carrier(self) -> Layout:
-        """What takes the kernel's messages to every page: `pulse.js` says why not the pulse."""
+        """What takes the kernel's messages to every page: `frontend_channel.js` says why."""
         return self.layout
 
 
-@dataclass
-class _Page:
-    drawn: int  # the newest frame that it answered
-    owes_s: float = math.inf  # when it was sent the oldest one that it did not
-    shows: frozenset[str] = ANY  # ids of the parts
+class PageEvents(Protocol):
+    """What pages report."""
+
+    def page_opened(self) -> None:
+        """Handle a page that shows something that it did not show before."""
+
+    def control_touched(self, setting: str) -> None:
+        """Handle a person's hand on the control of a setting, before what it does there."""
+
+    def file_saved(self, token: str, error: str | None) -> None:
+        """Handle that a page has saved a file, or why it has not."""
+
+    def frame_drawn(self, number: int) -> None:
+        """Handle that a page has drawn a frame."""
 
 
-class FramePacer:
-    """When to paint: as fast as asked for, as fast as the slowest page draws, or not at all.
+class FrontendChannel:
+    """What the pages of one lab say, and what is said to them.
 
-    Pages that draw slowly are painted less often, and pages that nobody looks at are not painted;
-    no row waits for either. Where no page ever spoke (a front end without anywidget), nothing is
-    known, and painting goes on as asked for.
+    Parameters
+    ----------
+    hand_over : callable
+        Wraps a function so that it runs on the lab's loop, from whatever thread it is called.
+    events : PageEvents
+        Told what pages report.
+
+    Attributes
+    ----------
+    widget : PageScript
+        Carries the messages.
+    pacer : FramePacer
+        Knows which pages are looked at, and how fast they draw.
     """
 
-    def __init__(self) -> None:
-        self._pages: dict[str, _Page] = {}
-        self._known = False
-        self._deaf = False
-        self._frame = 0
-        self._asked = 0  # the newest frame that asked
-        self._careful = CAREFUL
-        self._sent_s = -math.inf
+    def __init__(
+        self, hand_over: Callable[[Callable[..., Any]], Callable[[Any], None]], events: PageEvents
+    ) -> None:
+        self.widget = PageScript(hand_over(self._on_message))
+        self.pacer = FramePacer()
+        self._events = events
+        self._pressed_page = ""  # in which the export's buttons were used last
 
-    @property
-    def answers(self) -> bool:
-        """Whether pages can be heard."""
-        return self._known and not self._deaf
+    def _on_message(self, content: Mapping[str, Any]) -> None:
+        if self.pacer.on_ack(content, time.monotonic()):
+            self._events.page_opened()
+        if content.get("pressed"):
+            self._pressed_page = str(content.get("page"))
+        if isinstance(setting := content.get("hand"), str):
+            self._events.control_touched(setting)
+        if isinstance(token := content.get("saved"), str):
+            failed = content.get("failed")
+            self._events.file_saved(token, None if failed is None else str(failed))
+        if isinstance(drawn := content.get("drawn"), int):
+            self._events.frame_drawn(drawn)
 
-    def looking(self, now_s: float) -> int | None:
-        """Return how many pages are looked at; None where that cannot be known."""
-        return len(self._awake(now_s)) if self._known else None
+    def batch(self, **also: Any) -> AbstractContextManager[None]:
+        """Send the updates made meanwhile as one message, which also says `also`."""
+        # Until a page has said that it takes bundles apart, none is sent.
+        known = self.pacer.looking(time.monotonic()) is not None
+        return bundled(self.widget.carrier if known else None, **also)
 
-    def shown(self, now_s: float) -> frozenset[str] | None:
-        """Return the ids of the parts that are looked at; None where that may be any."""
-        if not self.answers:
-            return None
-        shown = frozenset[str]().union(*(page.shows for page in self._awake(now_s)))
-        return None if shown & ANY else shown
+    def save_file(self, widget_id: str, job: dict[str, Any], buffers: list[bytes]) -> bool:
+        """Ask the page in which a widget's button was pressed to save a file.
 
-    def programmatic_update(self, part: str, now_s: float) -> list[str]:
-        """Return the pages that are looked at and show a part, or may."""
-        return [
-            name
-            for name, page in self._pages.items()
-            if (self._deaf or now_s - page.owes_s < SILENT_S) and page.shows & {part, *ANY}
-        ]
-
-    def decide(self, now_s: float) -> Literal["paint", "ask", "wait"]:
-        """Return what to do now: paint a frame, only ask who is there, or neither."""
-        if not self.answers:
-            return "paint"
-        awake = self._awake(now_s)
-        if not awake:
-            return "ask" if now_s - self._sent_s >= ASK_S else "wait"
-        if max(self._frame - page.drawn for page in awake) < AHEAD:
-            return "paint"
-        self._careful = CAREFUL
-        return "wait"
-
-    def send(self, now_s: float, *, ask: bool = False) -> int | None:
-        """Count a frame, or a mere question, as sent; return the number to ask for, if any.
-
-        While pages keep up, most frames ask for nothing, and count as drawn where none is owed.
+        Returns
+        -------
+        bool
+            False if no page shows the widget.
         """
-        ask = ask or self._careful > 0 or self._frame + 1 - self._asked >= EVERY
-        for name, page in list(self._pages.items()):
-            if now_s - page.owes_s > FORGET_S:
-                del self._pages[name]
-            elif page.drawn == self._frame:
-                page.drawn += not ask
-                page.owes_s = now_s if ask else math.inf
-        self._frame += 1
-        self._careful = max(self._careful - 1, 0)
-        self._sent_s = now_s
-        if ask:
-            self._asked = self._frame
-        return self._frame if ask else None
-
-    def heard(self, content: Mapping[str, Any], now_s: float) -> bool:
-        """Take in what a page said; return whether it shows a part that it did not show before."""
-        name, shows = str(content.get("page")), content.get("shows")
-        if content.keys() & {"saved", "pressed", "hand"}:
-            return False
-        self._known = True
-        more = isinstance(shows, list) and self._heard_shows(name, frozenset(map(str, shows)))
-        drawn = content.get("drawn")
-        if isinstance(shows, list) and drawn is None:
-            return more
-        if not isinstance(drawn, int) or drawn >= self._asked:
-            drawn = self._frame  # whatever came after that asked for nothing
-        new = name not in self._pages
-        page = self._pages.setdefault(name, _Page(drawn))
-        page.drawn = max(drawn, page.drawn)  # an answer can be late
-        page.owes_s = math.inf if page.drawn == self._frame else now_s
-        return new or more
-
-    def _heard_shows(self, name: str, shows: frozenset[str]) -> bool:
-        page = self._pages.get(name)
-        if not shows:
-            self._pages.pop(name, None)
-        elif page is None:
-            self._pages[name] = _Page(self._frame, shows=shows)
-        else:
-            new, page.shows = shows - page.shows, shows
-            return bool(new)
-        return bool(shows)
-
-    def deafen(self) -> None:
-        """Expect no answers: a cell runs, and they wait in the kernel's queue behind it."""
-        self._deaf = True
-
-    def listen(self, now_s: float) -> None:
-        """Expect answers again: what is owed was asked now."""
-        self._deaf = False
-        for page in self._pages.values():
-            page.owes_s = math.inf if page.drawn == self._frame else now_s
-
-    def _awake(self, now_s: float) -> list[_Page]:
-        return [page for page in self._pages.values() if now_s - page.owes_s < SILENT_S]
+        pages = self.pacer.pages_showing(widget_id, time.monotonic())
+        if self._pressed_page in pages:
+            pages = [self._pressed_page]
+        if pages:
+            self.widget.carrier.send({"job": {**job, "pages": pages}}, buffers)
+        return bool(pages)

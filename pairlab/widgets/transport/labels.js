@@ -44,7 +44,7 @@ function nameSlider(handle) {
 }
 
 function namePanel(panel) {
-  const kind = panel.matches(".pairlab-strip") ? "Status" : panel.matches(".pairlab-event") ? "Events" : "";
+  const kind = panel.matches(".pairlab-status-bar") ? "Status" : panel.matches(".pairlab-event") ? "Events" : "";
   const title = kind || textOf(panel.querySelector("h3"));
   if (!title) return;
   put(panel, "role", "region");

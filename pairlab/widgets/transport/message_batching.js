@@ -1,29 +1,11 @@
-// bqplot draws by d3's transitions even where they last 0 ms: one interpolates the strings of two
-// paths, which costs several times what drawing does. In our charts, which do not animate, what
-// bqplot asks a transition to do is done at once.
-let still = false;
-function standStill(selection) {
-  still = true;
-  const d3 = Object.getPrototypeOf(selection);
-  const { transition } = d3;
-  if (transition.pairlab) return; // another lab's script was here
-  d3.duration ??= function () {
-    return this;
-  };
-  d3.transition = function (name) {
-    return this.node()?.closest(".pairlab-chart") ? this.interrupt(name) : transition.call(this, name);
-  };
-  d3.transition.pairlab = true;
-}
-
 const failed = (error) => console.error("pairlab: an update failed", error);
 
-// Takes apart what bundle.py put together: each update goes to its model as if it had come alone.
+// Takes apart what message_batching.py put together: each update goes to its model as if it had come alone.
 function takeApart(manager, updates, buffers) {
   let at = 0;
   for (const { id, state, paths, buffers: count } of updates) {
     const own = buffers.slice(at, (at += count));
-    // A page that is still loading may not have the model: the healer says it again.
+    // A page that is still loading may not have the model: the resync sends it again.
     if (!manager.has_model(id)) continue;
     paths.forEach((path, n) => {
       const last = path.slice(0, -1).reduce((inside, key) => inside[key], state);

@@ -1,6 +1,6 @@
-"""A frame's updates travel as one message: most of what a small message costs is being one.
+"""Batches a frame's updates into one message: most of a small message's cost is being one.
 
-`bundle.js` takes the message apart, and gives each model in the browser its own update.
+`message_batching.js` takes the message apart, and gives each model in the browser its own update.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import ipywidgets
+
+from pairlab.widgets.transport.compat import intercepts_send
 
 __all__ = ["HTML", "Batched", "bundled"]
 
@@ -27,7 +29,7 @@ class Batched:
     def _send(self, msg: dict[str, Any], buffers: list[Any] | None = None) -> None:
         """Send a message, or put an update with the others of this frame."""
         updates = getattr(_OPEN, "updates", None)
-        if updates is None or msg.get("method") != "update":
+        if updates is None or not intercepts_send(msg):
             super()._send(msg, buffers=buffers)  # type: ignore[misc]
         else:
             updates.append((self.model_id, msg, buffers or []))  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""How long rows wait for the screen: the last stretch of the way from the exchange."""
+"""Render latency: from the receipt of a tick until a browser has drawn its row."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pairlab.data.row_store import Cursor
 from pairlab.health import RecentQuantiles
 from pairlab.protocols import LabView
 from pairlab.schema import RowFlag
 
 __all__ = ["RenderLatency"]
 
-_AT_MOST: Final = 4096
+_MAX_ROWS: Final = 4096
 
 
 class RenderLatency:
@@ -24,12 +25,12 @@ class RenderLatency:
     """
 
     def __init__(self) -> None:
-        self._lags_ms = RecentQuantiles(_AT_MOST)
-        self._seen: tuple[int, int] | None = None
+        self._lags_ms = RecentQuantiles(_MAX_ROWS)
+        self._seen: Cursor | None = None
         self._drawing: dict[int, NDArray[np.int64]] = {}
 
     def sent(self, lab: LabView, now_ns: int, *, asked: int | None, answers: bool) -> None:
-        """Take the rows since the last frame as on their way to the screen.
+        """Count the rows since the last frame as on their way to the screen.
 
         Parameters
         ----------
@@ -54,19 +55,18 @@ class RenderLatency:
             self._add(self._drawing.pop(number), now_ns)
 
     def _new(self, lab: LabView) -> NDArray[np.int64]:
-        rows, before = lab.rows, self._seen
-        self._seen = (lab.rows.epoch, rows.end)
-        if before is None or before[0] != lab.rows.epoch:
-            return np.array([], np.int64)  # made anew, or before there was a screen: no waiting
-        new = rows.view(min(rows.end - before[1], _AT_MOST))
+        before, self._seen = self._seen, lab.rows.cursor
+        if before is None or before.epoch != self._seen.epoch:
+            return np.array([], np.int64)  # computed anew, or from before: they did not wait
+        new = lab.rows.slice(max(before.row, self._seen.row - _MAX_ROWS), self._seen.row)
         return np.asarray(new["received_ns"][new["flags"] & RowFlag.SEEDED == 0])
 
     def _add(self, received_ns: NDArray[np.int64], now_ns: int) -> None:
         if len(received_ns):
             self._lags_ms.add((now_ns - received_ns) / 1e6)
 
-    def rest(self) -> None:
-        """Forget since when rows wait: nobody looks."""
+    def reset(self) -> None:
+        """Forget which rows are waiting: no page is looked at, or none can answer."""
         self._seen = None
         self._drawing.clear()
 

@@ -1,4 +1,4 @@
-"""What a page missed while it loaded is sent again, a few widgets at a time."""
+"""State resync: what a page missed while it loaded is sent again, a few widgets at a time."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pairlab.widgets.transport.message_batching import HTML
 
 __all__ = ["StateResync"]
 
-_AT_ONCE: Final = 8
-"""Widgets sent again at once: some 150 of a dashboard take about four seconds."""
+_BATCH: Final = 8
+"""Widgets sent at once: the some 150 of a dashboard take about four seconds."""
 
-_TURNS: Final = 2
-"""How often everything is said again to a new view."""
+_ROUNDS: Final = 2
+"""How often everything is sent again for a new page."""
 
 _CURVE_POINTS: Final = 64
 """A line of more points is a curve: every new row sends its points anyway."""
 _CURVE: Final = ("visible", "stroke_width")
 
 # Only what the kernel alone decides: a slider's value may be under somebody's finger.
-_SHOWN: Final[tuple[tuple[Any, tuple[str, ...]], ...]] = (
+_RESENT: Final[tuple[tuple[Any, tuple[str, ...]], ...]] = (
     (HTML, ("value", "tooltip", "_dom_classes")),
     (Axis, ("visible", "tick_labels", "tick_values")),
     (LinearScale, ("min", "max")),
@@ -51,21 +51,21 @@ class StateResync:
     """
 
     def __init__(self) -> None:
-        self._turn: Iterator[tuple[Any, list[str]]] = iter(())
-        self._turns: float = math.inf
+        self._round: Iterator[tuple[Any, list[str]]] = iter(())
+        self._rounds_left: float = math.inf
 
-    def begin(self) -> None:
-        """Say everything again, to a view that is new."""
-        self._turn = iter(())
-        self._turns = _TURNS
+    def restart(self) -> None:
+        """Send everything again, to a page that is new."""
+        self._round = iter(())
+        self._rounds_left = _ROUNDS
 
-    def heal(self, roots: list[Any]) -> None:
+    def send_next(self, roots: list[Any]) -> None:
         """Send the next few widgets below `roots` again."""
-        few = list(islice(self._turn, _AT_ONCE))
-        if not few and self._turns > 0:
-            self._turns -= 1
-            self._turn = iter(list(_shown(roots)))
-            few = list(islice(self._turn, _AT_ONCE))
+        few = list(islice(self._round, _BATCH))
+        if not few and self._rounds_left > 0:
+            self._rounds_left -= 1
+            self._round = iter(list(_shown(roots)))
+            few = list(islice(self._round, _BATCH))
         for widget, names in few:
             if widget.comm is not None:
                 widget.send_state(names)
@@ -73,7 +73,7 @@ class StateResync:
 
 def _shown(roots: list[Any]) -> Iterator[tuple[Any, list[str]]]:
     for widget in tree(roots):
-        for kind, names in _SHOWN:
+        for kind, names in _RESENT:
             if isinstance(widget, kind):
                 curve = kind is Lines and np.size(widget.x) > _CURVE_POINTS
                 yield widget, [n for n in (_CURVE if curve else names) if n in widget.keys]

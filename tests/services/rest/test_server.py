@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pairlab import PairLab, PairlabError
-from pairlab.feeds.base import Log, Sink
+from pairlab.feeds.base import TickSink
 from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.local_exchange import LocalExchange
 from pairlab.schema import Pair
@@ -63,8 +63,8 @@ class EndingFeed(BinanceFeed):
         super().__init__(Pair("BTCUSDT", "ETHUSDT"), url=url)
         self.end = asyncio.Event()
 
-    async def run(self, sink: Sink, log: Log) -> None:
-        run = asyncio.create_task(super().run(sink, log))
+    async def run(self, sink: TickSink) -> None:
+        run = asyncio.create_task(super().run(sink))
         try:
             await self.end.wait()
         finally:
@@ -263,7 +263,9 @@ async def test_the_command_serves_until_a_signal(number: signal.Signals) -> None
             assert (await client.get("/config")).json()["hedge"] == "ols"
         process.send_signal(number)
         out, err = await process.communicate()
-        assert (process.returncode, out, err) == (0, b"", b"")
+        # On a busy machine the feed logs that the loop was late; a fault would be no such line.
+        faults = [line for line in err.splitlines() if b" INFO pairlab.feeds." not in line]
+        assert (process.returncode, out, faults) == (0, b"", [])
 
 
 @pytest.mark.slow

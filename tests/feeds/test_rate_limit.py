@@ -1,24 +1,24 @@
-"""Budgets, delays and the numbers a feed is given."""
+"""Request weights, connection attempts and the delays between them."""
 
 from __future__ import annotations
 
 import itertools
-import math
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairlab.errors import DataError, FeedError, FirewallError, GeoBlockedError, UnknownSymbolError
-from pairlab.feeds.config import Limits, SlidingWindowLimiter, Timeouts, full_jitter, is_final
+from pairlab.feeds.rate_limit import ConnectThrottle, SlidingWindowLimiter, full_jitter
 
 
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0
 
-    def __call__(self) -> float:
+    def monotonic_s(self) -> float:
         return self.now
+
+    def time_ns(self) -> int:
+        return round(self.now * 1e9)
 
 
 @given(
@@ -80,40 +80,23 @@ def test_delays_grow_to_their_cap_and_are_spread_from_zero() -> None:
         assert min(drawn) < limit * 0.05
 
 
-@pytest.mark.parametrize("value", [0, -1, math.inf, math.nan, True])
-@pytest.mark.parametrize("name", ["open_s", "repair_s", "idle_busy_s"])
-def test_times_are_finite(name: str, value: float) -> None:
-    with pytest.raises(DataError, match=f"{name} = .* is invalid"):
-        Timeouts(**{name: value})
-
-
-@pytest.mark.parametrize("value", [0, -5, math.inf])
-def test_limits_are_finite(value: int) -> None:
-    with pytest.raises(DataError, match=r"max_held_ticks = .* is invalid"):
-        Limits(max_held_ticks=value)
-
-
-def test_a_connection_has_no_more_streams_than_binance_allows() -> None:
-    assert Limits(max_streams=1024).max_streams == 1024
-    with pytest.raises(DataError, match="max_streams = 1025 is invalid: expected 1 to 1024"):
-        Limits(max_streams=1025)
-
-
 def test_what_leaves_something_to_others_waits_for_it() -> None:
-    budget = SlidingWindowLimiter(10, 60.0, clock=lambda: 0.0)
-    assert budget.take(5, spare=5)
-    assert not budget.take(1, spare=5)
-    assert budget.wait_s(1, spare=5) == 60.0
+    budget = SlidingWindowLimiter(10, 60.0, clock=Clock())
+    assert budget.take(5, reserve=5)
+    assert not budget.take(1, reserve=5)
+    assert budget.wait_s(1, reserve=5) == 60.0
     assert budget.take(5)
     assert not budget.take(1)
 
 
-def test_zero_is_fine_where_it_means_at_once() -> None:
-    assert Timeouts(healthy_after_s=0, repair_grace_s=0).healthy_after_s == 0
-
-
-def test_what_trying_again_cannot_help() -> None:
-    assert is_final(GeoBlockedError("x"))
-    assert is_final(UnknownSymbolError("x"))
-    assert not is_final(FirewallError("x"))
-    assert not is_final(FeedError("x"))
+def test_a_pause_that_the_exchange_asks_for_holds_for_every_connection() -> None:
+    clock = Clock()
+    throttle = ConnectThrottle(2, clock=clock)
+    assert throttle.wait_s() == 0.0
+    throttle.pause(30.0)
+    assert throttle.wait_s() == 30.0
+    clock.now += 30.0
+    assert throttle.wait_s() == 0.0
+    assert throttle.limiter.take(1)
+    assert throttle.limiter.take(1)
+    assert throttle.wait_s() == 300.0

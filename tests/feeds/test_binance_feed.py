@@ -25,7 +25,18 @@ from pairlab.feeds.config import Limits, Retry
 from pairlab.feeds.connection.connection import RECORDING_ENDED
 from pairlab.local_exchange import LocalExchange, Recording
 from pairlab.schema import Pair, Records
-from tests.feeds.scripted import NOW_MS, PAIR, Catcher, agg, at_once, local, playing, quick, running
+from tests.feeds.scripted import (
+    NOW_MS,
+    PAIR,
+    Catcher,
+    agg,
+    at_once,
+    local,
+    playing,
+    quick,
+    run,
+    running,
+)
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -75,7 +86,7 @@ async def test_ticks_arrive_in_order_and_the_run_ends_with_the_recording() -> No
     catcher = Catcher()
     async with playing(three_each) as script:
         feed = local(script)
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([1, 2, 3], [51, 52, 53])
     assert list(catcher.ticks["time_ns"]) == [(NOW_MS + n) * 10**6 for n in (1, 1, 2, 2, 3, 3)]
     assert script.paths == ["/market/stream?streams=btcusdt@aggTrade/ethusdt@aggTrade"]
@@ -102,7 +113,7 @@ async def test_each_stream_has_its_route(
         await ws.close(1000, RECORDING_ENDED)
 
     async with playing(goodbye) as script:
-        await local(script, stream=stream, routes=routes).run(Catcher().sink, Catcher().write)
+        await run(local(script, stream=stream, routes=routes), Catcher())
     assert script.paths == [path]
 
 
@@ -113,7 +124,7 @@ async def test_the_recorded_pair_arrives_whole_through_the_exchange(recorded: Pa
     catcher = Catcher()
     async with LocalExchange(Recording(files, speed=None)) as exchange:
         feed = BinanceFeed(PAIR, stream="trade", url=exchange.url)
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert [len(catcher.ids(leg)) for leg in (0, 1)] == [21_313, 14_076]
     for leg in (0, 1):
         assert set(np.diff(catcher.ids(leg))) == {1}
@@ -166,7 +177,7 @@ async def test_bad_frames_are_counted_and_nothing_else_changes() -> None:
     catcher = Catcher()
     async with playing(mixed) as script:
         feed = local(script)
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([*range(1, 20)], [*range(1, 20)])
     health = feed.health()
     assert sum(health.dropped.values()) == len(good)
@@ -179,7 +190,7 @@ async def test_an_unknown_symbol_is_final_before_any_connection() -> None:
     async with playing(three_each) as script:
         feed = BinanceFeed(Pair("BTCUSDT", "ETHUSD"), url=script.url)
         with pytest.raises(UnknownSymbolError, match="'ETHUSD': did you mean ETHUSDT"):
-            await feed.run(Catcher().sink, Catcher().write)
+            await run(feed, Catcher())
     assert script.paths == []
     assert feed.health().state == "failed"
 
@@ -189,7 +200,7 @@ async def test_451_is_one_attempt_and_one_plain_sentence() -> None:
         script.handshake = lambda attempt: (451, {})
         feed = local(script)
         with pytest.raises(GeoBlockedError):
-            await feed.run(Catcher().sink, Catcher().write)
+            await run(feed, Catcher())
     health = feed.health()
     assert len(script.paths) == health.attempts == 1
     assert health.state == "failed"
@@ -201,7 +212,7 @@ async def test_403_is_tried_again_later_and_then_final() -> None:
         script.handshake = lambda attempt: (403, {})
         feed = local(script, timeouts=quick(firewall_s=0.01))
         with pytest.raises(FirewallError, match="firewall"):
-            await feed.run(Catcher().sink, Catcher().write)
+            await run(feed, Catcher())
     assert len(script.paths) == 3
 
 
@@ -211,7 +222,7 @@ async def test_passing_refusals_are_waited_out(status: int) -> None:
     async with playing(three_each) as script:
         script.handshake = lambda attempt: (status, {"Retry-After": "0"}) if attempt < 4 else None
         feed = local(script)
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert catcher.count == 6
     assert len(script.paths) == feed.health().attempts == 4
     assert any(f"HTTP {status}" in entry.message for entry in catcher.log)
@@ -256,7 +267,7 @@ async def test_back_off_goes_on_through_connections_that_bring_no_data() -> None
     catcher = Catcher()
     async with playing(accept_then_close) as script:
         feed = local(script, retry=Retry(delays=delays))
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert len(script.paths) == 7
     # Five closed doors used up five delays of one and the same iterator; data began a new one.
     iterators_after_five = [earlier for earlier in seen if len(earlier) == 5]
@@ -284,7 +295,7 @@ async def test_nobody_listens() -> None:
     feed = local(script, retry=Retry(delays=lambda: iter([0.0, 0.0])))
     catcher = Catcher()
     with pytest.raises(FeedError, match="cannot be reached"):
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert feed.health().attempts == 3
 
 
@@ -293,7 +304,7 @@ async def test_the_stream_starts_without_rest() -> None:
         script.rest = lambda path, query: (503, b"")
         catcher = Catcher()
         feed = local(script)
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert catcher.count == 6
     assert feed.price_decimals() is None
     assert any("goes on without" in entry.message for entry in catcher.log)
@@ -310,21 +321,22 @@ async def test_symbols_are_checked_once_rest_is_back() -> None:
             Pair("BTCUSDT", "NOSUCH"), url=script.url, timeouts=quick(), retry=at_once()
         )
         with pytest.raises(UnknownSymbolError, match="'NOSUCH'"):
-            await feed.run(Catcher().sink, Catcher().write)
+            await run(feed, Catcher())
 
 
 async def test_a_sink_that_raises_is_reported_and_the_stream_goes_on() -> None:
     seen: list[int] = []
 
-    def fussy(ticks: Records) -> None:
-        seen.extend(int(i) for i in ticks["id"])
-        if 2 in ticks["id"]:
-            raise ValueError("two is too much")
+    class Fussy(Catcher):
+        def on_ticks(self, ticks: Records) -> None:
+            seen.extend(int(i) for i in ticks["id"])
+            if 2 in ticks["id"]:
+                raise ValueError("two is too much")
 
-    catcher = Catcher()
+    catcher = Fussy()
     async with playing(three_each) as script:
         feed = local(script)
-        await feed.run(fussy, catcher.write)
+        await run(feed, catcher)
     assert sorted(seen) == [1, 2, 3, 51, 52, 53]
     assert [entry.level for entry in catcher.log] == ["error"]
     assert "two is too much" in catcher.log[0].message
@@ -355,10 +367,10 @@ async def test_a_feed_runs_again_but_not_twice_at_once() -> None:
         for _ in range(2):
             catcher = Catcher()
             async with asyncio.TaskGroup() as group:
-                first = group.create_task(feed.run(catcher.sink, catcher.write))
+                first = group.create_task(run(feed, catcher))
                 await asyncio.sleep(0)
                 with pytest.raises(FeedError, match="running already"):
-                    await feed.run(catcher.sink, catcher.write)
+                    await run(feed, catcher)
             assert first.done()
             assert catcher.count == feed.health().ticks == 6
 
@@ -372,7 +384,7 @@ async def test_a_burst_arrives_in_few_batches() -> None:
 
     catcher = Catcher()
     async with playing(burst) as script:
-        await local(script, limits=Limits(max_batch_ticks=100)).run(catcher.sink, catcher.write)
+        await run(local(script, limits=Limits(max_batch_ticks=100)), catcher)
     assert catcher.count == 3000
     assert max(len(part) for part in catcher.parts) <= 100
     assert len(catcher.parts) < 1500

@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection
 
 from pairlab.feeds.config import Limits
 from pairlab.feeds.connection.connection import RECORDING_ENDED
-from tests.feeds.scripted import Catcher, agg, local, playing, quick, row, running, send, tell
+from tests.feeds.scripted import Catcher, agg, local, playing, quick, row, run, running, send, tell
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -30,8 +30,7 @@ async def test_a_hole_is_fetched_in_pages_and_handed_on_in_order() -> None:
     async with playing(holed) as script:
         tell(script, 0, *range(1, 2600))
         feed = local(script)
-        feed.on_gap = catcher.gap
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert catcher.ids(0) == [*range(1, 2504)]
     assert catcher.ids(1) == [*range(1, 2504)]
     # Held back together, they come out by time, y before x.
@@ -53,7 +52,7 @@ async def test_duplicates_are_dropped_and_counted() -> None:
     catcher = Catcher()
     async with playing(twice) as script:
         feed = local(script)
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([1, 2, 3], [7, 8])
     assert feed.health().dropped == {"duplicate": 4}
 
@@ -74,7 +73,7 @@ async def test_what_was_lost_between_two_connections_is_fetched() -> None:
         for leg in (0, 1):
             tell(script, leg, *range(1, 9))
         feed = local(script)
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([*range(1, 7)], [*range(1, 6)])
     order = [(t["time_ns"], t["leg"]) for t in catcher.ticks[4:]]
     assert order == sorted(order)
@@ -138,7 +137,7 @@ async def test_rest_that_answers_badly_is_asked_again(answer: Answer) -> None:
     catcher = Catcher()
     async with playing(holed, rest=rest) as script:
         feed = local(script)
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([*range(1, 8)], [1, 2])
     assert (feed.health().gaps, feed.health().missing) == (0, 0)
 
@@ -163,7 +162,7 @@ async def test_a_hole_that_waited_its_turn_has_its_own_time() -> None:
     catcher = Catcher()
     async with playing(holed, rest=rest) as script:
         feed = local(script, timeouts=quick(repair_s=1.0))
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert catcher.ids(0) == [*range(1, 1506)]
     assert (feed.health().gaps, feed.health().missing) == (0, 0)
     assert asked == {2: 4, 1504: 4}
@@ -196,7 +195,7 @@ async def test_a_hole_that_waits_for_the_other_leg_has_its_own_time() -> None:
         script.rest = rest
         # No room: until leg 0's hole is filled, to fill leg 1's would only add to what waits.
         feed = local(script, timeouts=quick(repair_s=2.2), limits=Limits(max_held_ticks=20))
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([*ids], [*ids])
     assert (feed.health().gaps, feed.health().missing) == (0, 0)
     assert [n for (_, first), n in asked.items() if first == "2"] == [fails + 1] * 2
@@ -214,8 +213,7 @@ async def test_a_hole_that_stays_is_marked_before_the_first_tick_after_it() -> N
     async with playing(holed) as script:
         tell(script, 0, 4)  # all but one of four are gone
         feed = local(script, timeouts=quick(repair_s=0.01))
-        feed.on_gap = catcher.gap
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([1, 2, 4, 7, 8], [1, 2])
     health = feed.health()
     assert (health.gaps, health.missing) == (1, 3)
@@ -236,12 +234,11 @@ async def test_what_the_exchange_keeps_no_longer_is_marked_and_the_rest_fetched(
     async with playing(holed) as script:
         tell(script, 0, *range(6, 11))
         feed = local(script)
-        feed.on_gap = catcher.gap
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert catcher.ids(0) == [1, 6, 7, 8, 9, 10]
     assert [missing for _, missing in catcher.gaps] == [4]
     assert (feed.health().missing, feed.health().repaired) == (4, 4)
-    assert "between ids 2 and 5: the exchange keeps them no longer" in catcher.log[-1].message
+    assert "between ids 2 and 5: the exchange no longer keeps them" in catcher.log[-1].message
 
 
 async def test_raw_trades_have_their_gap_marked_and_wait_for_nobody() -> None:
@@ -259,8 +256,7 @@ async def test_raw_trades_have_their_gap_marked_and_wait_for_nobody() -> None:
     catcher = Catcher()
     async with playing(holed) as script:
         feed = local(script, stream="trade")
-        feed.on_gap = catcher.gap
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([1, 5, 6], [1, 2])
     assert [missing for _, missing in catcher.gaps] == [3]
     before = catcher.gaps[0][0]
@@ -288,7 +284,7 @@ async def test_what_overflows_the_room_is_fetched_later() -> None:
             (503, b"") if path.endswith("aggTrades") and not release.is_set() else None
         )
         feed = local(script, limits=Limits(max_held_ticks=50))
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([*range(1, 103)], [*range(1, 102)])
     health = feed.health()
     assert health.dropped == {"overflow": 150}
@@ -306,7 +302,7 @@ async def test_aligned_legs_come_by_time_whatever_arrived_first() -> None:
     catcher = Catcher()
     async with playing(crossed) as script:
         tell(script, 0, *range(1, 6))
-        await local(script, align_s=30.0).run(catcher.sink, catcher.write)
+        await run(local(script, align_s=30.0), catcher)
     assert [(int(t["id"]), int(t["leg"])) for t in catcher.ticks] == [
         (n, leg) for n in range(1, 6) for leg in (0, 1) if (n, leg) != (5, 1)
     ]

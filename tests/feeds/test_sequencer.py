@@ -34,11 +34,11 @@ def market(seed: int, count: int) -> list[TickTuple]:
 
 
 def fill_all(sequencer: Sequencer, clean: list[TickTuple], page: int = 3) -> None:
-    """Play REST until no hole is left."""
-    while holes := sequencer.holes():
-        hole = holes[0]
-        found = [t for t in clean if t[3] == hole.leg and t[2] >= hole.first]
-        assert sequencer.fill(hole.leg, found[:page]) > 0
+    """Play REST until no gap is left."""
+    while gaps := sequencer.open_gaps():
+        gap = gaps[0]
+        found = [t for t in clean if t[3] == gap.leg and t[2] >= gap.first]
+        assert sequencer.fill(gap.leg, found[:page]) > 0
 
 
 def drain(sequencer: Sequencer) -> list[TickTuple]:
@@ -110,8 +110,8 @@ def test_what_cannot_be_repaired_is_counted_exactly(seed: int, gone: list[bool])
             sequencer.accept(t)
     marked: list[tuple[int, TickTuple]] = []
     out: list[TickTuple] = []
-    while holes := sequencer.holes():
-        sequencer.give_up(holes[0].leg)
+    while gaps := sequencer.open_gaps():
+        sequencer.give_up(gaps[0].leg)
     for missing, part in sequencer.take():
         if missing:
             marked.append((missing, part[0]))
@@ -122,7 +122,7 @@ def test_what_cannot_be_repaired_is_counted_exactly(seed: int, gone: list[bool])
         assert ids(out, leg) == [
             i for i in ids(clean, leg) if tick(leg, i)[2] not in ids(removed, leg)
         ]
-    # Every mark stands right before the first tick after its hole, with that hole's count.
+    # Every mark stands right before the first tick after its gap, with that gap's count.
     expected = []
     for leg in (0, 1):
         lost = set(ids(removed, leg))
@@ -136,19 +136,19 @@ def test_what_cannot_be_repaired_is_counted_exactly(seed: int, gone: list[bool])
     assert sequencer.gaps == len(expected)
 
 
-def test_a_hole_holds_back_both_legs_and_lets_go_by_time() -> None:
+def test_a_gap_holds_back_both_legs_and_lets_go_by_time() -> None:
     sequencer = Sequencer()
     for t in (tick(0, 1, 10), tick(1, 100, 11), tick(0, 3, 30), tick(1, 101, 25), tick(1, 102, 31)):
         sequencer.accept(t)
     assert [(t[3], t[2]) for t in drain(sequencer)] == [(0, 1), (1, 100)]
     assert sequencer.held == 3
-    (hole,) = sequencer.holes()
-    assert (hole.leg, hole.first, hole.last) == (0, 2, 2)
+    (gap,) = sequencer.open_gaps()
+    assert (gap.leg, gap.first, gap.last) == (0, 2, 2)
     sequencer.fill(0, [tick(0, 2, 25)])
     assert [(t[3], t[2]) for t in drain(sequencer)] == [(0, 2), (1, 101), (0, 3), (1, 102)]
 
 
-def test_the_other_leg_may_pass_up_to_the_hole() -> None:
+def test_the_other_leg_may_pass_up_to_the_gap() -> None:
     sequencer = Sequencer()
     for t in (tick(0, 1, 10), tick(1, 100, 1), tick(0, 3, 30), tick(1, 101, 9), tick(1, 102, 10)):
         sequencer.accept(t)
@@ -156,7 +156,7 @@ def test_the_other_leg_may_pass_up_to_the_hole() -> None:
     assert [(t[3], t[2]) for t in drain(sequencer)] == [(0, 1), (1, 100), (1, 101)]
 
 
-def test_used_up_ids_are_no_holes() -> None:
+def test_used_up_ids_are_no_gaps() -> None:
     sequencer = Sequencer()
     sequencer.accept(tick(0, 1))
     sequencer.accept(ConsumedId(2, 1, 2, 0))
@@ -178,16 +178,16 @@ def test_a_skip_that_comes_first_starts_the_series() -> None:
 
 
 def test_after_an_interruption_both_legs_must_speak() -> None:
-    holes: list[str] = []
-    sequencer = Sequencer(on_hole=lambda: holes.append("hole"))
+    gaps: list[str] = []
+    sequencer = Sequencer(on_wait=lambda: gaps.append("gap"))
     for t in (tick(0, 1, 1), tick(1, 100, 2)):
         sequencer.accept(t)
-    sequencer.interrupted()
-    assert len(holes) == 2
+    sequencer.note_interruption()
+    assert len(gaps) == 2
     sequencer.accept(tick(1, 101, 8))
     sequencer.accept(tick(1, 102, 9))
     assert len(drain(sequencer)) == 2
-    assert sequencer.unsure() == [(0, 2)]
+    assert sequencer.unconfirmed() == [(0, 2)]
     sequencer.accept(tick(0, 3, 7))
     assert drain(sequencer) == []
     sequencer.fill(0, [tick(0, 2, 3)])
@@ -198,17 +198,17 @@ def test_a_leg_that_stays_silent_is_confirmed_from_elsewhere() -> None:
     sequencer = Sequencer()
     for t in (tick(0, 1, 1), tick(1, 100, 2)):
         sequencer.accept(t)
-    sequencer.interrupted()
+    sequencer.note_interruption()
     sequencer.accept(tick(1, 101, 8))
     drain(sequencer)
     assert sequencer.fill(0, [tick(0, 2, 3), tick(0, 3, 4)]) == 2
-    sequencer.reassure(0)
+    sequencer.confirm(0)
     assert [(t[3], t[2]) for t in drain(sequencer)] == [(0, 2), (0, 3), (1, 101)]
     sequencer.accept(tick(0, 4, 9))
     assert ids(drain(sequencer), 0) == [4]
 
 
-def test_room_is_bounded_and_what_overflows_becomes_a_hole() -> None:
+def test_room_is_bounded_and_what_overflows_becomes_a_gap() -> None:
     sequencer = Sequencer(max_held_ticks=10, align_ns=10**30)
     clean = [tick(leg, id_, id_ * 2 + leg) for id_ in range(1, 60) for leg in (0, 1)]
     most = 0
@@ -245,7 +245,7 @@ def test_three_wild_ids_in_a_row_are_a_new_series(first: int, missing: int) -> N
     assert (sequencer.gaps, sequencer.missing) == (1, missing)
 
 
-def test_a_hole_is_one_however_far_the_series_has_come() -> None:
+def test_a_gap_is_one_however_far_the_series_has_come() -> None:
     sequencer = Sequencer(max_gap_trades=100)
     for id_ in (*range(1, 301), 302):
         sequencer.accept(tick(0, id_))
@@ -259,11 +259,11 @@ def test_quotes_only_have_to_grow() -> None:
     for id_ in (5, 9, 9, 7, 12):
         sequencer.accept(tick(1, id_))
     sequencer.accept(ConsumedId(13, 1, 13, 1))
-    sequencer.interrupted()
+    sequencer.note_interruption()
     sequencer.accept(tick(1, 14))
     assert ids(drain(sequencer), 1) == [5, 9, 12, 14]
     assert sequencer.dropped == {"duplicate": 2}
-    assert sequencer.holes() == []
+    assert sequencer.open_gaps() == []
 
 
 def test_raw_trades_do_not_hold_back_the_other_leg() -> None:
@@ -297,11 +297,11 @@ def test_finish_hands_on_everything_and_marks_what_is_missing() -> None:
     assert (sequencer.gaps, sequencer.missing, sequencer.held) == (2, 5, 0)
 
 
-def test_ids_inside_a_wide_hole_are_no_new_series() -> None:
+def test_ids_inside_a_wide_gap_are_no_new_series() -> None:
     sequencer = Sequencer(max_gap_trades=100, max_held_ticks=20)
     clean = [tick(0, id_, id_) for id_ in range(1, 1001)]
     sequencer.accept(clean[0])
-    for t in clean[2:]:  # all but the second: what overflows widens the hole
+    for t in clean[2:]:  # all but the second: what overflows widens the gap
         sequencer.accept(t)
     assert sequencer.dropped["overflow"] > 900
     for t in clean[500:510]:  # another connection says them again

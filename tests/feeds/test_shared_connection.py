@@ -1,4 +1,8 @@
-"""Connections that fall silent, grow old or break, and loops that are only blocked."""
+"""A shared connection on a real loopback server: replaced without a seam, or left alone.
+
+When a stream counts as silent is the stall detector's matter, and tested without a network. Limits
+of silence here are longer than `Timeouts.blocked_s`: a test machine's hiccup is no stall.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,19 @@ from websockets.asyncio.server import ServerConnection
 
 from pairlab.feeds.config import Limits
 from pairlab.feeds.connection.connection import RECORDING_ENDED
-from tests.feeds.scripted import Catcher, Market, local, playing, quick, row, running, send, tell
+from tests.feeds.scripted import (
+    Catcher,
+    Market,
+    local,
+    nothing_more,
+    playing,
+    quick,
+    row,
+    run,
+    running,
+    send,
+    tell,
+)
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -51,12 +67,8 @@ async def test_a_restart_that_is_announced_leaves_no_seam() -> None:
     assert not any(e.level == "warning" for e in catcher.log)
 
 
-async def nothing(ws: ServerConnection) -> None:
-    await ws.wait_closed()
-
-
 async def test_a_connection_near_its_age_limit_is_replaced() -> None:
-    async with playing(nothing) as script, Market(script).trading():
+    async with playing(nothing_more) as script, Market(script).trading():
         feed = local(script, timeouts=quick(rotate_after_s=0.3))
         async with running(feed) as catcher:
             await catcher.until(lambda: len(script.paths) >= 4)
@@ -68,7 +80,7 @@ async def test_a_connection_near_its_age_limit_is_replaced() -> None:
 
 @pytest.mark.parametrize("status", [451, 403, 429, 503])
 async def test_a_refused_replacement_leaves_the_old_connection_alone(status: int) -> None:
-    async with playing(nothing) as script, Market(script).trading():
+    async with playing(nothing_more) as script, Market(script).trading():
         script.handshake = lambda attempt: (status, {"Retry-After": "60"}) if attempt > 1 else None
         feed = local(script, timeouts=quick(rotate_after_s=0.3))
         async with running(feed) as catcher:
@@ -84,15 +96,18 @@ async def test_a_stream_that_stalls_on_a_living_connection_is_replaced(
     stalled_legs: tuple[int, ...],
 ) -> None:
     """Pings are answered by the library, so only the data's silence can tell."""
+    stalls = False
 
     def frozen(connection: int, leg: int, number: int) -> bool:
-        return connection == 1 and leg in stalled_legs and number > 20
+        return stalls and connection == 1 and leg in stalled_legs
 
-    async with playing(nothing) as script, Market(script, frozen=frozen).trading():
-        feed = local(script, timeouts=quick(idle_min_s=0.5, idle_busy_s=0.6))
+    async with playing(nothing_more) as script, Market(script, frozen=frozen).trading():
+        feed = local(script, timeouts=quick(idle_min_s=1.5, idle_busy_s=1.6))
         async with running(feed) as catcher:
+            await catcher.until(lambda: feed.health().state == "live" and catcher.count > 50)
+            stalls = True
             await catcher.until(lambda: any("stalled" in e.message for e in catcher.log))
-            await catcher.until(lambda: any("has ended" in e.message for e in catcher.log))
+            await catcher.until(lambda: any("data resumed" in e.message for e in catcher.log))
             before = len(catcher.ids(1))
             await catcher.until(lambda: len(catcher.ids(1)) > before + 50)
             assert feed.health().state == "live"
@@ -111,7 +126,7 @@ async def test_a_half_open_socket_is_found_by_ping() -> None:
         await ws.wait_closed()
 
     async with playing(half_open) as script:
-        feed = local(script, timeouts=quick(ping_after_s=0.2, pong_s=0.3))
+        feed = local(script, timeouts=quick(ping_after_s=0.3, pong_s=1.5))
         async with running(feed) as catcher:
             await catcher.until(lambda: catcher.count == 4)
             assert len(script.paths) == 2
@@ -129,9 +144,9 @@ async def test_a_route_that_is_acknowledged_but_silent_is_changed() -> None:
     async with playing(routed) as script:
         for leg in (0, 1):
             script.trades[("BTCUSDT", "ETHUSDT")[leg]] = [row(1, ms=10**9)]
-        feed = local(script, timeouts=quick(first_data_s=1.0))
+        feed = local(script, timeouts=quick(first_data_s=1.3))
         async with running(feed) as catcher:
-            await catcher.until(lambda: any("has ended" in e.message for e in catcher.log))
+            await catcher.until(lambda: any("data resumed" in e.message for e in catcher.log))
             assert catcher.count == 2
             assert feed.health().state == "live"
     assert [path.split("/")[1] for path in script.paths] == ["market", "public"]
@@ -148,10 +163,14 @@ async def test_a_silent_connection_is_opened_anew_where_the_other_route_is_silen
     async with playing(one_mute) as script:
         for symbol in script.trades:
             script.trades[symbol] = [row(1, ms=10**9)]
-        feed = local(script, timeouts=quick(first_data_s=0.6))
+        feed = local(script, timeouts=quick(first_data_s=1.3))
         async with running(feed) as catcher:
+            await catcher.until(lambda: any(e.level == "warning" for e in catcher.log))
+            assert feed.health().state == "stalled"
+            assert feed.health().detail.startswith("subscribed but silent: BTCUSDT@aggTrade and")
             await catcher.until(lambda: catcher.count == 2)
     assert [path.split("/")[1] for path in script.paths] == ["market", "public", "market"]
+    assert sum(e.level == "warning" for e in catcher.log) == 1
 
 
 async def test_an_unproven_route_is_left_when_the_old_connection_ends() -> None:
@@ -172,51 +191,28 @@ async def test_an_unproven_route_is_left_when_the_old_connection_ends() -> None:
     async with playing(one_mute) as script:
         for symbol in script.trades:
             script.trades[symbol] = [row(1, ms=10**9)]
-        feed = local(script, timeouts=quick(first_data_s=0.6))
+        feed = local(script, timeouts=quick(first_data_s=1.3))
         async with running(feed) as catcher:
             await catcher.until(lambda: catcher.count == 2)
     assert [path.split("/")[1] for path in script.paths] == ["market", "public", "market"]
 
 
-async def test_silent_on_both_routes_is_an_alarm_and_no_storm() -> None:
-    second = asyncio.Event()
-
-    async def mute(ws: ServerConnection) -> None:
-        if len(script.paths) == 2:
-            second.set()
-        await ws.wait_closed()
-
-    async with playing(mute) as script:
-        for symbol in script.trades:
-            script.trades[symbol] = [row(1, ms=10**9)]
-        feed = local(script, timeouts=quick(first_data_s=0.2))
-        async with running(feed) as catcher:
-            await second.wait()
-            await catcher.until(lambda: any("silent" in e.message for e in catcher.log))
-            assert feed.health().state == "stalled"
-            assert feed.health().detail.startswith("subscribed but silent: BTCUSDT@aggTrade and")
-            await asyncio.sleep(0.5)
-    assert len(script.paths) <= 3
-    assert sum("silent" in e.message for e in catcher.log if e.level == "warning") == 1
-
-
 async def test_a_market_that_does_not_trade_is_no_alarm() -> None:
-    asked = asyncio.Event()
-
-    async def mute(ws: ServerConnection) -> None:
-        await ws.wait_closed()
+    asked: list[str] = []
+    twice = asyncio.Event()
 
     def rest(path: str, query: dict[str, str]) -> None:
         if path.endswith("aggTrades"):
-            asked.set()
+            asked.append(query["symbol"])
+            if len(asked) == 4:  # both markets, and both again
+                twice.set()
 
-    async with playing(mute, rest=rest) as script:
+    async with playing(nothing_more, rest=rest) as script:
         for symbol in script.trades:
             script.trades[symbol] = [row(1, ms=-60_000)]
         feed = local(script, timeouts=quick(first_data_s=0.2))
         async with running(feed) as catcher:
-            await asked.wait()
-            await asyncio.sleep(0.5)
+            await twice.wait()
             health = feed.health()
             assert (health.state, health.attempts) == ("connecting", 1)
             assert "waiting for the first data" in health.detail
@@ -224,21 +220,21 @@ async def test_a_market_that_does_not_trade_is_no_alarm() -> None:
 
 
 async def test_a_blocked_loop_is_no_stall(no_blocking_calls: Any) -> None:
-    async with playing(nothing) as script, Market(script).trading():
+    async with playing(nothing_more) as script, Market(script).trading():
         feed = local(
             script,
-            timeouts=quick(idle_min_s=0.5, idle_busy_s=0.6, ping_after_s=0.3, pong_s=0.3),
+            timeouts=quick(idle_min_s=1.5, idle_busy_s=1.6, ping_after_s=0.3, pong_s=1.5),
         )
         async with running(feed) as catcher:
             await catcher.until(lambda: catcher.count > 100)
             no_blocking_calls.deactivate()
-            time.sleep(2.0)  # noqa: ASYNC251 - that is the fault
+            time.sleep(3.0)  # noqa: ASYNC251 - that is the fault
             no_blocking_calls.activate()
             await catcher.until(lambda: any("busy for" in e.message for e in catcher.log))
             health = feed.health()
             assert health.state == "live"
             assert "a cell kept the notebook busy for" in health.detail
-            assert health.loop_lag_ms > 1500
+            assert health.loop_lag_max_ms > 2500
             before = catcher.count
             await catcher.until(lambda: catcher.count > before + 200)
             assert feed.health().state == "live"
@@ -264,6 +260,6 @@ async def test_a_frame_too_long_costs_a_connection_and_no_trade() -> None:
         for leg in (0, 1):
             tell(script, leg, 1, 2, 3, 4)
         feed = local(script, limits=Limits(max_frame_bytes=65_536))
-        await feed.run(catcher.sink, catcher.write)
+        await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([1, 2, 3, 4], [1, 2, 3, 4])
     assert feed.health().dropped == {"too long": 1}
