@@ -1,60 +1,72 @@
-"""User code that is called on updates: its exceptions are counted and reported, never passed on."""
+"""Callbacks of a lab's user, each isolated from the stream and from the others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
-from pairlab.clock import Clock
+from pairlab.clock import SYSTEM_CLOCK, Clock
+from pairlab.schema import LogLevel
 
 __all__ = ["Listeners"]
 
-_REPEAT_S: Final = 60.0
+_REPEAT_S: Final = 10.0  # a callback that raises again and again is named so often
 
 
 class Listeners:
-    """Functions of the user's, called in the order in which they were added.
+    """Functions that are called after every batch of ticks and every rebuild.
+
+    What one raises is counted and logged: neither the stream nor the other listeners pay for it.
 
     Parameters
     ----------
-    report : callable
-        Takes the message about one that raised.
+    log : callable
+        Takes a level and a message for the event log.
     clock : Clock
-        So that a listener that fails on every batch is reported once a minute.
+        What tells the time.
 
     Attributes
     ----------
     errors : int
-        Exceptions that listeners raised.
+        How often a listener raised.
     """
 
-    def __init__(self, report: Callable[[str], None], clock: Clock) -> None:
+    def __init__(self, log: Callable[[LogLevel, str], None], clock: Clock = SYSTEM_CLOCK) -> None:
         self.errors = 0
-        self._report = report
+        self._log = log
         self._clock = clock
-        self._listeners: list[Callable[[], None]] = []
-        self._reported_s: dict[str, float] = {}
+        self._functions: list[Callable[[], None]] = []
+        self._noted_s: dict[str, float] = {}  # when each was last named, by its name
 
-    def add(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` from now on; what is returned ends it."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+    def __len__(self) -> int:
+        return len(self._functions)
+
+    def add(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Call a function from now on, and return what ends it; a second end does nothing."""
+        self._functions.append(function)
+
+        def remove() -> None:
+            if function in self._functions:
+                self._functions.remove(function)
+
+        return remove
 
     def notify(self) -> None:
-        """Call every listener."""
-        for listener in list(self._listeners):
+        """Call every function."""
+        for function in tuple(self._functions):
             try:
-                listener()
+                function()
             except Exception as error:
-                self._failed(listener, error)
+                self._note_error(function, error)
 
-    def _failed(self, listener: Callable[[], None], error: Exception) -> None:
+    def _note_error(self, function: Callable[[], None], error: Exception) -> None:
         self.errors += 1
-        name = str(getattr(listener, "__qualname__", listener))
+        name = str(getattr(function, "__qualname__", function))
         now_s = self._clock.monotonic_s()
-        if now_s - self._reported_s.get(name, float("-inf")) > _REPEAT_S:
-            self._reported_s[name] = now_s
-            self._report(
-                f"the listener {name} raised {error!r}; the stream continues "
-                f"({self.errors:,} errors of listeners so far)"
+        if now_s - self._noted_s.get(name, float("-inf")) >= _REPEAT_S:
+            self._noted_s[name] = now_s
+            self._log(
+                "error",
+                f"the callback {name} raised {error!r}; the stream continues "
+                f"({self.errors:,} errors of callbacks so far)",
             )

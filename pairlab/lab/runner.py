@@ -80,7 +80,7 @@ class LabRunner:
         self._displays: list[DisplayListener] = []
         self._services: list[Service] = []
         self.event_log: Final = EventLog(self._refresh_displays)
-        self.listeners: Final = Listeners(lambda message: self.log("error", message), clock)
+        self.listeners: Final = Listeners(self.log, clock)
         self._load = LoadMeter(clock, _HEARTBEAT_S)
         self._warned_s = float("-inf")
         self.loop: asyncio.AbstractEventLoop | None = None

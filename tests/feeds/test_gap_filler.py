@@ -1,4 +1,4 @@
-"""A feed that loses nothing: holes, repeats, what overflows, and the order in the end."""
+"""A feed that loses nothing: gaps, repeats, what overflows, and the order in the end."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.feeds.scripted import Catcher, agg, local, playing, quick, row, run, 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
 
-async def test_a_hole_is_fetched_in_pages_and_handed_on_in_order() -> None:
-    async def holed(ws: ServerConnection) -> None:
+async def test_a_gap_is_fetched_in_pages_and_handed_on_in_order() -> None:
+    async def gapped(ws: ServerConnection) -> None:
         await send(ws, 0, 1)
         await send(ws, 1, 1)
         await send(ws, 0, 2503)
@@ -27,7 +27,7 @@ async def test_a_hole_is_fetched_in_pages_and_handed_on_in_order() -> None:
         await ws.close(1000, RECORDING_ENDED)
 
     catcher = Catcher()
-    async with playing(holed) as script:
+    async with playing(gapped) as script:
         tell(script, 0, *range(1, 2600))
         feed = local(script)
         await run(feed, catcher)
@@ -119,7 +119,7 @@ def page(rows: list[dict[str, Any]]) -> tuple[int, bytes]:
     ],
 )
 async def test_rest_that_answers_badly_is_asked_again(answer: Answer) -> None:
-    async def holed(ws: ServerConnection) -> None:
+    async def gapped(ws: ServerConnection) -> None:
         await send(ws, 0, 1, 6, 7)
         await send(ws, 1, 1, 2)
         await ws.close(1000, RECORDING_ENDED)
@@ -135,15 +135,15 @@ async def test_rest_that_answers_badly_is_asked_again(answer: Answer) -> None:
         return answer([row(n, ms=n) for n in range(first, first + int(query["limit"]))], asked)
 
     catcher = Catcher()
-    async with playing(holed, rest=rest) as script:
+    async with playing(gapped, rest=rest) as script:
         feed = local(script)
         await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([*range(1, 8)], [1, 2])
     assert (feed.health().gaps, feed.health().missing) == (0, 0)
 
 
-async def test_a_hole_that_waited_its_turn_has_its_own_time() -> None:
-    async def holed(ws: ServerConnection) -> None:
+async def test_a_gap_that_waited_its_turn_has_its_own_time() -> None:
+    async def gapped(ws: ServerConnection) -> None:
         await send(ws, 0, 1, *range(3, 1504), 1505)  # too far apart for one page
         await send(ws, 1, 1, 2)
         await ws.close(1000, RECORDING_ENDED)
@@ -155,12 +155,12 @@ async def test_a_hole_that_waited_its_turn_has_its_own_time() -> None:
             return None
         first = int(query["fromId"])
         asked[first] += 1
-        # Each hole takes its while: the second one is older than the limit when its turn comes.
+        # Each gap takes its while: the second one is older than the limit when its turn comes.
         rows = [row(n, ms=n) for n in range(first, first + int(query["limit"]))]
         return page(rows) if asked[first] > 3 else (503, b"")
 
     catcher = Catcher()
-    async with playing(holed, rest=rest) as script:
+    async with playing(gapped, rest=rest) as script:
         feed = local(script, timeouts=quick(repair_s=1.0))
         await run(feed, catcher)
     assert catcher.ids(0) == [*range(1, 1506)]
@@ -168,11 +168,11 @@ async def test_a_hole_that_waited_its_turn_has_its_own_time() -> None:
     assert asked == {2: 4, 1504: 4}
 
 
-async def test_a_hole_that_waits_for_the_other_leg_has_its_own_time() -> None:
+async def test_a_gap_that_waits_for_the_other_leg_has_its_own_time() -> None:
     fails = 4  # 1.5 s with their pauses: two legs one after the other outlast the limit
     ids = range(1, 31)
 
-    async def holed(ws: ServerConnection) -> None:
+    async def gapped(ws: ServerConnection) -> None:
         await send(ws, 0, 1)
         await send(ws, 1, 1)
         for leg in (0, 1):
@@ -189,11 +189,11 @@ async def test_a_hole_that_waits_for_the_other_leg_has_its_own_time() -> None:
         return (503, b"") if key[1] == "2" and asked[key] <= fails else None
 
     catcher = Catcher()
-    async with playing(holed) as script:
+    async with playing(gapped) as script:
         for leg in (0, 1):
             tell(script, leg, *ids)
         script.rest = rest
-        # No room: until leg 0's hole is filled, to fill leg 1's would only add to what waits.
+        # No room: until leg 0's gap is filled, to fill leg 1's would only add to what waits.
         feed = local(script, timeouts=quick(repair_s=2.2), limits=Limits(max_held_ticks=20))
         await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([*ids], [*ids])
@@ -201,8 +201,8 @@ async def test_a_hole_that_waits_for_the_other_leg_has_its_own_time() -> None:
     assert [n for (_, first), n in asked.items() if first == "2"] == [fails + 1] * 2
 
 
-async def test_a_hole_that_stays_is_marked_before_the_first_tick_after_it() -> None:
-    async def holed(ws: ServerConnection) -> None:
+async def test_a_gap_that_stays_is_marked_before_the_first_tick_after_it() -> None:
+    async def gapped(ws: ServerConnection) -> None:
         await send(ws, 0, 1, 2)
         await send(ws, 1, 1)
         await send(ws, 0, 7, 8)
@@ -210,7 +210,7 @@ async def test_a_hole_that_stays_is_marked_before_the_first_tick_after_it() -> N
         await ws.close(1000, RECORDING_ENDED)
 
     catcher = Catcher()
-    async with playing(holed) as script:
+    async with playing(gapped) as script:
         tell(script, 0, 4)  # all but one of four are gone
         feed = local(script, timeouts=quick(repair_s=0.01))
         await run(feed, catcher)
@@ -224,14 +224,14 @@ async def test_a_hole_that_stays_is_marked_before_the_first_tick_after_it() -> N
 
 
 async def test_what_the_exchange_keeps_no_longer_is_marked_and_the_rest_fetched() -> None:
-    async def holed(ws: ServerConnection) -> None:
+    async def gapped(ws: ServerConnection) -> None:
         await send(ws, 0, 1)
         await send(ws, 1, 1)
         await send(ws, 0, 10)
         await ws.close(1000, RECORDING_ENDED)
 
     catcher = Catcher()
-    async with playing(holed) as script:
+    async with playing(gapped) as script:
         tell(script, 0, *range(6, 11))
         feed = local(script)
         await run(feed, catcher)
@@ -248,13 +248,13 @@ async def test_raw_trades_have_their_gap_marked_and_wait_for_nobody() -> None:
         data.update(e="trade", t=data.pop("a"), X="MARKET")
         return json.dumps(frame)
 
-    async def holed(ws: ServerConnection) -> None:
+    async def gapped(ws: ServerConnection) -> None:
         for leg, n in ((0, 1), (1, 1), (0, 5), (0, 6), (1, 2)):
             await ws.send(trade(leg, n))
         await ws.close(1000, RECORDING_ENDED)
 
     catcher = Catcher()
-    async with playing(holed) as script:
+    async with playing(gapped) as script:
         feed = local(script, stream="trade")
         await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([1, 5, 6], [1, 2])
@@ -268,7 +268,7 @@ async def test_raw_trades_have_their_gap_marked_and_wait_for_nobody() -> None:
 async def test_what_overflows_the_room_is_fetched_later() -> None:
     release = asyncio.Event()
 
-    async def holed(ws: ServerConnection) -> None:
+    async def gapped(ws: ServerConnection) -> None:
         await send(ws, 0, 1)
         await send(ws, 1, 1)
         await send(ws, 0, *range(3, 103))
@@ -277,7 +277,7 @@ async def test_what_overflows_the_room_is_fetched_later() -> None:
         await ws.close(1000, RECORDING_ENDED)
 
     catcher = Catcher()
-    async with playing(holed) as script:
+    async with playing(gapped) as script:
         for leg in (0, 1):
             tell(script, leg, *range(1, 103))
         script.rest = lambda path, query: (

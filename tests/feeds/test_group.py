@@ -153,7 +153,7 @@ async def test_a_pair_whose_legs_come_over_two_connections() -> None:
         assert order == sorted(order)
 
 
-async def test_a_symbol_of_many_pairs_is_received_once_and_its_holes_fetched_once() -> None:
+async def test_a_symbol_of_many_pairs_is_received_once_and_its_gaps_fetched_once() -> None:
     base = pairs(40)[0].x
     these = [Pair(pair.y, base) for pair in pairs(40)]
     wanted = [base, *(pair.y for pair in these)]

@@ -226,15 +226,15 @@ def test_many_at_once_are_decoded_as_one_by_one(stream: str) -> None:
     ]
     single, many = (WireDecoder(PAIR, stream, bad_frames=100) for _ in range(2))
     one_by_one = [item for f in frames if (item := single.decode(f, 7)) is not None]
-    notices: list[ControlMessage] = []
-    items = many.decode_many(frames, 7, notices)
+    messages: list[ControlMessage] = []
+    items = many.decode_many(frames, 7, messages)
     assert items == [item for item in one_by_one if not isinstance(item, ControlMessage)]
     assert [type(item) for item in items] == [
         type(item) for item in one_by_one if not isinstance(item, ControlMessage)
     ]
-    assert notices == [item for item in one_by_one if isinstance(item, ControlMessage)]
+    assert messages == [item for item in one_by_one if isinstance(item, ControlMessage)]
     assert len(items) >= 4
-    assert {notice.kind for notice in notices} == {"shutdown", "reply", "error"}
+    assert {message.kind for message in messages} == {"shutdown", "reply", "error"}
     assert many.dropped == single.dropped
     assert many.bad == single.bad
     assert many.delays_ns == single.delays_ns
@@ -248,9 +248,9 @@ def test_words_about_the_connection() -> None:
         (b'{"stream":"!x","data":{"e":"serverShutdown"}}', "shutdown"),
         (b'{"error":{"code":2,"msg":"x"},"id":1}', "error"),
     ):
-        notice = decoder.decode(raw, 1)
-        assert isinstance(notice, ControlMessage)
-        assert notice.kind == kind
+        message = decoder.decode(raw, 1)
+        assert isinstance(message, ControlMessage)
+        assert message.kind == kind
 
 
 def test_other_streams_and_a_bare_depth_snapshot_are_dropped_quietly() -> None:

@@ -195,6 +195,16 @@ def test_a_candidate_neither_teaches_nor_alarms_and_takes_its_silence_along() ->
     assert watched.detector.age_s(1) == 0.0  # forgotten
 
 
+def test_a_candidate_does_not_change_what_is_usual() -> None:
+    watched = Watched()
+    watched.run(300, 0.5, 0.5)
+    for n in range(1, 101):  # 100 messages a second, as after a long queue
+        watched.candidate = SocketActivity(2, "market", {0: 20 * n, 1: 20 * n})
+        watched.step(0.5, 0.5)
+    watched.candidate = None
+    assert watched.until_replacement(100, 0.0, 0.5) == pytest.approx(40.0, rel=0.1)
+
+
 def test_a_subscription_begins_its_own_silence() -> None:
     watched = Watched(streams=1)
     watched.run(100, 10.0)

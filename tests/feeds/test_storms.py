@@ -30,19 +30,19 @@ async def test_the_number_of_missing_trades_is_the_number_removed(seed: int) -> 
         async with running(feed) as catcher:
             await catcher.until(lambda: catcher.count > 20_000)
         gone = []
-        holes = 0
+        gaps = 0
         for leg in (0, 1):
             ids = catcher.ids(leg)
             assert ids == sorted(set(ids))
             gone += (lost := removed_between(faults, leg, ids[0], ids[-1]))
-            holes += sum(b != a + 1 for a, b in itertools.pairwise([-1, *lost]))
+            gaps += sum(b != a + 1 for a, b in itertools.pairwise([-1, *lost]))
             assert sorted({*ids, *lost}) == [*range(ids[0], ids[-1] + 1)]
     assert len(gone) > 300
     health = feed.health()
     assert health.missing == len(gone)
-    assert health.gaps == holes
+    assert health.gaps == gaps
     assert sum(missing for _, missing in catcher.gaps) == len(gone)
-    # Each mark comes right before the first tick after its hole.
+    # Each mark comes right before the first tick after its gap.
     ticks = catcher.ticks
     arrived = [set(catcher.ids(leg)) for leg in (0, 1)]
     for before, _ in catcher.gaps:

@@ -90,7 +90,7 @@ _PAYLOADS: Final[dict[str, type[msgspec.Struct]]] = {
 
 
 class ConsumedId(NamedTuple):
-    """A trade that used up an id and is no tick, such as an insurance-fund trade.
+    """A trade that consumed an id and is no tick, such as an insurance-fund trade.
 
     Its fields are a tick's first four.
     """
@@ -102,7 +102,7 @@ class ConsumedId(NamedTuple):
 
 
 def on_leg(item: TickTuple | ConsumedId, leg: int) -> TickTuple | ConsumedId:
-    """Return the same as another leg's."""
+    """Return an item as another leg's."""
     if isinstance(item, ConsumedId):
         return item._replace(leg=leg)
     time_ns, received_ns, id_, _, price, quantity, buyer_is_maker = item
@@ -111,12 +111,12 @@ def on_leg(item: TickTuple | ConsumedId, leg: int) -> TickTuple | ConsumedId:
 
 @dataclass(frozen=True, slots=True)
 class ControlMessage:
-    """What the server says about the connection itself.
+    """A message of the server about the connection itself.
 
     Attributes
     ----------
     kind : {"reply", "error", "shutdown"}
-        The answer to a request, a refused request, or a restart that is coming.
+        The answer to a request, a refused request, or an announced restart.
     text : str
         The frame, shortened.
     """
@@ -137,7 +137,7 @@ class WireDecoder:
         frame of any other symbol is counted and dropped.
     stream : {"aggTrade", "trade", "bookTicker"}
         ``bookTicker`` makes a tick of each quote: the mid price, the update id ``u`` as its id,
-        the smaller of both sides as its quantity (what can be traded on either side),
+        the smaller of both sides as its quantity (tradable on either side),
         ``buyer_is_maker`` False.
     bad_frames : int
         How many bad frames are kept for inspection.
@@ -190,7 +190,7 @@ class WireDecoder:
         self._read = readers[stream]
 
     def add(self, symbol: str) -> int:
-        """Know one more symbol, if it is not known, and return its place."""
+        """Add a symbol, if it is new, and return its place."""
         return self._legs.setdefault(symbol, len(self._legs))
 
     def symbol(self, place: int) -> str:
@@ -211,9 +211,9 @@ class WireDecoder:
 
         Returns
         -------
-        tuple, Skip, Notice or None
-            A tick as a plain tuple in the order of `pairlab.TICK`; a used-up id; a word about the
-            connection; None for what was counted and dropped.
+        tuple, ConsumedId, ControlMessage or None
+            A tick as a plain tuple in the order of `pairlab.TICK`; an id that no tick has; a
+            message about the connection; None for what was counted and dropped.
         """
         try:
             return self._read(self._frame.decode(frame).data, received_ns)
@@ -224,7 +224,7 @@ class WireDecoder:
             return None
 
     def decode_many(
-        self, frames: list[bytes], received_ns: int, notices: list[ControlMessage]
+        self, frames: list[bytes], received_ns: int, messages: list[ControlMessage]
     ) -> list[TickTuple | ConsumedId]:
         """Decode frames that were read together, faster than one by one.
 
@@ -234,12 +234,12 @@ class WireDecoder:
             As for `decode`.
         received_ns : int
             When they arrived, wall clock.
-        notices : list of Notice
-            What is said about the connection is appended here.
+        messages : list of ControlMessage
+            What the server says about the connection is appended here.
 
         Returns
         -------
-        list of tuple or Skip
+        list of tuple or ConsumedId
             In the order of the frames.
         """
         items: list[TickTuple | ConsumedId] = []
@@ -272,19 +272,19 @@ class WireDecoder:
                         )
                     )
                 else:
-                    self._add(self.decode(frame, received_ns), append, notices)
+                    self._add(self.decode(frame, received_ns), append, messages)
         for frame in todo:
-            self._add(self.decode(frame, received_ns), append, notices)
+            self._add(self.decode(frame, received_ns), append, messages)
         return items
 
     @staticmethod
     def _add(
         item: TickTuple | ConsumedId | ControlMessage | None,
         append: Callable[[TickTuple | ConsumedId], None],
-        notices: list[ControlMessage],
+        messages: list[ControlMessage],
     ) -> None:
         if isinstance(item, ControlMessage):
-            notices.append(item)
+            messages.append(item)
         elif item is not None:
             append(item)
 
@@ -344,7 +344,7 @@ class WireDecoder:
     def _examine(
         self, frame: bytes, received_ns: int
     ) -> TickTuple | ConsumedId | ControlMessage | None:
-        """Find out what a frame is that is no plain tick."""
+        """Classify a frame that is no plain tick."""
         try:
             value = self._any.decode(frame)
         except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -174,12 +174,7 @@ class Connection:
         on_error : callable
             Takes the text of an error that the server reports.
         """
-        recv, loop = self._ws.recv, asyncio.get_running_loop()
-        time_ns = self._clock.time_ns
-
-        def decode_burst() -> None:
-            self._decode_burst(decoder, deliver, on_error)
-
+        recv, loop, time_ns = self._ws.recv, asyncio.get_running_loop(), self._clock.time_ns
         # `recv` does not suspend while frames are queued: what is scheduled with the first frame
         # of a burst runs when all of it has been read.
         try:
@@ -188,7 +183,7 @@ class Connection:
                     frame = await recv(decode=False)
                     if not self._burst:
                         self._burst_ns = time_ns()
-                        loop.call_soon(decode_burst)
+                        loop.call_soon(self._decode_burst, decoder, deliver, on_error)
                     self._burst.append(frame)
         except ConnectionClosed as closed:
             self._note_end(closed)
@@ -199,7 +194,7 @@ class Connection:
             # Whatever broke, the remedy is a new connection, and the reason goes to the log.
             self.ended = self.ended or f"reading failed: {error!r}"
         finally:
-            decode_burst()
+            self._decode_burst(decoder, deliver, on_error)
             self.ended = self.ended or "closed"
 
     def _decode_burst(

@@ -46,14 +46,14 @@ class Fanout:
         self._decoder = decoder
         # Who gets a slot's ticks: as their y, as their x.
         self._subscribers: dict[int, tuple[list[Subscriber], list[Subscriber]]] = {}
-        self._sole: Subscriber | None = None  # whose legs are the slots, if there is no other
+        self._sole_subscriber: Subscriber | None = None  # its legs are the slots
 
     def add(self, symbol: str, subscriber: Subscriber, leg: int) -> int:
         """Let a subscriber have a symbol's ticks, and return their slot."""
         slot = self._decoder.add(symbol)
         self.slots.setdefault(symbol, slot)
         self._subscribers.setdefault(slot, ([], []))[leg].append(subscriber)
-        self._find_sole()
+        self._find_sole_subscriber()
         return slot
 
     def remove(self, symbol: str, subscriber: Subscriber, leg: int) -> None:
@@ -63,13 +63,13 @@ class Fanout:
         subscribers[leg].remove(subscriber)
         if not any(subscribers):
             del self._subscribers[slot], self.slots[symbol]
-        self._find_sole()
+        self._find_sole_subscriber()
 
-    def _find_sole(self) -> None:
+    def _find_sole_subscriber(self) -> None:
         everyone = {id(s) for both in self._subscribers.values() for side in both for s in side}
         y, x = self._subscribers.get(0, ([], [])), self._subscribers.get(1, ([], []))
         alone = len(everyone) == 1 and len(self._subscribers) == 2 and y[0] and x[1]
-        self._sole = y[0][0] if alone else None
+        self._sole_subscriber = y[0][0] if alone else None
 
     def streams(self) -> dict[int, str]:
         """Return the names of the streams that are wanted now, by slot."""
@@ -89,8 +89,8 @@ class Fanout:
 
     def deliver(self, items: list[TickTuple | ConsumedId]) -> None:
         """Hand on what a connection brought, each subscriber's share at once."""
-        if self._sole is not None:
-            self._sole.on_items(items)
+        if self._sole_subscriber is not None:
+            self._sole_subscriber.on_items(items)
             return
         shares: dict[int, tuple[Subscriber, list[TickTuple | ConsumedId]]] = {}
         for item in items:

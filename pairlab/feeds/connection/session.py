@@ -93,7 +93,7 @@ class Session:
             if self._context.retry.is_final(error):
                 raise
             _logger.warning(
-                f"{error} The stream goes on without.",
+                f"{error} The stream continues without it.",
                 extra=concerning(self.subscribers, kind="metadata"),
             )
             return False

@@ -104,11 +104,11 @@ class Sequencer:
         return self.held >= self._max_held
 
     def accept(self, item: TickTuple | ConsumedId) -> None:
-        """Take a tick from a connection, or an id that was used up by no tick."""
+        """Take a tick from a connection, or an id that no tick has."""
         self.accept_many([item])
 
     def accept_many(self, items: Iterable[TickTuple | ConsumedId]) -> None:
-        """Take ticks and used-up ids in the order in which they arrived."""
+        """Take ticks and consumed ids in the order in which they arrived."""
         if not self._contiguous:
             self._accept_newer(items)
             return

@@ -47,7 +47,7 @@ async def test_it_ends_with_the_lab_and_leaves_nothing(serve_lab: ServeLab) -> N
             await served.client.get("/health")
         await served.lab.stop()
         await served.server.stop()
-        assert served.lab._runner.listeners._listeners == []
+        assert len(served.lab._runner.listeners) == 0
         with pytest.raises(PairlabError, match="started lab"):
             await served.lab.serve(port=0)
         served.lab.start()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -136,3 +138,12 @@ async def test_an_event_log_that_fails_is_no_fault_of_the_feed(
     with feed_events(feed := LoggingFeed(), full):
         logger.warning("a line", extra={"feeds": (feed,)})
     assert [record.getMessage() for record in told] == ["a line"]
+
+
+def test_without_any_logging_set_up_nothing_is_printed() -> None:
+    code = (
+        "import logging, pairlab.feeds\n"
+        "logging.getLogger('pairlab.feeds.connection').warning('into a notebook cell')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("", "")
