@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 from weakref import WeakValueDictionary
 
 from pairlab.clock import Clock
 from pairlab.engine import compile_kernel
 from pairlab.errors import FeedError, PairlabError, WaitTimeoutError, first_leaf
-from pairlab.feeds.base import Feed, FeedHealth
+from pairlab.feeds.base import Feed, FeedHealth, FeedState
 from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES
 from pairlab.health import Health
 from pairlab.lab.event_log import EventLog
@@ -227,7 +227,7 @@ class LabRunner:
             return FeedError(self._state.detail)
         return PairlabError(f"no more rows will come: {self._state.detail}")
 
-    def _set_terminal_state(self, state: Any, detail: str) -> None:
+    def _set_terminal_state(self, state: FeedState, detail: str) -> None:
         """Keep the feed's counters and replace its state."""
         last = self._feed.health() if self._feed is not None else self._state
         values = {name: getattr(last, name) for name in last.__dataclass_fields__}
@@ -335,7 +335,7 @@ class LabRunner:
 
     # -- displays, listeners, log ---------------------------------------------------------------
 
-    def call_on_loop(self, function: Callable[..., Any], *args: Any) -> None:
+    def call_on_loop(self, function: Callable[..., object], *args: object) -> None:
         """Call a function on the lab's loop, from whatever thread a widget's message came on.
 
         Parameters
