@@ -14,7 +14,7 @@ from pairlab.feeds.binance.messages import WireDecoder
 from pairlab.feeds.config import Retry
 from pairlab.local_exchange import MarketGroup, SyntheticMarket
 from pairlab.schema import TICK, Pair, Records
-from tests.feeds.scripted import Catcher, quick, run
+from tests.feeds.scripted import Catcher, quick, run, wait_until
 
 FIELDS = tuple(name for name in TICK.names or () if name not in ("received_ns", "leg"))
 
@@ -128,9 +128,7 @@ class Crowd:
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait until it holds; ticks, words and ends of any feed make it look again."""
-        while not true():
-            self._news.clear()
-            await self._news.wait()
+        await wait_until(true, self._news, lambda: str(self.group.health()))
 
     async def grow(self, these: Iterable[Pair], by: int) -> None:
         """Wait until each of these has so many ticks more on either leg."""

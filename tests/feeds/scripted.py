@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http
+import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from pairlab.schema import TICK, LogEntry, Pair, Records
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
 NOW_MS = 1_770_000_000_000
+_PATIENCE_S = 90.0
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
 
@@ -221,6 +223,23 @@ class Market:
             await asyncio.sleep(0.005)
 
 
+async def wait_until(
+    true: Callable[[], bool], news: asyncio.Event, state: Callable[[], str]
+) -> None:
+    """Wait until a condition holds, looked at whenever there is news; fail in words if it does not.
+
+    A fault costs its own test a minute and a half, and says what was awaited.
+    """
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            while not true():
+                news.clear()
+                await news.wait()
+    except TimeoutError:
+        awaited = inspect.getsource(true).strip()
+        raise AssertionError(f"not within {_PATIENCE_S:g} s: {awaited}; {state()}") from None
+
+
 class Catcher:
     """A sink and an event log that keep everything, and wake whoever waits for it."""
 
@@ -253,10 +272,8 @@ class Catcher:
         return [int(i) for i in ticks["id"][ticks["leg"] == leg]]
 
     async def until(self, true: Callable[[], bool]) -> None:
-        """Wait until a condition on ticks or log holds; the test's own timeout is the limit."""
-        while not true():
-            self._news.clear()
-            await self._news.wait()
+        """Wait until a condition on ticks or log holds."""
+        await wait_until(true, self._news, lambda: f"{self.count} ticks, log {self.log[-5:]}")
 
 
 def quick(**more: float) -> Timeouts:
