@@ -316,8 +316,8 @@ class LabRunner:
         except FeedError as error:
             self.note(
                 "warning",
-                f"no bars from before the start: {error} Bar timeframes fill from the ticks that "
-                "come; to ask for the bars again, make the lab anew: run its cell",
+                f"could not load historical klines: {error} Bar timeframes fill from live ticks; "
+                "re-create the lab (run its cell again) to retry",
             )
 
     def _wake(self) -> None:
