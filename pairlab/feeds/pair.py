@@ -248,9 +248,9 @@ class PairFeed:
             raise FeedError("this feed is running already: a second run needs a feed of its own")
         self._reset()
         self._starting = f"asking {self.name} for its symbols and its clock"
-        self._sink = sink
         REPEAT_FILTER.forget(self)
         session = self._session = self._source.enter(self)
+        self._sink = sink
         self._closing = session.loop.create_future()
         self._ended.clear()
         body = asyncio.create_task(self._run(session), name=f"pairlab {self.pair}")

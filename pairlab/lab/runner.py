@@ -198,7 +198,9 @@ class LabRunner:
 
     async def _live(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            feed = await open_feed(self._source, self.pair, self._asked_stream, stack)
+            feed = await open_feed(
+                self._source, self.pair, self._asked_stream, stack, clock=self.clock
+            )
             info, self._feed = feed.info, feed
             self._name, self._real_money, self.stream = info.name, info.real_money, info.stream
             stack.enter_context(feed_events(feed, self.event_log.add))
@@ -282,8 +284,8 @@ class LabRunner:
         except FeedError as error:
             self.log(
                 "warning",
-                f"could not load historical klines: {error} Bar timeframes fill from the ticks "
-                "that come. Re-create the lab to retry: run its cell",
+                f"could not load historical klines: {error} Bar timeframes fill from live ticks; "
+                "re-create the lab (run its cell again) to retry",
             )
 
     def on_ticks(self, ticks: Records) -> None:
