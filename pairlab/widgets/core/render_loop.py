@@ -184,11 +184,14 @@ class RenderLoop:
 
         def received(message: Any) -> None:
             if not is_programmatic():
-                self.lab.call_on_loop(self._handle, handler, message)
+                self.lab.call_on_loop(self.handle, handler, message)
 
         return received
 
-    def _handle(self, handler: Callable[..., Any], message: Any) -> None:
+    def handle(
+        self, handler: Callable[..., Any], message: Any, source: LabWidget | None = None
+    ) -> None:
+        """Run the handler of something that a person did, to `source` if it is a widget."""
         try:
             handler(message)
         except Exception as error:
@@ -197,6 +200,8 @@ class RenderLoop:
                 "your input could not be applied", error,
                 "Nothing else was changed; try again, or set it in code",
             )  # fmt: skip
+        if source is not None:
+            source.forget(source.after_input)
         self.refresh()
 
     # -- what pages report ----------------------------------------------------------------------

@@ -187,7 +187,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         self._set(
             "gaps",
             _caption("gaps", gaps, warn=h.gaps > 0),
-            f"Holes in the trade ids that could not be filled: {count(h.missing)} trades missing",
+            f"Gaps in the trade ids that could not be filled: {count(h.missing)} trades missing",
         )
 
     def _way_words(self, h: Health) -> str:
