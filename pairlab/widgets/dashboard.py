@@ -129,13 +129,13 @@ class Dashboard(LabWidget, VBox):  # type: ignore[misc]
         return VBox(rows).add_class("pairlab-stack")
 
     def paint(self, frame: Frame) -> None:
-        """Nothing: its parts are painted themselves."""
+        """Do nothing: its parts paint themselves."""
 
 
 def _read_frames_per_s(rate: float | None) -> float | None:
     if rate is None or (isinstance(rate, int | float) and 0 < rate <= 60):
         return rate
-    raise SettingError("frames_per_s", rate, "expected above 0, at most 60")
+    raise SettingError("frames_per_s", rate, "expected a number above 0, at most 60")
 
 
 def _part(lab: LabView, name: str, layout: Layout) -> LabWidget:

@@ -200,7 +200,7 @@ async def test_a_choice_that_code_takes_back_before_the_next_frame_is_taken_back
         dashboard = lab.dashboard()
         controls, costs = dashboard.parts["settings"], dashboard.parts["signal"]._fields
         dashboard.render_loop.paint(due=True)
-        dashboard.render_loop._rest()  # no frame comes in between
+        dashboard.render_loop._stop_clock()  # no frame comes in between
         controls._choices["hedge"][0].value = "ols"
         controls._rows["entry_z"].field.value = "2.5"
         costs["fee_bps"].value = "7"

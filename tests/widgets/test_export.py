@@ -114,8 +114,10 @@ async def test_a_page_that_says_nothing_is_given_up(
         await settled(lambda: button.render_loop.channel.pacer.answers, lab)
         button._svg.click()
         await next_job(page, lab)
-        await settled(lambda: "no page says that it has saved" in lab.event_log[-1].message, lab)
-        assert "look into the browser's downloads" in lab.event_log[-1].message
+        await settled(
+            lambda: "no page has confirmed that it saved" in lab.event_log[-1].message, lab
+        )
+        assert "check the browser's downloads" in lab.event_log[-1].message
         button.render_loop.channel.pacer.mute()  # a cell runs: its answer waits in the queue
         button._svg.click()
         job = await next_job(page, lab)

@@ -22,7 +22,7 @@ from pairlab.schema import LogEntry, LogLevel, Pair
 from pairlab.settings import Settings, SettingValues
 from pairlab.widgets import Dashboard
 from tests.widgets.conftest import Wire
-from tests.widgets.test_status import text
+from tests.widgets.test_status_bar import text
 from tests.widgets.test_view_states import ticks
 
 

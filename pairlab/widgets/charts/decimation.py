@@ -1,4 +1,4 @@
-"""Thousands of rows in a few hundred pixels: every extreme stays on the screen."""
+"""Min-max decimation: thousands of rows in a few hundred pixels, every extreme kept."""
 
 from __future__ import annotations
 

@@ -187,12 +187,12 @@ class Frame:
 
     @property
     def fine(self) -> bool:
-        """Whether times are told in ms: they are at tick, in seconds at bars."""
+        """Whether times are shown in ms: at tick they are, at bars in seconds."""
         return bool(self.values.timeframe == "tick")
 
     @property
     def days(self) -> bool:
-        """Whether the view covers more than a day, so that a time of day alone says little."""
+        """Whether the view covers more than a day: times are then shown with the day."""
         return self.span_ns > _DAY_NS
 
     def when(self, time_ns: int) -> str:
@@ -202,7 +202,7 @@ class Frame:
 
     @property
     def time_read_ms(self) -> float:
-        """Where on the axis the time under the pointer is told; infinity where none is."""
+        """Where on the axis the pointer's time is written; infinity without a pointer."""
         if self.pointed is None:
             return math.inf
         # Not over the day at the left, nor with a half of it outside.

@@ -135,16 +135,13 @@ class LabWidget:
             Called at once, on whatever thread the message came.
         """
 
-        def handle(value: Any) -> None:
-            handler(value)
-            self.forget(self.after_input)
-
         def on_message(value: Any) -> None:
             if is_programmatic():
-                return
+                return  # it would come back late, as if somebody had asked for the old value
             if received is not None:
                 received()
-            self.render_loop.hand_over(handle)(value)
+            loop = self.render_loop
+            loop.lab.call_on_loop(loop.handle, handler, value, self)
 
         if trait == "click":
             widget.on_click(on_message)

@@ -127,7 +127,7 @@ class RenderLoop:
         """Close a widget, except for what others have; with the last one the painting ends."""
         self.parts.close(part)
         if self.parts.is_static:
-            self._rest()
+            self._stop_clock()
 
     def start(self) -> None:
         """Paint from now on, on the lab's loop, if the lab runs and there is something to paint."""
@@ -138,7 +138,7 @@ class RenderLoop:
             self._timer = loop.call_later(1 / self.frames_per_s, self._tick)
 
     def refresh(self) -> None:
-        """Paint once, soon, if the clock rests: a lab that has stopped is used, too."""
+        """Paint once, soon, if the clock is stopped: a lab that has stopped can be used, too."""
         if self._timer is None and len(self.parts) and not self._refreshing:
             self._refreshing = True
             self.lab.call_on_loop(self._refresh)
@@ -152,8 +152,8 @@ class RenderLoop:
         self.refresh()
 
     def finish(self) -> None:
-        """Paint the end and rest; everything stays on the screen."""
-        self._rest()
+        """Paint the last frame and stop the clock; everything stays on the screen."""
+        self._stop_clock()
         for part in self.parts:
             part.finish()
         self.paint(due=True)
@@ -162,13 +162,13 @@ class RenderLoop:
         """Close every widget of the lab."""
         if self._loops.pop(id(self.lab), None) is None:
             return
-        self._rest()
+        self._stop_clock()
         self._cells.stop()
         self.view.close()
         self.lab.settings.unobserve(self._on_setting)
         self.parts.close_all()
 
-    def _rest(self) -> None:
+    def _stop_clock(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -184,19 +184,24 @@ class RenderLoop:
 
         def received(message: Any) -> None:
             if not is_programmatic():
-                self.lab.call_on_loop(self._handle, handler, message)
+                self.lab.call_on_loop(self.handle, handler, message)
 
         return received
 
-    def _handle(self, handler: Callable[..., Any], message: Any) -> None:
+    def handle(
+        self, handler: Callable[..., Any], message: Any, source: LabWidget | None = None
+    ) -> None:
+        """Run the handler of something that a person did, to `source` if it is a widget."""
         try:
             handler(message)
         except Exception as error:
             # On the loop nobody would see it.
             self._report(
-                "what you asked for on the screen failed", error,
-                "Nothing else was touched; try again, or set it in code",
+                "your input could not be applied", error,
+                "Nothing else was changed; try again, or set it in code",
             )  # fmt: skip
+        if source is not None:
+            source.forget(source.after_input)
         self.refresh()
 
     # -- what pages report ----------------------------------------------------------------------
@@ -246,7 +251,7 @@ class RenderLoop:
                 self._resync.restart()
                 self._report(
                     "a frame could not be sent", error,
-                    "Feed, signals and history go on; run the cell again",
+                    "Feed, signals and history continue; run the cell again",
                 )  # fmt: skip
         if to_do != "paint" and not pacer.looking(now_s):
             self.latency.reset()
@@ -270,7 +275,7 @@ class RenderLoop:
         except Exception as error:
             self._report(
                 "the dashboard could not paint", error,
-                "Feed, signals and history go on; run the cell again",
+                "Feed, signals and history continue; run the cell again",
             )  # fmt: skip
 
     def paint(self, *, due: bool) -> None:
@@ -293,7 +298,7 @@ class RenderLoop:
             name = type(part).__name__
             self._report(
                 f"{name} could not paint", error,
-                "The feed and the other parts go on; to get it back run the cell again",
+                "The feed and the other parts continue; run the cell again to restore it",
             )  # fmt: skip
 
     def _report(self, what: str, error: Exception, advice: str) -> None:

@@ -188,7 +188,7 @@ class ViewState:
     # -- pause, clear, pointer ------------------------------------------------------------------
 
     def pause(self, paused: bool) -> None:
-        """Stand still, or go on with the newest rows; feed, signals and strip are not touched."""
+        """Stop at this moment, or continue with the newest rows; feed and signals go on."""
         self.paused = paused
         self.paused_ns = time.time_ns()
         self._paused_rows = None
@@ -262,7 +262,7 @@ class ViewState:
         self.follow()
 
     def freeze(self, start_ns: int, end_ns: int) -> None:
-        """Show a part of the history and stay there; status bar and tables go on."""
+        """Show a part of the history and stay there; status bar and tables continue."""
         if self.window_ns is None:
             self._lab.log(
                 "info",
@@ -350,7 +350,7 @@ class ViewState:
     # -- selection ------------------------------------------------------------------------------
 
     def brush(self, brushing: bool, ends_ms: tuple[float, float] | None) -> None:
-        """Apply what the mouse did: a drag goes on or has ended, over this span or none."""
+        """Apply a drag of the mouse: it continues or has ended, over this span or none."""
         if brushing and not self.brushing and self.window_ns is None:
             self.window_ns = self._following_ends()  # nothing slides away under the mouse
             self._dragging = self.window_ns is not None

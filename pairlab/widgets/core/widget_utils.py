@@ -1,4 +1,4 @@
-"""Widgets are set in one message, as the kernel's doing, and closed with everything below them."""
+"""Sets traits in one message, marks changes as the kernel's, closes widgets with their children."""
 
 from __future__ import annotations
 

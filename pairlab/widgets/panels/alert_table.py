@@ -1,4 +1,4 @@
-"""The alerts in columns, and what explains them."""
+"""The alert table: filters, pages, and the explanation of one alert."""
 
 from __future__ import annotations
 

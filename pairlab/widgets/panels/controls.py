@@ -35,7 +35,7 @@ _STOP_DEFAULT: Final = 4.0
 _HEDGES: Final = (("fixed", "fixed"), ("OLS", "ols"), ("Kalman", "kalman"))
 _REFUSED: Final = "pairlab-refused"
 _ECHOES: Final = 8
-"""So many values that a slider was shown may still be on their way back from a browser."""
+"""How many values that a slider was set to may still echo from a browser."""
 
 
 class _Slider(FloatSlider):  # type: ignore[misc]
@@ -52,7 +52,7 @@ class _Slider(FloatSlider):  # type: ignore[misc]
 
 
 class _EchoFilter:
-    """Tells what a person's hand did to a slider from what browsers only say back.
+    """Tells a person's moves of a slider from echoes of what the kernel set.
 
     A slider reports its value whether a hand moved it or the kernel did, and rounds it to its own
     steps. Each page does so, and one that hung does it late, when the setting is elsewhere
@@ -81,22 +81,22 @@ class _EchoFilter:
 
     @property
     def hand_moves(self) -> bool:
-        """Whether moves are on their way: under a finger nothing may jump back."""
+        """Whether moves are on their way: the handle must not jump back under a finger."""
         return bool(self._on_their_way)
 
     def showing(self, value: float) -> None:
-        """Expect that browsers say back the value that the slider is about to show."""
+        """Expect echoes of the value that the slider is about to show."""
         if self._slider.continuous_update:
             # The old one, too: a page that opens now begins with it, and says so.
             old = self._slider.value
             self._shown.extend(v for v in (old, value) if v not in self._shown)
 
     def touched(self) -> None:
-        """Take what the slider says from now on for a hand's: the page reported one on it."""
+        """Treat what the slider reports from now on as a person's: the page said so."""
         self._shown.clear()
 
     def is_echo(self, value: float) -> bool:
-        """Return whether a browser only says back a value that it was shown."""
+        """Return whether a value is an echo of one that the slider was set to."""
         if any(self.same_position(shown, value) for shown in self._shown):
             return True
         self._shown.clear()
@@ -186,7 +186,7 @@ class _Row:
             set_traits(s, min=min(s.min, value), max=max(s.max, value))
 
     def touched(self) -> None:
-        """Take what the slider says from now on for a hand's: one is on it."""
+        """Treat what the slider reports from now on as a person's."""
         self._echoes.touched()
 
     def _on_slider(self, value: float) -> None:
@@ -216,7 +216,7 @@ def _about(name: str) -> str:
 
 
 class Controls(LabWidget, VBox):  # type: ignore[misc]
-    """Every setting that is changed while watching. A refused value goes back where it was.
+    """Every setting that is changed while watching. A rejected value returns to the old one.
 
     Parameters
     ----------
@@ -318,7 +318,7 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
             self._rows[setting].touched()
 
     def apply(self, row: _Row, value: float | str) -> None:
-        """Set a setting, or say why not and put the old value back."""
+        """Change a setting, or log why not and restore the old value."""
         try:
             setattr(self.settings, row.name, value)
         except SettingError as error:
@@ -328,7 +328,7 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
             row.field.remove_class(_REFUSED)
 
     def refuse(self, row: _Row, why: str) -> None:
-        """Show why a value was refused; the old one comes back."""
+        """Log why a value was rejected and restore the old one."""
         self._say(why)
         row.show(getattr(self.settings, row.name))
         row.field.add_class(_REFUSED)

@@ -22,7 +22,7 @@ from pairlab.widgets.transport.message_batching import HTML
 __all__ = ["EventLog"]
 
 _ERROR_STANDS_NS: Final = 15 * NS_PER_S
-"""So long no harmless line takes an error's place."""
+"""An error stays on the line at least this long, even if harmless entries follow."""
 
 
 _PAGE: Final = 12
@@ -30,10 +30,10 @@ _PAGE: Final = 12
 
 
 class EventLog(LabWidget, HBox):  # type: ignore[misc]
-    """The newest event, and at the right how long the way to the screen takes.
+    """The newest log entry and, at the right, the latencies from the exchange to the screen.
 
-    A click on the line, or Enter on its button, opens the whole log, newest first, and closes it
-    again; until then the line counts the warnings and errors that were not seen in it.
+    A click on the line, or Enter on its button, opens and closes the whole log, newest first. While
+    it is closed, the line counts unseen warnings and errors.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
         self._show_log()
 
     def _show_log(self) -> None:
-        """Show the list while it is open, else how much of it was not seen."""
+        """Show the list while it is open, else count the unseen entries."""
         lab = self.render_loop.lab
         log, total = lab.event_log, lab.event_log_total
         if self._opened:
@@ -140,7 +140,7 @@ class EventLog(LabWidget, HBox):  # type: ignore[misc]
     # -- the line -------------------------------------------------------------------------------
 
     def paint(self, frame: Frame) -> None:
-        """Show the newest event and the way's lags."""
+        """Show the newest entry and the latencies."""
         if not frame.text_due:
             return
         loop, log = self.render_loop, self.render_loop.lab.event_log

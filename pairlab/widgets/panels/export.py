@@ -23,7 +23,7 @@ from pairlab.widgets.transport.message_batching import HTML
 __all__ = ["ExportButton"]
 
 _WAIT_S: Final = 20.0
-"""A page that was asked for a file says within this that it has saved it, or why not."""
+"""How long to wait for a page to confirm that it has saved a file."""
 
 _TABLES: Final = [(what, what) for what in get_args(Table)]
 _ROWS: Final = [("all", "all"), ("in view", "view"), ("selected", "selection")]
@@ -88,7 +88,7 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
         self.join(lab)
 
     def paint(self, frame: Frame) -> None:
-        """Nothing: it shows nothing of a row."""
+        """Do nothing: it shows no rows."""
 
     def _choice(self, name: str, options: list[tuple[str, str]]) -> ToggleButtons:
         choice = ToggleButtons(options=options, description=name).add_class("pairlab-segments")
@@ -225,7 +225,7 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
             return
         self._lab.log(
             "warning",
-            f"no page says that it has saved {job.name}: look into the browser's downloads, or "
+            f"no page has confirmed that it saved {job.name}: check the browser's downloads, or "
             "write the file with lab.to_csv(path)",
         )
 
@@ -246,7 +246,7 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
         return name if what == "history" else name.removesuffix(".csv") + f"-{what}.csv"
 
     def finish(self) -> None:
-        """End what runs in the background."""
+        """Cancel exports that are still running."""
         if self._work is not None:
             self._work.cancel()
         for job in self._jobs.values():
@@ -255,7 +255,7 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
         self._jobs.clear()
 
     def close(self) -> None:
-        """Leave nothing: no widget, nothing on the loop."""
+        """Close the widgets and cancel what runs on the loop."""
         if self.comm is not None:
             self.finish()
             super().close()

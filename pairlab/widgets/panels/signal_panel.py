@@ -1,4 +1,4 @@
-"""The open signal: what is held, since when, and what it has made after costs."""
+"""The signal panel: the open position, its age, and its profit after costs."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
     # -- painting -------------------------------------------------------------------------------
 
     def paint(self, frame: Frame) -> None:
-        """Set the numbers; they stand still with the charts while the view is paused."""
+        """Set the numbers; while the view is paused they do not change."""
         self.show_staleness(frame)
         show_swapped(self, behind=not frame.view.signal_in_front)
         if self.changed("costs", (frame.values.fee_bps, frame.values.min_edge_bps)):

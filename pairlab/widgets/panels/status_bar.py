@@ -38,9 +38,9 @@ __all__ = ["StatusBar"]
 
 _ALIVE: Final = ("live", "stalled", "reconnecting")
 _OLD_LEG_SHARE: Final = 0.5
-"""A leg as old as this share of max_leg_age_s is shown in warn, before it holds entries back."""
+"""From this share of max_leg_age_s on, a leg's age is shown as a warning."""
 
-_PAUSE: Final = ("Hold charts and tables still; the feed goes on", "Go on with the newest rows")
+_PAUSE: Final = ("Freeze charts and tables; the feed continues", "Continue with the newest rows")
 
 _BADGES: Final = {
     "stalled": ("warn", "up", "STALLED"),
@@ -68,8 +68,7 @@ def _caption(name: str, shown: str, unit: str = "", *, warn: bool = False) -> st
 class StatusBar(LabWidget, HBox):  # type: ignore[misc]
     """Pair, feed, rates, ages, gaps, stationarity, signal; Pause and Export.
 
-    Every state is told by a word and a shape beside its colour, and its reasons are in the
-    tooltip.
+    Every state has a word and a shape beside its colour, and its reasons in the tooltip.
 
     Parameters
     ----------
@@ -106,7 +105,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             (self._pause.add_class if paused else self._pause.remove_class)("pairlab-on")
 
     def paint(self, frame: Frame) -> None:
-        """Set the cells whose words have changed."""
+        """Update the cells that have changed."""
         self._paint_pause(frame.view.paused)
         if not frame.text_due:
             return
@@ -188,7 +187,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         self._set(
             "gaps",
             _caption("gaps", gaps, warn=h.gaps > 0),
-            f"Holes in the trade ids that could not be filled: {count(h.missing)} trades missing",
+            f"Gaps in the trade ids that could not be filled: {count(h.missing)} trades missing",
         )
 
     def _way_words(self, h: Health) -> str:
@@ -204,7 +203,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         return "Median / 99 %.\n" + "\n".join(lines)
 
     def _silence_s(self, frame: Frame) -> float:
-        """Seconds since the newest tick came, beyond what two ordinary frames need."""
+        """Seconds since the newest tick; 0 for pauses that an ordinary frame rate explains."""
         if self.changed("tick", (frame.newest_ns, frame.cursor)):
             self._tick_came_ns = frame.now_ns
         quiet_s = (frame.now_ns - self._tick_came_ns) / NS_PER_S

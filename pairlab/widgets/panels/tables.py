@@ -1,4 +1,4 @@
-"""Numbers in columns: the latest row, the rows before it, the alerts and what explains them."""
+"""Tables of rows: every number of the latest, and the newest ones in columns."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def swap_button(part: LabWidget, *, to_signal: bool) -> Button:
 
 
 def show_swapped(part: LabWidget, *, behind: bool) -> None:
-    """Mark which of the two is behind the other where they share one place."""
+    """Hide one of the two behind the other where they share a place."""
     if part.changed("behind", behind):
         part.toggle_class("pairlab-behind", behind)
 

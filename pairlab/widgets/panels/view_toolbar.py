@@ -31,7 +31,7 @@ def _label(seconds: float) -> str:
 
 
 class ViewTools(LabWidget, HBox):  # type: ignore[misc]
-    """How much time all charts of a lab show, and which; each button is reached by keyboard.
+    """Span, pan, zoom and selection of all charts of a lab; every button works by keyboard.
 
     They change what is seen, never the feed, the signals or the history. A view that was moved
     away from the newest rows is frozen there until Reset zoom.
@@ -100,7 +100,7 @@ class ViewTools(LabWidget, HBox):  # type: ignore[misc]
         self.render_loop.view.set_span(seconds)
 
     def paint(self, frame: Frame) -> None:
-        """Show the span in view, and which buttons mean something now."""
+        """Show the span in view and the buttons that apply."""
         width_s = frame.span_ns / 1e9 if frame.frozen else frame.view.following_span_s
         if self.changed("span", width_s):
             steps = sorted({*map(float, SPANS), width_s})

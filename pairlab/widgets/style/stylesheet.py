@@ -1,4 +1,4 @@
-"""The style sheet with the theme's tokens: what a view brings along to be shown right."""
+"""The style sheet: the tokens of both themes and the rules that use them."""
 
 from __future__ import annotations
 

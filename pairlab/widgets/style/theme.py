@@ -33,7 +33,7 @@ THEMES: Final[tuple[ThemeName, ...]] = get_args(ThemeName)
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The colours of one theme. Text has at least 4.5:1 on page, panel and raised.
+    """The colours of one theme. Text has a contrast of 4.5:1 on page, panel and raised.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ SIZES: Final = _Sizes()
 
 @dataclass(frozen=True, slots=True)
 class _Type:
-    """Pixels: captions, axes and table heads; most text; the signal; the strip; the pair."""
+    """Pixels: captions, axes and table heads; most text; the signal; the status bar; the pair."""
 
     caption: int = 10
     body: int = 11

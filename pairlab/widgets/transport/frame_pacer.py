@@ -19,13 +19,13 @@ CAREFUL: Final = 8
 """Frames that ask one by one after a page did not keep up."""
 
 SILENT_S: Final = 5.0
-"""A page that owes an answer for so long is not looked at: its tab is hidden, or it is gone."""
+"""A page that has not answered for this long is hidden or gone."""
 
 FORGET_S: Final = 600.0
-"""A page that was killed did not say so; one that wakes up later is known again by its answer."""
+"""After this a silent page is dropped; if it wakes up later, its answer adds it again."""
 
 ANY: Final = frozenset({"*"})
-"""Parts of a page of which that is not known."""
+"""The widgets of a page that did not tell which it shows."""
 
 ASK_S: Final = 1.0
 """How often silent pages are asked whether they are looked at again."""
@@ -140,11 +140,11 @@ class FramePacer:
         return bool(shows)
 
     def mute(self) -> None:
-        """Expect no answers: a cell runs, and they wait in the kernel's queue behind it."""
+        """Expect no answers: a cell runs, and they queue behind it."""
         self._muted = True
 
     def unmute(self, now_s: float) -> None:
-        """Expect answers again: what is owed was asked now."""
+        """Expect answers again, as if they had been asked for now."""
         self._muted = False
         for page in self._pages.values():
             page.owes_s = math.inf if page.drawn == self._frame else now_s

@@ -49,7 +49,7 @@ class PageEvents(Protocol):
     """What pages report."""
 
     def page_opened(self) -> None:
-        """Handle a page that shows something that it did not show before."""
+        """Handle a page that shows a widget that it did not show before."""
 
     def control_touched(self, setting: str) -> None:
         """Handle a person's hand on the control of a setting, before what it does there."""
@@ -62,14 +62,14 @@ class PageEvents(Protocol):
 
 
 class FrontendChannel:
-    """What the pages of one lab say, and what is said to them.
+    """Receives the messages of the pages that show a lab, and sends theirs.
 
     Parameters
     ----------
     hand_over : callable
         Wraps a function so that it runs on the lab's loop, from whatever thread it is called.
     events : PageEvents
-        Told what pages report.
+        Handles what pages report.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class FrontendChannel:
             self._events.frame_drawn(drawn)
 
     def batch(self, **also: Any) -> AbstractContextManager[None]:
-        """Send the updates made meanwhile as one message, which also says `also`."""
+        """Send the updates made inside the block as one message, with `also` in it."""
         # Until a page has said that it takes bundles apart, none is sent.
         known = self.pacer.looking(time.monotonic()) is not None
         return bundled(self.widget.carrier if known else None, **also)

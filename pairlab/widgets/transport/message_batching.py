@@ -41,7 +41,7 @@ class HTML(Batched, ipywidgets.HTML):  # type: ignore[misc]
 
 @contextmanager
 def bundled(carrier: _Carrier | None, **also: Any) -> Iterator[None]:
-    """Send what this thread's `Batched` widgets say meanwhile as one custom message of `carrier`.
+    """Send the updates of this thread's `Batched` widgets as one custom message of `carrier`.
 
     Inside of another bundle their updates travel with that one's.
 
@@ -60,7 +60,7 @@ def bundled(carrier: _Carrier | None, **also: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        # Whatever broke: what the kernel believes to be on the screen has to get there.
+        # Also after an error: what the kernel believes to be on the screen has to get there.
         _OPEN.updates = None
         if updates or also:
             content = [

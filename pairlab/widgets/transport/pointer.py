@@ -1,4 +1,4 @@
-"""The mouse over a chart, told to the kernel without a click."""
+"""The position of the mouse over a chart, reported without a click."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SCRIPT: Final = files("pairlab.widgets.transport").joinpath("pointer.js").read_
 
 
 class Pointer(AnyWidget):
-    """An invisible widget that stands in every chart and says where in its plot the mouse is.
+    """An invisible widget in every chart that reports where in its plot the mouse is.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.view_state import SPANS
 from pairlab.widgets.style.formats import clock, day, js_number
 from tests.widgets.conftest import MakeLab
-from tests.widgets.test_status import text
+from tests.widgets.test_status_bar import text
 from tests.widgets.test_tables import cells
 
 DAY_S = 86_400

@@ -16,7 +16,7 @@ from pairlab.widgets import HedgeChart, SpreadChart
 from pairlab.widgets.style.formats import compact, js_number, number
 from pairlab.widgets.style.precision import Precision
 from tests.widgets.conftest import MakeLab
-from tests.widgets.test_status import text
+from tests.widgets.test_status_bar import text
 from tests.widgets.test_tables import cells
 
 LOG = {"price_scale": "log", "hedge": "ols"}
