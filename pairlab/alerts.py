@@ -14,7 +14,7 @@ import pandas as pd
 from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.formatting import compared, decimals_apart, figure, plain, signed
 from pairlab.schema import HISTORY_COLUMNS, AlertKind, Filter, Records
-from pairlab.settings import SettingValues
+from pairlab.settings import SettingValue, SettingValues
 
 __all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "records"]
 
@@ -71,10 +71,10 @@ class Snapshot:
     provisional: bool = False
 
     @classmethod
-    def of(cls, row: Any, *, provisional: bool = False) -> Snapshot:
+    def of(cls, row: np.void, *, provisional: bool = False) -> Snapshot:
         """Return the snapshot of one `pairlab.ROW` record."""
         # All at once: field by field takes six times as long, and many ask for every row.
-        values = dict(zip(row.dtype.names, row.item(), strict=True))
+        values = dict(zip(row.dtype.names or (), row.item(), strict=True))
         del values["received_ns"]
         return cls(**values, provisional=provisional)
 
@@ -115,7 +115,7 @@ class Alert:
         return self.at.time_ns
 
     @property
-    def thresholds(self) -> dict[str, Any]:
+    def thresholds(self) -> dict[str, SettingValue]:
         """The settings that decisions depend on, by name."""
         return {name: getattr(self.settings, name) for name in _THRESHOLDS}
 
@@ -242,8 +242,8 @@ class SettingChange:
 
     time_ns: int
     name: str
-    old: Any
-    new: Any
+    old: SettingValue
+    new: SettingValue
     tick: int = 0
 
     @property
@@ -252,7 +252,7 @@ class SettingChange:
         return f"{self.name} {_shown(self.old)} → {_shown(self.new)}, from the next tick"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: SettingValue) -> str:
     return "off" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "SettingError",
     "UnknownSymbolError",
     "WaitTimeoutError",
+    "first_leaf",
 ]
 
 
@@ -109,3 +110,19 @@ class RateLimitedError(FeedError):
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+def first_leaf(errors: BaseException) -> BaseException:
+    """Return the error inside nested groups that caused the others, a `FeedError` before any other.
+
+    An error that is no group is returned as it is.
+    """
+    leaves: list[BaseException] = []
+    todo: list[BaseException] = [errors]
+    while todo:
+        error = todo.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            todo.extend(error.exceptions)
+        else:
+            leaves.append(error)
+    return next((leaf for leaf in leaves if isinstance(leaf, FeedError)), leaves[0])

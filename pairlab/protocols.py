@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from pairlab.alerts import AlertLog, Snapshot
 from pairlab.data.row_store import RowStore
+from pairlab.data.time_selection import Moment
 from pairlab.health import Health
 from pairlab.schema import LogEntry, LogLevel, Pair
 from pairlab.settings import Settings, SettingValues
@@ -93,7 +94,7 @@ class LabView(Protocol):
         """Return the decimals of the tick sizes of y and x; None while they are not known."""
 
     def csv_pieces(
-        self, what: Table = "history", start: Any = None, end: Any = None
+        self, what: Table = "history", start: Moment | None = None, end: Moment | None = None
     ) -> Iterator[str]:
         """Return a table of this moment as CSV, piece by piece, to be consumed on any thread."""
 
@@ -103,7 +104,7 @@ class LabView(Protocol):
     def selected_ns(self) -> tuple[int, int] | None:
         """Both ends of the selected span, ns since 1970 UTC; None: nothing is selected."""
 
-    def select(self, start: Any = None, end: Any = None) -> None:
+    def select(self, start: Moment | None = None, end: Moment | None = None) -> None:
         """Select a span of time; without arguments, none."""
 
     def log(self, level: LogLevel, message: str) -> None:
@@ -119,7 +120,7 @@ class LabView(Protocol):
     def running(self) -> bool:
         """Whether it was started and has not ended."""
 
-    def call_on_loop(self, function: Callable[..., Any], *args: Any) -> None:
+    def call_on_loop(self, function: Callable[..., object], *args: object) -> None:
         """Run `function` on the lab's loop, from any thread; at once where there is no loop."""
 
     def attach(self, display: DisplayListener) -> None:

@@ -11,7 +11,7 @@ import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, make_dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypedDict, Unpack
 
 from traitlets import HasTraits, TraitType
 
@@ -23,10 +23,15 @@ __all__ = [
     "SETTINGS",
     "SettingKwargs",
     "SettingSpec",
+    "SettingValue",
     "SettingValues",
     "Settings",
     "unknown_setting",
 ]
+
+
+SettingValue: TypeAlias = str | int | float | bool | None
+"""What a setting may be."""
 
 
 class SettingSpec:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import datetime as dt
 import re
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,13 @@ _CLOCK: Final = re.compile(
     r"\d{1,2}:\d{2}(:\d{2}(\.\d*)?)?\s*([ap]m)?\s*(z|utc|[+-][\d:]+)?", re.IGNORECASE
 )
 
-__all__ = ["between_ns", "inside", "row_at", "span_ns", "time_ns", "within"]
+__all__ = ["Moment", "between_ns", "inside", "row_at", "span_ns", "time_ns", "within"]
+
+Moment: TypeAlias = str | int | dt.datetime | np.datetime64 | pd.Timestamp
+"""A moment in time: UTC where no zone is named; an int is in ns since 1970."""
 
 
-def time_ns(moment: Any, name: str) -> int:
+def time_ns(moment: object, name: str) -> int:
     """Return a moment, as pandas accepts one, in ns since 1970 UTC.
 
     Parameters
@@ -50,7 +54,7 @@ def time_ns(moment: Any, name: str) -> int:
     )
 
 
-def _in_utc(moment: Any) -> Any:
+def _in_utc(moment: object) -> Any:
     """Return a text that names no day with today's in UTC: pandas would take the local one's."""
     if not isinstance(moment, str):
         return moment
@@ -69,7 +73,7 @@ def between_ns(records: Records, start_ns: int | None, end_ns: int | None) -> Re
     return records[first:last]
 
 
-def span_ns(start: Any, end: Any) -> tuple[int | None, int | None]:
+def span_ns(start: Moment | None, end: Moment | None) -> tuple[int | None, int | None]:
     """Return both ends of a span in ns; None stays open.
 
     Raises
@@ -101,7 +105,7 @@ def inside(what: Any, times_ns: Any, start_ns: int | None, end_ns: int | None) -
     return what[(times_ns >= start_ns) & (times_ns <= end_ns)]
 
 
-def row_at(store: RowStore, when: Alert | Any) -> Records:
+def row_at(store: RowStore, when: Alert | Moment) -> Records:
     """Return the row, as an array of one, that an alert was decided on or that stood at a moment.
 
     Raises

@@ -1,19 +1,23 @@
-"""What is computed: from ticks to rows, in one compiled kernel.
+"""The compiled kernel that turns ticks and observations into rows.
 
 ::
 
-    layout         what is remembered of a pair, as records; codes and limits
-    compiled       how functions are compiled and cached
-    moments        rolling sums, anchored on the spread, summed afresh
-    hedge          least squares, Kalman
+    state          record layouts: state, parameters, bars; codes and limits
+    jit            numba decorators, and the key of the kernel cache
+    rolling_sums   window sums, anchored on the spread, recomputed when digits are lost
+    hedge          least squares, Kalman filter
     cointegration  Dickey-Fuller, Engle-Granger, MacKinnon's p-values, half-life
-    signal         from a z-score to a position
-    bars           open, high, low, close, volume for every timeframe
-    kernel         all of them, once per tick
-    memory         the arrays of a pair, and what is read from them
-    checks         what can be given, and the words for what cannot
-    health         whether the Kalman hedge leaves a spread to be traded
-    engine         `PairEngine`: the kernel with its memory
+    signals        signal state machine: z-score and filters to positions
+    bars           OHLCV bars of symbols, for every timeframe
+    kernel         all of them, once per tick or observation
+    buffers        the arrays that a kernel works in
+    validation     checks of what an engine is given
+    diagnostics    whether the Kalman hedge leaves a spread to trade
+    pair_engine    `PairEngine`: kernel and buffers of one pair
+
+A new column of a row takes its field in `pairlab.schema.ROW` and, to be shown, its name in
+`HISTORY_COLUMNS`; what it remembers in `state.STATE`; and its computation in `kernel.observe`. A
+new setting that the kernel reads takes one line in `state.PARAMS`.
 
 Importing this package does not import numba: the first `PairEngine` does.
 """

@@ -49,12 +49,12 @@ class BarBuffers:
     clock : numpy.ndarray
         One `BAR_CLOCK` record.
     bars : numpy.ndarray
-        `SYMBOL_BAR` records, shape (symbols, timeframes, slots).
+        `SYMBOL_BAR` records, shape (timeframes, slots, symbols).
     """
 
     def __init__(self, symbols: int = LEGS) -> None:
         self.clock: Records = np.zeros(1, BAR_CLOCK)
-        self.bars: Records = np.zeros((symbols, len(BAR_TIMEFRAMES), _SLOTS), SYMBOL_BAR)
+        self.bars: Records = np.zeros((len(BAR_TIMEFRAMES), _SLOTS, symbols), SYMBOL_BAR)
 
     def closed(self, symbol: int, timeframe: str) -> Records:
         """Return the closed bars of a symbol that are held, oldest first, as `SYMBOL_BAR`.
@@ -69,7 +69,12 @@ class BarBuffers:
             raise DataError(f"there are no bars of {timeframe!r}: one of {known}")
         level = BAR_TIMEFRAMES.index(timeframe)
         head, count = (int(self.clock[name][0, level]) for name in ("head", "count"))
-        closed: Records = self.bars[symbol, level, (head - count + np.arange(count)) % _SLOTS]
+        ring = self.bars[level, :, symbol]
+        oldest = (head - count) % _SLOTS
+        if oldest <= head:
+            closed: Records = ring[oldest:head].copy()
+        else:
+            closed = np.concatenate([ring[oldest:], ring[:head]])
         np.maximum(closed["volume"], 0.0, out=closed["volume"])
         return closed
 
@@ -181,7 +186,7 @@ def addresses(
         or len(params) != 1
         or len(events) < len(rows)
         or ring.shape != (params[0]["window"], RING_COLUMNS)
-        or (bars is not None and bars.bars.shape != (LEGS, len(BAR_TIMEFRAMES), _SLOTS))
+        or (bars is not None and bars.bars.shape != (len(BAR_TIMEFRAMES), _SLOTS, LEGS))
         or (bars is None and params[0]["keep_bars"])
     ):
         raise DataError("the kernel's memory has the wrong shape")

@@ -17,23 +17,39 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["DIGEST", "jit_inlined", "jit_internal", "jit_kernel", "pointer_at"]
+__all__ = [
+    "DIGEST",
+    "cached_sources",
+    "jit_inlined",
+    "jit_internal",
+    "jit_kernel",
+    "pointer_at",
+    "source_digest",
+]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _digest() -> int:
-    sources = importlib.resources.files("pairlab.engine").iterdir()
+def cached_sources() -> tuple[str, ...]:
+    """Return the files that compiled code and record layouts are made of, below `pairlab`."""
+    engine = importlib.resources.files("pairlab.engine").iterdir()
+    names = sorted(source.name for source in engine if source.name.endswith(".py"))
+    # TICK, ROW and EVENT are the schema's: a kernel of another layout would misread every record.
+    return ("schema.py", *(f"engine/{name}" for name in names))
+
+
+def source_digest() -> int:
+    """Return a checksum of `cached_sources`."""
+    root = importlib.resources.files("pairlab")
     total = 0
-    for source in sorted(sources, key=lambda s: s.name):
-        if source.name.endswith(".py"):
-            total = zlib.crc32(source.read_bytes(), total)
+    for name in cached_sources():
+        total = zlib.crc32(root.joinpath(name).read_bytes(), total)
     return total
 
 
-DIGEST: Final = _digest()
-"""Changes with any source file of the engine; every kernel closes over it, which puts it in the
-key of numba's cache."""
+DIGEST: Final = source_digest()
+"""Changes with any file that a kernel is made of; every kernel closes over it, which puts it in
+the key of numba's cache."""
 
 
 def jit_internal(function: _F) -> _F:
@@ -46,7 +62,11 @@ def jit_internal(function: _F) -> _F:
 
 
 def jit_inlined(function: _F) -> _F:
-    """Inline a function at numba IR level: with a single caller it is compiled only once."""
+    """Inline a function at numba IR level, for one with a single caller.
+
+    It is compiled only once, and array shapes that its caller knows are constants in it: bars roll
+    a fifth faster so.
+    """
     return cast("_F", numba.njit(error_model="numpy", inline="always")(function))
 
 

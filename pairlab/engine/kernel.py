@@ -16,6 +16,7 @@ from numba import carray, float64, from_dtype, int64  # type: ignore[attr-define
 from numpy.typing import NDArray
 
 from pairlab.engine.bars import add_to_bars, roll_bars
+from pairlab.engine.buffers import EngineBuffers
 from pairlab.engine.cointegration import half_life, mackinnon_p, spread_tests
 from pairlab.engine.hedge import kalman_start, kalman_step, ols
 from pairlab.engine.jit import DIGEST, jit_inlined, jit_internal, jit_kernel, pointer_at
@@ -50,6 +51,7 @@ from pairlab.engine.state import (
     SYMBOL_BAR,
 )
 from pairlab.schema import EVENT, ROW, TICK, RowFlag, Stationary
+from pairlab.settings import SettingValues
 
 __all__ = [
     "consume",
@@ -232,7 +234,7 @@ def _innovations_gamma(s: Any, p: Any, ring: NDArray[Any]) -> float:
     return h / a if a > 0.0 else math.nan
 
 
-@jit_internal
+@jit_inlined
 def make_row(s: Any, p: Any, ring: NDArray[Any], row: Any, event: Any, row_number: int) -> int:
     """Make one row of the last prices and decide on it; return the number of events, 0 or 1."""
     observe(s, p, ring, row)
@@ -414,7 +416,7 @@ def _make_kernel(digest: int, nogil: bool) -> Callable[..., tuple[int, int, int]
         rows = carray(pointer_at(memory[ROWS_AT]), memory[CAPACITY_AT], ROW)
         events = carray(pointer_at(memory[EVENTS_AT]), memory[CAPACITY_AT], EVENT)
         clock = carray(pointer_at(memory[BAR_CLOCK_AT]), 1, BAR_CLOCK)[0]
-        bars = carray(pointer_at(memory[BARS_AT]), (LEGS, _LEVELS, BARS_HELD + 1), SYMBOL_BAR)
+        bars = carray(pointer_at(memory[BARS_AT]), (_LEVELS, BARS_HELD + 1, LEGS), SYMBOL_BAR)
         return consume(ticks, start, s, p, ring, clock, bars, rows, events)
 
     return jit_kernel(run, _TICKS_SIGNATURE, nogil=nogil)
@@ -423,7 +425,11 @@ def _make_kernel(digest: int, nogil: bool) -> Callable[..., tuple[int, int, int]
 @functools.cache
 def kernel_gil() -> Callable[..., tuple[int, int, int]]:
     """Return the kernel for ticks that keeps the GIL: releasing it costs more than a few ticks."""
-    return _make_kernel(DIGEST, nogil=False)
+    run = _make_kernel(DIGEST, nogil=False)
+    # numba remembers the type of the first array of a dtype, and dtypes are equal whether or not
+    # they are called aligned: ticks from np.load must not be the first, or TICK would be refused.
+    run(np.zeros(0, TICK), 0, EngineBuffers(SettingValues(), bars=False).memory)
+    return run
 
 
 @functools.cache

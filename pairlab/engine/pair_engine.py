@@ -147,7 +147,7 @@ class PairEngine:
         return buffers.rows[:row_count]
 
     def _update_long(self, ticks: Records, start: int, row_count: int, event_count: int) -> Records:
-        """Go on without the GIL, in room for all rows (at bar timeframes, in several calls)."""
+        """Continue without the GIL, in room for all rows (at bar timeframes, in several calls)."""
         rows, events = self._buffers.rows, self._buffers.events
         chunks = [(rows[:row_count].copy(), events[:event_count].copy())] if row_count else []
         rows, events, memory = self._buffers.output(
@@ -202,7 +202,7 @@ class PairEngine:
             )
         if not len(times):
             return np.zeros(0, ROW)
-        # When the closes were traded is not known; the bar's close is the best that can be said.
+        # When the closes were traded is not known; the bar's close is the best estimate.
         rows, _ = self._observe_many(
             times, y_closes, x_closes, times, times, self._buffers.state, self._paused_params()
         )
@@ -281,7 +281,7 @@ class PairEngine:
         return rows, events[:event_count] if event_count else _NO_EVENTS
 
     def provisional(self) -> Records | None:
-        """Return the row that the forming bar would make if it closed now, in an array of one.
+        """Return the provisional row of the forming bar, as if it closed now, in an array of one.
 
         Its time is the close to come, its ages count to the newest tick. Nothing changes by it.
         It is None at the tick timeframe, where every row is final, and until both legs have traded.
@@ -331,12 +331,12 @@ class PairEngine:
         ticks: Records,
         seeds: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
     ) -> tuple[PairEngine, Records]:
-        """Return a fresh engine under other settings, and the rows that the ticks held give.
+        """Return a new engine with other settings, and the rows it computes from the given ticks.
 
         It reads nothing of this engine but the signal's state, and so can run in a thread while
-        this one goes on. The new engine's signal machine stands still, with this one's position
-        in every row and no events, until `adopt_signal`: feed it the ticks that came meanwhile,
-        then let it adopt, then use it.
+        this one goes on. Signals of the new engine are paused, with this one's position in every
+        row and no events, until `adopt_signal`: feed it the ticks that came meanwhile, then let it
+        adopt, then use it.
 
         Parameters
         ----------
@@ -357,7 +357,7 @@ class PairEngine:
         return engine, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def adopt_signal(self, old: PairEngine) -> None:
-        """Take over, once both engines have seen the same ticks, all that outlives a rebuild.
+        """Adopt what outlives a rebuild, once both engines have consumed the same ticks.
 
         That is position, lock, cooldown and what was suppressed; the counts of dropped and late
         ticks; and the bars, which no setting changes. Signals go on from here.

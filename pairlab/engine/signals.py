@@ -57,7 +57,7 @@ def decide(s: Any, p: Any, row: Any, event: Any) -> int:
     Parameters
     ----------
     s, p
-        State, whose signal fields change, and params.
+        State, of which the signal fields change, and parameters.
     row : ROW record
         All but its position is set; the position is written here.
     event : EVENT record

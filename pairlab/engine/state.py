@@ -85,7 +85,7 @@ SYMBOL_BAR: Final = np.dtype(
 BAR_CLOCK: Final = np.dtype(
     [
         ("begun", np.int64),
-        ("second_end_ns", np.int64),  # when the forming second closes
+        ("end_ns", np.int64, (len(BAR_TIMEFRAMES),)),  # when each forming bar closes
         ("head", np.int64, (len(BAR_TIMEFRAMES),)),  # slot of each forming bar
         ("count", np.int64, (len(BAR_TIMEFRAMES),)),  # closed bars held
     ],
@@ -147,8 +147,8 @@ _OFF: Final = {"stop_z": math.inf, "min_edge_bps": 0.0}
 _SIGNAL: Final = [
     ("position", np.int64),
     ("lock", np.int64),  # side of z on which a STOP locked the entry; 0 open
-    ("excursion", np.int64),  # side of z whose excursion was suppressed already; 0 none
-    ("decoupled", np.int64),  # DECOUPLED was said of this position
+    ("excursion", np.int64),  # side of z of an excursion that was suppressed; 0 none
+    ("decoupled", np.int64),  # DECOUPLED was reported for this position
     ("has_exited", np.int64),  # a position was ever left
     ("exited_ns", np.int64),  # row time of the last EXIT or STOP
     ("has_suppressed", np.int64),  # a SUPPRESSED was ever shown
@@ -179,7 +179,7 @@ _SUMS: Final = (
     *("i0", "i", "ii", "di"),
     # centred sums, the slope left on the anchor's, Σe² of the spread, and what counts as none
     *("s_uu", "s_vv", "s_uv", "s_wv", "slope", "s_ee", "floor"),
-    # the largest each sum of squares has been since it was summed afresh
+    # the largest each sum of squares has been since it was recomputed
     *("peak_u", "peak_v", "peak_w", "peak_d", "peak_g", "peak_q", "peak_r", "peak_i"),
 )
 
@@ -198,7 +198,7 @@ STATE: Final = np.dtype(
         ("kernel_version", np.int64),  # digest of the sources that last ran on it
         ("count", np.int64),  # observations so far
         ("head", np.int64),  # ring slot of the next observation: the oldest, once it is full
-        ("since_recompute", np.int64),  # observations since the sums were summed afresh
+        ("since_recompute", np.int64),  # observations since the sums were recomputed
         ("run_y", np.int64),  # how many of the newest observations are equal
         ("run_x", np.int64),
         ("run_s", np.int64),

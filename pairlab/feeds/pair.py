@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from pairlab.errors import DataError, FeedError
+from pairlab.errors import DataError, FeedError, first_leaf
 from pairlab.feeds.base import Closes, FeedHealth, FeedInfo, FeedState, TickSink
 from pairlab.feeds.binance.exchange_metadata import ExchangeMetadata
 from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES, fetch_closes
@@ -20,7 +20,7 @@ from pairlab.feeds.binance.venue import Venue
 from pairlab.feeds.config import FeedConfig
 from pairlab.feeds.connection.liveness import LagGauge
 from pairlab.feeds.connection.session import Session, StreamSlot
-from pairlab.feeds.connection.shared_connection import SharedConnection, first_leaf
+from pairlab.feeds.connection.shared_connection import SharedConnection
 from pairlab.feeds.context import FeedContext
 from pairlab.feeds.log import REPEAT_FILTER, concerning, feed_logger
 from pairlab.feeds.sequencing.gap_filler import GapFiller
@@ -248,9 +248,9 @@ class PairFeed:
             raise FeedError("this feed is running already: a second run needs a feed of its own")
         self._reset()
         self._starting = f"asking {self.name} for its symbols and its clock"
-        self._sink = sink
         REPEAT_FILTER.forget(self)
         session = self._session = self._source.enter(self)
+        self._sink = sink
         self._closing = session.loop.create_future()
         self._ended.clear()
         body = asyncio.create_task(self._run(session), name=f"pairlab {self.pair}")

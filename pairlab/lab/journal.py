@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.settings import SettingValues
+from pairlab.settings import SettingValue, SettingValues
 
 __all__ = [
     "EngineStarted",
@@ -100,8 +100,8 @@ class SettingChanged:
 
     tick: int
     name: str
-    old: Any
-    new: Any
+    old: SettingValue
+    new: SettingValue
 
 
 @dataclass(frozen=True, slots=True)

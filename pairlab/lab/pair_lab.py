@@ -307,7 +307,7 @@ class PairLab:
 
         return Dashboard.shared(self, layout, theme)
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+    def _repr_mimebundle_(self, **kwargs: object) -> object:
         """Show the dashboard where a notebook displays the lab."""
         return self.dashboard()._repr_mimebundle_(**kwargs)
 

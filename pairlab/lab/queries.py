@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
-from typing import IO, Any, get_args
+from typing import IO, get_args
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ from pairlab.alerts import Alert
 from pairlab.data.csv_export import alerts_csv, csv_pieces, ticks_csv
 from pairlab.data.frames import bars_frame, rows_frame, ticks_frame
 from pairlab.data.row_store import RowStore
-from pairlab.data.time_selection import between_ns, inside, row_at, span_ns, within
+from pairlab.data.time_selection import Moment, between_ns, inside, row_at, span_ns, within
 from pairlab.errors import DataError, PairlabError, SettingError
 from pairlab.lab.pipeline import Pipeline
 from pairlab.protocols import Table
@@ -61,7 +61,7 @@ class Queries:
         """
         return rows_frame(self._rows.view(last))
 
-    def between(self, start: Any = None, end: Any = None) -> pd.DataFrame:
+    def between(self, start: Moment | None = None, end: Moment | None = None) -> pd.DataFrame:
         """Return the rows of `history` from `start` to `end`, both included.
 
         Parameters
@@ -81,7 +81,7 @@ class Queries:
         """
         return rows_frame(between_ns(self._rows.view(), *span_ns(start, end)))
 
-    def at(self, when: Alert | Any) -> pd.Series[Any]:
+    def at(self, when: Alert | Moment) -> pd.Series[float]:
         """Return the row of `history` that an alert was decided on, or that stood at a moment.
 
         Parameters
@@ -156,7 +156,7 @@ class Queries:
             return rows_frame(rows[:0])
         return rows_frame(between_ns(rows, *self.selected_ns))
 
-    def select(self, start: Any = None, end: Any = None) -> None:
+    def select(self, start: Moment | None = None, end: Moment | None = None) -> None:
         """Select a span of time on the charts, as a drag with the mouse does; without, none.
 
         Parameters
@@ -192,8 +192,8 @@ class Queries:
         self,
         target: str | os.PathLike[str] | IO[str],
         what: Table = "history",
-        start: Any = None,
-        end: Any = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
     ) -> None:
         """Write the history to a file, in pieces; the numbers read back are the same ones.
 
@@ -222,7 +222,9 @@ class Queries:
             for text in pieces:
                 target.write(text)
 
-    def csv_bytes(self, what: Table = "history", start: Any = None, end: Any = None) -> bytes:
+    def csv_bytes(
+        self, what: Table = "history", start: Moment | None = None, end: Moment | None = None
+    ) -> bytes:
         """Return what `to_csv` writes; any thread may call it for the history and the ticks.
 
         Parameters
@@ -241,7 +243,7 @@ class Queries:
         return out.getvalue()
 
     def csv_pieces(
-        self, what: Table = "history", start: Any = None, end: Any = None
+        self, what: Table = "history", start: Moment | None = None, end: Moment | None = None
     ) -> Iterator[str]:
         """Return what `to_csv` writes, piece by piece: a picture of this moment.
 

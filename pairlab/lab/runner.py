@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 from weakref import WeakValueDictionary
 
 from pairlab.clock import Clock
 from pairlab.engine import compile_kernel
-from pairlab.errors import FeedError, PairlabError, WaitTimeoutError
-from pairlab.feeds.base import Feed, FeedHealth
+from pairlab.errors import FeedError, PairlabError, WaitTimeoutError, first_leaf
+from pairlab.feeds.base import Feed, FeedHealth, FeedState
 from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES
 from pairlab.health import Health
 from pairlab.lab.event_log import EventLog
@@ -21,6 +21,7 @@ from pairlab.lab.journal import Seeds
 from pairlab.lab.listeners import Listeners
 from pairlab.lab.load_meter import LoadMeter
 from pairlab.lab.pipeline import Pipeline
+from pairlab.lab.rebuilder import Rebuilder
 from pairlab.lab.waiters import RowWaiters
 from pairlab.protocols import DisplayListener, Service
 from pairlab.schema import LogEntry, LogLevel, Pair, Records
@@ -81,12 +82,12 @@ class LabRunner:
         self._services: list[Service] = []
         self.event_log: Final = EventLog(self._refresh_displays)
         self.listeners: Final = Listeners(self.log, clock)
+        self._rebuilder = Rebuilder(self.pipeline, self.listeners.notify)
         self._load = LoadMeter(clock, _HEARTBEAT_S)
         self._warned_s = float("-inf")
         self.loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None  # while the feed runs
-        self._rebuilding: asyncio.Task[None] | None = None
         self._before: set[asyncio.Task[None]] = set()  # what must end before a run begins
         self._ending: set[asyncio.Task[None]] = set()
         self._waiters = RowWaiters()
@@ -178,28 +179,28 @@ class LabRunner:
         except Exception as error:
             # The last line of defence: a background error belongs on the screen, never in a
             # task that nobody looks at.
-            leaf = error
-            while isinstance(leaf, ExceptionGroup):
-                leaf = leaf.exceptions[0]
-            words = f"{type(leaf).__name__}: {leaf}. Stop and start the lab to try again."
-            self._set_terminal_state(
-                "failed", str(leaf) if isinstance(leaf, PairlabError) else words
-            )
-            self.log("error", self._state.detail)
+            leaf = first_leaf(error)
+            detail = str(leaf)
+            if not isinstance(leaf, PairlabError):
+                detail = f"{type(leaf).__name__}: {leaf}. Stop and start the lab to try again."
+            self._set_terminal_state("failed", detail)
+            self.log("error", detail)
         finally:
             try:
-                self._rebuild_now()
+                self._rebuilder.run_now()
             except Exception as error:
                 self.log(
                     "error",
-                    f"the metrics could not be computed anew: {type(error).__name__}: {error}. "
-                    "The old rows stay; start the lab to try again",
+                    f"could not rebuild the metrics: {type(error).__name__}: {error}. The old "
+                    "rows stay; start the lab to retry",
                 )
             self._waiters.fail(self._ended)
 
     async def _live(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            feed = await open_feed(self._source, self.pair, self._asked_stream, stack)
+            feed = await open_feed(
+                self._source, self.pair, self._asked_stream, stack, clock=self.clock
+            )
             info, self._feed = feed.info, feed
             self._name, self._real_money, self.stream = info.name, info.real_money, info.stream
             stack.enter_context(feed_events(feed, self.event_log.add))
@@ -228,7 +229,7 @@ class LabRunner:
             return FeedError(self._state.detail)
         return PairlabError(f"no more rows will come: {self._state.detail}")
 
-    def _set_terminal_state(self, state: Any, detail: str) -> None:
+    def _set_terminal_state(self, state: FeedState, detail: str) -> None:
         """Keep the feed's counters and replace its state."""
         last = self._feed.health() if self._feed is not None else self._state
         values = {name: getattr(last, name) for name in last.__dataclass_fields__}
@@ -283,8 +284,8 @@ class LabRunner:
         except FeedError as error:
             self.log(
                 "warning",
-                f"could not load historical klines: {error} Bar timeframes fill from the ticks "
-                "that come. Re-create the lab to retry: run its cell",
+                f"could not load historical klines: {error} Bar timeframes fill from live ticks; "
+                "re-create the lab (run its cell again) to retry",
             )
 
     def on_ticks(self, ticks: Records) -> None:
@@ -299,24 +300,7 @@ class LabRunner:
         self.pipeline.on_gap(missing)
 
     def _rebuild_wanted(self) -> None:
-        if self._group is None:
-            self._rebuild_now()  # nothing streams: nothing can be blocked
-        elif self._rebuilding is None or self._rebuilding.done():
-            self._rebuilding = self._group.create_task(self._rebuild(), name="pairlab rebuild")
-
-    def _rebuild_now(self) -> None:
-        pipeline = self.pipeline
-        if not pipeline.fits_settings():
-            pipeline.rebuild_finish(*pipeline.rebuild_compute(pipeline.rebuild_start()))
-            self.listeners.notify()
-
-    async def _rebuild(self) -> None:
-        """Compute the metrics anew, off the loop, until they fit the settings."""
-        pipeline = self.pipeline
-        while not pipeline.fits_settings():
-            work = pipeline.rebuild_start()
-            pipeline.rebuild_finish(*await asyncio.to_thread(pipeline.rebuild_compute, work))
-        self.listeners.notify()
+        self._rebuilder.request(self._group)
 
     async def wait_closed(self) -> None:
         """Wait until the feed has ended, by itself or by `stop`."""
@@ -353,7 +337,7 @@ class LabRunner:
 
     # -- displays, listeners, log ---------------------------------------------------------------
 
-    def call_on_loop(self, function: Callable[..., Any], *args: Any) -> None:
+    def call_on_loop(self, function: Callable[..., object], *args: object) -> None:
         """Call a function on the lab's loop, from whatever thread a widget's message came on.
 
         Parameters
@@ -385,13 +369,7 @@ class LabRunner:
             display.refresh()
 
     def attach(self, display: DisplayListener) -> None:
-        """Notify a display when the lab starts, stops, logs something, or is replaced.
-
-        Parameters
-        ----------
-        display : DisplayListener
-            Held until the lab is replaced.
-        """
+        """Notify a display when the lab starts, stops, logs something, or is replaced."""
         self._displays.append(display)
 
     def add_service(self, service: Service) -> None:

@@ -1,4 +1,4 @@
-"""What is asked of the past, by the engine that answers live: `analyze`."""
+"""Research on past prices with the live engine: `analyze`."""
 
 from pairlab.research.analyze import analyze
 

@@ -1,4 +1,4 @@
-"""`analyze`: prices in, the columns of `PairLab.history` out, by the same kernel."""
+"""`analyze`: batch computation of `PairLab.history` from past prices, by the live kernel."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def analyze(
 
 
 def _prices(series: Any, name: str) -> _Prices:
-    """Return a Series' times in ns (UTC) and prices, without NaN, or say what is wrong."""
+    """Validate a Series; return its times in ns (UTC) and its prices, without NaN."""
     if not isinstance(series, pd.Series):
         raise DataError(f"{name} must be a pandas Series of prices, not {type(series).__name__}")
     times = _times(series.index, name)
@@ -98,14 +98,14 @@ def _prices(series: Any, name: str) -> _Prices:
     if (step < 0).any():
         raise DataError(f"{name}: timestamps must ascend; sort_index() sorts them")
     if (step == 0).any():
-        twice = series.index[:-1][step == 0][0]
-        raise DataError(f"{name}: timestamp {twice} is there twice; which price holds?")
+        duplicate = series.index[:-1][step == 0][0]
+        raise DataError(f"{name}: duplicate timestamp {duplicate}")
     try:
         prices = series.to_numpy(np.float64, na_value=np.nan)
     except (TypeError, ValueError):
         raise DataError(f"{name} must hold numbers, not {series.dtype}") from None
-    there = ~np.isnan(prices)
-    times, prices = times[there], prices[there]
+    present = ~np.isnan(prices)
+    times, prices = times[present], prices[present]
     bad = np.flatnonzero(~(np.isfinite(prices) & (prices > 0.0)))
     if bad.size:
         when = pd.Timestamp(int(times[bad[0]]), tz="UTC")
@@ -114,6 +114,7 @@ def _prices(series: Any, name: str) -> _Prices:
 
 
 def _times(index: pd.Index[Any], name: str) -> NDArray[np.int64]:
+    """Validate a DatetimeIndex; return it in ns (UTC)."""
     if not isinstance(index, pd.DatetimeIndex):
         raise DataError(f"{name} needs a DatetimeIndex, not {type(index).__name__}")
     if index.hasnans:
@@ -128,6 +129,7 @@ def _ticks_of_two(
     x_times: NDArray[np.int64],
     x_prices: NDArray[np.float64],
 ) -> Records:
+    """Merge the prices of two legs into ticks, in order of time."""
     ticks = np.zeros(len(y_times) + len(x_times), TICK)
     times = np.concatenate([y_times, x_times])
     order = np.argsort(times, kind="stable")
@@ -138,6 +140,7 @@ def _ticks_of_two(
 
 
 def _ticks_of_frame(frame: pd.DataFrame, pair: tuple[str, str] | None) -> Records:
+    """Validate a frame of ticks; return them as `TICK` records."""
     missing = {"symbol", "price"} - set(frame.columns)
     if missing:
         raise DataError(

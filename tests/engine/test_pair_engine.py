@@ -135,6 +135,29 @@ def test_any_memory_layout_will_do():
         PairEngine().update(ticks.astype(packed))
 
 
+def test_ticks_of_a_file_may_be_the_first(tmp_path):
+    # np.load gives a dtype that equals TICK but is not called aligned
+    ticks = worlds.trades(39, 3_000)
+    np.save(tmp_path / "ticks.npy", ticks)
+    assert not np.load(tmp_path / "ticks.npy").dtype.isalignedstruct
+    code = """
+import sys
+import numpy as np
+from pairlab.engine import PairEngine
+from pairlab.schema import TICK
+loaded = np.load(sys.argv[1])
+ticks = np.empty(len(loaded), TICK)
+ticks[:] = loaded
+print([len(PairEngine().update(part)) for part in (loaded[:99], loaded, ticks[:99], ticks)])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "ticks.npy")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    few, many = (len(PairEngine().update(part)) for part in (ticks[:99], ticks))
+    assert done.stdout.strip() == str([few, many, few, many]), done.stderr[-500:]
+
+
 def test_no_ticks_no_rows():
     engine = PairEngine()
     rows = engine.update(np.zeros(0, TICK))

@@ -27,7 +27,7 @@ for number, given in enumerate(eval(sys.argv[2])):
     params["keep_bars"] = 1
     rows, events = np.zeros(len(ticks), ROW), np.zeros(len(ticks), EVENT)
     clock = np.zeros(1, BAR_CLOCK)
-    bars = np.zeros((LEGS, len(BAR_TIMEFRAMES), BARS_HELD + 1), SYMBOL_BAR)
+    bars = np.zeros((len(BAR_TIMEFRAMES), BARS_HELD + 1, LEGS), SYMBOL_BAR)
     ring = np.zeros((given["window"], RING_COLUMNS))
     as_records = [a.view(np.recarray) for a in (ticks, state, params, clock, bars, rows, events)]
     ticks, state, params, clock, bars, rows, events = as_records
@@ -36,6 +36,18 @@ for number, given in enumerate(eval(sys.argv[2])):
     )
     np.save(where + f"/rows{number}.npy", np.asarray(rows[:made], ROW))
     np.save(where + f"/events{number}.npy", np.asarray(events[:happened], EVENT))
+
+    # the first rows again, as observations
+    seen = np.asarray(rows[:made][:400], ROW)
+    state = new_state().view(np.recarray)
+    ring[:] = 0.0
+    again, events = (np.zeros(len(seen), dtype).view(np.recarray) for dtype in (ROW, EVENT))
+    times = np.arange(len(seen)) * 10**9
+    happened = kernel.observe_many(
+        times, seen["y"], seen["x"], times - 1, times - 2, state[0], params[0], ring, again, events
+    )
+    np.save(where + f"/again{number}.npy", np.asarray(again, ROW))
+    np.save(where + f"/again_events{number}.npy", np.asarray(events[:happened], EVENT))
 """
 
 
@@ -75,8 +87,18 @@ def test_compiled_equals_python(number, in_python):
     events = np.load(in_python / f"events{number}.npy")
     assert len(rows) == len(want) > 100
     assert np.isfinite(rows["p_value"]).sum() > 50
+    check(rows, engine.events, want, events)
+
+    seen = want[:400]
+    engine, times = PairEngine(**GIVEN[number]), np.arange(len(seen)) * 10**9
+    rows = engine.observe(times, seen["y"], seen["x"], times - 1, times - 2)
+    again, events = (np.load(in_python / f"{f}{number}.npy") for f in ("again", "again_events"))
+    check(rows, engine.events, again, events)
+
+
+def check(rows, events, want, want_events):
     for name in ROW.names:
         # exp, log and erfc may differ in the last place between two mathematical libraries
         np.testing.assert_allclose(rows[name], want[name], rtol=1e-9, atol=1e-12, err_msg=name)
     for name in EVENT.names:
-        np.testing.assert_array_equal(engine.events[name], events[name])
+        np.testing.assert_array_equal(events[name], want_events[name])

@@ -26,7 +26,7 @@ from pairlab.schema import TICK, LogEntry, Pair, Records
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
 NOW_MS = 1_770_000_000_000
-UNTIL_S = 20.0  # no condition of a test takes a tenth of it, even on a busy machine
+UNTIL_S = 60.0  # no condition of a test takes a tenth of it, even on a busy machine
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
 

@@ -16,7 +16,7 @@ from pairlab import PairLab
 from pairlab.feeds.base import Closes, Feed, FeedHealth, FeedInfo, FeedState, TickSink
 from pairlab.feeds.log import concerning, feed_logger
 from pairlab.schema import TICK, Pair, RowFlag
-from tests.test_life import some_ticks
+from tests.lab.test_runner import some_ticks
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 

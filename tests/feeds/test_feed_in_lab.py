@@ -92,6 +92,24 @@ async def test_a_callback_that_raises_costs_no_tick() -> None:
             lab.settings.entry_z = 3.5  # the observer's fault is told to who changes the setting
 
 
+async def test_a_history_that_cannot_be_loaded_is_a_warning_and_no_failure() -> None:
+    async def trades(ws: ServerConnection) -> None:
+        for id_ in range(1, 11):
+            await ws.send(agg(id_ % 2, (id_ + 1) // 2, ms=id_))
+        await nothing_more(ws)
+
+    async with playing(trades) as script:
+        script.rest = lambda path, query: (503, b"") if path.endswith("klines") else None
+        async with PairLab(feed=local(script)) as lab:
+            await lab.wait_async(9, 150)
+            while not (told := [e for e in lab.event_log if "klines" in e.message]):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert [e.level for e in told] == ["warning"]
+            assert told[0].message.startswith("could not load historical klines: ")
+            assert "HTTP 503" in told[0].message
+            assert (lab.health().state, lab.health().ticks) == ("live", 10)
+
+
 async def test_what_happens_to_a_shared_connection_is_one_record(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

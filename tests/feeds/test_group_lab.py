@@ -19,8 +19,8 @@ async def test_labs_share_a_connection_and_end_one_by_one() -> None:
         one = PairLab(first, base, feed=group.pair(first, base), hedge="ols")
         two = PairLab(second, base, feed=group.pair(second, base), hedge="ols")
         async with one, two:
-            await one.wait_async(100, 60)
-            await two.wait_async(100, 60)
+            await one.wait_async(100, 150)
+            await two.wait_async(100, 150)
             stats = exchange.stats()
             assert (stats.connections, stats.streams) == (1, 3)
             assert (one.health().state, two.health().state) == ("live", "live")

@@ -90,7 +90,7 @@ async def test_a_page_of_trades_is_sorted_and_costs_its_weight() -> None:
         (418, None, RateLimitedError, "banned.*waiting 120 s"),
         (429, "Wed, 21 Oct 2015 07:28:00 GMT", RateLimitedError, "waiting 60 s"),
         (429, "nan", RateLimitedError, "waiting 60 s"),
-        (503, None, FeedError, "trouble of its own"),
+        (503, None, FeedError, "fault on the exchange's side"),
         (404, None, FeedError, "HTTP 404"),
     ],
 )

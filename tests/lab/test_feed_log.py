@@ -6,6 +6,7 @@ import asyncio
 import logging
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -79,6 +80,15 @@ async def test_what_a_feed_logs_has_its_level_and_time() -> None:
     ]
     assert before - 10**6 <= mine[0].time_ns <= time.time_ns() + 10**6
     assert [e.message for e in log if "thread" in e.message] == ["from a thread of the feed"]
+
+
+async def test_a_record_from_another_thread_is_added_on_the_loop() -> None:
+    threads: list[int] = []
+    with feed_events(feed := LoggingFeed(), lambda entry: threads.append(threading.get_ident())):
+        logger.info("here", extra={"feeds": (feed,)})
+        await asyncio.to_thread(logger.info, "there", extra={"feeds": (feed,)})
+        await asyncio.sleep(0)
+    assert threads == [threading.get_ident()] * 2
 
 
 async def test_a_record_goes_to_the_labs_whose_feeds_it_names_or_comes_from() -> None:

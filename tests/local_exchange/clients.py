@@ -1,4 +1,4 @@
-"""A market that runs for its listeners, and clients for it."""
+"""A market without pauses, and clients for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pairlab.local_exchange import LocalExchange, SyntheticMarket
 
 
 def market(**options: object) -> SyntheticMarket:
-    """A market that waits for its listeners and runs as fast as they read."""
+    """A market that starts with its first subscription and runs as fast as its clients read."""
     return SyntheticMarket(
         **{"seed": 5, "speed": None, "rate_per_s": 200.0, "history_s": 0, **options}
     )
@@ -22,7 +22,7 @@ def http(exchange: LocalExchange) -> httpx.AsyncClient:
 
 
 def dial(url: str, **options: object) -> connect:
-    """Connect with a queue that never pauses: a paused client cannot hear the goodbye."""
+    """Connect with an unbounded queue: a paused client does not receive the close frame."""
     return connect(url, **{"max_queue": None, "compression": None, **options})
 
 

@@ -111,7 +111,7 @@ GOOD = pd.Series([1.0, 2.0, 3.0], minutes(3))
     ("y", "x", "message"),
     [
         (GOOD.iloc[::-1], GOOD, "ascend"),
-        (GOOD, pd.concat([GOOD, GOOD]).sort_index(), "twice"),
+        (GOOD, pd.concat([GOOD, GOOD]).sort_index(), "duplicate"),
         (GOOD.reset_index(drop=True), GOOD, "DatetimeIndex"),
         (GOOD.to_numpy(), GOOD, "Series"),
         ([1.0, 2.0], [1.0, 2.0], "Series"),

@@ -19,7 +19,7 @@ def curves(chart: Any) -> list[Any]:
 async def test_a_gap_breaks_every_line_where_it_is(running_lab: MakeLab) -> None:
     async with running_lab(rows=120, window=60) as lab:
         screen = lab.dashboard().render_loop
-        lab._pipeline.on_gap(None)  # tests/test_gap_wiring.py: the feed's own gaps get here
+        lab._pipeline.on_gap(None)  # tests/lab/test_gap_wiring.py: the feed's own gaps get here
         await lab.wait_async(lab.health().rows + 60, 60)
         await lab.stop()
         screen.paint(due=True)

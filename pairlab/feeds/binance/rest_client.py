@@ -187,7 +187,7 @@ def refusal(status: int, retry_after: str | None, where: str) -> FeedError:
             f"{where} answered HTTP {status}: {why}; waiting {wait_s:g} s as requested.", wait_s
         )
     if status >= 500:
-        return FeedError(f"{where} answered HTTP {status}: the exchange has trouble of its own.")
+        return FeedError(f"{where} answered HTTP {status}: a fault on the exchange's side.")
     return FeedError(f"{where} answered HTTP {status}.")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from pairlab.errors import FeedError
+from pairlab.errors import FeedError, first_leaf
 from pairlab.feeds.base import FeedState
 from pairlab.feeds.binance.exchange_metadata import ExchangeMetadata
 from pairlab.feeds.binance.messages import WireDecoder
@@ -26,7 +26,7 @@ from pairlab.feeds.connection.stall_detector import (
 from pairlab.feeds.context import FeedContext
 from pairlab.feeds.log import concerning, feed_logger
 
-__all__ = ["ConnectionHealth", "SharedConnection", "first_leaf"]
+__all__ = ["ConnectionHealth", "SharedConnection"]
 
 _logger: Final = feed_logger(__name__)
 
@@ -411,16 +411,3 @@ class SharedConnection:
 
 def _unless_ended(connection: Connection | None) -> Connection | None:
     return None if connection is None or connection.ended else connection
-
-
-def first_leaf(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the error that brought the others down, the exchange's own words before any other."""
-    leaves: list[BaseException] = []
-    todo: list[BaseException] = [errors]
-    while todo:
-        error = todo.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            todo.extend(error.exceptions)
-        else:
-            leaves.append(error)
-    return next((leaf for leaf in leaves if isinstance(leaf, FeedError)), leaves[0])

@@ -1,4 +1,4 @@
-"""Many symbols behind one exchange."""
+"""Many markets on one exchange."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def markets(count: int) -> list[SyntheticMarket]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_task_left")
-async def test_240_streams_over_two_connections_carry_what_each_market_says() -> None:
+async def test_240_streams_over_two_connections_carry_each_markets_messages() -> None:
     streams = [f"{symbol.lower()}@aggTrade" for pair in PAIRS for symbol in pair]
     halves = streams[:120], streams[120:]
     group = MarketGroup(markets(120), speed=20.0, start_condition=streams)

@@ -126,7 +126,7 @@ class TestRealRecordings:
         assert sum(k[8] for k in klines) == 12_934
 
 
-def test_files_are_merged_and_a_step_back_of_the_clock_keeps_the_files_order(
+def test_files_are_merged_and_keep_their_own_order_when_the_clock_steps_back(
     tmp_path: Path,
 ) -> None:
     def line(at: int, symbol: str, id_: int) -> bytes:
@@ -146,7 +146,7 @@ def test_files_are_merged_and_a_step_back_of_the_clock_keeps_the_files_order(
     ]  # fmt: skip
 
 
-def test_opened_again_it_begins_again(tmp_path: Path) -> None:
+def test_reopening_rewinds(tmp_path: Path) -> None:
     (tmp_path / "r").write_bytes(NS_LINES)
     recording = opened(tmp_path / "r")
     first = drain(recording, {"btcusdt@trade"})

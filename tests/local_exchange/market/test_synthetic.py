@@ -1,4 +1,4 @@
-"""The synthetic market: the same each time, in order, consistent, and worth looking at."""
+"""The synthetic market: reproducible, ordered, consistent, and suitable for a demo."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def frame_of(trades: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(legs).dropna().reset_index(drop=True)
 
 
-def test_same_seed_same_market_however_it_is_played() -> None:
+def test_the_same_seed_gives_the_same_market_at_every_speed() -> None:
     streams = {*TRADES, *AGGS, *QUOTES}
     whole = SyntheticMarket(seed=3, rate_per_s=500)
     at_once = whole.take(whole.start_ns + 30 * 10**9, streams, 10**9)
@@ -120,7 +120,7 @@ def test_the_rate_is_kept() -> None:
         assert count == pytest.approx(150_000, rel=0.07)
 
 
-def test_the_lab_has_something_to_see_on_it() -> None:
+def test_correlation_and_zscore_are_suitable_for_a_demo() -> None:
     """Over 50 ticks: mostly correlated, sometimes apart, and |z| passes 2 every few seconds."""
     for seed in (7, 8, 9):
         market = SyntheticMarket(seed=seed)
@@ -138,7 +138,7 @@ def test_the_lab_has_something_to_see_on_it() -> None:
         assert legs["x"].between(2_200, 2_700).all()
 
 
-def test_the_legs_come_apart_for_seconds_and_find_back() -> None:
+def test_the_legs_decouple_for_seconds() -> None:
     market = SyntheticMarket(seed=7)
     legs = frame_of(take(market, TRADES, 1_800))
     apart = legs["y"].rolling(100).corr(legs["x"]).rolling(60).max() < 0.7  # all of 60 ticks low
@@ -176,7 +176,7 @@ class TestRestView:
         newest = market.agg_trades("BTCUSDT", None, None, None, 5)
         assert [r["a"] for r in newest] == [d["a"] for d in streamed[-5:]]
 
-    def test_keeps_a_bounded_past(self) -> None:
+    def test_keeps_a_bounded_number_of_trades(self) -> None:
         market = SyntheticMarket(seed=9, rate_per_s=1_000, keep_trades=5_000)
         streamed = [d for d in take(market, AGGS, 30) if d["s"] == "BTCUSDT"]
         assert market.agg_trades("BTCUSDT", streamed[0]["a"], None, None, 10) == []
@@ -198,7 +198,7 @@ class TestRestView:
         got = np.array([[float(v) for v in (*k[1:6], k[8])] for k in klines])
         np.testing.assert_allclose(got, expected.to_numpy(), rtol=1e-12)
 
-    def test_klines_tell_a_past_that_joins_the_present(self) -> None:
+    def test_the_kline_history_joins_the_present(self) -> None:
         market = SyntheticMarket(seed=13)
         first = next(d for d in take(market, TRADES, 90) if d["s"] == "ETHUSDT")
         start_ms = market.start_ns // 10**6
@@ -218,7 +218,7 @@ class TestRestView:
         assert hours[-2][4] == inside[-1][4]
         assert float(hours[-2][2]) == max(float(k[2]) for k in inside)
 
-    def test_the_past_belongs_together_too(self) -> None:
+    def test_the_kline_history_is_cointegrated_too(self) -> None:
         market = SyntheticMarket(seed=14)
         y, x = (
             np.array([float(k[4]) for k in market.klines(s, 60_000, None, None, 1_500)])
@@ -228,7 +228,7 @@ class TestRestView:
         assert np.std(y - market.ratio * x) < 20 < np.std(y) / 2
 
 
-def test_candle_streams_speak_four_times_a_second() -> None:
+def test_kline_streams_send_four_times_a_second() -> None:
     market = SyntheticMarket(seed=3, rate_per_s=200)
     candles = take(market, ("btcusdt@kline_1m",), 130)
     times = [c["E"] for c in candles]

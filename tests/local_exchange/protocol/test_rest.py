@@ -10,7 +10,7 @@ from tests.local_exchange.clients import dial, http, market, read
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
 
-async def test_what_it_answers() -> None:
+async def test_answers() -> None:
     async with (
         LocalExchange(market(history_s=4e5), weight_limit=9_999) as exchange,
         http(exchange) as client,
@@ -54,7 +54,7 @@ async def test_what_it_answers() -> None:
         ("nothing", 404, -5000),
     ],
 )
-async def test_errors_are_told_as_binance_tells_them(path: str, status: int, code: int) -> None:
+async def test_errors_have_binances_codes(path: str, status: int, code: int) -> None:
     async with LocalExchange(market()) as exchange, http(exchange) as client:
         answer = await client.get("/fapi/v1/" + path)
         assert answer.status_code == status
@@ -62,7 +62,7 @@ async def test_errors_are_told_as_binance_tells_them(path: str, status: int, cod
         assert answer.json()["msg"]
 
 
-async def test_over_the_weight_limit_comes_429() -> None:
+async def test_the_weight_limit_is_enforced_with_429() -> None:
     async with (
         LocalExchange(market(), weight_limit=50) as exchange,
         http(exchange) as client,

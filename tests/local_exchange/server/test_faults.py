@@ -1,4 +1,4 @@
-"""Every fault, against real clients: what happens, and that everything else goes on."""
+"""Every fault against real clients: its effect, and that nothing else is affected."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ async def read_until(
 ) -> list[dict]:
     """Read 2,000 frames more than those from before the fault, and on until there is enough to see.
 
-    How many were on their way when it was ordered, nobody knows: a machine that stood still
-    for a moment has thousands of them, or none.
+    The number in transit when it was injected is unknown: thousands after a pause of the
+    machine, or none.
     """
     frames = before + await read(ws, 2_000)
     for _ in range(100):
@@ -78,7 +78,7 @@ def missing(seen: list[int]) -> list[int]:
 
 
 class TestMessages:
-    async def test_duplicates_come_again_with_the_same_bytes(self) -> None:
+    async def test_duplicates_have_the_same_bytes(self) -> None:
         async with exchange_of() as exchange, dial(exchange) as ws:
             before = await read(ws, 100)
             happened = exchange.inject(Fault("duplicate", stream="ethusdt@aggTrade", count=4))
@@ -113,7 +113,7 @@ class TestMessages:
             rows = (await client.get("/fapi/v1/aggTrades", params=params)).json()
             assert [row["a"] for row in rows] == lost
 
-    async def test_reorder_breaks_the_order_of_streams_and_of_no_stream(self) -> None:
+    async def test_reorder_keeps_the_order_within_each_stream(self) -> None:
         def backwards(frames: list[dict]) -> int:
             return sum(a["data"]["T"] > b["data"]["T"] for a, b in pairwise(frames))
 
@@ -128,7 +128,7 @@ class TestMessages:
                 seen = ids(frames, symbol)
                 assert seen == list(range(seen[0], seen[0] + len(seen)))
 
-    async def test_an_na_trade_uses_up_its_id(self) -> None:
+    async def test_an_na_trade_consumes_its_id(self) -> None:
         async with exchange_of() as exchange, dial(exchange, TRADES) as ws:
             before = await read(ws, 50)
             exchange.inject(Fault("na"))
@@ -144,7 +144,7 @@ class TestMessages:
             ]
             assert not missing(ids(frames, rows[0]["s"], "t"))
 
-    async def test_malformed_frames_come_between_the_true_ones(self) -> None:
+    async def test_malformed_messages_come_between_valid_ones(self) -> None:
         count = 60
         async with exchange_of() as exchange, dial(exchange) as ws:
             for _ in range(count):
@@ -165,7 +165,7 @@ class TestMessages:
             for symbol in ("BTCUSDT", "ETHUSDT"):
                 assert not missing(ids(true, symbol))
 
-    async def test_an_oversize_frame_is_too_much_for_a_careful_client(self) -> None:
+    async def test_an_oversize_message_exceeds_a_clients_limit(self) -> None:
         async with exchange_of() as exchange, dial(exchange, max_size=1 << 20) as ws:
             await read(ws, 10)
             exchange.inject(Fault("oversize"))
@@ -194,7 +194,7 @@ class TestStreams:
             async with dial(exchange) as other:  # it is this connection's stream that stalls
                 assert ids(await read(other, 500), "BTCUSDT")
 
-    async def test_a_stalled_stream_speaks_again(self) -> None:
+    async def test_a_stalled_stream_resumes(self) -> None:
         async with exchange_of() as exchange, dial(exchange) as ws:
             before = await read(ws, 100)
             await exchange.inject(Fault("stall", seconds=0.05)).wait()
@@ -219,7 +219,7 @@ class TestStreams:
 
 
 class TestConnections:
-    async def test_drop_cuts_the_line(self) -> None:
+    async def test_drop_aborts_the_connection(self) -> None:
         async with exchange_of() as exchange, dial(exchange) as ws:
             await read(ws, 10)
             exchange.inject(Fault("drop"))
@@ -237,17 +237,17 @@ class TestConnections:
             assert ws.close_code == code
             assert exchange.stats().connections == 0
 
-    async def test_half_open_says_nothing_and_answers_no_ping(self) -> None:
+    async def test_half_open_sends_nothing_and_answers_no_ping(self) -> None:
         async with exchange_of() as exchange, dial(exchange, ping_interval=None) as ws:
             await read(ws, 10)
             await exchange.inject(Fault("half_open", seconds=0.5)).wait()
             pong = await ws.ping()
-            await read_to_the_end(ws)  # until the exchange lets go of it
+            await read_to_the_end(ws)  # until the exchange aborts it
             assert ws.close_code == 1006
             with pytest.raises(ConnectionClosed):
                 await pong
 
-    async def test_a_client_that_pings_finds_a_half_open_connection_out(self) -> None:
+    async def test_a_client_that_pings_detects_a_half_open_connection(self) -> None:
         async with (
             exchange_of() as exchange,
             dial(exchange, ping_interval=0.1, ping_timeout=0.1, close_timeout=0.1) as ws,
@@ -260,7 +260,7 @@ class TestConnections:
             async with dial(exchange) as again:
                 assert len(await read(again, 10)) == 10
 
-    async def test_a_shutdown_is_announced_before_it_comes(self) -> None:
+    async def test_a_shutdown_is_announced(self) -> None:
         async with exchange_of() as exchange, dial(exchange) as ws:
             await read(ws, 10)
             exchange.inject(Fault("shutdown", seconds=0.1))
@@ -379,7 +379,7 @@ class TestRandomFaults:
     @pytest.mark.slow
     async def test_all_kinds_at_once_against_a_client_that_reconnects(self) -> None:
         """What arrives, with what REST still has, is the market: nothing else was touched."""
-        # Half-open, slow and silent ones would only keep this client waiting.
+        # Half-open, slow and silent connections would only make this client wait.
         kinds = [k for k in FAULT_KINDS if k not in ("half_open", "slow_handshake", "silent")]
         faults = Faults.random_faults(tuple(kinds), every=100, seed=4, at_most=6)
         seen: dict[str, set[int]] = {"BTCUSDT": set(), "ETHUSDT": set()}

@@ -11,7 +11,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
-from pairlab.local_exchange import LocalExchange, Message, SyntheticMarket
+from pairlab.feeds.connection.connection import RECORDING_ENDED
+from pairlab.local_exchange import ENDED, LocalExchange, Message, SyntheticMarket
 from tests.local_exchange.clients import ask, dial, http, market, read
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -54,7 +55,7 @@ async def test_as_fast_as_possible_waits_for_the_slowest_and_loses_nothing() -> 
         assert trades == truth[: len(trades)]
 
 
-async def test_a_listener_that_does_not_read_is_closed_and_nobody_else_suffers() -> None:
+async def test_a_client_that_does_not_read_is_closed_and_others_are_not_affected() -> None:
     fast = SyntheticMarket(
         seed=5, rate_per_s=20_000, speed=3.0, start_condition="subscribed", history_s=0
     )
@@ -107,20 +108,20 @@ async def test_the_clock_runs_at_its_speed_and_trades_keep_up_with_it() -> None:
         assert 50 * least_s - 1e-6 <= passed_s <= 50 * most_s + 1e-6
 
 
-async def test_a_market_waits_for_its_first_listener_if_told_to() -> None:
+async def test_a_market_can_wait_for_its_first_subscription() -> None:
     waiting = SyntheticMarket(seed=5, speed=100.0, start_condition="subscribed")
     async with LocalExchange(waiting) as exchange, http(exchange) as client:
         start_ms = waiting.start_ns // 10**6
         assert (await client.get("/fapi/v1/time")).json()["serverTime"] == start_ms
-        async with dial(exchange.url + "/public/ws/nosuchusdt@trade") as deaf:
-            await ask(deaf, method="LIST_SUBSCRIPTIONS", id=1)
+        async with dial(exchange.url + "/public/ws/nosuchusdt@trade") as idle:
+            await ask(idle, method="LIST_SUBSCRIPTIONS", id=1)
             assert exchange.now_ns() == waiting.start_ns
         async with dial(exchange.url + "/public/ws/btcusdt@trade/ethusdt@trade") as ws:
             first = {m["s"]: m["t"] for m in reversed(await read(ws, 200))}
         assert first == {"BTCUSDT": 5_266_583_935, "ETHUSDT": 4_308_068_523}
 
 
-async def test_a_market_that_breaks_is_heard_of() -> None:
+async def test_a_market_that_fails_closes_with_1011_and_stop_raises() -> None:
     class Broken(SyntheticMarket):
         def take(self, until_ns: int | None, wanted: Collection[str], limit: int) -> list[Message]:
             if self.position_ns > self.start_ns:
@@ -135,3 +136,7 @@ async def test_a_market_that_breaks_is_heard_of() -> None:
         assert ws.close_code == 1011
     with pytest.raises(RuntimeError, match="out of order"):
         await exchange.stop()
+
+
+def test_the_feed_recognizes_the_end_of_a_recording() -> None:
+    assert ENDED == RECORDING_ENDED

@@ -36,7 +36,7 @@ class TestRecording:
             await asyncio.to_thread(reference.open)
             truth = reference.take(None, {"btcusdt@trade", "ethusdt@trade"}, 10**9)
             assert got == [frame.decode() for _, frame in truth]
-            # Whoever comes later is told the same.
+            # Later connections are closed in the same way.
             async with dial(exchange.url + path) as ws:
                 assert [m async for m in ws] == []
                 assert (ws.close_code, ws.close_reason) == (1000, ENDED)
@@ -56,14 +56,14 @@ class TestRecording:
             listed = await ask(ws, method="LIST_SUBSCRIPTIONS", id=1)
             assert listed["result"] == ["sushiusdt@aggTrade"]
 
-    async def test_a_bad_file_is_told_at_the_start(self, tmp_path: Path) -> None:
+    async def test_a_bad_file_is_reported_at_the_start(self, tmp_path: Path) -> None:
         (tmp_path / "bad").write_text("not a frame\n")
         with pytest.raises(DataError, match="line 1"):
             await LocalExchange(Recording(tmp_path / "bad")).start()
 
 
 class TestStartAndStop:
-    async def test_started_again_it_begins_again(self) -> None:
+    async def test_a_restart_begins_at_the_beginning(self) -> None:
         exchange = LocalExchange(market())
         firsts = []
         for _ in range(2):
@@ -72,7 +72,7 @@ class TestStartAndStop:
         assert firsts[0] == firsts[1]
         await exchange.stop()
 
-    async def test_stopping_says_goodbye_with_1001(self) -> None:
+    async def test_stop_closes_with_1001(self) -> None:
         exchange = LocalExchange(SyntheticMarket())
         await exchange.start()
         async with dial(exchange.url + "/ws") as ws:

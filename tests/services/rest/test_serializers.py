@@ -111,7 +111,7 @@ async def test_hundreds_of_pages_at_once_hold_one_page_each(
 
     monkeypatch.setattr(rest_api, "json_list", held)
     async with serve_lab(rows=3000, history_rows=3000) as served:
-        ring = served.lab.rows
+        ring = served.lab.rows.ring
         limits = httpx.Limits(max_connections=REQUESTS)
         async with httpx.AsyncClient(base_url=served.server.url, limits=limits, timeout=60) as many:
             asked = [

@@ -184,8 +184,8 @@ async def test_positions_are_what_they_were_after_any_change_of_timeframe() -> N
         assert set(before.unique()) == {-1, 0, 1}
         for timeframe in ("1h", "tick", "1s", "tick"):
             lab.settings.timeframe = timeframe
-            assert lab._runner._rebuilding is not None
-            await lab._runner._rebuilding
+            assert lab._runner._rebuilder.task is not None
+            await lab._runner._rebuilder.task
         assert (lab.history()["position"].to_numpy() == before.to_numpy()).all()
         count = len(lab.alert_log.alerts())
     assert count == len({(a.time_ns, a.kind) for a in lab.alert_log.alerts()})
