@@ -58,8 +58,14 @@ def test_it_tells_the_position_as_the_kernel_has_it(place: Place, page: Any) -> 
         kernel.run("screen = lab.dashboard().render_loop")
         # Painted and paused while it is open: no row comes in between.
         kernel.holds(
-            "lab.alert_log.opened is not None and lab.latest().position != 0 "
+            "(opened := lab.alert_log.opened) is not None and lab.latest().position != 0 "
             "and (screen.paint(due=True), screen.view.pause(True))"
+        )
+        # This one, not an earlier one that the page still shows.
+        page.wait_for_function(
+            "(told) => [...document.querySelectorAll('.pairlab-signal [title]')]"
+            ".some((part) => part.title.startsWith(told))",
+            arg=kernel.run("print(opened.sentence)").strip(),
         )
         page.wait_for_function(OPEN)
         cells = page.locator(".pairlab-signal td").all_inner_texts()
