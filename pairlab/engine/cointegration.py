@@ -91,7 +91,7 @@ def half_life(gamma: float) -> float:
 
     Examples
     --------
-    >>> half_life(-0.5)
+    >>> half_life.py_func(-0.5)
     1.0
     """
     if gamma > -1.0 and gamma < -1e-12:

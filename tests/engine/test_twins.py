@@ -1,5 +1,6 @@
 """Each function that calls no other equals its Python source; `test_python_source` has the rest."""
 
+import doctest
 import functools
 import math
 
@@ -147,3 +148,9 @@ def test_a_trade_in_its_bar():
         clock["head"][0, 0] = k % 4
         cases.append([clock, bars_now, 0, abs(price), quantity if k % 7 else math.nan])
     same(bars.add_to_bars, cases)
+
+
+def test_examples_call_the_python_source():
+    # an internal function has no wrapper for Python: calling it would end the process
+    done = doctest.testmod(cointegration)
+    assert (done.attempted, done.failed) == (1, 0)
