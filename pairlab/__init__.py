@@ -8,18 +8,21 @@ The map of the package; data flows one way, ticks → rows → views::
     services/         the REST API, on the lab's own loop
     research/         analyze: the same engine on the past
     lab/              PairLab: facade, runner of its tasks, pipeline (ticks to rows), queries
-    protocols         what a lab notifies: displays and services
+    protocols         what widgets need of a lab; what a lab notifies: displays and services
     data/             ring buffers, DataFrames, CSV text, selection by time
-    alerts, health    what was decided and why; state and counters of a lab
+    alerts            what was decided and why, with every number
+    health            state and counters of a lab
     local_exchange/   a Binance on localhost, for the demo, recordings and tests
+    exchange          the same by its former import path
     feeds/            where ticks come from: Binance messages, connections, sequencing, gap repair
     engine/           what is computed: the compiled kernel and PairEngine
     costs             what a deviation is worth, what trading it costs, what a position made
     settings          every setting once, validated together, observable
     schema            dtypes and enumerations of ticks, rows and alerts
+    formatting        numbers as text, for alerts and the screen
     clock             the time as a dependency
-    errors            every exception
     net               loopback addresses
+    errors            every exception
 
 Start with `PairLab`; everything that it takes and gives is in ``__all__``.
 """

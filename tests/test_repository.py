@@ -54,6 +54,36 @@ def test_top_level_of_the_repository() -> None:
     assert required <= visible <= allowed
 
 
+def test_the_map_names_every_module_and_package() -> None:
+    named = set()
+    for line in re.findall(
+        r"^    ([a-z_/]+(?:, [a-z_/]+)*) {2,}\S", pairlab.__doc__ or "", flags=re.M
+    ):
+        named.update(name.strip().rstrip("/") for name in line.split(","))
+    there = {path.stem for path in (ROOT / "pairlab").iterdir() if path.suffix in ("", ".py")}
+    assert named == there - {"__init__", "__main__", "__pycache__"}
+
+
+def test_files_and_folders_stay_short() -> None:
+    for path in (ROOT / "pairlab").rglob("*.py"):
+        lines = path.read_text(encoding="utf-8").count("\n")
+        assert lines <= 450, f"{path.relative_to(ROOT)} has {lines} lines"
+        assert len([p for p in path.parent.iterdir() if p.suffix == ".py"]) <= 15, path.parent
+
+
+@pytest.mark.parametrize("name", sorted(pairlab.__all__))
+def test_the_public_face_is_typed(name: str) -> None:
+    thing = getattr(pairlab, name)
+    called = [thing]
+    if inspect.isclass(thing):
+        called = [m for n, m in vars(thing).items() if not n.startswith("_") or n == "__init__"]
+    for function in called:
+        function = getattr(function, "fget", function)
+        if inspect.isfunction(function):
+            words = [str(a) for a in function.__annotations__.values()]
+            assert not [w for w in words if re.search(r"\bAny\b", w)], (function, words)
+
+
 def test_imports_follow_the_arrows() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
     run = subprocess.run([lint], cwd=ROOT, capture_output=True, text=True, check=False)
