@@ -1,7 +1,8 @@
-"""The map in `pairlab.widgets` names every file, and no other."""
+"""The promises of `pairlab.widgets` about its files: the map, their size, who sets what."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -34,3 +35,13 @@ def test_files_and_folders_can_be_read_in_one_sitting() -> None:
         elif path.is_dir() and path.name != "__pycache__":
             files = [f for f in path.iterdir() if f.is_file()]
             assert len(files) <= MAX_FILES, path
+
+
+def test_widgets_set_no_attribute_of_what_they_share() -> None:
+    shared = {"render_loop", "loop", "view", "frame", "parts", "channel", "interaction", "lab"}
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("panels/*.py"), *ROOT.glob("charts/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                owner = node.value
+                name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+                assert name not in shared, f"{path.name}:{node.lineno} sets {name}.{node.attr}"

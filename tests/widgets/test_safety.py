@@ -189,7 +189,7 @@ async def test_a_task_that_breaks_fails_the_lab_in_words_and_a_start_mends_it(
         said = [e.message for e in lab.event_log if e.level == "error"]
         assert said[0].endswith("broke. Stop and start the lab to try again.")
         assert said[1].startswith("could not rebuild the metrics: RuntimeError")
-        assert "start the lab to try again" in text(dashboard.parts["event"]._event.value)
+        assert "start the lab to retry" in text(dashboard.parts["event"]._event.value)
         assert "FAILED" in text(dashboard.parts["strip"]._cells["feed"].value)
         _check([dashboard])
         assert len(lab.history()) >= rows  # what was gathered stays
