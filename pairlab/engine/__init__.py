@@ -9,15 +9,16 @@
     cointegration  Dickey-Fuller, Engle-Granger, MacKinnon's p-values, half-life
     signals        signal state machine: z-score and filters to positions
     bars           OHLCV bars of symbols, for every timeframe
-    kernel         all of them, once per tick or observation
+    observation    one observation: the window moves on, every metric of its row
+    kernel         ticks or observations in, rows and events out
     buffers        the arrays that a kernel works in
     validation     checks of what an engine is given
     diagnostics    whether the Kalman hedge leaves a spread to trade
     pair_engine    `PairEngine`: kernel and buffers of one pair
 
 A new column of a row takes its field in `pairlab.schema.ROW` and, to be shown, its name in
-`HISTORY_COLUMNS`; what it remembers in `state.STATE`; and its computation in `kernel.observe`. A
-new setting that the kernel reads takes one line in `state.PARAMS`.
+`HISTORY_COLUMNS`; what it remembers in `state.STATE`; and its computation in
+`observation.observe`. A new setting that the kernel reads takes one line in `state.PARAMS`.
 
 Importing this package does not import numba: the first `PairEngine` does.
 """

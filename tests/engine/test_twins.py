@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from pairlab.engine import bars, cointegration, hedge, kernel, rolling_sums, signals
+from pairlab.engine import bars, cointegration, hedge, kernel, observation, rolling_sums, signals
 from pairlab.engine.buffers import BarBuffers
 from pairlab.engine.state import PARAMS, STATE, fill_params
 from pairlab.schema import ROW
@@ -96,7 +96,9 @@ def test_scalar_functions():
         [[50, k % 2, k // 2 % 2, *map(abs, row[:2]), *row[2:]]
          for k, row in enumerate(numbers(6, 2, (1e-3, 1e3)))],
     )  # fmt: skip
-    same(kernel.correlation_of, [[a, abs(b), abs(c)] for a, b, c in numbers(3, 3, (0.1, 10.0))])
+    same(
+        observation.correlation_of, [[a, abs(b), abs(c)] for a, b, c in numbers(3, 3, (0.1, 10.0))]
+    )
 
 
 @pytest.mark.parametrize("given", GIVEN)
