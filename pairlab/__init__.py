@@ -30,7 +30,7 @@ Start with `PairLab`; everything that it takes and gives is in ``__all__``.
 import logging as _logging
 from importlib.metadata import version as _version
 
-from pairlab.alerts import Alert, Snapshot
+from pairlab.alerts import Alert
 from pairlab.engine import PairEngine
 from pairlab.errors import (
     DataError,
@@ -43,7 +43,7 @@ from pairlab.errors import (
 from pairlab.health import Health
 from pairlab.lab.pair_lab import PairLab
 from pairlab.research.analyze import analyze
-from pairlab.schema import ROW, TICK, AlertKind, Pair
+from pairlab.schema import ROW, TICK, AlertKind, Pair, Snapshot
 from pairlab.settings import Settings
 
 __version__ = _version("pairlab")  # pyproject.toml is the only place that states it

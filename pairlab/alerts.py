@@ -13,70 +13,10 @@ import pandas as pd
 
 from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.formatting import compared, decimals_apart, figure, plain, signed
-from pairlab.schema import HISTORY_COLUMNS, AlertKind, Filter, Records
+from pairlab.schema import HISTORY_COLUMNS, AlertKind, Filter, Records, Snapshot
 from pairlab.settings import SettingValue, SettingValues
 
 __all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "records"]
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One row, and whether it is final.
-
-    Attributes
-    ----------
-    time_ns : int
-        Exchange time of the row, ns since 1970 UTC.
-    y, x : float
-        Last prices, as traded.
-    hedge_ratio, intercept : float
-        β and α of the spread.
-    spread, spread_mean, spread_std : float
-        In units of y (none under ``price_scale="log"``); NaN where not defined.
-    zscore, correlation, adf_stat, p_value, half_life : float
-        As `engine` computes them; NaN until the window is full or where not defined.
-    stationary : int
-        1 yes, 0 no, -1 not enough data.
-    position : int
-        After this row: 1 long the spread, -1 short, 0 flat.
-    y_age_s, x_age_s : float
-        How old each leg's last trade was, seconds.
-    flags : int
-        `pairlab.schema.RowFlag` bits.
-    filled : int
-        Observations in the window.
-    provisional : bool
-        True for the bar that is still forming.
-    """
-
-    time_ns: int
-    y: float
-    x: float
-    hedge_ratio: float
-    intercept: float
-    spread: float
-    spread_mean: float
-    spread_std: float
-    zscore: float
-    correlation: float
-    adf_stat: float
-    p_value: float
-    half_life: float
-    stationary: int
-    position: int
-    y_age_s: float
-    x_age_s: float
-    flags: int
-    filled: int
-    provisional: bool = False
-
-    @classmethod
-    def of(cls, row: np.void, *, provisional: bool = False) -> Snapshot:
-        """Return the snapshot of one `pairlab.ROW` record."""
-        # All at once: field by field takes six times as long, and many ask for every row.
-        values = dict(zip(row.dtype.names or (), row.item(), strict=True))
-        del values["received_ns"]
-        return cls(**values, provisional=provisional)
 
 
 @dataclass(frozen=True, slots=True)

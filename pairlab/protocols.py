@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
-from pairlab.alerts import AlertLog, Snapshot
+from pairlab.alerts import AlertLog
 from pairlab.data.row_store import RowStore
 from pairlab.data.time_selection import Moment
 from pairlab.health import Health
-from pairlab.schema import LogEntry, LogLevel, Pair
+from pairlab.schema import LogEntry, LogLevel, Pair, Snapshot
 from pairlab.settings import Settings, SettingValues
 
 __all__ = ["DisplayListener", "LabView", "Service", "Table"]

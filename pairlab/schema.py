@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "COLUMN_TEXT",
     "EVENT",
     "HISTORY_COLUMNS",
     "NS_PER_S",
@@ -28,6 +29,7 @@ __all__ = [
     "Pair",
     "Records",
     "RowFlag",
+    "Snapshot",
     "Stationary",
 ]
 
@@ -66,24 +68,29 @@ TICK: Final = np.dtype(
 )
 """One trade (or mid price) of one leg."""
 
-HISTORY_COLUMNS: Final = (
-    "y",
-    "x",
-    "hedge_ratio",
-    "intercept",
-    "spread",
-    "spread_mean",
-    "spread_std",
-    "zscore",
-    "correlation",
-    "adf_stat",
-    "p_value",
-    "half_life",
-    "stationary",
-    "position",
-    "y_age_s",
-    "x_age_s",
-)
+_UNDEFINED: Final = "null until the window is full, or where undefined."
+
+COLUMN_TEXT: Final = {
+    "y": "Last price of y, as traded.",
+    "x": "Last price of x, as traded.",
+    "hedge_ratio": "β: units of x per unit of y.",
+    "intercept": "α of the spread, in units of y.",
+    "spread": "y − β·x − α, in units of y (of ln y at log prices).",
+    "spread_mean": f"Over the window, units of y; {_UNDEFINED}",
+    "spread_std": f"Over the window, units of y; {_UNDEFINED}",
+    "zscore": f"Standard deviations from the mean; {_UNDEFINED}",
+    "correlation": f"Of the legs over the window, −1 to 1; {_UNDEFINED}",
+    "adf_stat": f"Statistic of the stationarity test; {_UNDEFINED}",
+    "p_value": f"Of the stationarity test, 0 to 1; {_UNDEFINED}",
+    "half_life": f"Half-life of a deviation, in observations; {_UNDEFINED}",
+    "stationary": "1 yes, 0 no, -1 not enough data.",
+    "position": "After this row: 1 long the spread, -1 short, 0 flat.",
+    "y_age_s": "Age of the last trade of y, seconds.",
+    "x_age_s": "Age of the last trade of x, seconds.",
+}
+"""Each column of `PairLab.history`, in their order, and its meaning in the REST schema."""
+
+HISTORY_COLUMNS: Final = tuple(COLUMN_TEXT)
 """The columns of `PairLab.history`, in their order."""
 
 ROW: Final = np.dtype(
@@ -112,6 +119,67 @@ ROW: Final = np.dtype(
     align=True,
 )
 """One observation and everything computed on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One row, and whether it is final.
+
+    Attributes
+    ----------
+    time_ns : int
+        Exchange time of the row, ns since 1970 UTC.
+    y, x : float
+        Last prices, as traded.
+    hedge_ratio, intercept : float
+        β and α of the spread.
+    spread, spread_mean, spread_std : float
+        In units of y (none under ``price_scale="log"``); NaN where not defined.
+    zscore, correlation, adf_stat, p_value, half_life : float
+        As `engine` computes them; NaN until the window is full or where not defined.
+    stationary : int
+        1 yes, 0 no, -1 not enough data.
+    position : int
+        After this row: 1 long the spread, -1 short, 0 flat.
+    y_age_s, x_age_s : float
+        How old each leg's last trade was, seconds.
+    flags : int
+        `pairlab.schema.RowFlag` bits.
+    filled : int
+        Observations in the window.
+    provisional : bool
+        True for the bar that is still forming.
+    """
+
+    time_ns: int
+    y: float
+    x: float
+    hedge_ratio: float
+    intercept: float
+    spread: float
+    spread_mean: float
+    spread_std: float
+    zscore: float
+    correlation: float
+    adf_stat: float
+    p_value: float
+    half_life: float
+    stationary: int
+    position: int
+    y_age_s: float
+    x_age_s: float
+    flags: int
+    filled: int
+    provisional: bool = False
+
+    @classmethod
+    def of(cls, row: np.void, *, provisional: bool = False) -> Snapshot:
+        """Return the snapshot of one `pairlab.ROW` record."""
+        # All at once: field by field takes six times as long, and many ask for every row.
+        values = dict(zip(row.dtype.names or (), row.item(), strict=True))
+        del values["received_ns"]
+        return cls(**values, provisional=provisional)
+
 
 EVENT: Final = np.dtype(
     [

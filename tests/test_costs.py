@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairlab.alerts import AlertLog, Snapshot
+from pairlab.alerts import AlertLog
 from pairlab.costs import edge_bps, profit, round_trip_bps, x_quantity
-from pairlab.schema import EVENT, ROW, AlertKind
+from pairlab.schema import EVENT, ROW, AlertKind, Snapshot
 from pairlab.settings import Settings
 
 

@@ -10,10 +10,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import pandas as pd
 
-from pairlab.alerts import Alert, Snapshot
+from pairlab.alerts import Alert
 from pairlab.data.row_store import RowStore
 from pairlab.errors import DataError
-from pairlab.schema import HISTORY_COLUMNS, Records
+from pairlab.schema import HISTORY_COLUMNS, Records, Snapshot
 
 _CLOCK: Final = re.compile(
     r"\d{1,2}:\d{2}(:\d{2}(\.\d*)?)?\s*([ap]m)?\s*(z|utc|[+-][\d:]+)?", re.IGNORECASE

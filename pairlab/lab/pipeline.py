@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pairlab.alerts import AlertLog, SettingChange, Snapshot
+from pairlab.alerts import AlertLog, SettingChange
 from pairlab.clock import Clock, SystemClock
 from pairlab.data.ring import Ring
 from pairlab.data.row_store import RowStore
@@ -17,7 +17,7 @@ from pairlab.engine import PairEngine
 from pairlab.errors import PairlabError
 from pairlab.health import RecentQuantiles
 from pairlab.lab.journal import EngineStarted, GapMarked, Journal, Rebuilt, Seeds, SettingChanged
-from pairlab.schema import TICK, Records, RowFlag
+from pairlab.schema import TICK, Records, RowFlag, Snapshot
 from pairlab.settings import METRIC_SETTINGS, Settings, SettingValues
 
 __all__ = ["Pipeline", "RebuildWork"]

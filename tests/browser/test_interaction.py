@@ -65,7 +65,7 @@ def select(page: Any) -> None:
 def test_a_drag_selects_in_all_charts_and_a_click_clears(place: Place, page: Any) -> None:
     select(page)
     drag(page, "spread", 0.65, 0.95)
-    event_says(page, "they are lab.selection")
+    event_says(page, "rows: lab.selection")
     page.wait_for_function(f"() => ({BAND})().every(Boolean)")
     bands = page.evaluate(BAND)
     assert len(bands) == CHARTS
@@ -167,7 +167,8 @@ def test_a_click_on_an_alert_pans_to_it_and_explains_it(place: Place, page: Any)
     )
     with place.kernel() as kernel:
         alert = kernel.run(
-            "s = lab.dashboard().render_loop; a = s.selected; assert a.sentence in a.explain(); "
+            "s = lab.dashboard().render_loop.view; a = s.selected; "
+            "assert a.sentence in a.explain(); "
             "assert s.window_ns[0] <= a.time_ns <= s.window_ns[1]; "
             "row = lab.at(a); assert row['zscore'] == a.at.zscore; "
             "print((a.time_ns - s.window_ns[0]) / (s.window_ns[1] - s.window_ns[0]))"

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pairlab.alerts import AlertLog, Snapshot
+from pairlab.alerts import AlertLog
 from pairlab.costs import edge_bps
 from pairlab.engine import PairEngine
 from pairlab.engine.signals import decide, failed_filters
 from pairlab.engine.state import PARAMS, fill_params, new_state
 from pairlab.research import analyze
-from pairlab.schema import EVENT, NS_PER_S, ROW, AlertKind, Filter
+from pairlab.schema import EVENT, NS_PER_S, ROW, AlertKind, Filter, Snapshot
 from pairlab.settings import Settings
 from tests.engine import oracles, worlds
 from tests.engine.plain_machine import PlainMachine

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairlab.alerts import Snapshot
 from pairlab.data.row_store import RowStore
 from pairlab.engine import PairEngine
 from pairlab.health import RecentQuantiles
-from pairlab.schema import ROW, AlertKind, RowFlag
+from pairlab.schema import ROW, AlertKind, RowFlag, Snapshot
 from pairlab.settings import Settings
 from pairlab.widgets.panels.filter_text import entry_filters
 from pairlab.widgets.transport.render_latency import RenderLatency

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from pairlab import PairLab, widgets
-from pairlab.alerts import AlertLog, Snapshot
+from pairlab.alerts import AlertLog
 from pairlab.data.csv_export import csv_pieces
 from pairlab.data.row_store import RowStore
 from pairlab.engine import PairEngine
 from pairlab.health import Health
 from pairlab.protocols import DisplayListener, LabView, Table
-from pairlab.schema import LogEntry, LogLevel, Pair
+from pairlab.schema import LogEntry, LogLevel, Pair, Snapshot
 from pairlab.settings import Settings, SettingValues
 from pairlab.widgets import Dashboard
 from tests.widgets.conftest import Wire

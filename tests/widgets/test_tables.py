@@ -7,8 +7,7 @@ import re
 from dataclasses import replace
 from html import unescape
 
-from pairlab.alerts import Snapshot
-from pairlab.schema import AlertKind
+from pairlab.schema import AlertKind, Snapshot
 from pairlab.widgets import AlertTable, RowTable
 from pairlab.widgets.panels.tables import window_s
 from pairlab.widgets.style.formats import age, clock, day, extent, number, safe, signed

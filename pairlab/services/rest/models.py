@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pairlab.feeds.base import FeedState
+from pairlab.schema import COLUMN_TEXT, ROW
 from pairlab.settings import SETTINGS
 
 __all__ = [
@@ -34,37 +35,34 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Row(Model):
-    """One observation and the analytics computed on it: the columns of `PairLab.history`."""
-
-    time: datetime = Field(description=_TIME_TEXT)
-    y: float | None = Field(description="Last price of y, as traded.")
-    x: float | None = Field(description="Last price of x, as traded.")
-    hedge_ratio: float | None = Field(description="β: units of x per unit of y.")
-    intercept: float | None = Field(description="α of the spread, in units of y.")
-    spread: float | None = Field(description="y − β·x − α, in units of y (of ln y at log prices).")
-    spread_mean: float | None = Field(description=f"Over the window, units of y; {_NULL_TEXT}")
-    spread_std: float | None = Field(description=f"Over the window, units of y; {_NULL_TEXT}")
-    zscore: float | None = Field(description=f"Standard deviations from the mean; {_NULL_TEXT}")
-    correlation: float | None = Field(
-        description=f"Of the legs over the window, −1 to 1; {_NULL_TEXT}"
-    )
-    adf_stat: float | None = Field(description=f"Statistic of the stationarity test; {_NULL_TEXT}")
-    p_value: float | None = Field(description=f"Of the stationarity test, 0 to 1; {_NULL_TEXT}")
-    half_life: float | None = Field(
-        description=f"Half-life of a deviation, in observations; {_NULL_TEXT}"
-    )
-    stationary: Literal[-1, 0, 1] = Field(description="1 yes, 0 no, -1 not enough data.")
-    position: Literal[-1, 0, 1] = Field(
-        description="After this row: 1 long the spread, -1 short, 0 flat."
-    )
-    y_age_s: float | None = Field(description="Age of the last trade of y, seconds.")
-    x_age_s: float | None = Field(description="Age of the last trade of x, seconds.")
-    flags: int = Field(
-        description="Bits: 1 window not full, 2 flat spread, 4 flat y, 8 flat x, 16 trades are "
+def _row_fields() -> dict[str, Any]:
+    fields: dict[str, Any] = {"time": (datetime, Field(description=_TIME_TEXT))}
+    for name, text in COLUMN_TEXT.items():
+        # The integers of a row that are shown say yes, no, or neither.
+        kind = float | None if ROW[name].kind == "f" else Literal[-1, 0, 1]
+        fields[name] = (kind, Field(description=text))
+    flags = (
+        "Bits: 1 window not full, 2 flat spread, 4 flat y, 8 flat x, 16 trades are "
         "missing before this row, 32 made from klines fetched at start."
     )
-    filled: int = Field(description="Observations in the window.")
+    fields["flags"] = (int, Field(description=flags))
+    fields["filled"] = (int, Field(description="Observations in the window."))
+    return fields
+
+
+if TYPE_CHECKING:
+
+    class Row(Model):
+        """One observation and the analytics computed on it."""
+else:
+    Row = create_model(
+        "Row",
+        __base__=Model,
+        __module__=__name__,
+        __doc__="One observation and the analytics computed on it: the columns of "
+        "`PairLab.history`.",
+        **_row_fields(),
+    )
 
 
 class Latest(Row):

@@ -13,13 +13,13 @@ import msgspec
 import numpy as np
 
 from pairlab import __version__
-from pairlab.alerts import Alert, SettingChange, Snapshot
+from pairlab.alerts import Alert, SettingChange
 from pairlab.data.csv_export import CSV_HEADER, TimeUnit, csv_text, iso_times, time_unit
 from pairlab.data.ring import Ring
 from pairlab.data.time_selection import between_ns
 from pairlab.errors import DataError
 from pairlab.lab.pair_lab import PairLab
-from pairlab.schema import HISTORY_COLUMNS, Records, RowFlag
+from pairlab.schema import HISTORY_COLUMNS, Records, RowFlag, Snapshot
 from pairlab.services.rest.scheduler import RenderLock
 
 __all__ = [

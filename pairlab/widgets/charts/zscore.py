@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from pairlab.alerts import Snapshot
 from pairlab.protocols import LabView
+from pairlab.schema import Snapshot
 from pairlab.settings import SettingValues
 from pairlab.widgets.charts.chart import Chart, legend, value
 from pairlab.widgets.charts.decimation import trim

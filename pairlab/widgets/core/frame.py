@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.alerts import Alert, AlertLog, Snapshot
+from pairlab.alerts import Alert, AlertLog
 from pairlab.data.row_store import Cursor
 from pairlab.health import Health
 from pairlab.protocols import LabView
-from pairlab.schema import NS_PER_S, Records
+from pairlab.schema import NS_PER_S, Records, Snapshot
 from pairlab.settings import SettingValues
 from pairlab.widgets.charts.decimation import COLUMNS, Decimated, IncrementalDecimator
 from pairlab.widgets.core.view_state import PAD, View, ViewState

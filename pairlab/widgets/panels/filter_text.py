@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pairlab.alerts import Snapshot
 from pairlab.costs import edge_bps
 from pairlab.formatting import decimals_apart
-from pairlab.schema import NS_PER_S
+from pairlab.schema import NS_PER_S, Snapshot
 from pairlab.settings import SettingValues
 from pairlab.widgets.style.formats import duration, exact, number, p_value
 

@@ -7,11 +7,11 @@ from typing import Final
 
 from ipywidgets import HBox, Text, VBox
 
-from pairlab.alerts import Alert, Snapshot
+from pairlab.alerts import Alert
 from pairlab.costs import Profit, profit
 from pairlab.errors import SettingError
 from pairlab.protocols import LabView
-from pairlab.schema import NS_PER_S
+from pairlab.schema import NS_PER_S, Snapshot
 from pairlab.settings import SETTINGS
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget

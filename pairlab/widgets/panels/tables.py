@@ -8,10 +8,9 @@ from typing import Final
 
 from ipywidgets import Button, HBox, VBox
 
-from pairlab.alerts import Snapshot
 from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.protocols import LabView
-from pairlab.schema import NS_PER_S
+from pairlab.schema import NS_PER_S, Snapshot
 from pairlab.settings import SettingValues
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget

@@ -7,9 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from pairlab.alerts import Snapshot
 from pairlab.protocols import LabView
-from pairlab.schema import Records
+from pairlab.schema import Records, Snapshot
 from pairlab.settings import SettingValues
 from pairlab.widgets.style.formats import decimals_for, guess_decimals
 
