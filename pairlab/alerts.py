@@ -210,7 +210,7 @@ COLUMNS: Final = (
 
 
 class AlertLog:
-    """The newest alerts and setting changes, oldest first, in bounded room.
+    """The newest alerts and setting changes, oldest first, in bounded memory.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ class AlertLog:
             Whose ``row`` counts within `rows`.
         rows : array of pairlab.ROW
             The rows of the same update.
-        values : dict
+        values : SettingValues
             The settings they were decided under.
         """
         for event in events:

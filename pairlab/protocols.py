@@ -26,20 +26,20 @@ class DisplayListener(Protocol):
         """Paint from now on: the lab runs, maybe again."""
 
     def finish(self) -> None:
-        """Paint once more and rest: the lab has stopped."""
+        """Paint a final time and stop painting: the lab has stopped."""
 
     def refresh(self) -> None:
         """Show what has changed, if nothing is painted now: a log entry, a setting."""
 
     def close(self) -> None:
-        """Leave nothing behind: the lab was replaced."""
+        """Release all resources: the lab was replaced."""
 
 
 class Service(Protocol):
     """Something that serves a lab to others, and ends with it."""
 
     async def stop(self) -> None:
-        """Serve no longer, and leave nothing on the loop."""
+        """Stop serving, and release all resources."""
 
 
 @runtime_checkable

@@ -40,7 +40,7 @@ class SettingSpec:
     Attributes
     ----------
     name : str
-        Set when the table is read.
+        Of the setting.
     default : object
         Its default.
     allowed : str
@@ -69,6 +69,9 @@ class SettingSpec:
         self.about = about
         self.schema = schema
         self._clean = clean
+
+    def __repr__(self) -> str:
+        return f"{self.default!r}, {self.allowed}: {self.about}"
 
     def clean(self, name: str, value: object) -> object:
         """Return the value in its proper type, or raise a `SettingError`."""
@@ -143,12 +146,12 @@ def _ratio(default: float, about: str) -> SettingSpec:
     return SettingSpec(default, "a number other than 0, from -1e+09 to 1e+09", clean, about, schema)
 
 
-def _optional(knob: SettingSpec) -> SettingSpec:
+def _optional(spec: SettingSpec) -> SettingSpec:
     def clean(value: object) -> object:
-        return None if value is None else knob._clean(value)
+        return None if value is None else spec._clean(value)
 
-    words = f"None (off), or {knob.allowed}"
-    return SettingSpec(None, words, clean, knob.about, {"anyOf": [knob.schema, {"type": "null"}]})
+    words = f"None (off), or {spec.allowed}"
+    return SettingSpec(None, words, clean, spec.about, {"anyOf": [spec.schema, {"type": "null"}]})
 
 
 def unknown_setting(name: str, known: tuple[str, ...] = ()) -> SettingError:
@@ -317,8 +320,7 @@ class Settings(HasTraits):
     )
 
     def __init__(self, **values: Unpack[SettingKwargs]) -> None:
-        # The default ratio of 25 belongs to one pair in linear prices, see
-        # `require_explicit_hedge_ratio`.
+        # The default ratio is of one pair: see `require_explicit_hedge_ratio`.
         self._ratio_given = "hedge_ratio" in values
         self._default_ratio_fits = True
         self._checked = False

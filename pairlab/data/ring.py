@@ -19,7 +19,7 @@ class Ring:
 
     Records are appended to a buffer with a quarter of room to spare. When it is full, the newest
     `capacity` records move to a *fresh* buffer, so that a view taken earlier is never written to
-    again: it stays the picture of its moment for as long as somebody holds it.
+    again: it stays a snapshot for as long as it is held.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class RowStore:
     """The newest rows in bounded memory, numbered from 0 within an epoch.
 
     Numbers are absolute: they stay the same when old rows leave. `replace` puts rows that were
-    computed under other settings in place of all others and begins a new epoch, in which numbers
+    computed anew in place of all others and begins a new epoch, in which numbers
     start anew. A view that was taken earlier is never written to again.
 
     Parameters
@@ -91,7 +91,7 @@ class RowStore:
 
     @property
     def ring(self) -> Ring:
-        """The rows of this epoch alone: who holds it goes on reading them after a rebuild."""
+        """The rows of this epoch alone: a holder can keep reading them after a rebuild."""
         return self._ring
 
     @property
@@ -141,11 +141,11 @@ class RowStore:
         Returns
         -------
         Rows
-            None of them is new: `records` is empty.
+            `records` is empty where nothing is new.
         """
         rebuilt = cursor.epoch != self._epoch
         wanted = self.start if rebuilt else cursor.row
         first = min(max(wanted, self.start), self.end)
-        stop = self.end if at_most is None else min(self.end, first + at_most)
+        stop = self.end if at_most is None else min(self.end, first + max(at_most, 0))
         skipped = max(0, first - wanted)
         return Rows(self.slice(first, stop), first, rebuilt, skipped, Cursor(self._epoch, stop))

@@ -22,7 +22,7 @@ _CLOCK: Final = re.compile(
 __all__ = ["Moment", "between_ns", "inside", "row_at", "span_ns", "time_ns", "within"]
 
 Moment: TypeAlias = str | int | dt.datetime | np.datetime64 | pd.Timestamp
-"""A moment in time: UTC where no zone is named; an int is in ns since 1970."""
+"""A point in time: UTC where no zone is named; an int is in ns since 1970."""
 
 
 def time_ns(moment: object, name: str) -> int:
@@ -49,7 +49,7 @@ def time_ns(moment: object, name: str) -> int:
     except (TypeError, ValueError, OverflowError):
         pass
     raise DataError(
-        f"{name} = {moment!r} is no moment in time: give what pandas.Timestamp accepts, such as "
+        f"{name} = {moment!r} is not a valid time: give what pandas.Timestamp accepts, such as "
         "'2026-11-22 14:32:09.482' (UTC where no zone is named)"
     )
 
@@ -79,7 +79,7 @@ def span_ns(start: Moment | None, end: Moment | None) -> tuple[int | None, int |
     Raises
     ------
     DataError
-        If one is no moment in time, or `end` is before `start`.
+        If one is not a valid time, or `end` is before `start`.
     """
     first = None if start is None else time_ns(start, "start")
     last = None if end is None else time_ns(end, "end")

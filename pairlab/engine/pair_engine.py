@@ -97,7 +97,10 @@ class PairEngine:
         **overrides: Unpack[SettingKwargs],
     ) -> None:
         if values is None:
-            given = {} if settings is None else asdict(settings.values())
+            given = {}
+            if settings is not None:  # a snapshot will do as well
+                snapshot = settings.values() if isinstance(settings, Settings) else settings
+                given = asdict(snapshot)
             values = Settings(**{**given, **overrides}).values()
         from pairlab.engine import kernel  # numba's import takes longer than all of pairlab's
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Final
 
+from pairlab.clock import SYSTEM_CLOCK, Clock
 from pairlab.feeds.base import Feed
-from pairlab.schema import NS_PER_S, LogEntry, LogLevel
+from pairlab.schema import LogEntry, LogLevel
 
 __all__ = ["EventLogHandler", "feed_events"]
 
@@ -34,10 +35,15 @@ class EventLogHandler(logging.Handler):
         Whose records are taken.
     add : callable
         Takes a `LogEntry`, on the loop on which the handler was made.
+    clock : Clock
+        What stamps the entries.
     """
 
-    def __init__(self, feed: Feed, add: Callable[[LogEntry], None]) -> None:
+    def __init__(
+        self, feed: Feed, add: Callable[[LogEntry], None], clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         super().__init__(logging.INFO)
+        self._clock = clock
         self._feed = feed
         self._add = add
         self._loop = asyncio.get_running_loop()
@@ -55,8 +61,7 @@ class EventLogHandler(logging.Handler):
         try:
             if not self.concerns(record):
                 return
-            time_ns = round(record.created * NS_PER_S)
-            entry = LogEntry(time_ns, _level(record.levelno), record.getMessage())
+            entry = LogEntry(self._clock.time_ns(), _level(record.levelno), record.getMessage())
             if threading.get_ident() == self._thread:
                 self._add(entry)
             else:
@@ -88,8 +93,40 @@ class _Relay(logging.Handler):
 _RELAY: Final = _Relay()
 
 
+class _LevelOverride:
+    """Lets "pairlab.feeds" log from INFO on, and gives back exactly what it found."""
+
+    saved: tuple[int, bool] | None = None
+
+    def apply(self) -> None:
+        """Lower the level; other handlers get what they got before."""
+        self.saved = _FEEDS.level, _FEEDS.propagate
+        if _FEEDS.propagate:
+            _FEEDS.addHandler(_RELAY)
+            _FEEDS.propagate = False
+        self.level = min(logging.INFO, _FEEDS.getEffectiveLevel())
+        _FEEDS.setLevel(self.level)
+
+    def undo(self) -> None:
+        """Restore what was there, but for a level that was set meanwhile."""
+        if self.saved is None:
+            return
+        level, propagate = self.saved
+        self.saved = None
+        if _RELAY in _FEEDS.handlers:
+            _FEEDS.removeHandler(_RELAY)
+            _FEEDS.propagate = propagate
+        if _FEEDS.level == self.level:
+            _FEEDS.setLevel(level)
+
+
+_OVERRIDE: Final = _LevelOverride()
+
+
 @contextlib.contextmanager
-def feed_events(feed: Feed, add: Callable[[LogEntry], None]) -> Iterator[None]:
+def feed_events(
+    feed: Feed, add: Callable[[LogEntry], None], clock: Clock = SYSTEM_CLOCK
+) -> Iterator[None]:
     """Put what is logged about a feed into an event log, within the block that runs the feed.
 
     Where "pairlab.feeds" has no level of its own, it logs from INFO on while any lab runs.
@@ -100,22 +137,22 @@ def feed_events(feed: Feed, add: Callable[[LogEntry], None]) -> Iterator[None]:
         The feed that the block runs.
     add : callable
         Takes a `LogEntry`, on the running loop.
+    clock : Clock
+        The lab's: its event log has one time.
+
+    Notes
+    -----
+    ``logging.disable`` and a ``dictConfig`` that disables existing loggers silence this, too.
     """
-    handler = EventLogHandler(feed, add)
+    handler = EventLogHandler(feed, add, clock)
     _FEEDS.addHandler(handler)
-    if _FEEDS.level == logging.NOTSET:
-        _FEEDS.setLevel(logging.INFO)
-        _FEEDS.propagate = False
-        _FEEDS.addHandler(_RELAY)
+    if _OVERRIDE.saved is None and _FEEDS.level == logging.NOTSET:
+        _OVERRIDE.apply()
     token = _running_feed.set(feed)
     try:
         yield
     finally:
         _running_feed.reset(token)
         _FEEDS.removeHandler(handler)
-        alone = not any(isinstance(other, EventLogHandler) for other in _FEEDS.handlers)
-        if alone and _RELAY in _FEEDS.handlers:
-            _FEEDS.removeHandler(_RELAY)
-            _FEEDS.propagate = True
-            if _FEEDS.level == logging.INFO:
-                _FEEDS.setLevel(logging.NOTSET)
+        if not any(isinstance(other, EventLogHandler) for other in _FEEDS.handlers):
+            _OVERRIDE.undo()

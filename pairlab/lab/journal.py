@@ -2,16 +2,18 @@
 
 Every accepted tick has an ordinal: 0 for the first that the pipeline took, one more for each that
 follows, over both legs. Given the ticks in this order, the settings at the start and these events,
-the rows are the same to the last bit; times cannot replace ordinals, because many trades share a
+the rows are the same to the last bit (as long as no event has left the journal); times cannot
+replace ordinals, because many trades share a
 millisecond.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,9 @@ __all__ = [
     "Seeds",
     "SettingChanged",
 ]
+
+
+_LOGGER: Final = logging.getLogger("pairlab.lab.journal")
 
 
 class Seeds(NamedTuple):
@@ -116,6 +121,9 @@ class Rebuilt:
         Ordinal of the first tick that the fresh engine decided.
     first_tick : int
         Ordinal of the oldest tick held when it was asked for: it computed from that one on.
+    resumed_tick : int
+        It went on from this tick: `asked_tick`, or a later one where more ticks came meanwhile
+        than are held. That row is flagged GAP_BEFORE.
     values : SettingValues
         The settings that it computed with.
     seeds : Seeds or None
@@ -125,6 +133,7 @@ class Rebuilt:
     asked_tick: int
     tick: int
     first_tick: int
+    resumed_tick: int
     values: SettingValues
     seeds: Seeds | None
 
@@ -158,13 +167,24 @@ class Journal:
         return self._total
 
     def observe(self, observer: Callable[[JournalEvent], None]) -> Callable[[], None]:
-        """Call `observer` with each event as it happens; what is returned ends it."""
+        """Call `observer` with each event as it happens; what is returned ends it.
+
+        What an observer raises is logged; the event takes place all the same.
+        """
         self._observers.append(observer)
-        return lambda: self._observers.remove(observer)
+
+        def remove() -> None:
+            if observer in self._observers:
+                self._observers.remove(observer)
+
+        return remove
 
     def add(self, event: JournalEvent) -> None:
         """Append an event."""
         self._events.append(event)
         self._total += 1
         for observer in list(self._observers):
-            observer(event)
+            try:
+                observer(event)
+            except Exception:
+                _LOGGER.exception("a journal observer raised on %s; the event stands", event)

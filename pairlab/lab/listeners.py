@@ -16,7 +16,7 @@ _REPEAT_S: Final = 10.0  # a callback that raises again and again is named so of
 class Listeners:
     """Functions that are called after every batch of ticks and every rebuild.
 
-    What one raises is counted and logged: neither the stream nor the other listeners pay for it.
+    What one raises is counted and logged: the stream and the other listeners are not affected.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Listeners:
         self.errors = 0
         self._log = log
         self._clock = clock
-        self._functions: list[Callable[[], None]] = []
+        self._functions: dict[object, Callable[[], None]] = {}
         self._noted_s: dict[str, float] = {}  # when each was last named, by its name
 
     def __len__(self) -> int:
@@ -43,17 +43,17 @@ class Listeners:
 
     def add(self, function: Callable[[], None]) -> Callable[[], None]:
         """Call a function from now on, and return what ends it; a second end does nothing."""
-        self._functions.append(function)
+        key = object()  # the same function may be added twice
+        self._functions[key] = function
 
         def remove() -> None:
-            if function in self._functions:
-                self._functions.remove(function)
+            self._functions.pop(key, None)
 
         return remove
 
     def notify(self) -> None:
         """Call every function."""
-        for function in tuple(self._functions):
+        for function in tuple(self._functions.values()):
             try:
                 function()
             except Exception as error:

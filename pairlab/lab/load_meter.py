@@ -41,10 +41,13 @@ class LoadMeter:
         self._samples.clear()
         self._samples.append((self._started_s, ticks))
 
-    def sample(self, ticks: int) -> float:
-        """Note how many ticks there are, and return the monotonic time."""
+    def sample(self, ticks: int, slept_since_s: float) -> float:
+        """Note how many ticks there are after a sleep of the interval; return the monotonic time.
+
+        `slept_since_s` is when the sleep began, by the same clock.
+        """
         now_s = self._clock.monotonic_s()
-        self.loop_lag_s = max(0.0, now_s - self._samples[-1][0] - self._interval_s)
+        self.loop_lag_s = max(0.0, now_s - slept_since_s - self._interval_s)
         self._samples.append((now_s, ticks))
         return now_s
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import wraps
+from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
 
@@ -41,11 +42,21 @@ def _forward(
     part: str, method: Callable[Concatenate[Any, P], R]
 ) -> Callable[Concatenate[Any, P], R]:
     """Return a method that calls the same one of a part, with its signature and documentation."""
+    if iscoroutinefunction(method):
+        # A framework that asks whether it must be awaited is told so.
+        @wraps(method)
+        async def awaited(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+            return await method(getattr(self, part), *args, **kwargs)
 
-    @wraps(method)
-    def forwarded(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return method(getattr(self, part), *args, **kwargs)
+        forwarded: Callable[..., Any] = awaited
+    else:
 
+        @wraps(method)
+        def called(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            return method(getattr(self, part), *args, **kwargs)
+
+        forwarded = called
+    forwarded.__module__, forwarded.__qualname__ = __name__, f"PairLab.{method.__name__}"
     return forwarded
 
 
@@ -195,7 +206,7 @@ class PairLab:
 
     @property
     def journal(self) -> Journal:
-        """Gaps, setting changes and rebuilds, each with the tick before which it took effect."""
+        """Engine start, gaps, setting changes, rebuilds: each with the tick before which it was."""
         return self._pipeline.journal
 
     @property
@@ -279,6 +290,9 @@ class PairLab:
             token=token, allowed_hosts=allowed_hosts,
             requests_per_s=requests_per_s, changes_per_s=changes_per_s,
         )  # fmt: skip
+        if not self._runner.started:  # stopped meanwhile: nobody would stop the server
+            await server.stop()
+            raise PairlabError("the lab was stopped before it could be served")
         self._runner.add_service(server)
         return server
 

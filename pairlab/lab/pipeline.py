@@ -14,10 +14,10 @@ from pairlab.clock import Clock, SystemClock
 from pairlab.data.ring import Ring
 from pairlab.data.row_store import RowStore
 from pairlab.engine import PairEngine
-from pairlab.errors import PairlabError
+from pairlab.errors import DataError, PairlabError
 from pairlab.health import RecentQuantiles
 from pairlab.lab.journal import EngineStarted, GapMarked, Journal, Rebuilt, Seeds, SettingChanged
-from pairlab.schema import TICK, Records, RowFlag, Snapshot
+from pairlab.schema import TICK, TIMEFRAMES_NS, Records, RowFlag, Snapshot
 from pairlab.settings import METRIC_SETTINGS, Settings, SettingValues
 
 __all__ = ["Pipeline", "RebuildWork"]
@@ -71,6 +71,7 @@ class Pipeline:
         self.row_count = 0  # rows since the start, whatever the history still holds
         self.engine: PairEngine | None = None
         self.klines: dict[str, Seeds] = {}  # by timeframe, fetched at start
+        self._last_seeds: Seeds | None = None
         self._rebuild_wanted = rebuild_wanted
         self._gaps: deque[int] = deque(maxlen=10_000)  # number of the first tick after each
         self._moves: deque[tuple[int, int]] = deque(maxlen=100_000)  # (time, position) changes
@@ -102,6 +103,8 @@ class Pipeline:
         self.engine = engine
         if len(ticks):
             self._advance(engine, ticks)
+        self._repeat_gap(engine)
+        if len(ticks):
             self.latency_ms = RecentQuantiles()  # they waited for the compiler, not for the engine
         if len(self.rows):
             rows = self.rows.view().copy()
@@ -117,6 +120,34 @@ class Pipeline:
         if engine is not None:
             engine.mark_gap()
         self._gaps.append(tick)
+
+    def _repeat_gap(self, engine: PairEngine) -> None:
+        """Mark the gap before the next tick in an engine that was made after it."""
+        if self._gaps and self._gaps[-1] == self.next_tick:
+            engine.mark_gap()
+
+    def add_klines(self, timeframe: str, closes: Seeds) -> None:
+        """Keep closes from before the first tick, for a start or a rebuild at a timeframe.
+
+        Raises
+        ------
+        DataError
+            If the engine could not be seeded with them.
+        """
+        times, y, x = closes
+        length_ns = TIMEFRAMES_NS[timeframe]
+        usable = (
+            len(times) == len(y) == len(x)
+            and not (times % length_ns).any()
+            and bool((np.diff(times) > 0).all())
+            and all(bool((np.isfinite(leg) & (leg > 0)).all()) for leg in (y, x))
+        )
+        if not usable:
+            raise DataError(
+                f"klines of {timeframe}: close times must ascend by multiples of {timeframe}, "
+                "closes must be finite and above 0, one of each per bar"
+            )
+        self.klines[timeframe] = closes
 
     @property
     def newest_ns(self) -> int:
@@ -196,7 +227,14 @@ class Pipeline:
         if len(ticks):
             before = times <= ticks["time_ns"][0]
             times, y, x = times[before], y[before], x[before]
-        return Seeds(times, y, x) if len(times) else None
+        return self._shared(Seeds(times, y, x)) if len(times) else None
+
+    def _shared(self, seeds: Seeds) -> Seeds:
+        """Return the last seeds if they are equal: the journal then holds them once."""
+        last = self._last_seeds
+        if last is None or not all(map(np.array_equal, last, seeds)):
+            self._last_seeds = last = seeds
+        return last
 
     def rebuild_finish(self, work: RebuildWork, fresh: PairEngine, rows: Records) -> None:
         """Put the fresh engine and its rows in place of the old ones, without a new alert.
@@ -206,16 +244,20 @@ class Pipeline:
         """
         old = self.engine
         first_tick = work.asked_tick - len(work.ticks)
-        self.journal.add(
-            Rebuilt(work.asked_tick, self.next_tick, first_tick, work.values, work.seeds)
-        )
         since = self.next_tick - work.asked_tick
-        if since > len(self.ticks):  # more than are held came meanwhile
-            self._mark_gap(fresh, self.next_tick - len(self.ticks))
+        resumed_tick = max(work.asked_tick, self.next_tick - len(self.ticks))
+        self.journal.add(
+            Rebuilt(
+                work.asked_tick, self.next_tick, first_tick, resumed_tick, work.values, work.seeds
+            )
+        )
+        if resumed_tick > work.asked_tick:  # more ticks than are held came meanwhile
+            self._mark_gap(fresh, resumed_tick)
         if since:
             rows = np.concatenate([rows, fresh.update(self.ticks.view(since))])
         if old is not None:
             fresh.adopt_signal(old)
+        self._repeat_gap(fresh)
         self._keep_positions(rows)
         self._flag_gaps(rows)
         self.engine = fresh

@@ -57,7 +57,7 @@ class Queries:
         -------
         pandas.DataFrame
             Indexed by exchange time, UTC, with the columns `pairlab.schema.HISTORY_COLUMNS`.
-            Nothing is copied: a picture of its moment that later rows do not change.
+            Nothing is copied: a snapshot that later rows do not change.
         """
         return rows_frame(self._rows.view(last))
 
@@ -77,7 +77,7 @@ class Queries:
         Raises
         ------
         DataError
-            If one is no moment in time, or `end` is before `start`.
+            If one is not a valid time, or `end` is before `start`.
         """
         return rows_frame(between_ns(self._rows.view(), *span_ns(start, end)))
 
@@ -129,11 +129,11 @@ class Queries:
         ------
         PairlabError
             Before the engine is ready.
-        SettingError
-            If there are no such bars.
+        DataError
+            For a timeframe of which no bars are kept.
         """
         if self._pipeline.engine is None:
-            raise PairlabError("there are no bars yet: the engine is still being compiled")
+            raise PairlabError("no bars yet: the engine has not started")
         return bars_frame(self._pipeline.engine.bars(timeframe))
 
     def alerts(self) -> pd.DataFrame:
@@ -167,7 +167,7 @@ class Queries:
         Raises
         ------
         DataError
-            If one is no moment in time, `end` is before `start`, or one alone is beyond what the
+            If one is not a valid time, `end` is before `start`, or one alone is beyond what the
             history holds. The selection stays as it was.
         """
         first, last = span_ns(start, end)
@@ -211,7 +211,7 @@ class Queries:
         SettingError
             If there is no such table.
         DataError
-            If `start` or `end` is no moment in time, or they are the wrong way round.
+            If `start` or `end` is not a valid time, or they are the wrong way round.
         OSError
             If the file cannot be written.
         """

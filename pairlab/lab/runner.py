@@ -177,8 +177,7 @@ class LabRunner:
             self._set_terminal_state("stopped", "stopped")
             raise
         except Exception as error:
-            # The last line of defence: a background error belongs on the screen, never in a
-            # task that nobody looks at.
+            # A background error belongs on the screen, never in a task that nobody awaits.
             leaf = first_leaf(error)
             detail = str(leaf)
             if not isinstance(leaf, PairlabError):
@@ -198,13 +197,12 @@ class LabRunner:
 
     async def _live(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            feed = await open_feed(
-                self._source, self.pair, self._asked_stream, stack, clock=self.clock
-            )
+            source, stream = self._source, self._asked_stream
+            feed = await open_feed(source, self.pair, stream, stack, clock=self.clock)
             info, self._feed = feed.info, feed
             self._name, self._real_money, self.stream = info.name, info.real_money, info.stream
-            stack.enter_context(feed_events(feed, self.event_log.add))
-            if self.pipeline.engine is not None:
+            stack.enter_context(feed_events(feed, self.event_log.add, self.clock))
+            if self.pipeline.next_tick:
                 self.pipeline.on_gap(None)  # a second start: what came in between was never seen
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -240,8 +238,9 @@ class LabRunner:
     async def _heartbeat(self) -> None:
         """Measure the loop's own lateness, and the rate of ticks."""
         while True:
+            before_s = self.clock.monotonic_s()
             await asyncio.sleep(_HEARTBEAT_S)
-            self._log_warnings(self._load.sample(self.pipeline.next_tick))
+            self._log_warnings(self._load.sample(self.pipeline.next_tick, before_s))
 
     def _log_warnings(self, now_s: float) -> None:
         """Put a warning about the numbers on the screen, again only after a quiet minute."""
@@ -258,7 +257,7 @@ class LabRunner:
         """Compile off the loop; the pipeline then catches up with the ticks that came meanwhile."""
         if self.pipeline.engine is not None:
             if not self.pipeline.fits_settings():
-                self._rebuild_wanted()  # what broke off the last run left its rebuild undone
+                self._rebuild_wanted()  # the last run ended before its rebuild did
             return
         loop = asyncio.get_running_loop()
 
@@ -280,8 +279,8 @@ class LabRunner:
                 count = max(500, self.settings.window)
                 closes = await feed.seed_closes(timeframe, count)
                 if closes is not None:
-                    self.pipeline.klines[timeframe] = Seeds(*closes)
-        except FeedError as error:
+                    self.pipeline.add_klines(timeframe, Seeds(*closes))
+        except Exception as error:  # of any kind, from a feed of the user's: ticks come anyway
             self.log(
                 "warning",
                 f"could not load historical klines: {error} Bar timeframes fill from live ticks; "

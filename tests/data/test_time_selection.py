@@ -60,7 +60,7 @@ def test_between_takes_what_pandas_takes_and_includes_both_ends(lab: PairLab) ->
 
 def test_a_span_that_is_none_is_refused_in_words(lab: PairLab) -> None:
     for moment in ("yesterday afternoon", pd.NaT, float("nan"), [1, 2], object(), "9999999-01-01"):
-        with pytest.raises(DataError, match=r"start = .* is no moment in time"):
+        with pytest.raises(DataError, match=r"start = .* is not a valid time"):
             lab.between(moment)
     with pytest.raises(DataError, match=r"end = '2020-01-01' is before start = '2021-01-01'"):
         lab.between("2021-01-01", "2020-01-01")
@@ -134,7 +134,7 @@ def test_times_of_today_are_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
         time.tzset()
     noon = pd.Timestamp("2025-10-09 12:00", tz="UTC").value
     assert time_ns("12:00 2025-10-09", "when") == noon  # it names its day
-    with pytest.raises(DataError, match="when = '25:99' is no moment"):
+    with pytest.raises(DataError, match="when = '25:99' is not a valid time"):
         time_ns("25:99", "when")
 
 

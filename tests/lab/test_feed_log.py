@@ -157,3 +157,28 @@ def test_without_any_logging_set_up_nothing_is_printed() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (run.stdout, run.stderr) == ("", "")
+
+
+async def test_a_level_and_a_propagation_of_the_users_are_given_back() -> None:
+    seen: list[str] = []
+
+    class Seen(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record.getMessage())
+
+    root, handler = logging.getLogger(), Seen()
+    level = root.level
+    root.addHandler(handler)
+    try:
+        root.setLevel(logging.DEBUG)
+        await run(LoggingFeed((logging.DEBUG, "a debug line")), [])
+        assert "a debug line" in seen  # as without a lab
+        FEEDS.propagate = False
+        seen.clear()
+        await run(LoggingFeed((logging.ERROR, "for nobody else")), [])
+        assert seen == []
+        assert FEEDS.propagate is False
+    finally:
+        FEEDS.propagate = True
+        root.setLevel(level)
+        root.removeHandler(handler)

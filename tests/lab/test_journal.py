@@ -10,9 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pairlab.engine import compile_kernel
-from pairlab.lab.journal import EngineStarted, GapMarked, JournalEvent, Rebuilt, SettingChanged
+from pairlab.errors import DataError
+from pairlab.lab.journal import (
+    EngineStarted,
+    GapMarked,
+    JournalEvent,
+    Rebuilt,
+    Seeds,
+    SettingChanged,
+)
 from pairlab.lab.pipeline import Pipeline, RebuildWork
-from pairlab.schema import Records
+from pairlab.schema import Records, RowFlag
 from pairlab.settings import SETTINGS, Settings
 from tests.engine import worlds
 
@@ -156,14 +164,80 @@ def test_each_event_carries_its_ordinals() -> None:
     assert [change.tick for change in changes] == [700, 800]
 
 
+def test_a_gap_at_the_present_tick_outlives_a_rebuild_and_the_start_of_the_engine() -> None:
+    live = Live()
+    live.give(300)
+    live.pipeline.on_gap(3)
+    live.pipeline.start_engine()
+    live.give(10)
+    flags = live.pipeline.rows.view()["flags"]
+    assert np.flatnonzero(flags & RowFlag.GAP_BEFORE).tolist() == [len(flags) - 10]
+    live.pipeline.on_gap(None)
+    live.settings.window = 60
+    live.finish()
+    live.give(5)
+    flags = live.pipeline.rows.view()["flags"]
+    marked = np.flatnonzero(flags & RowFlag.GAP_BEFORE).tolist()
+    assert marked == [len(flags) - 15, len(flags) - 5]
+
+
+def test_an_observer_that_raises_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(event: JournalEvent) -> None:
+        raise KeyError("an observer's own fault")
+
+    live = Live()
+    stop = live.pipeline.journal.observe(broken)
+    live.give(300)
+    live.pipeline.start_engine()
+    live.settings.update(entry_z=2.5, window=20)
+    live.finish()
+    live.pipeline.on_gap(2)
+    live.give(1)
+    assert live.pipeline.engine is not None
+    assert (live.pipeline.engine.values.entry_z, live.pipeline.engine.values.window) == (2.5, 20)
+    assert live.pipeline.rows.view(1)["flags"][0] & RowFlag.GAP_BEFORE
+    assert len(live.pipeline.journal) == 5
+    assert len([r for r in caplog.records if "journal observer" in r.message]) == 5
+    stop()
+    stop()
+    live.pipeline.on_gap(1)
+    assert len([r for r in caplog.records if "journal observer" in r.message]) == 5
+
+
+def test_klines_that_cannot_seed_are_refused() -> None:
+    pipeline, minute_ns = Live().pipeline, 60_000_000_000
+    good = Seeds(np.array([1, 2]) * minute_ns, np.array([1.0, 2.0]), np.array([1.0, 2.0]))
+    pipeline.add_klines("1m", good)
+    for bad in (
+        good._replace(time_ns=good.time_ns + 1),
+        good._replace(time_ns=good.time_ns[::-1]),
+        good._replace(y=np.array([1.0, np.nan])),
+        good._replace(x=np.array([0.0, 1.0])),
+        good._replace(x=np.array([1.0])),
+    ):
+        with pytest.raises(DataError, match="klines of 1m"):
+            pipeline.add_klines("1m", bad)
+    assert pipeline.klines["1m"] is good
+
+
+def test_a_rebuild_says_where_it_went_on() -> None:
+    live = Live()
+    live.give(500)
+    live.pipeline.start_engine()
+    live.settings.window = 20
+    live.give(1_800)  # more than are held
+    live.finish()
+    rebuilt = list(live.pipeline.journal)[-1]
+    assert isinstance(rebuilt, Rebuilt)
+    assert (rebuilt.asked_tick, rebuilt.resumed_tick, rebuilt.tick) == (500, 1_300, 2_300)
+
+
 def test_seeds_are_in_the_journal_whole() -> None:
     live = Live()
     live.settings.timeframe = "1m"
     start_ns = int(TICKS["time_ns"][0]) // 60_000_000_000 * 60_000_000_000
     times = start_ns - np.arange(80, 0, -1) * 60_000_000_000
     y, x = np.linspace(61_000, 61_100, 80), np.linspace(2_440, 2_445, 80)
-    from pairlab.lab.journal import Seeds
-
     live.pipeline.klines["1m"] = Seeds(times, y, x)
     live.give(100)
     live.pipeline.start_engine()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import sys
 import time
 import warnings
@@ -324,3 +325,12 @@ async def test_a_program_that_ends_without_stopping_its_lab_ends_in_silence() ->
     )  # fmt: skip
     said, complaint = await process.communicate()
     assert (process.returncode, said.decode().strip(), complaint.decode()) == (0, "True", "")
+
+
+def test_the_facade_says_which_methods_are_awaited() -> None:
+    awaited = {n for n, m in vars(PairLab).items() if inspect.iscoroutinefunction(m)}
+    assert {"stop", "wait_async", "wait_closed", "serve"} <= awaited
+    assert PairLab.history.__qualname__ == "PairLab.history"
+    assert list(inspect.signature(PairLab.to_csv).parameters)[1:] == [
+        "target", "what", "start", "end"
+    ]  # fmt: skip
