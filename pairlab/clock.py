@@ -9,7 +9,7 @@ __all__ = ["SYSTEM_CLOCK", "Clock", "SystemClock"]
 
 
 class Clock(Protocol):
-    """What tells the time.
+    """Source of the time.
 
     Whatever measures a duration uses `monotonic_s`; whatever is compared with an exchange's time,
     or shown to a person, uses `time_ns`.

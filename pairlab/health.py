@@ -38,7 +38,7 @@ class Health:
     reconnects : int
         Connections opened after the first.
     gaps, missing : int
-        Holes in the ids that could not be filled, and the trades in them.
+        Gaps in the ids that could not be filled, and the trades in them.
     lag_ms, lag_p50_ms, lag_p99_ms : float
         Exchange's event to our receipt, corrected by the clocks' offset: last, median, 99 %.
     row_p50_ms, row_p99_ms : float

@@ -1,4 +1,4 @@
-"""Protocols between a lab and what surrounds it: what displays read, and whom it notifies."""
+"""Protocols between a lab and what surrounds it: what displays read, and what it notifies."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class LabView(Protocol):
 
     @property
     def rows(self) -> RowStore:
-        """The rows, by number; a new epoch begins when the metrics are defined anew."""
+        """The rows, by number; a new epoch begins when the metrics are redefined."""
 
     @property
     def newest_ns(self) -> int:

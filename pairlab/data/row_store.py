@@ -35,7 +35,7 @@ class Rows(NamedTuple):
     first : int
         Number of the first of them.
     rebuilt : bool
-        The cursor is of an earlier epoch: these are all rows that are held, computed anew.
+        The cursor is of an earlier epoch: these are all rows that are held, recomputed.
     skipped : int
         Rows between the cursor and `first` that are no longer held.
     next : Cursor
@@ -53,8 +53,8 @@ class RowStore:
     """The newest rows in bounded memory, numbered from 0 within an epoch.
 
     Numbers are absolute: they stay the same when old rows leave. `replace` puts rows that were
-    computed anew in place of all others and begins a new epoch, in which numbers
-    start anew. A view that was taken earlier is never written to again.
+    recomputed in place of all others and begins a new epoch, in which numbers
+    start at 0. A view that was taken earlier is never written to again.
 
     Parameters
     ----------

@@ -131,7 +131,7 @@ def row_at(store: RowStore, when: Alert | Moment) -> Records:
     if not len(same):
         raise DataError(
             f"no row of {moment} has the numbers that alert {when.number} was decided on: the "
-            "history was computed anew since, under other settings. alert.explain() has them; "
+            "history has been recomputed since, under other settings. alert.explain() has them; "
             "at(alert.time_ns) gives the row as it is now"
         )
     return same[-1:]

@@ -6,7 +6,7 @@
     base            the protocol: Feed, TickSink, FeedInfo, FeedHealth
     config          FeedConfig, Timeouts, Limits, Retry; context hands them to every part
     pair, group     PairFeed: sequencer to sink; FeedGroup: many of them on few connections
-    log             whom a log record concerns; repeated lines
+    log             which feeds a log record concerns; repeated lines
     rate_limit      request weights, connection attempts, delays between attempts
     binance/        messages (frames to ticks, no I/O), venue (addresses), REST, metadata, klines
     connection/     connection (one socket), shared_connection (keeps one open, replaces it),

@@ -92,7 +92,7 @@ class Limits:
     Attributes
     ----------
     max_frame_bytes : int
-        A longer frame closes the connection; below it, garbage of any length is only counted.
+        A longer frame closes the connection; a shorter malformed one is only counted.
     max_queue_frames : int
         Frames read from the socket and not yet decoded, before TCP flow control holds the rest.
     max_batch_ticks : int
@@ -195,7 +195,7 @@ class FeedConfig:
     retry : Retry
         When to retry.
     clock : Clock
-        What tells the time.
+        Source of the time.
 
     Raises
     ------

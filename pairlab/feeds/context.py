@@ -23,7 +23,7 @@ class FeedContext:
     throttle : ConnectThrottle
         Of connection attempts; shared by all connections, and outlives them.
     clock : Clock
-        What tells the time.
+        Source of the time.
     """
 
     timeouts: Timeouts

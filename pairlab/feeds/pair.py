@@ -333,7 +333,7 @@ class PairFeed:
             await asyncio.sleep(_SETTLE_S)
 
     async def _align(self) -> None:
-        """Let go of what has waited for the other leg long enough, until cancelled."""
+        """Release what has waited for the other leg long enough, until cancelled."""
         if not self._align_ns:
             return
         period_s = min(_ALIGN_PERIOD_S, self._align_ns / 2e9)

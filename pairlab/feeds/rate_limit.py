@@ -50,7 +50,7 @@ class SlidingWindowLimiter:
     window_s : float
         Length of the window in seconds.
     clock : Clock
-        What tells the time.
+        Source of the time.
 
     Examples
     --------
@@ -108,7 +108,7 @@ class ConnectThrottle:
     attempts_per_5_min : int
         Of all connections together.
     clock : Clock
-        What tells the time.
+        Source of the time.
 
     Attributes
     ----------

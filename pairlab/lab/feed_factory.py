@@ -103,7 +103,7 @@ async def open_feed(
     stack : AsyncExitStack
         Closes what the feed needs beside itself.
     clock : Clock
-        What tells the time.
+        Source of the time.
 
     Raises
     ------

@@ -111,7 +111,7 @@ class SettingChanged:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """Metrics were computed anew from the ticks held, and a fresh engine took over.
+    """Metrics were recomputed from the ticks held, and a fresh engine took over.
 
     Attributes
     ----------

@@ -23,7 +23,7 @@ class Listeners:
     log : callable
         Takes a level and a message for the event log.
     clock : Clock
-        What tells the time.
+        Source of the time.
 
     Attributes
     ----------

@@ -195,7 +195,7 @@ class Pipeline:
             getattr(self.engine.values, n) == getattr(self.settings, n) for n in METRIC_SETTINGS
         )
 
-    # -- a metric is defined anew ---------------------------------------------------------------
+    # -- a metric is redefined ---------------------------------------------------------------
 
     def rebuild_start(self) -> RebuildWork:
         """Return what `rebuild_compute` needs, frozen at this moment."""
@@ -265,7 +265,7 @@ class Pipeline:
         self.rows.replace(rows)
 
     def _keep_positions(self, rows: Records) -> None:
-        """Give rows computed anew the positions that were really held at their times."""
+        """Give rows recomputed the positions that were really held at their times."""
         was = self.rows.view()
         moves = np.array(self._moves, np.int64).reshape(-1, 2)
         at = np.searchsorted(moves[:, 0], rows["time_ns"], side="right") - 1
@@ -275,7 +275,7 @@ class Pipeline:
             rows["position"][-both:] = was["position"][-both:]
 
     def _flag_gaps(self, rows: Records) -> None:
-        """Mark gaps again on rows that were computed anew from the ticks held."""
+        """Mark gaps again on rows that were recomputed from the ticks held."""
         ticks = self.ticks.view()
         first = self.ticks.total - len(ticks)
         for number in self._gaps:

@@ -97,7 +97,7 @@ class Queries:
         Raises
         ------
         DataError
-            If that row is no longer held, was computed anew under other settings since, or there
+            If that row is no longer held, was recomputed under other settings since, or there
             was none yet. An alert's own numbers stay in ``alert.at`` and ``alert.explain()``.
         """
         return rows_frame(row_at(self._rows, when)).iloc[0]

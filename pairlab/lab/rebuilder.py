@@ -11,7 +11,7 @@ __all__ = ["Rebuilder"]
 
 
 class Rebuilder:
-    """Computes a pipeline's metrics anew until they fit the settings.
+    """Recomputes a pipeline's metrics until they fit the settings.
 
     Parameters
     ----------

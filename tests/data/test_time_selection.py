@@ -98,7 +98,7 @@ async def test_at_says_why_an_alerts_row_is_gone() -> None:
         with pytest.raises(DataError, match=r"history_rows = 400"):
             lab.at(alerts[0])
         lab.settings.window = 60
-        with pytest.raises(DataError, match="computed anew since, under other settings"):
+        with pytest.raises(DataError, match="has been recomputed since, under other settings"):
             lab.at(alerts[-1])
 
 

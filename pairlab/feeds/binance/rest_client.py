@@ -203,7 +203,7 @@ class RestClient:
     timeout_s : float
         For one answer.
     clock : Clock
-        What tells the time.
+        Source of the time.
 
     Attributes
     ----------

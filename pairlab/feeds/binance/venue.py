@@ -87,7 +87,7 @@ class Venue:
 
     @property
     def info(self) -> FeedInfo:
-        """Name, kind of market and stream, as a feed tells them."""
+        """Name, kind of market and stream, as a feed reports them."""
         return FeedInfo(self.name, self.real_money, self.stream)
 
     @property

@@ -53,7 +53,7 @@ class LagGauge:
 
 
 class LoopGauge:
-    """Tells how late the loop wakes up, and counts time without what a cell took of it.
+    """Measures how late the loop wakes up, and counts time without what a cell took of it.
 
     A loop that a cell blocked for a minute has not waited a minute for data: the data is in the
     socket. So silence is measured in awake time.

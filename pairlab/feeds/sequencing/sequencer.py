@@ -41,7 +41,7 @@ class Sequencer:
     on_wait : callable
         Called when something begins to wait: for a gap, or for the first id after an interruption.
     clock : Clock
-        What tells the time.
+        Source of the time.
 
     Attributes
     ----------
@@ -207,7 +207,7 @@ class Sequencer:
         self._release(2**63)
 
     def release_older(self, received_ns: int) -> None:
-        """Let go of what has waited for the other leg's time since before `received_ns`."""
+        """Release what has waited for the other leg's time since before `received_ns`."""
         self._release(received_ns)
 
     def take(self) -> list[tuple[int, list[TickTuple]]]:

@@ -25,7 +25,7 @@ class Hub:
     Parameters
     ----------
     has_stream : callable
-        Tells whether there are messages of a stream.
+        Returns whether there are messages of a stream.
     faults : Faults
         Faults that hit delivery.
     now_ns : callable
@@ -62,7 +62,7 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def refresh_subscribers(self) -> None:
-        """Collect each stream's subscribers anew, after any client's subscriptions changed."""
+        """Collect each stream's subscribers again after any client's subscriptions changed."""
         subscribers: dict[str, list[Client]] = {}
         for client in self.clients:
             for stream in client.control.streams:

@@ -20,7 +20,7 @@ DESCRIPTION: Final = """The analytics of a running lab.
   `Authorization: Bearer <token>`.
 * NaN is `null`; times are ISO 8601, UTC.
 * **Live**: the WebSocket `/stream` sends messages as the webhook *stream* below describes, at most
-  a hundred per second. A slow reader gets the newest rows and is told how many it missed;
+  a hundred per second. A slow reader gets the newest rows and is informed how many it missed;
   `/stream?cursor=…` continues after a page of `/analytics/stats`. It accepts no messages.
 """
 _SWAGGER_FILES: Final = {

@@ -25,7 +25,7 @@ _MAX_ALERTS: Final = 50
 """Of one message: at most about 150 KB, and a millisecond of the loop's time."""
 
 _MAX_BEHIND: Final = 10_000
-"""Rows or entries that a reader may be behind before it skips to the newest and is told how many
+"""Rows or entries that a reader may be behind before it skips to the newest and learns how many
 it missed. Larger than the burst that follows a blocked loop, which is not a slow reader."""
 
 _MAX_READERS: Final = 100
@@ -37,7 +37,7 @@ class StreamCursor(NamedTuple):
     Attributes
     ----------
     epoch : int
-        Of the rows: it changes when they are computed anew.
+        Of the rows: it changes when they are recomputed.
     row, entry : int
         Numbers of the next row and of the next entry of the alert log.
     """

@@ -46,6 +46,6 @@ class AutoChart(Chart):
             self.show_ticks(axis, {t: number(t, max(decimals, need)) for t in ticks})
 
     def forget_fit(self, axis: Axis) -> None:
-        """Fit anew at the next `fit`, as if nothing had been shown: something else moved it."""
+        """Refit at the next `fit`, as if nothing had been shown: something else moved it."""
         for what in ("view", "fit"):
             self.forget(f"{what} {axis.side}")

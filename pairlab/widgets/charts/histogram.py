@@ -114,7 +114,7 @@ class ZHistogram(LabWidget, VBox):  # type: ignore[misc]
         self.join(lab)
 
     def paint(self, frame: Frame) -> None:
-        """Count anew, at the rate of texts."""
+        """Recount, at the rate of texts."""
         self.show_staleness(frame)
         v = frame.values
         levels = (v.entry_z, v.exit_z, v.stop_z)

@@ -41,7 +41,7 @@ class Frame:
     view : View
         What part of the rows is in view, and what a person does there.
     health : Health
-        Never paused: the status bar always tells the truth.
+        Never paused: the status bar always shows the current state.
     values : SettingValues
         Every setting, those that define a metric as the rows were computed with them.
     settings : SettingValues

@@ -12,7 +12,7 @@ _EVERY_S: Final = 1.0
 
 
 class FrameMeter:
-    """Measures frames, anew every second.
+    """Measures frames, afresh each second.
 
     Attributes
     ----------

@@ -11,7 +11,7 @@ __all__ = ["CellHooks"]
 
 
 class CellHooks:
-    """Tells when a cell begins and ends, in a kernel; elsewhere there are none.
+    """Reports when a cell begins and ends, in a kernel; elsewhere there are none.
 
     IPython's events ``pre_execute`` and ``post_execute`` would not do: the comm package triggers
     both around every message of a widget, too.

@@ -30,7 +30,7 @@ class TimeAxis:
     Attributes
     ----------
     offset_scale : bqplot.LinearScale
-        ms before the right edge. Lines hang on it: they are sent anew whenever the view moves, and
+        ms before the right edge. Lines hang on it: they are sent again whenever the view moves, and
         so the scale never changes.
     time_scale : bqplot.LinearScale
         ms since 1970. What stands still in time hangs on it: axis, markers, pointer.

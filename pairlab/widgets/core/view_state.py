@@ -151,7 +151,7 @@ class ViewState:
         if self._paused_rows is None:
             return self._lab.rows.view()
         if self._paused_at.epoch != self._lab.rows.epoch:
-            self._take_paused_rows()  # computed anew: the same moment, under the new settings
+            self._take_paused_rows()  # recomputed: the same moment, under the new settings
         return self._paused_rows
 
     def _take_paused_rows(self) -> None:
@@ -204,7 +204,7 @@ class ViewState:
         return self._lab.rows.end - self._paused_at.row if self.paused else 0
 
     def clear(self) -> None:
-        """Let the charts begin anew at the newest row, until `reset`; the history keeps all."""
+        """Start the charts at the newest row, until `reset`; the history keeps all."""
         last = self.rows()[-1:]
         self.cleared_ns = int(last[0]["time_ns"]) if len(last) else 0
         self.follow()

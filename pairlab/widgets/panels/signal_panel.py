@@ -82,10 +82,10 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
         self.join(lab)
 
     def _field(self, name: str, label: str) -> Text:
-        knob = SETTINGS[name]
+        spec = SETTINGS[name]
         field = Text(
             description=label,
-            tooltip=f"{knob.about} Allowed: {knob.allowed}.",
+            tooltip=f"{spec.about} Allowed: {spec.allowed}.",
             continuous_update=False,
         ).add_class("pairlab-cost")
         self.on_frontend(field, "value", lambda text: self._on_field(name, text))

@@ -78,7 +78,7 @@ class ViewTools(LabWidget, HBox):  # type: ignore[misc]
         ).add_class("pairlab-reset")
         self.clear = self._button(
             "Clear",
-            "Let the charts begin anew; history stays, Reset zoom shows it again",
+            "Start the charts at the newest row; history stays, Reset zoom shows it again",
             lambda view: view.clear(),
         ).add_class("pairlab-clear")
         super().__init__(

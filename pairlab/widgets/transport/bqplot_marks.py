@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Plotted(Batched):
-    """Mixin of bqplot's widgets, which are set anew with every frame."""
+    """Mixin of bqplot's widgets, which are set again with every frame."""
 
     def set_directly(self, state: Mapping[str, Any]) -> bool:
         """Do as `compat.set_directly`."""

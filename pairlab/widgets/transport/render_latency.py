@@ -57,7 +57,7 @@ class RenderLatency:
     def _new(self, lab: LabView) -> NDArray[np.int64]:
         before, self._seen = self._seen, lab.rows.cursor
         if before is None or before.epoch != self._seen.epoch:
-            return np.array([], np.int64)  # computed anew, or from before: they did not wait
+            return np.array([], np.int64)  # recomputed, or from before: they did not wait
         new = lab.rows.slice(max(before.row, self._seen.row - _MAX_ROWS), self._seen.row)
         return np.asarray(new["received_ns"][new["flags"] & RowFlag.SEEDED == 0])
 
