@@ -79,6 +79,7 @@ def in_python(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow  # the kernel is compiled for it
 @pytest.mark.parametrize("number", range(len(GIVEN)))
 def test_compiled_equals_python(number, in_python):
     engine = PairEngine(**GIVEN[number])

@@ -17,7 +17,7 @@ from pairlab.schema import Pair
 from tests.feeds.many import Truths, crowd, market, markets, pairs, stream
 from tests.feeds.scripted import Catcher, quick
 
-pytestmark = pytest.mark.usefixtures("no_task_left")
+pytestmark = [pytest.mark.usefixtures("no_task_left"), pytest.mark.slow]  # real timeouts
 
 FOUR = Limits(max_streams=4)  # two pairs on a connection
 DROP = 10**6  # refused handshakes: until the faults are cleared

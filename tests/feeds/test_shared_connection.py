@@ -30,7 +30,7 @@ from tests.feeds.scripted import (
     tell,
 )
 
-pytestmark = pytest.mark.usefixtures("no_task_left")
+pytestmark = [pytest.mark.usefixtures("no_task_left"), pytest.mark.slow]  # real timeouts
 
 
 async def test_a_restart_that_is_announced_leaves_no_seam() -> None:
