@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,11 +13,21 @@ import numpy as np
 import pandas as pd
 
 from pairlab.costs import edge_bps, round_trip_bps
-from pairlab.formatting import compared, decimals_apart, figure, plain, signed
+from pairlab.formatting import (
+    compared,
+    decimals_apart,
+    in_full,
+    plain,
+    resolved,
+    signed,
+    z_places,
+)
+from pairlab.limits.consistency import leg_age_limit_s
+from pairlab.limits.stationarity import largest_p
 from pairlab.schema import HISTORY_COLUMNS, AlertKind, Filter, Records, Snapshot
 from pairlab.settings import SettingValue, SettingValues
 
-__all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "records"]
+__all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "entries_frame", "records"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,7 @@ class Alert:
     settings : SettingValues
         The settings in force; `thresholds` has those that decisions depend on.
     failed : Filter
-        What held an entry back.
+        What held an entry back; of a STOP, MAX_HOLD if the position's age was the reason.
     withheld : int
         SUPPRESSED: how many excursions went unreported since the last one, for the rate limit.
     """
@@ -48,6 +59,19 @@ class Alert:
     settings: SettingValues
     failed: Filter
     withheld: int
+
+    @classmethod
+    def of(cls, number: int, event: np.void, rows: Records, values: SettingValues) -> Alert:
+        """Return the alert of an `EVENT` record whose ``row`` counts within `rows`."""
+        return cls(
+            number=number,
+            kind=AlertKind(int(event["kind"])),
+            side=int(event["side"]),
+            at=Snapshot.of(rows[event["row"]]),
+            settings=values,
+            failed=Filter(int(event["failed"])),
+            withheld=int(event["withheld"]),
+        )
 
     @property
     def time_ns(self) -> int:
@@ -72,17 +96,19 @@ class Alert:
     @property
     def reason(self) -> str:
         """The deciding comparison, short enough for a table cell."""
-        t, at, long = self.settings, self.at, self.side > 0
+        t, long = self.settings, self.side > 0
         match self.kind:
             case AlertKind.ENTRY:
                 return f"z {'≤' if long else '≥'} {signed(-t.entry_z if long else t.entry_z)}"
             case AlertKind.EXIT:
                 return f"z {'≥' if long else '≤'} {signed(-t.exit_z if long else t.exit_z)}"
+            case AlertKind.STOP if self.failed & Filter.MAX_HOLD:
+                return f"held for max_hold_s ({t.max_hold_s or 0.0:,g} s)"
             case AlertKind.STOP:
                 stop_z = math.nan if t.stop_z is None else t.stop_z
                 return f"z {'≤' if long else '≥'} {signed(-stop_z if long else stop_z)}"
             case AlertKind.DECOUPLED:
-                return "ρ {} < {}".format(*compared(at.correlation, t.min_correlation))
+                return self._correlation("<")
             case AlertKind.SUPPRESSED:
                 return " · ".join(self._failures())
 
@@ -99,13 +125,18 @@ class Alert:
                 worth = ""
                 if least is not None:
                     worth = f", {compared(self.edge_bps, least)[0]} ≥ {least:g} bps"
-                rho = "ρ {} ≥ {}".format(*compared(at.correlation, t.min_correlation))
+                rho = self._correlation("≥")
                 return (
                     f"{side} entry: {z} {entry} and every filter passed: {rho}, {legs}, "
                     f"{at.filled} of {t.window} rows{worth}."
                 )
             case AlertKind.EXIT:
                 return f"{side} exit: {z}, the spread is back ({self.reason})."
+            case AlertKind.STOP if self.failed & Filter.MAX_HOLD:
+                return (
+                    f"{side} stopped by time: {self.reason}, and {z} is not back. Locked until "
+                    f"|z| ≤ {plain(t.exit_z)} or z changes sign."
+                )
             case AlertKind.STOP:
                 return (
                     f"{side} stopped: {z} went against the position ({self.reason}). Locked until "
@@ -121,26 +152,38 @@ class Alert:
                 return f"{side} entry held back: {z} {entry}, but {self.reason}; {legs}.{more}"
 
     def explain(self) -> str:
-        """Return the sentence and every number that decided it, one a line."""
+        """Return the sentence and every number that decided it, one a line.
+
+        Prices are told in full, the others with as many digits as it takes to compute the z-score
+        from them to its last digit (of an innovation, from spread and std alone: the Kalman hedge
+        told is the one after it).
+        """
         t, at = self.settings, self.at
         stop = "off" if t.stop_z is None else f"{t.stop_z:g}"
         limits = f"entry {t.entry_z:g}, exit {t.exit_z:g}, stop {stop}"
+        hold = f", held for at most {t.max_hold_s:,g} s" if t.max_hold_s else ""
         required = "required" if t.require_stationary else "not required"
         ages = f"{plain(at.y_age_s)} s, {plain(at.x_age_s)} s"
         least = "off" if t.min_edge_bps is None else f"at least {t.min_edge_bps:g}"
         cost = round_trip_bps(t.fee_bps, at, t.price_scale)
         edge = plain(self.edge_bps, 4 if self.edge_bps < 0.1 else 2)
-        p_value = "<0.0001" if at.p_value < 0.0001 else plain(at.p_value, 4)
+        p_value, most = compared(at.p_value, largest_p(t), 4)
+        if at.p_value < 0.0001 < largest_p(t):
+            p_value = "<0.0001"
+        z_at, spread_at, std_at = z_places(at.spread, at.spread_mean, at.spread_std, at.zscore, 4)
+        x = abs(math.log(at.x)) if t.price_scale == "log" else at.x
+        ratio_at = spread_at + 1 + max(math.ceil(math.log10(x)) if x > 0 else 0, 0)
+        against = f"{plain(at.hedged_correlation, 4)} with β·x, " if at.hedge_ratio < 0 else ""
         numbers = {
             "time": pd.Timestamp(at.time_ns, tz="UTC").isoformat(timespec="milliseconds"),
-            "y, x": f"{at.y:,.8g}, {at.x:,.8g}",
-            "ages": f"{ages} (below {t.max_leg_age_s:g} s)",
-            "β, α": f"{figure(at.hedge_ratio)}, {figure(at.intercept)}",
-            "spread": f"{figure(at.spread)} (mean {figure(at.spread_mean)}, "
-            f"std {figure(at.spread_std)})",
-            "z": f"{signed(at.zscore, 4)} ({limits})",
-            "ρ": f"{plain(at.correlation, 4)} (at least {t.min_correlation:g})",
-            "p-value": f"{p_value} (at most {t.max_p_value:g}, {required})",
+            "y, x": f"{in_full(at.y)}, {in_full(at.x)}",
+            "ages": f"{ages} (below {leg_age_limit_s(t):g} s)",
+            "β, α": f"{_short(at.hedge_ratio, ratio_at)}, {_short(at.intercept, spread_at + 1)}",
+            "spread": f"{resolved(at.spread, spread_at)} (mean "
+            f"{resolved(at.spread_mean, spread_at)}, std {resolved(at.spread_std, std_at)})",
+            "z": f"{signed(at.zscore, z_at)} ({limits}{hold})",
+            "ρ": f"{plain(at.correlation, 4)} ({against}at least {t.min_correlation:g})",
+            "p-value": f"{p_value} (at most {most}: {t.max_p_value:g} at this window, {required})",
             "edge": f"{edge} bps ({least}); a round trip costs {plain(cost)} bps",
             "window": f"{at.filled} of {t.window} rows",
         }
@@ -150,18 +193,26 @@ class Alert:
         t, at = self.settings, self.at
         words = []
         if self.failed & Filter.CORRELATION:
-            words.append("ρ {} < {}".format(*compared(at.correlation, t.min_correlation)))
+            words.append(self._correlation("<"))
         if self.failed & Filter.LEG_AGE:
-            oldest, limit = max(at.y_age_s, at.x_age_s), t.max_leg_age_s
+            oldest, limit = max(at.y_age_s, at.x_age_s), leg_age_limit_s(t)
             words.append(f"leg {plain(oldest, decimals_apart(oldest, limit, 1))} s ≥ {limit:g} s")
         if self.failed & Filter.STATIONARY:
-            words.append("p {} > {}".format(*compared(at.p_value, t.max_p_value, 3)))
+            words.append("p {} > {}".format(*compared(at.p_value, largest_p(t), 3)))
         if self.failed & Filter.COOLDOWN:
             words.append(f"within {t.cooldown_s:g} s of the last exit")
         if self.failed & Filter.EDGE:
             least_bps = t.min_edge_bps or 0.0
             words.append(f"{compared(self.edge_bps, least_bps)[0]} bps < {least_bps:g} bps")
+        if self.failed & Filter.STOP_Z and t.stop_z is not None:
+            words.append("|z| {} ≥ stop {}".format(*compared(abs(at.zscore), t.stop_z)))
         return words
+
+    def _correlation(self, sign: str) -> str:
+        """Return the comparison of the correlation that the hedge asks for: −ρ if β is below 0."""
+        rho = "−ρ" if self.at.hedge_ratio < 0 else "ρ"
+        limit = self.settings.min_correlation
+        return f"{rho} {{}} {sign} {{}}".format(*compared(self.at.hedged_correlation, limit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +222,7 @@ class SettingChange:
     Attributes
     ----------
     time_ns : int
-        Exchange time of the last row before it applied (0 before the first row).
+        Exchange time of the last row before it applied (`NO_TIME_NS` before the first row).
     name : str
         The setting.
     old, new : object
@@ -192,13 +243,20 @@ class SettingChange:
         return f"{self.name} {_shown(self.old)} → {_shown(self.new)}, from the next tick"
 
 
+def _short(value: float, decimals: int) -> str:
+    """Return a number as `resolved` does, without zeros at its end: a fixed β is 25."""
+    text = resolved(value, decimals)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
 def _shown(value: SettingValue) -> str:
     return "off" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 _THRESHOLDS: Final = (
     "entry_z", "exit_z", "stop_z", "min_correlation", "max_leg_age_s", "max_p_value",
-    "require_stationary", "cooldown_s", "min_edge_bps", "fee_bps", "price_scale", "window",
+    "require_stationary", "cooldown_s", "max_hold_s", "min_edge_bps", "fee_bps",
+    "price_scale", "window",
 )  # fmt: skip
 
 
@@ -225,6 +283,31 @@ class AlertLog:
         self._total = 0
         self._opened: Alert | None = None
 
+    def restore(
+        self,
+        entries: Iterable[Alert | SettingChange],
+        total: int,
+        newest_number: int,
+        opened: Alert | None,
+    ) -> None:
+        """Hold these entries in place of all others.
+
+        Parameters
+        ----------
+        entries : iterable of Alert or SettingChange
+            Oldest first.
+        total : int
+            How many there ever were.
+        newest_number : int
+            Number of the newest alert.
+        opened : Alert or None
+            The ENTRY of the position held.
+        """
+        self._entries.clear()
+        self._entries.extend(entries)
+        self._counts = Counter(alert.kind for alert in self.alerts())
+        self._total, self._alerts, self._opened = total, newest_number, opened
+
     def __len__(self) -> int:
         return len(self._entries)
 
@@ -236,8 +319,18 @@ class AlertLog:
 
     @property
     def total(self) -> int:
-        """How many entries were ever added: changes when, and only when, the log does."""
+        """Changes when, and only when, the log does: entries ever added, and times cleared."""
         return self._total
+
+    @property
+    def newest_number(self) -> int:
+        """Number of the newest alert; 0 before the first."""
+        return self._alerts
+
+    def since(self, number: int) -> list[Alert]:
+        """Return the alerts after that number that are kept, oldest first."""
+        newer = itertools.takewhile(lambda alert: alert.number > number, self.newest_first())
+        return list(newer)[::-1]
 
     @property
     def opened(self) -> Alert | None:
@@ -251,6 +344,12 @@ class AlertLog:
     def newest_first(self) -> Iterator[Alert]:
         """Go through the alerts alone from the newest on: who needs a few does not pay for all."""
         return (entry for entry in reversed(self._entries) if isinstance(entry, Alert))
+
+    def newest_in(self, since_ns: int, until_ns: int, most: int) -> list[Alert]:
+        """Return the newest alerts of a span of time, `most` of them, oldest first."""
+        newest = itertools.takewhile(lambda a: a.time_ns >= since_ns, self.newest_first())
+        inside = (alert for alert in newest if alert.time_ns <= until_ns)
+        return list(itertools.islice(inside, most))[::-1]
 
     def count(self, kind: AlertKind) -> int:
         """How many alerts of a kind are kept."""
@@ -271,15 +370,7 @@ class AlertLog:
         for event in events:
             self._alerts += 1
             self._total += 1
-            alert = Alert(
-                number=self._alerts,
-                kind=AlertKind(int(event["kind"])),
-                side=int(event["side"]),
-                at=Snapshot.of(rows[event["row"]]),
-                settings=values,
-                failed=Filter(int(event["failed"])),
-                withheld=int(event["withheld"]),
-            )
+            alert = Alert.of(self._alerts, event, rows, values)
             self._append(alert)
             self._counts[alert.kind] += 1
             if alert.kind == AlertKind.ENTRY:
@@ -292,6 +383,13 @@ class AlertLog:
         self._total += 1
         self._append(change)
 
+    def clear(self) -> None:
+        """Forget every entry; numbers go on, so that no alert is taken for an earlier one."""
+        self._entries.clear()
+        self._counts.clear()
+        self._opened = None
+        self._total += 1
+
     def _append(self, entry: Alert | SettingChange) -> None:
         entries = self._entries
         if len(entries) == entries.maxlen and isinstance(leaving := entries[0], Alert):
@@ -300,9 +398,14 @@ class AlertLog:
 
     def frame(self) -> pd.DataFrame:
         """Return the log as a DataFrame indexed by time (UTC), oldest first."""
-        times = np.array([entry.time_ns for entry in self._entries], dtype="M8[ns]")
-        index = pd.DatetimeIndex(times, name="time").tz_localize("UTC")
-        return pd.DataFrame.from_records(records(self._entries), columns=COLUMNS).set_index(index)
+        return entries_frame(self._entries)
+
+
+def entries_frame(entries: Collection[Alert | SettingChange]) -> pd.DataFrame:
+    """Return entries as a DataFrame of `COLUMNS`, indexed by time (UTC), in their order."""
+    times = np.array([entry.time_ns for entry in entries], dtype="M8[ns]")
+    index = pd.DatetimeIndex(times, name="time").tz_localize("UTC")
+    return pd.DataFrame.from_records(records(entries), columns=COLUMNS).set_index(index)
 
 
 def records(entries: Iterable[Alert | SettingChange]) -> list[dict[str, Any]]:

@@ -1,10 +1,11 @@
-"""The `pairlab` command: demo and live serve the dashboard with Voila, serve the REST API."""
+"""The `pairlab` command: demo, live and replay serve the dashboard; serve the REST API; files."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import logging.handlers
 import os
@@ -13,27 +14,51 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import resources
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from pairlab import __version__
-from pairlab.app.app import AppOptions
+from pairlab.app.app import AppOptions, lab_for_page
+from pairlab.app.exchange_watch import ExchangeWatch
+from pairlab.app.recorded_pair import recorded_pair, replayed_pair
+from pairlab.backtesting.backtest_command import add_backtest_command
+from pairlab.backtesting.sweeping.sweep_command import add_sweep_command
 from pairlab.engine import compile_kernel
 from pairlab.errors import MissingExtraError, PairlabError
+from pairlab.feeds.binance.venue import LIVE_URL
+from pairlab.formatting import parse_number
+from pairlab.lab.feed.feed_factory import is_path, require_path
 from pairlab.lab.pair_lab import PairLab
+from pairlab.lab.record.record_command import add_record_command, record_until_signal
+from pairlab.lab.record.target import Target
+from pairlab.lab.verification.verify_command import add_verify_command
+from pairlab.limits.symbols import exchange_symbol
+from pairlab.net import listen
+from pairlab.scanning.scan_command import add_scan_command
+from pairlab.schema import Pair
+from pairlab.settings import SettingKwargs
+from pairlab.storage.fetch_command import add_fetch_command
+from pairlab.terminal import accept_any_text
 
 __all__ = ["main"]
 
-_DEFAULT_PORT = 8866
+_DEFAULT_PAIR: Final = Pair("BTCUSDT", "ETHUSDT")
+_DEFAULT_PORT: Final = 8866
+_INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, by convention."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an error ends it with a one-line message."""
+    accept_any_text()
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
     except PairlabError as error:
         sys.exit(f"pairlab: {error}")
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo",
         help="dashboard on a simulated or recorded market; needs no network",
-        description="Serve the dashboard on the built-in local exchange: a simulated BTC/ETH "
-        "market, or a recording. The page is marked SIMULATED or RECORDING.",
+        description="Serve the dashboard on the built-in local exchange: a simulated market, or a "
+        "recording. The page is marked SIMULATED or RECORDING.",
     )
     demo.add_argument(
         "--recording",
@@ -61,7 +86,6 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--speed",
         type=_speed,
-        default=1.0,
         metavar="N",
         help="speed of the recording: 1 is real time, 10 ten times faster, 'max' without pauses",
     )
@@ -72,19 +96,36 @@ def _parser() -> argparse.ArgumentParser:
         help="dashboard on Binance USDⓈ-M Futures",
         description="Serve the dashboard on Binance's live futures stream; needs no API key.",
     )
-    live.add_argument(
-        "pair", nargs="*", metavar="Y X", help="two symbols (default: BTCUSDT ETHUSDT)"
-    )
     live.set_defaults(run=_live)
+
+    replay = commands.add_parser(
+        "replay",
+        help="dashboard on what was recorded: play, pause, step, seek",
+        description="Serve the dashboard on recordings, recorded frames, files of Binance's public "
+        "archive, or CSV, NDJSON or Parquet of one's own. Each page plays by itself, from the "
+        "beginning, and is marked REPLAY.",
+    )
+    replay.add_argument(
+        "pair",
+        nargs="+",
+        metavar="PATH",
+        help="files or folders, and behind them the two symbols, y and x, if the files have more "
+        "than two or do not say",
+    )
+    replay.add_argument(
+        "--speed",
+        type=_speed,
+        default=1.0,
+        metavar="N",
+        help="speed at the beginning: 1 is real time, 10 ten times faster, 'max' without pauses",
+    )
+    replay.set_defaults(run=_replay)
 
     serve = commands.add_parser(
         "serve",
         help="REST API without a dashboard, for other programs",
         description="Run one lab and serve its analytics over REST until Ctrl-C. Changing settings "
         "requires a token: PAIRLAB_TOKEN, or one generated and printed at the start.",
-    )
-    serve.add_argument(
-        "pair", nargs="*", metavar="Y X", help="two symbols (default: BTCUSDT ETHUSDT)"
     )
     serve.add_argument(
         "--feed",
@@ -99,59 +140,123 @@ def _parser() -> argparse.ArgumentParser:
         help="address to listen on (default: 127.0.0.1; any other requires the token for reading)",
     )
     serve.add_argument(
-        "--port", type=int, default=8000, metavar="P", help="port (default: 8000; 0: any free port)"
+        "--port",
+        type=_port,
+        default=8000,
+        metavar="P",
+        help="port (default: 8000; 0: any free port)",
     )
     serve.set_defaults(run=_serve)
 
-    for command in (demo, live, serve):
+    record = add_record_command(commands)
+    record.set_defaults(run=_record)
+    add_backtest_command(commands)
+    add_sweep_command(commands)
+    add_scan_command(commands)
+
+    add_fetch_command(commands)
+    add_verify_command(commands)
+
+    for command in (demo, live, replay, serve, record):
+        if command is not replay:
+            command.add_argument(
+                "pair",
+                nargs="*",
+                metavar="Y X",
+                help="two symbols (default: BTCUSDT ETHUSDT, or the two of a recording)",
+            )
         command.add_argument(
             "--stream",
             choices=("aggTrade", "trade", "bookTicker"),
             help="source of ticks (default: aggTrade, or what the recording contains)",
         )
-    for command in (demo, live):
+    for command in (demo, live, replay):
         command.add_argument(
             "--port",
-            type=int,
+            type=_port,
             default=_DEFAULT_PORT,
             metavar="P",
-            help=f"port of the page (default: {_DEFAULT_PORT})",
+            help=f"port of the page (default: {_DEFAULT_PORT}; 0: any free port)",
         )
         command.add_argument("--no-browser", action="store_true", help="do not open a browser")
     return parser  # fmt: skip
 
 
 def _demo(options: argparse.Namespace) -> None:
-    for path in options.recording:
-        if not Path(path).exists():
-            raise PairlabError(f"no such recording: {path}")
+    if options.speed is not None and not options.recording:
+        raise PairlabError("--speed is that of a recording: give --recording, too")
+    pair = _pair(options, options.recording)
+    speed = 1.0 if options.speed is None else options.speed
     recording = [os.path.abspath(path) for path in options.recording]
+    # A market without pauses has no speed.
     _serve_page(
-        AppOptions("demo", stream=options.stream, recording=recording, speed=options.speed), options
+        AppOptions("demo", *pair, options.stream, recording, speed if isfinite(speed) else None),
+        options,
     )
 
 
 def _live(options: argparse.Namespace) -> None:
-    y, x, settings = _pair(options)
-    _serve_page(AppOptions("binance", y, x, options.stream, settings=settings), options)
+    pair = _pair(options)
+    watch = ExchangeWatch(pair, _say, LIVE_URL)
+    _serve_page(AppOptions("binance", *pair, options.stream), options, watch)
 
 
-def _pair(options: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
-    """Return the symbols, and the settings that they require."""
+def _replay(options: argparse.Namespace) -> None:
+    given: list[str] = options.pair
+    paths = [path for path in given if os.path.exists(path)]
+    symbols = given[len(paths) :]
+    if not paths or paths != given[: len(paths)] or len(symbols) not in (0, 2):
+        wrong = next(path for path in given if path not in paths)
+        raise PairlabError(f"{wrong}: no such file or folder")
+    asked = Pair(*(exchange_symbol("symbol", symbol) for symbol in symbols)) if symbols else None
+    pair = replayed_pair(paths, asked, options.stream)
+    recording = [os.path.abspath(path) for path in paths]
+    speed = options.speed if isfinite(options.speed) else None
+    _serve_page(AppOptions("replay", *pair, options.stream, recording, speed), options)
+
+
+def _pair(options: argparse.Namespace, recording: Sequence[str] = ()) -> Pair:
+    """Return the symbols; a recording must have them."""
     if len(options.pair) not in (0, 2):
         raise PairlabError(f"a pair is two symbols, y and x; got {len(options.pair)}")
-    y, x = options.pair or ("BTCUSDT", "ETHUSDT")
-    # Only BTC/ETH has a default hedge ratio; any other pair starts with an estimated one.
-    return y, x, {} if (y, x) == ("BTCUSDT", "ETHUSDT") else {"hedge": "ols"}
+    given = Pair(*(symbol.upper() for symbol in options.pair)) if options.pair else None
+    if recording:
+        chosen = replayed_pair if options.run is _serve else recorded_pair
+        return chosen(recording, given, options.stream)
+    return given or _DEFAULT_PAIR
+
+
+def _settings(pair: Pair) -> SettingKwargs:
+    """Return the settings that a pair requires: only BTC/ETH has a default hedge ratio."""
+    return {} if pair == _DEFAULT_PAIR else {"hedge": "ols"}
 
 
 def _serve(options: argparse.Namespace) -> None:
-    y, x, settings = _pair(options)
-    lab = PairLab(y, x, feed=options.feed, stream=options.stream, **settings)
-    compile_kernel(lambda text: print(f"pairlab: {text}", flush=True))
+    recording = [options.feed] if is_path(options.feed) else []
+    for path in recording:
+        require_path(path)  # it may be a misspelt 'binance'
+    pair = _pair(options, recording)
+    lab = PairLab(*pair, feed=options.feed, stream=options.stream, **_settings(pair))
+    compile_kernel(_say)
     # Where the loop takes no signals, Ctrl-C raises.
     with _logging_to_stderr(), contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve_rest(lab, options.host, options.port))
+
+
+def _record(options: argparse.Namespace) -> None:
+    recording = [options.feed] if is_path(options.feed) else []
+    for path in recording:
+        require_path(path)
+    pair = _pair(options, recording)
+    Target(options.out, max_bytes=options.max_bytes, max_age=options.max_age)
+    lab = PairLab(*pair, feed=options.feed, stream=options.stream, **_settings(pair))
+    compile_kernel(_say)
+    with _logging_to_stderr(), contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(record_until_signal(lab, options, _say))
+
+
+def _say(text: str) -> None:
+    print(f"pairlab: {text}", flush=True)
 
 
 @contextlib.contextmanager
@@ -193,37 +298,45 @@ async def _serve_rest(lab: PairLab, host: str, port: int) -> None:
         if health.state == "failed":
             raise PairlabError(health.detail)
         if not stop.done():
-            print(f"pairlab: {health.detail}; what came is still served (Ctrl-C ends it)",
-                  flush=True)  # fmt: skip
+            _say(f"{health.detail}; what came is still served (Ctrl-C ends it)")
         await stop
         over.cancel()
 
 
-def _serve_page(app: AppOptions, options: argparse.Namespace) -> None:
-    """Serve the dashboard notebook until Ctrl-C; each page has its own kernel and lab."""
-    try:
-        from traitlets.config import Config
-        from voila.app import Voila
-    except ImportError:
-        raise MissingExtraError("voila", "app") from None
-    from pairlab.app.voila_config import (
-        voila_settings,  # imports the widget toolkits, which other commands do not need
-    )
+def _serve_page(
+    app: AppOptions, options: argparse.Namespace, watch: ExchangeWatch | None = None
+) -> None:
+    """Serve the dashboard notebook until Ctrl-C; each page has its own kernel and lab.
 
-    # Compiled once here, so that every kernel loads it from disk and no page waits for it.
-    compile_kernel(lambda text: print(f"pairlab: {text}", flush=True))
-    os.environ.update(app.to_environment())
-    print(f"pairlab: the dashboard is at http://127.0.0.1:{options.port}/  (Ctrl-C stops it)",
-          flush=True)  # fmt: skip
-    arguments = [
-        str(_notebook()),
-        f"--port={options.port}",
-        "--Voila.port_retries=0",
-        "--Voila.ip=127.0.0.1",
-    ]
-    Voila.launch_instance(
-        argv=arguments + ["--no-browser"] * options.no_browser, config=Config(voila_settings())
-    )
+    A watch ends it where no page could show anything.
+    """
+    try:
+        from pairlab.app.server import serve_dashboard
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("pairlab"):
+            raise
+        raise MissingExtraError("voila", "app") from None
+    app = dataclasses.replace(app, settings=dict(_settings(Pair(app.y, app.x))))
+    environment = app.to_environment()
+    lab_for_page(environment)  # what no page could show is refused here
+    with (
+        contextlib.closing(listen("127.0.0.1", options.port)) as listener,
+        watch or contextlib.nullcontext(),
+    ):
+        # Compiled once here, so that every kernel loads it from disk and no page waits for it.
+        compile_kernel(_say)
+        os.environ.update(environment)
+        if watch is not None:
+            watch.refuse()
+        serve_dashboard(
+            _notebook(),
+            listener,
+            _say,
+            open_browser=not options.no_browser,
+            stoppable=lambda stop: watch.when_refused(stop) if watch is not None else None,
+        )
+        if watch is not None:
+            watch.refuse(0.0)
 
 
 def _notebook() -> Path:
@@ -236,14 +349,25 @@ def _notebook() -> Path:
     raise PairlabError(f"the app's notebook is missing: expected at {packaged} or {checkout}")
 
 
-def _speed(text: str) -> float | None:
-    if text == "max":
-        return None
+def _port(text: str) -> int:
     try:
-        speed = float(text)
+        port = int(text)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65_535:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is invalid: expected 0 to 65535 (0: any free port)"
+        )
+    return port
+
+
+def _speed(text: str) -> float:
+    """Return a recording's speed; infinite for 'max'."""
+    try:
+        speed = float("inf") if text == "max" else float(parse_number(text))
     except ValueError:
         speed = float("nan")
-    if not 0 < speed < float("inf"):
+    if not speed > 0 or (not isfinite(speed) and text != "max"):
         raise argparse.ArgumentTypeError(
             f"{text!r} is invalid: expected a number above 0, or 'max'"
         )

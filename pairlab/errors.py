@@ -7,8 +7,10 @@
     ├── DataError (ValueError)            prices, ticks or a file that cannot be used as given
     ├── MissingExtraError (ImportError)   an optional dependency that is not installed, by name
     ├── WaitTimeoutError (TimeoutError)   PairLab.wait timed out
+    ├── StorageError                      a recording cannot be stored for now; it is tried again
     └── FeedError (ConnectionError)       the stream cannot continue
         ├── UnknownSymbolError            the exchange does not list the symbol
+        ├── NetworkSetupError             a proxy or certificate of the environment is unusable
         ├── GeoBlockedError               HTTP 451: refused from this location; never retried
         ├── FirewallError                 HTTP 403: refused by the exchange's firewall
         └── RateLimitedError              HTTP 429, or 418: a ban; carries retry_after_s
@@ -22,9 +24,11 @@ __all__ = [
     "FirewallError",
     "GeoBlockedError",
     "MissingExtraError",
+    "NetworkSetupError",
     "PairlabError",
     "RateLimitedError",
     "SettingError",
+    "StorageError",
     "UnknownSymbolError",
     "WaitTimeoutError",
     "first_leaf",
@@ -80,12 +84,20 @@ class WaitTimeoutError(PairlabError, TimeoutError):
     """`PairLab.wait` timed out before there were enough rows."""
 
 
+class StorageError(PairlabError):
+    """A recording cannot be stored for now; the recorder keeps what it can and tries again."""
+
+
 class FeedError(PairlabError, ConnectionError):
     """The stream cannot continue; the message says why and what to do."""
 
 
 class UnknownSymbolError(FeedError):
     """The exchange does not list the symbol."""
+
+
+class NetworkSetupError(FeedError):
+    """A proxy or a certificate that the environment names cannot be used; not retried."""
 
 
 class GeoBlockedError(FeedError):

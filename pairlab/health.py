@@ -101,6 +101,14 @@ class RecentQuantiles:
         self._values: NDArray[np.float64] = np.empty(size)
         self._next = 0
         self._count = 0
+        self._known = (float("nan"), float("nan"))
+
+    @classmethod
+    def known(cls, p50: float, p99: float) -> RecentQuantiles:
+        """Return quantiles that are these until the next value is added."""
+        found = cls()
+        found._known = (p50, p99)
+        return found
 
     def add(self, values: NDArray[np.float64]) -> None:
         """Remember `values`, shape (n,), in place of the oldest."""
@@ -113,8 +121,8 @@ class RecentQuantiles:
         self._count = min(self._count + len(values), size)
 
     def p50_p99(self) -> tuple[float, float]:
-        """Return (median, 99th percentile); NaN before the first value."""
+        """Return (median, 99th percentile); NaN before the first value, if none was `known`."""
         if not self._count:
-            return float("nan"), float("nan")
+            return self._known
         p50, p99 = np.quantile(self._values[: self._count], (0.5, 0.99))
         return float(p50), float(p99)

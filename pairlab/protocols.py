@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from pairlab.alerts import AlertLog
+import numpy as np
+from numpy.typing import NDArray
+
+from pairlab.alerts import Alert, AlertLog
 from pairlab.data.row_store import RowStore
 from pairlab.data.time_selection import Moment
 from pairlab.health import Health
-from pairlab.schema import LogEntry, LogLevel, Pair, Snapshot
+from pairlab.schema import LogEntry, LogLevel, Pair, Records, Snapshot
 from pairlab.settings import Settings, SettingValues
 
-__all__ = ["DisplayListener", "LabView", "Service", "Table"]
+__all__ = [
+    "DisplayListener",
+    "LabView",
+    "PastPieces",
+    "PastView",
+    "Playback",
+    "RecordingView",
+    "RecordingsView",
+    "Service",
+    "Table",
+    "WhatIfMap",
+    "WhatIfOutcome",
+    "WhatIfView",
+]
 
 Table = Literal["history", "ticks", "alerts"]
 """What can be written to a file."""
@@ -40,6 +57,232 @@ class Service(Protocol):
 
     async def stop(self) -> None:
         """Stop serving, and release all resources."""
+
+
+class Playback(Protocol):
+    """What a transport bar needs of a replay. Everything is called on the lab's loop.
+
+    After the recording's end, or before the lab's start, `play` and `seek` start the lab.
+    """
+
+    @property
+    def playing(self) -> bool:
+        """Whether it goes on by itself; else it is paused, and steps."""
+
+    @property
+    def speed(self) -> float:
+        """Seconds of the recording per second; infinity: as fast as it goes."""
+
+    @speed.setter
+    def speed(self, speed: float) -> None: ...
+
+    @property
+    def position_ns(self) -> int:
+        """Exchange time up to which it was played, ns since 1970 UTC; 0 before it is open."""
+
+    @property
+    def time_span_ns(self) -> tuple[int, int] | None:
+        """Exchange times of the first and last tick; None before it is open."""
+
+    @property
+    def resets(self) -> int:
+        """How often rows were forgotten, because it was started or sent to another time."""
+
+    def play(self) -> None:
+        """Go on; after the end, from the beginning."""
+
+    def pause(self) -> None:
+        """Stay where it is."""
+
+    def step_tick(self) -> None:
+        """Pause, and deliver the next tick alone."""
+
+    def step_row(self) -> None:
+        """Pause, and deliver ticks until there is one more row."""
+
+    def seek(self, time_ns: int) -> None:
+        """Go to a time, forward or back, ns since 1970 UTC; rows are warm there."""
+
+
+class RecordingView(Protocol):
+    """What a display shows of a recording, under way or ended."""
+
+    @property
+    def target(self) -> str:
+        """Where it goes."""
+
+    @property
+    def state(self) -> str:
+        """``opening``, ``recording``, ``waiting``, ``sealing``, ``stopped`` or ``failed``."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it has not ended."""
+
+    @property
+    def error(self) -> str:
+        """Why it waits or has failed; empty otherwise."""
+
+    @property
+    def ticks(self) -> int:
+        """Ticks stored."""
+
+    @property
+    def lost_ticks(self) -> int:
+        """Ticks left out because they could not be stored for too long."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds since it was asked for, until it ended."""
+
+    def request_stop(self) -> None:
+        """Have it end and seal, without waiting for that."""
+
+    async def stop(self) -> None:
+        """End it, and wait until it is sealed."""
+
+
+class RecordingsView(Protocol):
+    """The recordings of a lab."""
+
+    @property
+    def newest(self) -> RecordingView | None:
+        """The last one that was begun; None if there was none."""
+
+    def record(self, path_or_url: str, /) -> RecordingView:
+        """Begin one; raises `PairlabError` for a place that is none."""
+
+
+class PastPieces(NamedTuple):
+    """What was recorded of a span of time.
+
+    Attributes
+    ----------
+    begins_ns, ends_ns : int or None
+        Times of the first and the last row of the whole recording; None without rows.
+    complete : bool
+        Whether no more of the span will be recorded.
+    rows : iterator of numpy.ndarray
+        `pairlab.ROW` records in order, read as they are asked for.
+    alerts : list of Alert
+        Decided within the span.
+    """
+
+    begins_ns: int | None
+    ends_ns: int | None
+    complete: bool
+    rows: Iterator[Records]
+    alerts: list[Alert]
+
+
+class PastView(Protocol):
+    """Rows that have left a lab's memory and are recorded. Reading is for a thread."""
+
+    @property
+    def key(self) -> object:
+        """Differs from that of another recording."""
+
+    def read(self, start_ns: int, end_ns: int) -> PastPieces:
+        """Return what was recorded between two times, both included, ns since 1970 UTC.
+
+        Raises `DataError` where it cannot be read, or does not belong before the lab's rows.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class WhatIfOutcome:
+    """What the thresholds of this moment would have made of the rows held.
+
+    Attributes
+    ----------
+    number : int
+        Counts up from 1.
+    values : SettingValues
+        The settings.
+    trades, last_trades : int
+        Positions that were filled: all, and those entered in the last third of the time.
+    net, costs, last_net : float
+        In the quote currency, for `capital` a trade: after costs, the costs, and the last third's.
+    capital : float
+        Notional of y of every trade.
+    span_s : float
+        Time that the rows cover.
+    tried : int
+        How many settings were tried so far: the more, the less the best of them is worth.
+    entry_ns, entry_z, entry_side, exit_ns, exit_z : array
+        Time, z-score and side (1 long, -1 short) of every entry; time and z-score of every exit.
+    """
+
+    number: int
+    values: SettingValues
+    trades: int
+    last_trades: int
+    net: float
+    costs: float
+    last_net: float
+    capital: float
+    span_s: float
+    tried: int
+    entry_ns: NDArray[np.int64]
+    entry_z: NDArray[np.float64]
+    entry_side: NDArray[np.int64]
+    exit_ns: NDArray[np.int64]
+    exit_z: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class WhatIfMap:
+    """What every entry z at every timeframe would have made of the ticks held.
+
+    Attributes
+    ----------
+    number : int
+        Counts up from 1.
+    timeframes : tuple of str
+        Of the rows of `net`.
+    entry_z : array, shape (k,)
+        Of its columns.
+    net : array, shape (len(timeframes), k)
+        Net profit in the quote currency; NaN where the window was never full, or where such an
+        entry contradicts the other settings.
+    trades : array of int, shape (len(timeframes), k)
+        Closed ones.
+    values : SettingValues
+        The other settings, with the costs of that moment.
+    span_s : float
+        Time that the ticks cover.
+    """
+
+    number: int
+    timeframes: tuple[str, ...]
+    entry_z: NDArray[np.float64]
+    net: NDArray[np.float64]
+    trades: NDArray[np.int64]
+    values: SettingValues
+    span_s: float
+
+
+class WhatIfView(Protocol):
+    """Tells, while thresholds are moved, what they would have made."""
+
+    @property
+    def outcome(self) -> WhatIfOutcome | None:
+        """The newest; None when no threshold was moved for some seconds."""
+
+    @property
+    def map(self) -> WhatIfMap | None:
+        """The newest map; None before the first."""
+
+    @property
+    def mapping(self) -> bool:
+        """Whether a map is being computed."""
+
+    def ask_map(self) -> None:
+        """Compute a map, beside the loop; while one is computed, nothing."""
 
 
 @runtime_checkable
@@ -70,7 +313,7 @@ class LabView(Protocol):
 
     @property
     def newest_ns(self) -> int:
-        """Exchange time of the newest tick, ns since 1970 UTC; 0 before the first."""
+        """Exchange time of the newest tick, ns since 1970 UTC; `NO_TIME_NS` before the first."""
 
     @property
     def alert_log(self) -> AlertLog:
@@ -97,6 +340,22 @@ class LabView(Protocol):
         self, what: Table = "history", start: Moment | None = None, end: Moment | None = None
     ) -> Iterator[str]:
         """Return a table of this moment as CSV, piece by piece, to be consumed on any thread."""
+
+    @property
+    def playback(self) -> Playback | None:
+        """The transport of a replay; None for what has none: a live lab, a result."""
+
+    @property
+    def recordings(self) -> RecordingsView | None:
+        """Its recordings; None for what cannot be recorded: a result."""
+
+    @property
+    def past(self) -> PastView | None:
+        """Where rows are that have left its memory; None: nowhere."""
+
+    @property
+    def what_if(self) -> WhatIfView | None:
+        """What thresholds would have made while they are moved; None for a result."""
 
     # -- what a person does ---------------------------------------------------------------------
 

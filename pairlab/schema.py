@@ -6,6 +6,7 @@ is bought), leg 1 is ``x``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from types import MappingProxyType
@@ -18,6 +19,7 @@ __all__ = [
     "COLUMN_TEXT",
     "EVENT",
     "HISTORY_COLUMNS",
+    "NO_TIME_NS",
     "NS_PER_S",
     "ROW",
     "TICK",
@@ -38,6 +40,9 @@ Records = NDArray[Any]
 
 NS_PER_S: Final = 1_000_000_000
 
+NO_TIME_NS: Final = -(2**63)
+"""No time, where an integer stands for one: 0 is a time like any other (as NaT, in numpy)."""
+
 Y_LEG: Final = 0
 X_LEG: Final = 1
 
@@ -50,6 +55,7 @@ TIMEFRAMES_NS: Final = MappingProxyType(
         "5m": 300 * NS_PER_S,
         "15m": 900 * NS_PER_S,
         "1h": 3600 * NS_PER_S,
+        "1d": 86_400 * NS_PER_S,
     }
 )
 """Length of each timeframe in nanoseconds; 0 stands for one observation per tick."""
@@ -79,11 +85,12 @@ COLUMN_TEXT: Final = {
     "spread_mean": f"Over the window, units of y; {_UNDEFINED}",
     "spread_std": f"Over the window, units of y; {_UNDEFINED}",
     "zscore": f"Standard deviations from the mean; {_UNDEFINED}",
-    "correlation": f"Of the legs over the window, −1 to 1; {_UNDEFINED}",
+    "correlation": "Of y and x over the window, −1 to 1 (min_correlation is compared with that of "
+    f"y and β·x: with its opposite for a β below 0); {_UNDEFINED}",
     "adf_stat": f"Statistic of the stationarity test; {_UNDEFINED}",
-    "p_value": f"Of the stationarity test, 0 to 1; {_UNDEFINED}",
+    "p_value": f"Of the stationarity test, 0 to 1, asymptotic; {_UNDEFINED}",
     "half_life": f"Half-life of a deviation, in observations; {_UNDEFINED}",
-    "stationary": "1 yes, 0 no, -1 not enough data.",
+    "stationary": "1 yes, 0 no, -1 not enough data: by critical values for the window's length.",
     "position": "After this row: 1 long the spread, -1 short, 0 flat.",
     "y_age_s": "Age of the last trade of y, seconds.",
     "x_age_s": "Age of the last trade of x, seconds.",
@@ -172,6 +179,11 @@ class Snapshot:
     filled: int
     provisional: bool = False
 
+    @property
+    def hedged_correlation(self) -> float:
+        """Correlation of y with β·x, ρ·sign(β): what ``min_correlation`` is compared with."""
+        return -self.correlation if self.hedge_ratio < 0 else self.correlation
+
     @classmethod
     def of(cls, row: np.void, *, provisional: bool = False) -> Snapshot:
         """Return the snapshot of one `pairlab.ROW` record."""
@@ -186,12 +198,26 @@ EVENT: Final = np.dtype(
         ("row", np.int64),  # index into the rows of the same update
         ("kind", np.int8),  # an `AlertKind`
         ("side", np.int8),  # 1 long the spread, -1 short: of the position entered, left or wanted
-        ("failed", np.int16),  # `Filter` bits that held an entry back
+        ("failed", np.int16),  # `Filter` bits that held an entry back, or what a STOP is for
         ("withheld", np.int64),  # SUPPRESSED only: how many were not shown since the last one
     ],
     align=True,
 )
 """One transition of the signal machine."""
+
+
+def kalman_rows(half_life: float) -> int:
+    """Return how many observations a Kalman hedge and its noise are learnt from.
+
+    In three half-lives the gain of a filter that starts from nothing comes within a thirtieth of
+    its steady one; a thousand observations are enough for any.
+
+    Parameters
+    ----------
+    half_life : float
+        The setting ``kalman_half_life``, observations.
+    """
+    return min(math.ceil(3.0 * half_life), 1_000)
 
 
 class Stationary(IntEnum):
@@ -205,7 +231,7 @@ class Stationary(IntEnum):
 class RowFlag(IntFlag):
     """Why numbers of a row are missing, or what came before it."""
 
-    WARMING = 1  # the window is not full
+    WARMING = 1  # the window is not full, or the Kalman hedge and its noise are not learnt yet
     FLAT_SPREAD = 2  # every spread of the window is the same: no z-score, no test
     FLAT_Y = 4  # y did not move in the window: no correlation
     FLAT_X = 8  # x did not move in the window: no correlation, no OLS
@@ -224,13 +250,15 @@ class AlertKind(IntEnum):
 
 
 class Filter(IntFlag):
-    """Filters that can hold an entry back."""
+    """Filters that can hold an entry back; of a STOP, MAX_HOLD where its z-score did not."""
 
     CORRELATION = 1
     LEG_AGE = 2
     STATIONARY = 4
     COOLDOWN = 8
     EDGE = 16
+    STOP_Z = 32  # the stop would close the position at once
+    MAX_HOLD = 64  # of a STOP: the position was held for max_hold_s
 
 
 class Pair(NamedTuple):

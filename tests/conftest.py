@@ -6,11 +6,13 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 # A run says the same twice, on a busy machine too; `--hypothesis-profile=explore` looks further.
 settings.register_profile("same", derandomize=True, deadline=None)
@@ -29,6 +31,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name == "browser")
 
 
+IN_ONE_WORKER = ("tests/browser/", "tests/backtesting/sweeping/test_cluster.py")
+
+
+class OneByOne(LoadScopeScheduling):  # type: ignore[misc]  # untyped
+    """Hand out tests one by one, but to one worker those that share servers which start slowly.
+
+    xdist's own ``loadgroup`` does not see its groups under pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((name for name in IN_ONE_WORKER if nodeid.startswith(name)), nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)  # there is none without xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneByOne:
+    """Return how two workers share the tests."""
+    return OneByOne(config, log)
+
+
 @pytest.fixture(scope="session")
 def recorded() -> Path:
     """The folder of real recordings; skips where there is none."""
@@ -43,6 +64,14 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
     """Fail a test whose event loop runs a blocking call of ours."""
     with blockbuster_ctx(scanned_modules=["pairlab"]) as guard:
         yield guard
+
+
+@pytest.fixture(autouse=True)
+def asyncio_run_stays() -> Iterator[None]:
+    """Undo what waiting in a cell does to `asyncio.run`: nest_asyncio2's leaves its loop open."""
+    run = asyncio.run
+    yield
+    asyncio.run = run
 
 
 @pytest_asyncio.fixture

@@ -51,6 +51,7 @@ def python_signals(
     last_exit_ns = last_suppressed_ns = None
     for i, row in enumerate(rows):
         z, rho, now_ns = float(row["zscore"]), float(row["correlation"]), int(row["time_ns"])
+        rho *= np.sign(row["hedge_ratio"])
         if z != z:
             continue
         sign = (z > 0) - (z < 0)
@@ -75,7 +76,8 @@ def python_signals(
                 last_exit_ns is not None and now_ns - last_exit_ns < settings.cooldown_s * NS_PER_S
             )
             unproven = settings.require_stationary and row["stationary"] != 1
-            if not rho >= settings.min_correlation or old or cooling or unproven:
+            too_far = stop is not None and abs(z) >= stop
+            if not rho >= settings.min_correlation or old or cooling or unproven or too_far:
                 recent = (
                     last_suppressed_ns is not None
                     and now_ns - last_suppressed_ns < suppressed_every_s * NS_PER_S

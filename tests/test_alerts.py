@@ -83,5 +83,5 @@ def test_a_reason_with_small_numbers_does_not_read_as_false():
     values = Settings(max_p_value=0.0001, min_edge_bps=0.001).values()
     log.add(event, rows, values)
     (alert,) = log.alerts()
-    assert alert.reason == ("ρ 0.6999 < 0.7000 · p 0.00042 > 0.00010 · 0.0002 bps < 0.001 bps")
+    assert alert.reason == ("ρ 0.6999 < 0.7000 · p 0.000420 > 0.000034 · 0.0002 bps < 0.001 bps")
     assert "edge     0.0002 bps" in alert.explain()

@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import sys
-import time
+import threading
 
 import pytest
 
@@ -26,6 +26,7 @@ LINE = re.compile(
 )
 
 
+@pytest.mark.slow
 async def test_serve_logs_what_happens_to_the_feed() -> None:
     async with LocalExchange(Ahead(100, seed=3, rate_per_s=2000)) as exchange:
         process = await asyncio.create_subprocess_exec(
@@ -60,9 +61,11 @@ async def test_serve_logs_what_happens_to_the_feed() -> None:
 
 
 def test_a_terminal_that_stalls_does_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+
     class Stalled(io.StringIO):
         def write(self, text: str) -> int:
-            time.sleep(0.2)
+            goes_on.wait(5)
             return super().write(text)
 
     written = Stalled()
@@ -70,11 +73,11 @@ def test_a_terminal_that_stalls_does_not_hold_up_the_loop(monkeypatch: pytest.Mo
     root, ours = logging.getLogger(), logging.getLogger("pairlab")
     before = list(root.handlers), ours.level
     with cli._logging_to_stderr():
-        started_s = time.monotonic()
         for n in range(5):
             logging.getLogger("pairlab.feeds.x").info("line %d", n)
         logging.getLogger("other").info("another's chatter")
-        assert time.monotonic() - started_s < 0.1
+        assert written.getvalue() == ""  # nobody waited for it
+        goes_on.set()
     assert [line.split(": ")[1] for line in written.getvalue().splitlines()] == [
         f"line {n}" for n in range(5)
     ]

@@ -25,7 +25,8 @@ def test_a_live_lab_can_be_shown() -> None:
 
 def test_widgets_use_nothing_of_a_lab_but_the_protocol_and_all_of_that() -> None:
     used = set()
-    for path in WIDGETS.rglob("*.py"):
+    # The parts of a report show a `ResultLab`, which has equity and trades besides.
+    for path in (p for p in WIDGETS.rglob("*.py") if p.parent.name != "report"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute):
                 owner = node.value

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from pairlab.errors import SettingError
-from pairlab.lab.feed_factory import Source
+from pairlab.formatting import parse_number
+from pairlab.lab.feed.feed_factory import Source
 from pairlab.lab.pair_lab import PairLab
+from pairlab.limits.symbols import exchange_symbol
 from pairlab.settings import SETTINGS, Settings, unknown_setting
+from pairlab.storage.replay.replay import Replay
 
 if TYPE_CHECKING:
     from pairlab.widgets import Dashboard
@@ -41,7 +44,7 @@ class AppOptions:
     Attributes
     ----------
     feed : str
-        The feed, as in `PairLab`.
+        The feed, as in `PairLab`; ``"replay"``: `recording` straight into the lab.
     y, x : str
         The pair, unless the page's query gives another.
     stream : str or None
@@ -75,6 +78,8 @@ class AppOptions:
         """Return the ``feed`` argument of `PairLab`."""
         if not self.recording:
             return self.feed
+        if self.feed == "replay":
+            return Replay(self.recording, float("inf") if self.speed is None else self.speed)
         from pairlab.local_exchange import Recording
 
         return Recording(self.recording, speed=self.speed)
@@ -119,11 +124,18 @@ class PageQuery:
             name for name in fields if name not in _PAGE_SETTINGS and name not in _SERVER_FIELDS
         ]
         rejected += [_rejection(name[:_MAX_VALUE_LENGTH]) for name in unknown[:_MAX_REPORTED]]
+        try:
+            y, x = exchange_symbol("y", y), exchange_symbol("x", x)
+        except SettingError as error:
+            rejected.append(str(error))
+            y, x = options.y, options.x
         if y == x:
             rejected.append(f"y = x = {y!r}: the legs of a pair must be two different symbols")
             y, x = options.y, options.x
         settings = {
-            name: _parse_value(text) for name, text in fields.items() if name in _PAGE_SETTINGS
+            name: _parse_value(name, text)
+            for name, text in fields.items()
+            if name in _PAGE_SETTINGS
         }
         return cls(y, x, layout, theme, settings, tuple(rejected))
 
@@ -236,12 +248,9 @@ def _rejection(name: str) -> str:
     return str(unknown_setting(name, ("y", "x", "layout", "theme")))
 
 
-def _parse_value(text: str) -> Any:
-    """Return a query value as a number, flag, None or text."""
+def _parse_value(name: str, text: str) -> Any:
+    """Return a setting's query value as a number, flag, None or text."""
     constants = {"true": True, "false": False, "none": None, "off": None}
     if text.lower() in constants:
         return constants[text.lower()]
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    return parse_number(text, whole=SETTINGS[name].schema.get("type") == "integer")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from nbformat.sign import MemorySignatureStore
+
 from pairlab.app.app import AppOptions, PageQuery
+from pairlab.app.visitor_kernels import PING_SETTINGS, VisitorKernels
 from pairlab.widgets.style.theme import DARK, theme_css
 
 __all__ = ["prepare_page", "voila_settings"]
@@ -42,7 +46,15 @@ def voila_settings() -> dict[str, Any]:
         os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(_ROOT), search_path]))
     icon = f"data:image/svg+xml,{quote(_ICON)}"
     return {
+        "Voila": {
+            "config_file_paths": [],  # another app's options could lift the restrictions below
+            "log_level": logging.ERROR,
+            "tornado_settings": dict(PING_SETTINGS),
+        },
+        # In memory: nothing of the app needs a home folder that can be written.
+        "NotebookNotary": {"secret": os.urandom(64), "store_factory": MemorySignatureStore},
         "VoilaConfiguration": {
+            "multi_kernel_manager_class": VisitorKernels,
             "template": "pairlab",
             "theme": "dark",
             "allow_template_override": "NO",

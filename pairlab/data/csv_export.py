@@ -1,4 +1,8 @@
-"""Rows, ticks and alerts as CSV text, in pieces."""
+"""Rows, ticks and alerts as CSV text, in pieces.
+
+Every table ends with the two columns of its `Origin` where that is given: a file tells by itself
+whether it was simulated, and pandas reads it without an argument.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,14 @@ from numpy.typing import NDArray
 
 from pairlab.alerts import COLUMNS, Alert, SettingChange, records
 from pairlab.data.frames import ticks_frame
-from pairlab.schema import HISTORY_COLUMNS, Pair, Records
+from pairlab.data.origin import Origin
+from pairlab.schema import HISTORY_COLUMNS, NO_TIME_NS, Pair, Records
 
 __all__ = [
     "CSV_HEADER",
     "TimeUnit",
     "alerts_csv",
+    "csv_header",
     "csv_name",
     "csv_pieces",
     "csv_text",
@@ -37,58 +43,83 @@ _RECORDS_PER_PIECE: Final = 20_000
 _ALERTS_PER_PIECE: Final = 500
 
 
-def ticks_csv(ticks: Records, pair: Pair) -> Iterator[str]:
+def ticks_csv(
+    ticks: Records, pair: Pair, gap_legs: NDArray[np.int8], origin: Origin | None = None
+) -> Iterator[str]:
     """Yield `ticks` as CSV text in pieces: the columns of `ticks_frame`, ISO 8601 UTC times."""
     unit = time_unit(ticks)
     for at in range(0, max(len(ticks), 1), _RECORDS_PER_PIECE):
         part = ticks[at : at + _RECORDS_PER_PIECE]
-        frame = ticks_frame(part, pair)
+        frame = ticks_frame(part, pair, gap_legs[at : at + _RECORDS_PER_PIECE])
         frame.index = pd.Index(iso_times(part["time_ns"], unit), name="time")
         frame["received"] = iso_times(part["received_ns"], "ns")
+        _add_origin(frame, origin)
         yield frame.to_csv(header=at == 0, lineterminator="\n")
 
 
-def alerts_csv(entries: Sequence[Alert | SettingChange]) -> Iterator[str]:
+def alerts_csv(
+    entries: Sequence[Alert | SettingChange], origin: Origin | None = None
+) -> Iterator[str]:
     """Yield a log's entries as CSV text in pieces: `COLUMNS`, ISO 8601 UTC times.
 
-    NaN and what an entry does not have are empty fields.
+    NaN and what an entry does not have are empty fields, its time too.
     """
     times = np.array([entry.time_ns for entry in entries], dtype=np.int64)
-    unit = _unit_of(times)
+    none = times == NO_TIME_NS
+    unit = _unit_of(times[~none])
     for at in range(0, max(len(entries), 1), _ALERTS_PER_PIECE):
         part = slice(at, at + _ALERTS_PER_PIECE)
-        index = pd.Index(iso_times(times[part], unit), name="time")
+        texts = iso_times(times[part], unit)
+        texts = ["" if lacks else text for text, lacks in zip(texts, none[part], strict=True)]
+        index = pd.Index(texts, name="time")
         # As objects: what a whole number looks like does not depend on its neighbours.
         frame = pd.DataFrame(records(entries[part]), index, COLUMNS, dtype=object)
+        _add_origin(frame, origin)
         yield frame.to_csv(header=at == 0, lineterminator="\n")
 
 
-def csv_pieces(rows: Records) -> Iterator[str]:
+def csv_pieces(rows: Records, origin: Origin | None = None) -> Iterator[str]:
     """Yield `rows` as CSV text in pieces: a header, ISO 8601 UTC times, NaN as an empty field.
 
     Numbers are written so that they read back to the same bits.
     """
     unit = time_unit(rows)
-    yield CSV_HEADER
+    yield csv_header(origin)
     for at in range(0, len(rows), _RECORDS_PER_PIECE):
-        yield csv_text(rows[at : at + _RECORDS_PER_PIECE], unit)
+        yield csv_text(rows[at : at + _RECORDS_PER_PIECE], unit, origin)
 
 
-def csv_text(rows: Records, unit: TimeUnit) -> str:
-    """Return `rows` as lines under `CSV_HEADER`; any thread may call it."""
+def csv_header(origin: Origin | None = None) -> str:
+    """Return the line above those of `csv_text`."""
+    return CSV_HEADER if origin is None else CSV_HEADER[:-1] + origin.header + "\n"
+
+
+def csv_text(rows: Records, unit: TimeUnit, origin: Origin | None = None) -> str:
+    """Return `rows` as lines under `csv_header`; any thread may call it."""
     # A third of the time that DataFrame.to_csv takes for the same bytes.
     columns: list[list[str]] = [iso_times(rows["time_ns"], unit)]
     for name in HISTORY_COLUMNS:
         values = rows[name].tolist()
         real = rows.dtype[name].kind == "f"
         columns.append([repr(v) if v == v else "" for v in values] if real else [*map(str, values)])
-    return "".join(f"{line}\n" for line in map(",".join, zip(*columns, strict=True)))
+    end = "\n" if origin is None else origin.fields + "\n"
+    return "".join(f"{line}{end}" for line in map(",".join, zip(*columns, strict=True)))
 
 
-def csv_name(pair: Pair) -> str:
-    """Return the name of a file of `pair`'s history now: safe on every system, UTC time."""
+def csv_name(pair: Pair, origin: Origin | None = None) -> str:
+    """Return the name of a file of `pair`'s history now: safe on every system, UTC time.
+
+    What is not the live market's begins with its market: ``pairlab-SIMULATED-BTCUSDT-…``.
+    """
     legs = "-".join(re.sub(r"[^A-Za-z0-9_.]", "_", leg) for leg in pair)
-    return f"pairlab-{legs}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.csv"
+    marker = "" if origin is None else origin.marker
+    return f"pairlab-{marker}{legs}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.csv"
+
+
+def _add_origin(frame: pd.DataFrame, origin: Origin | None) -> None:
+    if origin is not None:
+        frame["source"] = origin.source
+        frame[origin.settings] = ""
 
 
 def time_unit(rows: Records) -> TimeUnit:

@@ -29,19 +29,21 @@ def rows_frame(rows: Records) -> pd.DataFrame:
     return pd.DataFrame(columns, index=_utc(rows["time_ns"]), copy=False)
 
 
-def ticks_frame(ticks: Records, pair: Pair) -> pd.DataFrame:
+def ticks_frame(
+    ticks: Records, pair: Pair, gap_legs: NDArray[np.int8] | None = None
+) -> pd.DataFrame:
     """Return `pairlab.TICK` records as the DataFrame of `PairLab.ticks`.
 
     Returns
     -------
     pandas.DataFrame
-        Columns symbol, id, price, quantity, buyer_is_maker, received; index ``time``, the
-        exchange's trade time, UTC.
+        Columns symbol, id, price, quantity, buyer_is_maker, received and, with `gap_legs`,
+        gap_before; index ``time``, the exchange's trade time, UTC.
     """
     # A tick of no leg is held as it came; the engine counts and drops it.
     legs: NDArray[np.int8] = np.where((ticks["leg"] >> 1) == 0, ticks["leg"], -1)
     received = pd.DatetimeIndex(ticks["received_ns"].view("M8[ns]")).tz_localize("UTC")
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "symbol": pd.Categorical.from_codes(legs, pd.Index(pair)),
             "id": ticks["id"],
@@ -52,13 +54,17 @@ def ticks_frame(ticks: Records, pair: Pair) -> pd.DataFrame:
         },
         index=_utc(ticks["time_ns"]),
     )
+    frame.attrs["pair"] = (pair.y, pair.x)  # which is y: the order of the ticks does not tell
+    return frame if gap_legs is None else frame.assign(gap_before=gap_legs)
 
 
 def bars_frame(bars: Records) -> pd.DataFrame:
     """Return the engine's bars as the DataFrame of `PairLab.bars`, indexed by close time, UTC."""
     parts = ("open", "high", "low", "close", "volume")
     columns = {f"{leg}_{part}": bars[f"{leg}_{part}"] for leg in "yx" for part in parts}
-    return pd.DataFrame(columns, index=_utc(bars["time_ns"]))
+    frame = pd.DataFrame(columns, index=_utc(bars["time_ns"]))
+    frame.attrs["label"] = "close"  # what the times are, for `pairlab.analyze`
+    return frame
 
 
 def _utc(time_ns: NDArray[np.int64]) -> pd.DatetimeIndex:

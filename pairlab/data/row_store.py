@@ -66,6 +66,13 @@ class RowStore:
         self._ring = Ring(ROW, capacity)
         self._epoch = 0
 
+    @classmethod
+    def holding(cls, rows: Records, capacity: int, epoch: int, end: int) -> RowStore:
+        """Return a store that holds `rows`: the newest of an epoch in which `end` were appended."""
+        store = cls(capacity)
+        store._ring, store._epoch = Ring.holding(rows, capacity, end), epoch
+        return store
+
     def __len__(self) -> int:
         return len(self._ring)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import datetime as dt
 import re
+import time as wall_clock
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -13,13 +14,22 @@ import pandas as pd
 from pairlab.alerts import Alert
 from pairlab.data.row_store import RowStore
 from pairlab.errors import DataError
-from pairlab.schema import HISTORY_COLUMNS, Records, Snapshot
+from pairlab.schema import HISTORY_COLUMNS, NO_TIME_NS, Records, Snapshot
 
 _CLOCK: Final = re.compile(
     r"\d{1,2}:\d{2}(:\d{2}(\.\d*)?)?\s*([ap]m)?\s*(z|utc|[+-][\d:]+)?", re.IGNORECASE
 )
 
-__all__ = ["Moment", "between_ns", "inside", "row_at", "span_ns", "time_ns", "within"]
+__all__ = [
+    "Moment",
+    "between_ns",
+    "inside",
+    "refuse_future",
+    "row_at",
+    "span_ns",
+    "time_ns",
+    "within",
+]
 
 Moment: TypeAlias = str | int | dt.datetime | np.datetime64 | pd.Timestamp
 """A point in time: UTC where no zone is named; an int is in ns since 1970."""
@@ -88,6 +98,25 @@ def span_ns(start: Moment | None, end: Moment | None) -> tuple[int | None, int |
     return first, last
 
 
+def refuse_future(name: str, given: object, at_ns: int | None, rows: Records) -> None:
+    """Refuse a moment of which nothing can be held yet: it is later than the clock and the rows.
+
+    Raises
+    ------
+    DataError
+        If the moment is still to come. A recording's or a simulation's own time may be ahead of
+        this machine's clock, so that what its rows have reached is not.
+    """
+    newest_ns = int(rows[-1]["time_ns"]) if len(rows) else NO_TIME_NS
+    if at_ns is None or at_ns <= max(newest_ns, wall_clock.time_ns()):
+        return
+    newest = f"; the newest row is of {pd.Timestamp(newest_ns, tz='UTC')}" if len(rows) else ""
+    raise DataError(
+        f"{name} = {given!r} is {pd.Timestamp(at_ns, tz='UTC')}, which is still to come (UTC where "
+        f"no zone is named){newest}"
+    )
+
+
 def within(time_ns: int, start_ns: int | None, end_ns: int | None) -> bool:
     """Return whether a time is within both ends; None is open."""
     return (start_ns is None or time_ns >= start_ns) and (end_ns is None or time_ns <= end_ns)
@@ -111,11 +140,13 @@ def row_at(store: RowStore, when: Alert | Moment) -> Records:
     Raises
     ------
     DataError
-        If it is not held, saying why.
+        If it is not held, saying why, or the moment is still to come.
     """
     rows = store.view()
     at_ns = when.time_ns if isinstance(when, Alert) else time_ns(when, "when")
     moment = pd.Timestamp(at_ns, tz="UTC")
+    if not isinstance(when, Alert):
+        refuse_future("when", when, at_ns, rows)
     up_to = between_ns(rows, None, at_ns)
     if not len(up_to):
         oldest = pd.Timestamp(int(rows[0]["time_ns"]), tz="UTC") if len(rows) else None

@@ -12,6 +12,7 @@
     observation    one observation: the window moves on, every metric of its row
     kernel         ticks or observations in, rows and events out
     buffers        the arrays that a kernel works in
+    gaps           ticks with time between them that nobody saw
     validation     checks of what an engine is given
     diagnostics    whether the Kalman hedge leaves a spread to trade
     pair_engine    `PairEngine`: kernel and buffers of one pair

@@ -1,7 +1,7 @@
 """OHLCV bars of every symbol for all timeframes at once, at their close times.
 
 A tick touches the forming second of its symbol only; a second that closes is merged into the
-longer bars that are forming, so that six timeframes cost little more than one. All symbols of a
+longer bars that are forming, so that seven timeframes cost little more than one. All symbols of a
 stream share one clock: a tick of any of them closes the bars of all. Nothing here knows of pairs,
 so that a symbol's bars are made once, in however many pairs it is a leg.
 """
@@ -56,6 +56,10 @@ def _close(clock: Any, bars: NDArray[Any], level: int, time_ns: int) -> None:
     """Close the forming bars of a timeframe and the empty ones up to this time; start the next."""
     length = _LENGTHS[level]
     last = clock.head[level]
+    if clock.unseen != 0:
+        for symbol in range(bars.shape[2]):
+            if clock.unseen >> symbol & 1:  # what it closed at, and stood at since, nobody saw
+                bars[level, last, symbol].close = math.nan
     close_ns = clock.end_ns[level]
     end_ns = (time_ns // length + 1) * length
     # Older empty bars would be overwritten in the ring before anybody saw them.
@@ -75,6 +79,8 @@ def _close(clock: Any, bars: NDArray[Any], level: int, time_ns: int) -> None:
 @jit_internal
 def add_to_bars(clock: Any, bars: NDArray[Any], symbol: int, price: float, quantity: float) -> None:
     """Add a trade to the forming second of its symbol."""
+    if clock.unseen != 0:
+        clock.unseen &= ~(1 << symbol)
     bar = bars[0, clock.head[0], symbol]
     if math.isnan(bar.close) or bar.volume < 0.0:
         bar.open = bar.high = bar.low = price

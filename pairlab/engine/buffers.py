@@ -56,6 +56,21 @@ class BarBuffers:
         self.clock: Records = np.zeros(1, BAR_CLOCK)
         self.bars: Records = np.zeros((len(BAR_TIMEFRAMES), _SLOTS, symbols), SYMBOL_BAR)
 
+    def hold(self, timeframe: str, bars: Records) -> None:
+        """Hold these closed bars of a pair, `BAR` records, in place of those of a timeframe.
+
+        `closed_of_pair` gives them again; no tick can be added afterwards.
+        """
+        level = BAR_TIMEFRAMES.index(timeframe)
+        bars = bars[-BARS_HELD:]
+        count = len(bars)
+        for symbol, leg in enumerate("yx"):
+            ring = self.bars[level, :count, symbol]
+            ring["time_ns"] = bars["time_ns"]
+            for column in ("open", "high", "low", "close", "volume"):
+                ring[column] = bars[f"{leg}_{column}"]
+        self.clock["head"][0, level] = self.clock["count"][0, level] = count
+
     def closed(self, symbol: int, timeframe: str) -> Records:
         """Return the closed bars of a symbol that are held, oldest first, as `SYMBOL_BAR`.
 

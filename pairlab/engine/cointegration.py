@@ -15,59 +15,17 @@ from numpy.typing import NDArray
 
 from pairlab.engine.jit import jit_internal
 from pairlab.engine.state import FIXED
+from pairlab.limits.stationarity import asymptotic_p
 
 __all__ = ["adf_statistic", "half_life", "mackinnon_p", "spread_tests"]
 
-_SQRT_HALF = math.sqrt(0.5)
 _CLOSE = 1e-5
 _NOTHING = 1e-8
 """A share of a sum of squares below this is rounding: no spread explains itself so well."""
 
 
-@jit_internal
-def mackinnon_p(statistic: float, variables: int) -> float:
-    """Return MacKinnon's approximate p-value of a Dickey-Fuller statistic with a constant.
-
-    Parameters
-    ----------
-    statistic : float
-        The t-value of γ.
-    variables : int
-        Series in the cointegrating regression: 1 for a plain Dickey-Fuller test, 2 for
-        Engle-Granger on a pair.
-
-    Returns
-    -------
-    float
-        NaN for a NaN statistic.
-
-    Notes
-    -----
-    MacKinnon (1994), the coefficients that ``statsmodels.tsa.adfvalues.mackinnonp`` uses for
-    ``regression="c"`` and N = 1, 2.
-    """
-    t = statistic
-    if math.isnan(t):
-        return math.nan
-    if variables == 1:
-        if t > 2.74:
-            return 1.0
-        if t < -18.83:
-            return 0.0
-        if t <= -1.61:
-            z = 2.1659 + t * (1.4412 + t * 0.038269)
-        else:
-            z = 1.7339 + t * (0.93202 + t * (-0.12745 + t * -0.010368))
-    else:
-        if t > 0.92:
-            return 1.0
-        if t < -18.86:
-            return 0.0
-        if t <= -2.62:
-            z = 2.92 + t * (1.5012 + t * 0.039796)
-        else:
-            z = 2.1945 + t * (0.64695 + t * (-0.29198 + t * -0.042377))
-    return 0.5 * math.erfc(-z * _SQRT_HALF)
+mackinnon_p = jit_internal(asymptotic_p)
+"""`pairlab.limits.stationarity.asymptotic_p`, compiled."""
 
 
 @jit_internal

@@ -7,16 +7,16 @@ There are two ways in: `consume` takes ticks, `observe_many` observations. Both 
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numba import carray, float64, from_dtype, int64  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from pairlab.engine.bars import add_to_bars, roll_bars
-from pairlab.engine.buffers import EngineBuffers
 from pairlab.engine.jit import DIGEST, jit_inlined, jit_internal, jit_kernel, pointer_at
 from pairlab.engine.observation import observe
 from pairlab.engine.signals import decide
@@ -30,6 +30,7 @@ from pairlab.engine.state import (
     EMPTY_BARS_MAX,
     EVENTS_AT,
     LEGS,
+    NEVER_NS,
     PARAMS,
     PARAMS_AT,
     RING_AT,
@@ -39,8 +40,8 @@ from pairlab.engine.state import (
     STATE_AT,
     SYMBOL_BAR,
 )
-from pairlab.schema import EVENT, ROW, TICK
-from pairlab.settings import SettingValues
+from pairlab.errors import PairlabError
+from pairlab.schema import EVENT, NO_TIME_NS, ROW, TICK
 
 __all__ = [
     "consume",
@@ -50,6 +51,7 @@ __all__ = [
     "run_observations",
 ]
 
+_LOGGER: Final = logging.getLogger("pairlab.engine")
 _LEVELS = len(BAR_TIMEFRAMES)
 _TICKS_SIGNATURE = (from_dtype(TICK)[::1], int64, int64[::1])
 _OBSERVATIONS_SIGNATURE = (
@@ -61,7 +63,9 @@ _OBSERVATIONS_SIGNATURE = (
 def make_row(s: Any, p: Any, ring: NDArray[Any], row: Any, event: Any, row_number: int) -> int:
     """Make one row of the last prices and decide on it; return the number of events, 0 or 1."""
     observe(s, p, ring, row)
-    if decide(s, p, row, event) == 0:
+    happened = decide(s, p, row, event)
+    row.position = s.position
+    if happened == 0:
         return 0
     event.row = row_number
     return 1
@@ -115,8 +119,11 @@ def consume(
             break
         time_ns = tick.time_ns
         due = True
-        if length > 0 and s.bar_end_ns != 0 and time_ns >= s.bar_end_ns:
+        if length > 0 and time_ns >= s.bar_end_ns:
             # The bar closes before the tick counts; the tick's turn comes when all bars have.
+            if s.seeded != 0:  # nobody saw this bar: the seeds end before it
+                s.y_seen = s.x_seen = 0
+                s.gap = 1
             due = s.y_seen != 0 and s.x_seen != 0
             s.received_ns = tick.received_ns
             s.time_ns = s.bar_end_ns
@@ -135,9 +142,9 @@ def consume(
         if due:
             event_count += make_row(s, p, ring, rows[row_count], events[event_count], row_count)
             row_count += 1
-        if s.skip_to_ns != 0:
+        if s.skip_to_ns != NO_TIME_NS:
             s.bar_end_ns = s.skip_to_ns
-            s.skip_to_ns = 0
+            s.skip_to_ns = NO_TIME_NS
             s.gap = 1
     return i, row_count, event_count
 
@@ -160,7 +167,8 @@ def acceptable(s: Any, tick: Any) -> bool:
 @jit_internal
 def count_in_bar(s: Any, length: int, time_ns: int) -> None:
     """Start the first bar; count a tick that is older than the forming one as late."""
-    if s.bar_end_ns == 0:
+    s.seeded = 0
+    if s.bar_end_ns == NEVER_NS:
         s.bar_end_ns = (time_ns // length + 1) * length
     elif time_ns < s.bar_end_ns - length:
         s.late += 1
@@ -170,17 +178,14 @@ def count_in_bar(s: Any, length: int, time_ns: int) -> None:
 def take_tick(s: Any, tick: Any) -> None:
     """Update the last price of a tick's leg; times never step back."""
     time_ns = tick.time_ns
-    if time_ns > s.time_ns or (s.y_seen == 0 and s.x_seen == 0):
-        s.time_ns = time_ns
+    s.time_ns = max(s.time_ns, time_ns)
     if tick.leg == 0:
         s.y_price = tick.price
-        if s.y_seen == 0 or time_ns > s.y_time_ns:
-            s.y_time_ns = time_ns
+        s.y_time_ns = max(s.y_time_ns, time_ns)
         s.y_seen = 1
     else:
         s.x_price = tick.price
-        if s.x_seen == 0 or time_ns > s.x_time_ns:
-            s.x_time_ns = time_ns
+        s.x_time_ns = max(s.x_time_ns, time_ns)
         s.x_seen = 1
     s.received_ns = tick.received_ns
 
@@ -242,17 +247,57 @@ def _make_kernel(digest: int, nogil: bool) -> Callable[..., tuple[int, int, int]
         bars = carray(pointer_at(memory[BARS_AT]), (_LEVELS, BARS_HELD + 1, LEGS), SYMBOL_BAR)
         return consume(ticks, start, s, p, ring, clock, bars, rows, events)
 
-    return jit_kernel(run, _TICKS_SIGNATURE, nogil=nogil)
+    nothing = (np.zeros(0, TICK), 0)
+    return load_kernel(run, _TICKS_SIGNATURE, nothing, version, nogil=nogil)
+
+
+def load_kernel(
+    function: Callable[..., Any],
+    signature: tuple[Any, ...],
+    nothing: tuple[Any, ...],
+    version: int,
+    *,
+    nogil: bool,
+) -> Callable[..., Any]:
+    """Load a kernel from the cache or compile it; one that is not `version` is not used.
+
+    Parameters
+    ----------
+    function, signature, nogil
+        As `jit_kernel` takes them.
+    nothing : tuple
+        Arguments but for the memory, under which it makes no row.
+    version : int
+        What it writes to `STATE.kernel_version`. The digest in it covers every layout, so that a
+        kernel that writes this number to this place was compiled for the records of this process.
+    """
+    run = jit_kernel(function, signature, nogil=nogil)
+    if version_of(run, nothing) != version:
+        _LOGGER.warning("the compile cache holds a kernel of another layout: compiling anew")
+        run = jit_kernel(function, signature, nogil=nogil, cached=False)
+        if version_of(run, nothing) != version:
+            raise PairlabError("the compiled kernel does not fit the records: it is not used")
+    return run
+
+
+def version_of(run: Callable[..., Any], nothing: tuple[Any, ...]) -> int:
+    """Return what a kernel writes where `STATE` has its version."""
+    # Room to spare: a kernel of another layout writes and reads at places of its own.
+    space = np.zeros((64, 1_024), np.int64)
+    memory = np.zeros(64, np.int64)
+    memory[:CAPACITY_AT] = [row.ctypes.data for row in space[:CAPACITY_AT]]
+    run(*nothing, memory)
+    state = space[STATE_AT].view(np.uint8)[: STATE.itemsize].view(STATE)
+    return int(state["kernel_version"][0])
 
 
 @functools.cache
 def kernel_gil() -> Callable[..., tuple[int, int, int]]:
     """Return the kernel for ticks that keeps the GIL: releasing it costs more than a few ticks."""
-    run = _make_kernel(DIGEST, nogil=False)
     # numba remembers the type of the first array of a dtype, and dtypes are equal whether or not
     # they are called aligned: ticks from np.load must not be the first, or TICK would be refused.
-    run(np.zeros(0, TICK), 0, EngineBuffers(SettingValues(), bars=False).memory)
-    return run
+    # The first is that of `version_of`.
+    return _make_kernel(DIGEST, nogil=False)
 
 
 @functools.cache
@@ -282,4 +327,6 @@ def run_observations() -> Callable[..., int]:
         events = carray(pointer_at(memory[EVENTS_AT]), memory[CAPACITY_AT], EVENT)
         return observe_many(times_ns, y, x, y_times_ns, x_times_ns, s, p, ring, rows, events)
 
-    return jit_kernel(run, _OBSERVATIONS_SIGNATURE, nogil=True)
+    times, prices = np.zeros(0, np.int64), np.zeros(0)
+    nothing = (times, prices, prices, times, times)
+    return load_kernel(run, _OBSERVATIONS_SIGNATURE, nothing, version, nogil=True)

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pairlab.engine.cointegration import half_life, mackinnon_p, spread_tests
-from pairlab.engine.hedge import kalman_start, kalman_step, ols
+from pairlab.engine.hedge import add_legs, kalman_start, kalman_step, ols
 from pairlab.engine.jit import jit_inlined, jit_internal
 from pairlab.engine.rolling_sums import (
     minus_product,
@@ -21,7 +21,7 @@ from pairlab.engine.rolling_sums import (
     return_noise,
     update_sums,
 )
-from pairlab.engine.state import FIXED, KALMAN
+from pairlab.engine.state import FIXED, KALMAN, LEGS_STRIDE
 from pairlab.schema import RowFlag, Stationary
 
 __all__ = ["correlation_of", "observe"]
@@ -64,6 +64,8 @@ def observe(s: Any, p: Any, ring: NDArray[Any], row: Any) -> None:
         if not begun:
             kalman_start(s, p, y, x)
         spread, deviation = kalman_step(s, p, y, x, flat_y and flat_x)
+        if s.count % LEGS_STRIDE == 0:
+            add_legs(s, p, y, x)
     elif p.hedge == FIXED:
         spread = minus_product(y, p.hedge_ratio, x)
     else:
@@ -103,7 +105,7 @@ def observe(s: Any, p: Any, ring: NDArray[Any], row: Any) -> None:
 def _measure(
     s: Any, p: Any, ring: NDArray[Any], row: Any, y: float, x: float, deviation: float
 ) -> int:
-    """Write every metric of a full window; return its flatness flags."""
+    """Write every metric of a full window; return its flags."""
     n = p.window
     flat_y = s.run_y >= n
     flat_x = s.run_x >= n
@@ -129,7 +131,10 @@ def _measure(
     flat_spread = (flat_y and flat_x) or (still and not no_slope)
     if p.hedge == KALMAN:
         flat_spread = s.run_s >= n or (flat_y and flat_x)
-        _measure_kalman(s, p, row, deviation, flat_spread)
+        if s.kalman_learnt > 0:
+            _measure_kalman(s, p, row, deviation, flat_spread)
+        else:
+            flags |= _WARMING
     elif p.hedge == FIXED:
         flat_spread = still or s.run_s >= n
         row.spread_mean = s.c0 + a
@@ -150,9 +155,10 @@ def _measure(
     if p.hedge == KALMAN:
         gamma = _innovations_gamma(s, p, ring)
     row.p_value = mackinnon_p(row.adf_stat, 1 if p.hedge == FIXED else 2)
-    row.half_life = half_life(gamma)
+    if p.hedge != KALMAN or s.kalman_learnt > 0:
+        row.half_life = half_life(gamma)
     if not math.isnan(row.p_value):
-        row.stationary = 1 if row.p_value <= p.max_p_value else 0
+        row.stationary = 1 if row.p_value <= p.largest_p else 0
     return flags
 
 
@@ -165,15 +171,15 @@ def correlation_of(s_ab: float, s_aa: float, s_bb: float) -> float:
 @jit_internal
 def _measure_kalman(s: Any, p: Any, row: Any, deviation: float, flat: bool) -> None:
     """Write the filtered hedge, its innovation and, unless flat, the z-score."""
-    row.hedge_ratio = s.k_beta * (s.k_y / s.k_x)
-    row.intercept = s.k_alpha * s.k_y
+    row.hedge_ratio = s.k_beta * (s.k_scale_x * s.k_unit)
+    row.intercept = s.k_y + (s.k_level * s.k_unit - row.hedge_ratio * s.k_x)
     row.spread = s.spread
     row.spread_mean = 0.0
     row.spread_std = deviation
     if not flat:
         row.zscore = s.spread / deviation
     if s.run_x < p.window:
-        scaled = s.s_ee * p.inv_n1 / (s.k_y * s.k_y)
+        scaled = s.s_ee * p.inv_n1 * (s.k_scale_y * s.k_scale_y)
         s.ols_count += 1
         weight = max(1.0 / s.ols_count, p.diagnostics_weight)
         s.h_ols += weight * (scaled - s.h_ols)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Final, Unpack
 
@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from pairlab.engine.buffers import EngineBuffers, addresses
 from pairlab.engine.diagnostics import kalman_warning
-from pairlab.engine.state import DROP_REASONS, SIGNAL_FIELDS, fill_params
-from pairlab.engine.validation import as_ticks, check_prices
+from pairlab.engine.gaps import Candles, Gap, update_over_gaps
+from pairlab.engine.state import BOTH_LEGS, DROP_REASONS, SIGNAL_FIELDS, fill_params
+from pairlab.engine.validation import ObservationSettings, as_closes, as_ticks, check_prices
 from pairlab.errors import DataError, SettingError
-from pairlab.schema import EVENT, ROW, TIMEFRAMES_NS, Records, RowFlag
+from pairlab.schema import EVENT, NO_TIME_NS, ROW, TIMEFRAMES_NS, Records, RowFlag
 from pairlab.settings import METRIC_SETTINGS, SettingKwargs, Settings, SettingValues
 
 __all__ = ["PairEngine", "compile_kernel"]
@@ -38,13 +39,15 @@ def compile_kernel(progress: Callable[[str], None] | None = None) -> None:
     """
     say = progress or (lambda text: None)
     say("loading the compiler")
-    from pairlab.engine import kernel
+    from pairlab.engine import jit, kernel
 
     steps = (kernel.kernel_gil, kernel.kernel_nogil, kernel.run_observations)
     for number, compile_step in enumerate(steps, 1):
         say(f"compiling the engine ({number} of {len(steps)})")
         compile_step()
-    say("engine ready")
+    for problem in jit.cache_problems():
+        say(problem)
+    say("engine compiled")
 
 
 class PairEngine:
@@ -101,13 +104,13 @@ class PairEngine:
             if settings is not None:  # a snapshot will do as well
                 snapshot = settings.values() if isinstance(settings, Settings) else settings
                 given = asdict(snapshot)
-            values = Settings(**{**given, **overrides}).values()
+            values = ObservationSettings(**{**given, **overrides}).values()
         from pairlab.engine import kernel  # numba's import takes longer than all of pairlab's
 
         self.values: SettingValues = values
         self.events: Records = _NO_EVENTS
         self._buffers = EngineBuffers(values, bars=bars)
-        self._per_tick = TIMEFRAMES_NS[values.timeframe] == 0
+        self.per_tick = TIMEFRAMES_NS[values.timeframe] == 0
         self._run = kernel.kernel_gil()
         self._run_nogil = kernel.kernel_nogil
         self._run_observations = kernel.run_observations
@@ -124,8 +127,8 @@ class PairEngine:
         -------
         numpy.ndarray
             `pairlab.schema.ROW` records: one per accepted tick (one per closed bar at bar
-            timeframes) once both legs have traded. **May be a view that the next update
-            overwrites**: copy what is to be kept.
+            timeframes) once both legs have traded, since the last gap too. **May be a view that
+            the next update overwrites**: copy what is to be kept.
 
         Raises
         ------
@@ -154,7 +157,7 @@ class PairEngine:
         rows, events = self._buffers.rows, self._buffers.events
         chunks = [(rows[:row_count].copy(), events[:event_count].copy())] if row_count else []
         rows, events, memory = self._buffers.output(
-            len(ticks) - start if self._per_tick else _ROWS_PER_CALL
+            len(ticks) - start if self.per_tick else _ROWS_PER_CALL
         )
         run = self._run_nogil()
         while start < len(ticks):
@@ -171,7 +174,7 @@ class PairEngine:
         return np.concatenate([chunk_rows for chunk_rows, _ in chunks])
 
     def seed(self, time_ns: ArrayLike, y: ArrayLike, x: ArrayLike) -> Records:
-        """Warm the window with closes of bars from before the first tick.
+        """Warm the window with closes of bars from before the first tick, once.
 
         Parameters
         ----------
@@ -190,28 +193,39 @@ class PairEngine:
         DataError
             At the tick timeframe, after a tick, or for closes that cannot be used.
         """
-        length = TIMEFRAMES_NS[self.values.timeframe]
-        if length == 0:
-            raise DataError("seed() warms bar timeframes; timeframe is 'tick'")
+        closes = as_closes("seed()", self.values.timeframe, time_ns, y, x)
         state = self._buffers.state[0]
-        if state["y_seen"] or state["x_seen"]:
+        if state["time_ns"] != NO_TIME_NS:
             raise DataError("seed() comes before the first tick, and once")
-        times = np.array(time_ns, np.int64, ndmin=1)
-        y_closes, x_closes = (np.array(leg, np.float64, ndmin=1) for leg in (y, x))
-        check_prices("seed()", times, y_closes, x_closes)
-        if (np.diff(times) <= 0).any() or (times % length).any():
-            raise DataError(
-                f"seed(): times must ascend and be multiples of {self.values.timeframe}"
-            )
+        rows = self._observe_closes(closes)
+        state["seeded"] = len(rows) > 0
+        return rows
+
+    def fill_gap(self, time_ns: ArrayLike, y: ArrayLike, x: ArrayLike) -> Records:
+        """Observe closes of bars that nobody saw, after `mark_gap` and before the next tick.
+
+        As `seed`, which see; closes of bars that were made already are left out. Nothing is
+        decided on these rows, and it is the row after them that is flagged GAP_BEFORE.
+        """
+        times, *legs = as_closes("fill_gap()", self.values.timeframe, time_ns, y, x)
+        state = self._buffers.state[0]
+        first = np.searchsorted(times, state["bar_end_ns"])
+        y_seen, x_seen, state["gap"] = int(state["y_seen"]), int(state["x_seen"]), 0
+        rows = self._observe_closes((times[first:], legs[0][first:], legs[1][first:]))
+        state["y_seen"], state["x_seen"], state["gap"] = y_seen, x_seen, 1
+        return rows
+
+    def _observe_closes(self, closes: Candles) -> Records:
+        """Make rows of closes of bars; the bar after the last one begins."""
+        times, y, x = closes
+        self.events = _NO_EVENTS
         if not len(times):
             return np.zeros(0, ROW)
+        state = self._buffers.state
         # When the closes were traded is not known; the bar's close is the best estimate.
-        rows, _ = self._observe_many(
-            times, y_closes, x_closes, times, times, self._buffers.state, self._paused_params()
-        )
-        self.events = _NO_EVENTS
+        rows, _ = self._observe_many(times, y, x, times, times, state, self._paused_params())
         rows["flags"] |= int(RowFlag.SEEDED)
-        state["bar_end_ns"] = times[-1] + length
+        state["bar_end_ns"] = times[-1] + TIMEFRAMES_NS[self.values.timeframe]
         return rows
 
     def observe(
@@ -247,12 +261,12 @@ class PairEngine:
             For prices that cannot be used.
         """
         times, y_times, x_times = (
-            np.array(t, np.int64, ndmin=1) for t in (time_ns, y_time_ns, x_time_ns)
+            np.atleast_1d(np.require(t, np.int64, ["C", "A", "W"]))
+            for t in (time_ns, y_time_ns, x_time_ns)
         )
-        y_prices, x_prices = (np.array(leg, np.float64, ndmin=1) for leg in (y, x))
+        y_prices, x_prices = (np.atleast_1d(np.require(p, float, ["C", "A", "W"])) for p in (y, x))
         check_prices("observe()", times, y_prices, x_prices)
-        same = times.shape == y_times.shape == x_times.shape
-        if not same or (np.diff(times) <= 0).any():
+        if not times.shape == y_times.shape == x_times.shape or (times[1:] <= times[:-1]).any():
             raise DataError("observe(): times must ascend, one of each per price")
         rows, self.events = self._observe_many(
             times, y_prices, x_prices, y_times, x_times, self._buffers.state, self._buffers.params
@@ -279,8 +293,7 @@ class PairEngine:
         """Run the kernel for observations on this window; return rows and events."""
         rows, events = np.empty(len(times_ns), ROW), np.zeros(len(times_ns), EVENT)
         memory = addresses(state, params, self._buffers.ring, self._buffers.bars, rows, events)
-        run = self._run_observations()
-        event_count = run(times_ns, y, x, y_times_ns, x_times_ns, memory)
+        event_count = self._run_observations()(times_ns, y, x, y_times_ns, x_times_ns, memory)
         return rows, events[:event_count] if event_count else _NO_EVENTS
 
     def provisional(self) -> Records | None:
@@ -290,7 +303,7 @@ class PairEngine:
         It is None at the tick timeframe, where every row is final, and until both legs have traded.
         """
         state, ring = self._buffers.state, self._buffers.ring
-        if self._per_tick or not (state["y_seen"][0] and state["x_seen"][0]):
+        if self.per_tick or not (state["y_seen"][0] and state["x_seen"][0]):
             return None
         # The state advances in a copy; of the window the observation overwrites one slot.
         scratch = state.copy()
@@ -298,14 +311,10 @@ class PairEngine:
         replaced = ring[slot].copy()
         try:
             row, _ = self._observe_many(
-                state["bar_end_ns"].copy(),
-                state["y_price"].copy(),
-                state["x_price"].copy(),
-                state["y_time_ns"].copy(),
-                state["x_time_ns"].copy(),
-                scratch,
+                state["bar_end_ns"].copy(), state["y_price"].copy(), state["x_price"].copy(),
+                state["y_time_ns"].copy(), state["x_time_ns"].copy(), scratch,
                 self._paused_params(),
-            )
+            )  # fmt: skip
         finally:
             ring[slot] = replaced
         to_come_s = np.minimum(row["y_age_s"], row["x_age_s"])
@@ -333,6 +342,8 @@ class PairEngine:
         values: SettingValues,
         ticks: Records,
         seeds: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
+        gaps: Iterable[Gap] = (),
+        candles: Candles | None = None,
     ) -> tuple[PairEngine, Records]:
         """Return a new engine with other settings, and the rows it computes from the given ticks.
 
@@ -349,14 +360,16 @@ class PairEngine:
             `pairlab.schema.TICK` records still held.
         seeds : tuple of array_like, optional
             Arguments of `seed`, from before the first of the ticks.
+        gaps, candles
+            As `pairlab.engine.gaps.update_over_gaps` takes them.
         """
         engine = PairEngine(values=values, bars=False)
         engine._buffers.params["signals_paused"] = 1
         engine._copy_state(self, SIGNAL_FIELDS)
         parts = []
-        if seeds is not None and not engine._per_tick:
+        if seeds is not None and not engine.per_tick:
             parts.append(engine.seed(*seeds))
-        parts.append(engine.update(ticks))
+        parts.append(update_over_gaps(engine, ticks, gaps, candles))
         return engine, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def adopt_signal(self, old: PairEngine) -> None:
@@ -378,15 +391,15 @@ class PairEngine:
 
         Parameters
         ----------
-        timeframe : {"1s", "5s", "1m", "5m", "15m", "1h"}
-            Any but ``"tick"``, whatever the engine's own.
+        timeframe : {"1s", "5s", "1m", "5m", "15m", "1h", "1d"}
+            Whatever the engine's own.
 
         Returns
         -------
         numpy.ndarray
-            `pairlab.engine.state.BAR` records at their close times: open, high, low, close and
-            volume per leg. A bar in which a leg did not trade carries its last price and has
-            volume 0; prices are NaN until the leg has traded.
+            `pairlab.engine.state.BAR` records at their close times. A bar in which a leg did not
+            trade carries its last price and has volume 0; prices are NaN until the leg has traded,
+            and where nobody saw it: within a gap, and at the close of a bar that a gap cuts.
 
         Raises
         ------
@@ -397,9 +410,20 @@ class PairEngine:
             raise DataError("this engine keeps no bars: it was made with bars=False")
         return self._buffers.bars.closed_of_pair(0, 1, timeframe)
 
-    def mark_gap(self) -> None:
-        """Flag the next row: trades are missing before it."""
-        self._buffers.state["gap"] = 1
+    def mark_gap(self, legs: int = BOTH_LEGS) -> None:
+        """Mark that trades of these legs (1 y, 2 x, 3 both) are missing before the next tick.
+
+        What was not seen is not taken for a price that stood still: there is no row until each of
+        them has traded again, and a bar that closes before that makes none. The next row is
+        flagged GAP_BEFORE.
+        """
+        state, bars = self._buffers.state, self._buffers.bars
+        state["gap"] = 1
+        for leg, seen in enumerate(("y_seen", "x_seen")):
+            if legs >> leg & 1:
+                state[seen] = 0
+        if bars is not None:
+            bars.clock["unseen"] |= legs
 
     @property
     def signal_state(self) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """Signal state machine: z-score and entry filters to position changes.
 
 FLAT, LONG (bought y, sold β of x) or SHORT the spread; one transition a row. An excursion ends,
-and a STOP's lock opens, when abs(z) <= exit_z or z changes sign.
+and a STOP's lock opens, when abs(z) <= exit_z or z changes sign. A position is stopped by its
+z-score or by its age; the latter needs no z-score, and its STOP says so with `Filter.MAX_HOLD`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _LEG_AGE = int(Filter.LEG_AGE)
 _STATIONARY = int(Filter.STATIONARY)
 _COOLDOWN = int(Filter.COOLDOWN)
 _EDGE = int(Filter.EDGE)
+_STOP_Z = int(Filter.STOP_Z)
+_MAX_HOLD = int(Filter.MAX_HOLD)
 
 
 @jit_internal
@@ -34,19 +37,28 @@ def edge_bps(p: Any, row: Any) -> float:
 
 
 @jit_internal
+def hedged_correlation(row: Any) -> float:
+    """Return the correlation of y with β·x, as `Snapshot.hedged_correlation` does."""
+    rho: float = row.correlation
+    return -rho if row.hedge_ratio < 0.0 else rho
+
+
+@jit_internal
 def failed_filters(s: Any, p: Any, row: Any) -> int:
     """Return the bits of the entry filters that this row fails; NaN fails."""
     failed = 0
-    if not row.correlation >= p.min_correlation:
+    if not hedged_correlation(row) >= p.min_correlation:
         failed |= _CORRELATION
-    if not (row.y_age_s < p.max_leg_age_s and row.x_age_s < p.max_leg_age_s):
+    if not (row.y_age_s < p.leg_age_limit_s and row.x_age_s < p.leg_age_limit_s):
         failed |= _LEG_AGE
-    if p.require_stationary != 0 and not row.p_value <= p.max_p_value:
+    if p.require_stationary != 0 and not row.p_value <= p.largest_p:
         failed |= _STATIONARY
     if s.has_exited != 0 and row.time_ns - s.exited_ns < p.cooldown_ns:
         failed |= _COOLDOWN
     if p.min_edge_bps > 0.0 and not p.min_edge_bps <= edge_bps(p, row) < math.inf:
         failed |= _EDGE
+    if abs(row.zscore) >= p.stop_z:
+        failed |= _STOP_Z
     return failed
 
 
@@ -57,9 +69,9 @@ def decide(s: Any, p: Any, row: Any, event: Any) -> int:
     Parameters
     ----------
     s, p
-        State, of which the signal fields change, and parameters.
-    row : ROW record
-        All but its position is set; the position is written here.
+        State, of which the signal fields change, and parameters. Its position is the row's.
+    row : ROW record, or anything else with the fields that are read
+        What was observed; nothing is written to it.
     event : EVENT record
         Where the transition is written (all but ``row``), if there is one.
 
@@ -69,8 +81,11 @@ def decide(s: Any, p: Any, row: Any, event: Any) -> int:
         1 if there was an event, else 0.
     """
     z = row.zscore
-    row.position = s.position
-    if p.signals_paused != 0 or math.isnan(z):
+    if p.signals_paused != 0:
+        return 0
+    if math.isnan(z):
+        if s.position != 0 and row.time_ns - s.entered_ns >= p.max_hold_ns:
+            return _stop_by_time(s, row, event)
         return 0
     within = abs(z) <= p.exit_z
     side = 1 if z > 0.0 else -1
@@ -87,7 +102,9 @@ def decide(s: Any, p: Any, row: Any, event: Any) -> int:
         elif side_held * z <= -p.stop_z:
             kind = _STOP
             s.lock = side
-        elif row.correlation < p.min_correlation and s.decoupled == 0:
+        elif row.time_ns - s.entered_ns >= p.max_hold_ns:
+            return _stop_by_time(s, row, event)
+        elif hedged_correlation(row) < p.min_correlation and s.decoupled == 0:
             s.decoupled = 1
             return _write(event, _DECOUPLED, side_held, 0, 0)
         if kind == 0:
@@ -95,7 +112,6 @@ def decide(s: Any, p: Any, row: Any, event: Any) -> int:
         s.position = 0
         s.has_exited = 1
         s.exited_ns = row.time_ns
-        row.position = 0
         return _write(event, kind, side_held, 0, 0)
 
     if abs(z) < p.entry_z or s.lock != 0:
@@ -104,8 +120,8 @@ def decide(s: Any, p: Any, row: Any, event: Any) -> int:
     failed = failed_filters(s, p, row)
     if failed == 0:
         s.position = wanted
+        s.entered_ns = row.time_ns
         s.decoupled = 0
-        row.position = wanted
         return _write(event, _ENTRY, wanted, 0, 0)
     if s.excursion != 0:
         return 0
@@ -118,6 +134,19 @@ def decide(s: Any, p: Any, row: Any, event: Any) -> int:
     s.has_suppressed = 1
     s.suppressed_ns = row.time_ns
     return _write(event, _SUPPRESSED, wanted, failed, unshown)
+
+
+@jit_internal
+def _stop_by_time(s: Any, row: Any, event: Any) -> int:
+    """Leave a position that was held for as long as it may be; return 1."""
+    side_held = s.position
+    # z is where it was entered from, as a change of sign would have been an EXIT: an excursion
+    # that goes on must not be entered again on the next row.
+    s.lock = -side_held
+    s.position = 0
+    s.has_exited = 1
+    s.exited_ns = row.time_ns
+    return _write(event, _STOP, side_held, _MAX_HOLD, 0)
 
 
 @jit_internal

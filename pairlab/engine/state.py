@@ -10,7 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from pairlab.schema import TIMEFRAMES_NS, Records
+from pairlab.limits.consistency import leg_age_limit_s
+from pairlab.limits.stationarity import largest_p
+from pairlab.schema import NO_TIME_NS, TIMEFRAMES_NS, Records, kalman_rows
 from pairlab.settings import SettingValues
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "BAR_CLOCK",
     "BAR_CLOCK_AT",
     "BAR_TIMEFRAMES",
+    "BOTH_LEGS",
     "CAPACITY_AT",
     "DROP_REASONS",
     "EMPTY_BARS_MAX",
@@ -28,6 +31,9 @@ __all__ = [
     "FIXED",
     "KALMAN",
     "LEGS",
+    "LEGS_MEMORY",
+    "LEGS_STRIDE",
+    "NEVER_NS",
     "OLS",
     "PARAMS",
     "PARAMS_AT",
@@ -63,11 +69,23 @@ BAR_TIMEFRAMES: Final = tuple(name for name, ns in TIMEFRAMES_NS.items() if ns)
 BARS_HELD: Final = 10_000
 """Closed bars kept per timeframe."""
 
+LEGS_MEMORY: Final = 20_000
+"""Observations over which the spread's half-life is estimated, at least, for the Kalman hedge."""
+
+LEGS_STRIDE: Final = 4
+"""Every so many observations one is taken for it: no half-life that matters is as short."""
+
 RING_COLUMNS: Final = 3
 """Per observation in the window: y, x (logarithms under log prices), Kalman innovation."""
 
 LEGS: Final = 2
 """Symbols of a pair; a tick's ``leg`` counts them: y is 0, x is 1."""
+
+BOTH_LEGS: Final = 0b11
+"""The legs of a gap are bits: 1 is y, 2 is x."""
+
+NEVER_NS: Final = 2**63 - 1
+"""When a bar closes that has not begun, and how long a position may be held where nothing says."""
 
 SYMBOL_BAR: Final = np.dtype(
     [
@@ -85,6 +103,7 @@ SYMBOL_BAR: Final = np.dtype(
 BAR_CLOCK: Final = np.dtype(
     [
         ("begun", np.int64),
+        ("unseen", np.int64),  # bits of the symbols that have not traded since a gap
         ("end_ns", np.int64, (len(BAR_TIMEFRAMES),)),  # when each forming bar closes
         ("head", np.int64, (len(BAR_TIMEFRAMES),)),  # slot of each forming bar
         ("count", np.int64, (len(BAR_TIMEFRAMES),)),  # closed bars held
@@ -115,22 +134,25 @@ PARAMS: Final = np.dtype(
         ("exit_z", np.float64),
         ("stop_z", np.float64),
         ("min_correlation", np.float64),
-        ("max_leg_age_s", np.float64),
-        ("max_p_value", np.float64),
         ("min_edge_bps", np.float64),
         # derived from settings: `_derived` computes them
         ("hedge", np.int64),  # FIXED, OLS or KALMAN
         ("timeframe_ns", np.int64),
         ("log_prices", np.int64),
         ("correlate_returns", np.int64),
+        ("leg_age_limit_s", np.float64),
         ("cooldown_ns", np.int64),
+        ("max_hold_ns", np.int64),
         ("suppressed_every_ns", np.int64),
         ("inv_n", np.float64),  # 1 / window; 1 / (window − 1); 1 / (window − 2)
         ("inv_n1", np.float64),
         ("inv_n2", np.float64),
+        ("kalman_rows", np.int64),  # innovations that R is learnt from before anything is shown
         ("kalman_q", np.float64),  # process noise, in units of the observation noise
         ("kalman_weight", np.float64),  # of the newest innovation in R
+        ("largest_p", np.float64),  # that counts as stationary
         ("diagnostics_weight", np.float64),  # of the newest innovation in the diagnostics' moments
+        ("legs_weight", np.float64),  # of the newest observation in the legs' moments
         # switches of the engine: no setting touches them
         ("signals_paused", np.int64),
         ("keep_bars", np.int64),
@@ -149,6 +171,7 @@ _SIGNAL: Final = [
     ("lock", np.int64),  # side of z on which a STOP locked the entry; 0 open
     ("excursion", np.int64),  # side of z of an excursion that was suppressed; 0 none
     ("decoupled", np.int64),  # DECOUPLED was reported for this position
+    ("entered_ns", np.int64),  # row time of the last ENTRY
     ("has_exited", np.int64),  # a position was ever left
     ("exited_ns", np.int64),  # row time of the last EXIT or STOP
     ("has_suppressed", np.int64),  # a SUPPRESSED was ever shown
@@ -184,17 +207,24 @@ _SUMS: Final = (
 )
 
 _KALMAN: Final = (
-    *("k_y", "k_x", "k_alpha", "k_beta", "k_p00", "k_p01", "k_p11", "k_r", "k_last"),
+    # the first observation, what a price is multiplied by, and x's share of β in the level there
+    *("k_y", "k_x", "k_unit", "k_scale_y", "k_scale_x", "k_origin"),
+    # level there and slope, the factors of their covariance, R, and the innovation before
+    *("k_level", "k_beta", "k_u", "k_d0", "k_d1", "k_r", "k_last"),
     # exponential moments of (innovation before, innovation), for diagnostics
     *("h_a", "h_b", "h_aa", "h_ab", "h_bb", "h_ols"),
+    # exponential moments of the legs before the filter: u, v from anchors, and their next steps
+    *("f_y0", "f_x0", "f_u1", "f_v1", "f_count", "f_u", "f_v", "f_uu", "f_uv", "f_vv"),
+    *("f_d", "f_g", "f_ud", "f_ug", "f_vd", "f_vg"),
 )
 
 STATE: Final = np.dtype(
     [(name, np.int64) for name in _TIMES]
     + [
-        ("y_seen", np.int64),
+        ("y_seen", np.int64),  # its last price is known: it has traded since the last gap
         ("x_seen", np.int64),
-        ("gap", np.int64),
+        ("gap", np.int64),  # the next row is the first one after a gap
+        ("seeded", np.int64),  # no tick since the seeds
         ("kernel_version", np.int64),  # digest of the sources that last ran on it
         ("count", np.int64),  # observations so far
         ("head", np.int64),  # ring slot of the next observation: the oldest, once it is full
@@ -203,6 +233,9 @@ STATE: Final = np.dtype(
         ("run_x", np.int64),
         ("run_s", np.int64),
         ("ols_count", np.int64),
+        ("kalman_seen", np.int64),  # innovations in R
+        ("kalman_moves", np.int64),  # of y among them
+        ("kalman_learnt", np.int64),  # observations since hedge and noise were learnt; 0 not yet
     ]
     + [(name, np.int64) for name in _COUNTERS]
     + _SIGNAL
@@ -215,7 +248,11 @@ STATE: Final = np.dtype(
 
 def new_state(pairs: int = 1) -> Records:
     """Return the states of pairs that have seen nothing."""
-    return np.zeros(pairs, STATE)
+    state = np.zeros(pairs, STATE)
+    for name in ("time_ns", "y_time_ns", "x_time_ns", "skip_to_ns"):
+        state[name] = NO_TIME_NS
+    state["bar_end_ns"] = NEVER_NS
+    return state
 
 
 def fill_params(params: Records, values: SettingValues) -> None:
@@ -246,13 +283,19 @@ def _derived(values: SettingValues) -> dict[str, float]:
         "timeframe_ns": TIMEFRAMES_NS[values.timeframe],
         "log_prices": values.price_scale == "log",
         "correlate_returns": values.correlation_of == "returns",
+        "leg_age_limit_s": leg_age_limit_s(values),
         "cooldown_ns": round(values.cooldown_s * 1e9),
+        "max_hold_ns": round(values.max_hold_s * 1e9) if values.max_hold_s else NEVER_NS,
         "suppressed_every_ns": round(SUPPRESSED_EVERY_S * 1e9),
         # A multiplication takes a tenth of a division's time, and there are twenty per row.
         "inv_n": 1.0 / n,
         "inv_n1": 1.0 / (n - 1),
         "inv_n2": 1.0 / (n - 2),
+        "kalman_rows": kalman_rows(values.kalman_half_life),
         "kalman_q": kalman_weight**2 / 2.0,
         "kalman_weight": kalman_weight,
+        "largest_p": largest_p(values),
         "diagnostics_weight": kalman_weight / 10.0,
+        # as long as it takes to tell half-lives of thousands of rows, whatever the filter's memory
+        "legs_weight": LEGS_STRIDE * min(kalman_weight / 10.0, 1.0 / LEGS_MEMORY),
     }

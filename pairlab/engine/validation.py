@@ -5,12 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pairlab.errors import DataError
-from pairlab.schema import TICK, Records
+from pairlab.schema import TICK, TIMEFRAMES_NS, Records
+from pairlab.settings import Settings
 
-__all__ = ["as_ticks", "check_prices"]
+__all__ = ["ObservationSettings", "as_closes", "as_ticks", "check_prices"]
+
+
+class ObservationSettings(Settings):
+    """Settings whose rows may be observations of both legs at the tick timeframe, too.
+
+    Only then is there a correlation of returns at it: a tick moves one leg.
+    """
+
+    _both_legs_a_row = True
 
 
 def check_prices(
@@ -36,11 +46,33 @@ def check_prices(
             f"{times.shape}, {y.shape}, {x.shape}"
         )
     for name, leg in (("y", y), ("x", x)):
-        bad = np.flatnonzero(~(np.isfinite(leg) & (leg > 0)))
-        if bad.size:
+        good = (leg > 0) & (leg < np.inf)
+        if not good.all():
+            bad = np.flatnonzero(~good)
             raise DataError(
                 f"{caller}: {name}[{bad[0]}] = {leg[bad[0]]}: a price must be finite and above zero"
             )
+
+
+def as_closes(
+    caller: str, timeframe: str, time_ns: ArrayLike, y: ArrayLike, x: ArrayLike
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return closes of bars as arrays.
+
+    Raises
+    ------
+    DataError
+        If they are not of bars of this timeframe, in order, or `check_prices` refuses them.
+    """
+    length = TIMEFRAMES_NS[timeframe]
+    if length == 0:
+        raise DataError(f"{caller} takes closes of bars; timeframe is 'tick'")
+    times = np.array(time_ns, np.int64, ndmin=1)
+    y_closes, x_closes = (np.array(leg, np.float64, ndmin=1) for leg in (y, x))
+    check_prices(caller, times, y_closes, x_closes)
+    if (np.diff(times) <= 0).any() or (times % length).any():
+        raise DataError(f"{caller}: times must ascend and be multiples of {timeframe}")
+    return times, y_closes, x_closes
 
 
 def as_ticks(ticks: Any) -> Records:

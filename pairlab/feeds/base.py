@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pairlab.schema import Records
 
-__all__ = ["Closes", "Feed", "FeedHealth", "FeedInfo", "FeedState", "TickSink"]
+__all__ = [
+    "BOTH_LEGS",
+    "Closes",
+    "Feed",
+    "FeedHealth",
+    "FeedInfo",
+    "FeedState",
+    "LegGapSink",
+    "ReplaySink",
+    "TickSink",
+]
+
+BOTH_LEGS: Final = 0b11
+"""Legs of a gap, as bits: 1 y, 2 x."""
 
 FeedState = Literal["connecting", "live", "stalled", "reconnecting", "stopped", "failed"]
 
@@ -26,16 +39,24 @@ class FeedInfo:
     Attributes
     ----------
     name : str
-        Shown beside the state: ``BINANCE``, ``SIMULATED``, ``RECORDING`` …
+        Shown beside the state: ``BINANCE``, ``SIMULATED``, ``REPLAY`` …
     real_money : bool
         Whether it is the live market; the screen says so.
     stream : str
         What a tick is, in the exchange's own word, such as ``aggTrade``.
+    replay : bool
+        It plays what was recorded: receive times are those of the recording, not of this machine's
+        clock; every run begins at the beginning, and the feed resets its sink (`ReplaySink`) then
+        and wherever it is sent to another time.
+    checks_times : bool
+        It sees to it that no trade's time is ahead of the receive clock; else the lab does.
     """
 
     name: str
     real_money: bool
     stream: str
+    replay: bool = False
+    checks_times: bool = False
 
 
 class TickSink(Protocol):
@@ -54,10 +75,67 @@ class TickSink(Protocol):
     def on_gap(self, missing: int) -> None:
         """Note that trades are missing before the first of the next ticks.
 
+        There are no rows until both legs have traded again: their prices are not known.
+
         Parameters
         ----------
         missing : int
             How many, 1 at least.
+        """
+
+
+@runtime_checkable
+class LegGapSink(TickSink, Protocol):
+    """A sink that can be told whose trades are missing."""
+
+    def on_leg_gap(self, missing: int, legs: int) -> None:
+        """Note that trades are missing before the first of the next ticks, as `on_gap`.
+
+        Parameters
+        ----------
+        missing : int
+            How many, 1 at least.
+        legs : int
+            Whose: 1 y, 2 x, 3 both. The price of such a leg is not known until it trades again.
+        """
+
+
+@runtime_checkable
+class ReplaySink(LegGapSink, Protocol):
+    """A sink that can begin anew, as a replay does that is restarted or sent to another time."""
+
+    @property
+    def row_count(self) -> int:
+        """How many rows were made since the last reset."""
+
+    def warm_up_need(self) -> tuple[int, int]:
+        """Return what makes rows warm at a time: ticks, and nanoseconds, before it."""
+
+    def on_reset(self, closes: Mapping[str, Closes]) -> None:
+        """Forget every tick and row: what comes next does not continue what came before.
+
+        Parameters
+        ----------
+        closes : Mapping[str, Closes]
+            By timeframe: bars from before the first tick that comes next, as far as known.
+        """
+
+    def on_closes(self, timeframe: str, closes: Closes) -> None:
+        """Take bars of a gap, right before the first tick after it.
+
+        Parameters
+        ----------
+        timeframe, closes
+            As `Feed.seed_closes` takes and returns them.
+        """
+
+    def on_warm_up(self, ticks: Records) -> None:
+        """Take ticks from before the time that is played: rows are made, no alert is delivered.
+
+        Parameters
+        ----------
+        ticks : structured array
+            As in `on_ticks`.
         """
 
 
@@ -99,6 +177,10 @@ class FeedHealth:
         Trades fetched to fill gaps.
     attempts : int
         Connections tried, the first one included.
+    stalled_legs : int or None
+        Legs (1 y, 2 x, 3 both) whose prices are not known because their streams are stalled; a
+        feed that fills or reports such gaps by itself says 0. None: it does not tell legs apart;
+        while its state is ``stalled``, a leg older than ``max_leg_age_s`` counts as one of them.
     """
 
     state: FeedState
@@ -117,6 +199,7 @@ class FeedHealth:
     held: int = 0
     repaired: int = 0
     attempts: int = 0
+    stalled_legs: int | None = None
 
 
 @runtime_checkable
@@ -149,9 +232,15 @@ class Feed(Protocol):
         it, and counted in `FeedHealth.gaps` and `FeedHealth.missing`.
     States
         ``connecting`` until every stream has delivered data (an acknowledgement is no data), then
-        ``live``; ``stalled`` while a stream is silent for longer than is usual for it;
+        ``live``; ``stalled`` while a stream is silent for longer than is usual for it, or while a
+        symbol is known not to trade;
         ``reconnecting`` while a connection that had data is down. After `run`, ``stopped`` or
         ``failed``.
+    Stalls
+        While the stream of one leg is stalled, nobody sees whether it trades: a row of the other
+        leg with its last price would be made up. Hold back the other leg's ticks and ask the
+        exchange, as `BinanceFeed` does, or name the leg in `FeedHealth.stalled_legs`: the lab then
+        makes no row until it trades again. A leg that is merely quiet is not stalled.
     Time
         ``time_ns`` of a tick is the exchange's trade time, ``received_ns`` this machine's wall
         clock when the bytes arrived. Take both from a `pairlab.clock.Clock`, so that a replay can

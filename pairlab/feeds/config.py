@@ -8,7 +8,13 @@ from dataclasses import dataclass, field, fields
 from typing import Final, Self, TypedDict
 
 from pairlab.clock import SYSTEM_CLOCK, Clock
-from pairlab.errors import DataError, FeedError, GeoBlockedError, UnknownSymbolError
+from pairlab.errors import (
+    DataError,
+    FeedError,
+    GeoBlockedError,
+    NetworkSetupError,
+    UnknownSymbolError,
+)
 from pairlab.feeds.binance.venue import LIVE_URL
 from pairlab.feeds.rate_limit import full_jitter
 
@@ -58,6 +64,8 @@ class Timeouts:
         Age at which a connection is replaced; Binance ends it at 24 h.
     clock_refresh_s : float
         Between two readings of the exchange's clock.
+    status_s : float
+        Between two readings of the symbols' status, while one that is wanted does not trade.
     firewall_s : float
         Between two attempts after an HTTP 403.
     blocked_s : float
@@ -78,6 +86,7 @@ class Timeouts:
     repair_s: float = 30.0
     rotate_after_s: float = 23 * 3600.0
     clock_refresh_s: float = 600.0
+    status_s: float = 60.0
     firewall_s: float = 60.0
     blocked_s: float = 1.0
 
@@ -132,8 +141,8 @@ class Limits:
 
 
 def is_final(error: BaseException) -> bool:
-    """Return whether a retry cannot help: a geo-block, or a symbol that is not listed."""
-    return isinstance(error, GeoBlockedError | UnknownSymbolError)
+    """Return whether a retry cannot help: a geo-block, an unlisted symbol, a wrong environment."""
+    return isinstance(error, GeoBlockedError | UnknownSymbolError | NetworkSetupError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

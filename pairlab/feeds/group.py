@@ -12,9 +12,9 @@ from pairlab.errors import FeedError
 from pairlab.feeds.base import FeedHealth, FeedState
 from pairlab.feeds.binance.venue import Venue
 from pairlab.feeds.config import FeedConfig, FeedOptions
+from pairlab.feeds.connection.connection_health import ConnectionHealth
 from pairlab.feeds.connection.liveness import LagGauge
 from pairlab.feeds.connection.session import Session, StreamSlot
-from pairlab.feeds.connection.shared_connection import ConnectionHealth
 from pairlab.feeds.context import FeedContext
 from pairlab.feeds.pair import PairFeed
 from pairlab.schema import Pair

@@ -6,64 +6,40 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
 from pairlab.errors import DataError, FeedError, first_leaf
-from pairlab.feeds.base import Closes, FeedHealth, FeedInfo, FeedState, TickSink
+from pairlab.feeds.base import (
+    Closes,
+    FeedHealth,
+    FeedInfo,
+    FeedState,
+    LegGapSink,
+    TickSink,
+)
 from pairlab.feeds.binance.exchange_metadata import ExchangeMetadata
 from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES, fetch_closes
 from pairlab.feeds.binance.messages import ConsumedId, TickTuple
 from pairlab.feeds.binance.rest_client import RestClient
-from pairlab.feeds.binance.venue import Venue
-from pairlab.feeds.config import FeedConfig
 from pairlab.feeds.connection.liveness import LagGauge
 from pairlab.feeds.connection.session import Session, StreamSlot
-from pairlab.feeds.connection.shared_connection import SharedConnection
-from pairlab.feeds.context import FeedContext
+from pairlab.feeds.connection.shared_connection import WILL_CONTINUE, SharedConnection
 from pairlab.feeds.log import REPEAT_FILTER, concerning, feed_logger
+from pairlab.feeds.sequencing.clock_guard import ClockGuard
 from pairlab.feeds.sequencing.gap_filler import GapFiller
-from pairlab.feeds.sequencing.sequencer import Sequencer
+from pairlab.feeds.sequencing.series_check import CheckedSequencer
+from pairlab.feeds.trade_source import TradeSource
 from pairlab.schema import NS_PER_S, TICK, Pair
 
-__all__ = ["PairFeed", "TradeSource"]
+__all__ = ["PairFeed"]
 
 _logger: Final = feed_logger(__name__)
 
 _NS_PER_MS: Final = 1e6
 _SETTLE_S: Final = 0.05  # between two looks at whether every gap has closed
 _ALIGN_PERIOD_S: Final = 0.2
-
-
-class TradeSource(Protocol):
-    """What brings the trades of many pairs: what a `PairFeed` needs of its group.
-
-    Attributes
-    ----------
-    config : FeedConfig
-        As it was given.
-    context : FeedContext
-        Timeouts, limits and clock.
-    venue : Venue
-        The exchange and the stream.
-    """
-
-    config: FeedConfig
-    context: FeedContext
-    venue: Venue
-
-    def enter(self, feed: PairFeed) -> Session:
-        """Let a feed take part, and return what all that take part share.
-
-        Raises
-        ------
-        FeedError
-            If the others run on another event loop.
-        """
-
-    async def leave(self, feed: PairFeed, session: Session, places: tuple[StreamSlot, ...]) -> None:
-        """Release a feed and its streams, and what no other feed needs."""
 
 
 class PairFeed:
@@ -109,13 +85,16 @@ class PairFeed:
 
     def _reset(self) -> None:
         limits, venue = self._source.config.limits, self._source.venue
-        self._sequencer = Sequencer(
+        self._guard = guard = ClockGuard(self)
+        self._sequencer = CheckedSequencer(
             contiguous=venue.contiguous,
             repairable=venue.repairable,
             align_ns=self._align_ns,
             max_held_ticks=limits.max_held_ticks,
             max_gap_trades=limits.max_gap_trades,
             on_wait=self._wake_gap_filler,
+            on_new_series=self._log_new_series,
+            ahead_ns=lambda: guard.limit_ns,
             clock=self._clock,
         )
         self._sink: TickSink | None = None
@@ -160,16 +139,22 @@ class PairFeed:
         if timeframe not in KLINE_TIMEFRAMES:
             return None
         timeout_s = self._source.config.timeouts.rest_s
-        rest = RestClient(self.rest_url, timeout_s=timeout_s, clock=self._clock)
+        rest = RestClient(
+            self.rest_url, timeout_s=timeout_s, clock=self._clock, report=self._report_odd
+        )
         if self._session is not None:
             rest.budget = self._session.rest.budget
         async with rest:
             return await fetch_closes(rest, self.pair, timeframe, count)
 
+    def _report_odd(self, text: str) -> None:
+        _logger.warning(text, extra=concerning([self], kind="odd entries"))
+
     @property
     def dropped(self) -> Counter[str]:
-        """What was dropped of this pair alone, by reason."""
-        return self._sequencer.dropped + Counter({"not processed": self._refused})
+        """What was dropped of this pair alone, by reason, and times that were corrected."""
+        counts = {"not processed": self._refused, "stamped ahead": self._guard.count}
+        return self._sequencer.dropped + Counter(counts)
 
     @property
     def running(self) -> bool:
@@ -210,6 +195,7 @@ class PairFeed:
             held=sequencer.held,
             repaired=sequencer.repaired,
             attempts=sum(connection.attempts for connection in connections),
+            stalled_legs=0,  # `on_interruption` sees to them
         )
 
     def _connections(self) -> list[SharedConnection]:
@@ -274,6 +260,7 @@ class PairFeed:
                 await self._source.leave(self, session, self._places)
             finally:
                 self._session = self._closing = None
+                self._sequencer.accept_many(self._guard.flush())
                 self._sequencer.finish()
                 self.deliver_due()
                 self._sink = None
@@ -313,6 +300,10 @@ class PairFeed:
         info = await metadata.check(self.pair)
         y, x = (info.decimals(symbol) for symbol in self.pair)
         self._decimals = None if y is None or x is None else (y, x)
+        for why in filter(None, map(info.not_trading, self.pair)):
+            _logger.warning(f"{why}; {WILL_CONTINUE}", extra=concerning([self], kind=why))
+        if metadata.clock_offset is not None:
+            self._guard.set_offset(metadata.clock_offset.offset_ns)
 
     async def _wait_ended(self, session: Session) -> None:
         """Wait until the recording has ended on every connection of ours; raise what is final."""
@@ -353,12 +344,20 @@ class PairFeed:
 
     def on_items(self, items: list[TickTuple | ConsumedId]) -> None:
         """Take ticks of both legs in the order in which they arrived."""
-        self._sequencer.accept_many(items)
+        self._sequencer.accept_many(self._guard.corrected(items))
         self.deliver_due()
 
     def on_interruption(self, legs: Collection[int]) -> None:
-        """Note that these legs may have a gap."""
+        """Note that these legs may have a gap: a connection was lost, or their streams stall."""
         self._sequencer.note_interruption(legs)
+        venue = self._source.venue
+        if (venue.contiguous and venue.repairable) or not self._ticks:
+            return
+        if not venue.contiguous:
+            # No id will tell what a stream of quotes has missed meanwhile: something, for sure.
+            self._sequencer.gaps += 1
+            self._sequencer.missing += 1
+        self.note_unknown(*legs)  # nobody can be asked whether they have traded
 
     def has_gap(self, legs: Collection[int]) -> bool:
         """Return whether any of these legs has an open gap."""
@@ -371,9 +370,9 @@ class PairFeed:
         sink = self._sink
         if sink is None:
             return
-        for missing, ticks in self._sequencer.take():
+        for missing, legs, ticks in self._sequencer.take():
             if missing:
-                self._report_gap(sink, missing)
+                self._report_gap(sink, missing, legs | self._sequencer.legs_with_gaps())
             try:
                 sink.on_ticks(np.array(ticks, dtype=TICK))
                 self._ticks += len(ticks)
@@ -386,14 +385,33 @@ class PairFeed:
                     extra=concerning([self], kind="sink"),
                 )
 
-    def _report_gap(self, sink: TickSink, missing: int) -> None:
+    def _report_gap(self, sink: TickSink, missing: int, legs: int) -> None:
         try:
-            sink.on_gap(missing)
+            on_legs = sink.on_leg_gap if isinstance(sink, LegGapSink) else None
+            sink.on_gap(missing) if on_legs is None else on_legs(missing, legs)
         except Exception as error:
             _logger.error(
                 f"a gap of {missing:,} trades could not be marked: {error!r}. The stream continues",
                 extra=concerning([self], kind="gap"),
             )
+
+    def note_unknown(self, *legs: int) -> None:
+        """Note that nobody knows whether these legs have traded during an interruption."""
+        if self._sink is not None:
+            self._report_gap(self._sink, 1, sum(1 << leg for leg in legs))
+
+    def is_stalled(self, leg: int) -> bool:
+        """Return whether a leg's stream is silent though its symbol may trade."""
+        connection, slot = self._places[leg]
+        return connection.is_stalled(slot)
+
+    def corrected_page(self, trades: list[TickTuple]) -> list[TickTuple]:
+        """Return trades that REST brought with no time ahead of the clock."""
+        return self._guard.corrected_page(trades)
+
+    def is_corrected(self, leg: int, id_: int) -> bool:
+        """Return whether the newest time of a leg that was corrected is that of this id."""
+        return self._guard.newest_corrected[leg] == id_
 
     def connection_ages_s(self, leg: int) -> list[float]:
         """Return the ages of the open connections that bring a leg, seconds."""
@@ -403,6 +421,13 @@ class PairFeed:
         """Return how long a gap may hold back what follows it, seconds."""
         timeouts = self._source.config.timeouts
         return timeouts.repair_s if self._session is None else self._session.gap_patience_s()
+
+    def _log_new_series(self, leg: int, expected: int, first: int) -> None:
+        _logger.warning(
+            f"{self.pair[leg]}: id {first} came where {expected} was expected: a new series has "
+            "begun, which is marked as a gap; the stream continues",
+            extra=concerning([self], kind=f"series {leg}"),
+        )
 
     def _wake_gap_filler(self) -> None:
         if self._gap_filler is not None:

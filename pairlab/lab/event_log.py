@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import overload
 
 from pairlab.schema import LogEntry
@@ -26,6 +26,12 @@ class EventLog(Sequence[LogEntry]):
         self._entries: deque[LogEntry] = deque(maxlen=capacity)
         self._on_entry = on_entry
         self._total = 0
+
+    def restore(self, entries: Iterable[LogEntry], total: int) -> None:
+        """Hold these messages, the newest of `total`, in place of all others."""
+        self._entries.clear()
+        self._entries.extend(entries)
+        self._total = total
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from functools import wraps
+from functools import cached_property, wraps
 from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
@@ -13,15 +13,22 @@ import pandas as pd
 
 from pairlab.alerts import AlertLog
 from pairlab.clock import Clock, SystemClock
+from pairlab.data.journal import Journal
 from pairlab.data.row_store import RowStore
 from pairlab.errors import MissingExtraError, PairlabError, SettingError
+from pairlab.feeds.base import Feed
 from pairlab.lab.event_log import EventLog
-from pairlab.lab.feed_factory import Source
-from pairlab.lab.journal import Journal
+from pairlab.lab.feed.feed_factory import Source, require_source
+from pairlab.lab.listeners import Listeners
 from pairlab.lab.nested_loop import run_inside
 from pairlab.lab.pipeline import Pipeline
 from pairlab.lab.queries import Queries, Table
+from pairlab.lab.record.recording import Recording
+from pairlab.lab.record.recordings import Recordings
 from pairlab.lab.runner import LabRunner
+from pairlab.lab.session.session_files import SessionFiles, open_session
+from pairlab.limits.symbols import exchange_symbol
+from pairlab.protocols import PastView, Playback, WhatIfView
 from pairlab.schema import Pair
 from pairlab.settings import SETTINGS, SettingKwargs, Settings, SettingValues, unknown_setting
 
@@ -66,11 +73,13 @@ class PairLab:
     Parameters
     ----------
     y, x : str
-        Symbols as the exchange spells them. ``y`` is bought when the spread is bought.
+        Symbols; ``btcusdt`` and ``BTC/USDT`` are BTCUSDT. ``y`` is bought when the spread is
+        bought.
     feed : str, os.PathLike, sequence of paths or Feed
         ``"binance"`` (live), ``"demo"`` (the embedded exchange with a synthetic market), a
-        recording's path or paths, a ``ws://`` or ``wss://`` URL that speaks Binance's protocol,
-        or an object with the methods of `pairlab.feeds.base.Feed`.
+        ``ws://`` or ``wss://`` URL that speaks Binance's protocol, the path or paths of what
+        `pairlab.Replay` plays, or an object with the methods of `pairlab.feeds.base.Feed`, such
+        as a `pairlab.Replay` itself.
     stream : {"aggTrade", "trade", "bookTicker"}, optional
         What a tick is. By default ``aggTrade``; for a recording, what it holds.
     clock : Clock, optional
@@ -81,7 +90,8 @@ class PairLab:
     Raises
     ------
     SettingError
-        If a setting is unknown, out of range or contradicts another.
+        If a setting is unknown, out of range or contradicts another, a symbol is none, or `feed`
+        is nothing that a feed can be.
 
     Examples
     --------
@@ -105,10 +115,20 @@ class PairLab:
         for name in settings:
             if name not in SETTINGS:
                 raise unknown_setting(name, ("feed", "stream", "clock"))
+        if isinstance(feed, Feed):  # of the user's: its symbols are its own
+            for name, symbol in (("y", y), ("x", x)):
+                if not isinstance(symbol, str) or not symbol.strip():
+                    raise SettingError(name, symbol, "expected a symbol such as 'BTCUSDT'")
+        else:
+            y, x = exchange_symbol("y", y), exchange_symbol("x", x)
         if y == x:
             raise SettingError("x", x, "the legs of a pair must be two different symbols")
-        if stream not in (None, *_STREAMS):
-            raise SettingError("stream", stream, "expected 'aggTrade', 'trade' or 'bookTicker'")
+        if stream is not None:
+            same = [s for s in _STREAMS if s.casefold() == str(stream).casefold()]
+            if not same:
+                raise SettingError("stream", stream, "expected 'aggTrade', 'trade' or 'bookTicker'")
+            stream = same[0]
+        require_source(feed)
         self.pair: Final = Pair(y, x)
         self.settings: Final = Settings(**settings)
         if self.pair != _DEFAULT_PAIR:
@@ -116,7 +136,11 @@ class PairLab:
         self._runner: Final = LabRunner(
             self.pair, self.settings, feed, stream, clock or SystemClock()
         )
-        self._queries: Final = Queries(self._pipeline, self.pair)
+        self._recordings: Final = Recordings(self._runner)
+        self._queries: Final = Queries(
+            self._pipeline, self.pair, self._runner.health, self._recordings.past
+        )
+        self._files: Final = SessionFiles(self._runner, self._queries, self)
 
     @property
     def _pipeline(self) -> Pipeline:
@@ -160,7 +184,9 @@ class PairLab:
         await self.stop()
 
     def wait(self, rows: int = 1, timeout_s: float = 30.0) -> None:
-        """Block this cell, not the stream, until there are rows.
+        """Block this cell, or this thread, but not the stream, until there are rows.
+
+        The notebook's stop button ends the waiting and nothing else.
 
         Parameters
         ----------
@@ -176,11 +202,12 @@ class PairLab:
         FeedError
             If the feed fails meanwhile.
         PairlabError
-            If the lab is not started.
+            If the lab is not started; or where its loop cannot run inside itself (uvloop): await
+            `wait_async` there, or call this from another thread.
         """
         if self.loop is None or not self._runner.started:
             raise PairlabError("wait() needs a started lab: call start() first")
-        run_inside(self.loop, self.wait_async(rows, timeout_s))
+        run_inside(self.loop, lambda: self.wait_async(rows, timeout_s), timeout_s)
 
     # -- rows, ticks, alerts, files -------------------------------------------------------------
 
@@ -191,7 +218,7 @@ class PairLab:
 
     @property
     def newest_ns(self) -> int:
-        """Exchange time of the newest tick, ns since 1970 UTC; 0 before the first."""
+        """Exchange time of the newest tick, ns since 1970 UTC; `NO_TIME_NS` before the first."""
         return self._pipeline.newest_ns
 
     @property
@@ -239,6 +266,30 @@ class PairLab:
     csv_bytes = _forward("_queries", Queries.csv_bytes)
     csv_pieces = _forward("_queries", Queries.csv_pieces)
     health = _forward("_runner", LabRunner.health)
+    save = _forward("_files", SessionFiles.save)
+    save_async = _forward("_files", SessionFiles.save_async)
+    to_html = _forward("_files", SessionFiles.to_html)
+    open = classmethod(open_session)
+    record = _forward("_recordings", Recordings.record)
+    verify = _forward("_recordings", Recordings.verify)
+    verify_async = _forward("_recordings", Recordings.verify_async)
+    reconcile = _forward("_recordings", Recordings.reconcile)
+    reconcile_async = _forward("_recordings", Recordings.reconcile_async)
+
+    @property
+    def recordings(self) -> Recordings:
+        """What begins recordings, and the newest of them."""
+        return self._recordings
+
+    @property
+    def past(self) -> PastView | None:
+        """Where rows are that have left the memory, for the charts; None: nowhere."""
+        return self._recordings.past()
+
+    @property
+    def recording(self) -> Recording | None:
+        """The newest recording, under way or ended; None if there was none."""
+        return self._recordings.newest
 
     # -- dashboard and REST ---------------------------------------------------------------------
 
@@ -328,6 +379,18 @@ class PairLab:
     # -- for widgets, services and user code ----------------------------------------------------
 
     @property
+    def playback(self) -> Playback | None:
+        """Play, pause, step and seek of a replay, on the lab's loop; None for any other feed."""
+        return self._runner.playback
+
+    @cached_property
+    def what_if(self) -> WhatIfView:
+        """What thresholds would have made of the rows held, while they are moved."""
+        from pairlab.backtesting.what_if import LiveWhatIf
+
+        return LiveWhatIf(self)
+
+    @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop on which it was started; None before."""
         return self._runner.loop
@@ -344,10 +407,15 @@ class PairLab:
 
     @property
     def listener_errors(self) -> int:
-        """Exceptions that functions given to `on_update` have raised."""
-        return self._runner.listeners.errors
+        """How often functions given to `on_update` and `on_alert` raised, or took too long."""
+        return self._listeners.errors
 
-    on_update = _forward("_runner", LabRunner.on_update)
+    @property
+    def _listeners(self) -> Listeners:
+        return self._runner.listeners
+
+    on_update = _forward("_listeners", Listeners.on_update)
+    on_alert = _forward("_listeners", Listeners.on_alert)
     listen = on_update  # its former name
     log = _forward("_runner", LabRunner.log)
     call_on_loop = _forward("_runner", LabRunner.call_on_loop)

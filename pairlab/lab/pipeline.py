@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pairlab.alerts import AlertLog, SettingChange
 from pairlab.clock import Clock, SystemClock
+from pairlab.data.gap_list import GapList
+from pairlab.data.journal import (
+    EngineStarted,
+    GapFilled,
+    GapMarked,
+    Journal,
+    Rebuilt,
+    Reset,
+    Seeds,
+    SettingChanged,
+)
+from pairlab.data.klines import merge_closes, require_closes
+from pairlab.data.position_history import PositionHistory
 from pairlab.data.ring import Ring
 from pairlab.data.row_store import RowStore
 from pairlab.engine import PairEngine
-from pairlab.errors import DataError, PairlabError
+from pairlab.engine.gaps import Gap, update_over_gaps
+from pairlab.engine.state import BAR, BOTH_LEGS
+from pairlab.errors import PairlabError
 from pairlab.health import RecentQuantiles
-from pairlab.lab.journal import EngineStarted, GapMarked, Journal, Rebuilt, Seeds, SettingChanged
-from pairlab.schema import TICK, TIMEFRAMES_NS, Records, RowFlag, Snapshot
+from pairlab.lab.record.pipeline_tap import PipelineTap
+from pairlab.schema import NO_TIME_NS, ROW, TICK, Records, RowFlag, Snapshot
 from pairlab.settings import METRIC_SETTINGS, Settings, SettingValues
 
 __all__ = ["Pipeline", "RebuildWork"]
+
+_COPIED_ROWS = 1_000
+_KLINES_KEPT = 10_000
 
 
 class RebuildWork(NamedTuple):
     """What a rebuild computes from, frozen when it was asked for.
 
-    `asked_tick` is the ordinal of the first tick after that.
+    `asked_tick` is the ordinal of the first tick after that; those of `gaps` are ordinals, too.
     """
 
     engine: PairEngine
@@ -34,6 +54,8 @@ class RebuildWork(NamedTuple):
     ticks: Records
     seeds: Seeds | None
     asked_tick: int
+    gaps: tuple[Gap, ...] = ()
+    candles: Seeds | None = None
 
 
 class Pipeline:
@@ -53,6 +75,11 @@ class Pipeline:
         another thread, if it likes) and `rebuild_finish`.
     clock : Clock, optional
         Read for latencies alone: no row depends on it.
+
+    Attributes
+    ----------
+    measures_latency : bool
+        Whether receive times are of `clock`; those of a replay are not.
     """
 
     def __init__(
@@ -63,23 +90,31 @@ class Pipeline:
     ) -> None:
         self.settings = settings
         self.journal = Journal()
+        self.taps: tuple[PipelineTap, ...] = ()
+        self.session: Final = uuid.uuid4().hex  # one series of ordinals
         self._clock = clock or SystemClock()
         self.rows = RowStore(settings.history_rows)
         self.ticks = Ring(TICK, settings.ticks_held)
         self.alert_log = AlertLog()
         self.latency_ms = RecentQuantiles()
-        self.row_count = 0  # rows since the start, whatever the history still holds
+        self.row_count = 0  # rows since the start or reset, whatever the history still holds
+        self.measures_latency = True
         self.engine: PairEngine | None = None
-        self.klines: dict[str, Seeds] = {}  # by timeframe, fetched at start
+        self.klines: dict[str, Seeds] = {}  # by timeframe, as the exchange has them
         self._last_seeds: Seeds | None = None
+        self.candles_wanted: Callable[[], None] = lambda: None  # bars are missing before a row
         self._rebuild_wanted = rebuild_wanted
-        self._gaps: deque[int] = deque(maxlen=10_000)  # number of the first tick after each
-        self._moves: deque[tuple[int, int]] = deque(maxlen=100_000)  # (time, position) changes
+        self._gaps = GapList()
+        self._has_new_candles = False  # klines of bars that no row has
+        self._positions = PositionHistory()
         settings.observe(self._on_setting)
 
     def on_ticks(self, ticks: Records) -> None:
         """Hold `ticks`, shape (n,) of `pairlab.TICK`, and make rows of them."""
+        first = self.ticks.total
         self.ticks.append(ticks)
+        for tap in self.taps:
+            tap.on_ticks(first, ticks)
         if self.engine is not None:
             self._advance(self.engine, ticks)
 
@@ -92,68 +127,138 @@ class Pipeline:
         """Make the engine (its kernel is compiled by now) and catch up with the ticks held."""
         if self.engine is not None:
             return
-        engine = PairEngine(self.settings)
         ticks = self.ticks.view()
-        seeds = self._seeds(engine, ticks)
         first_tick = self.next_tick - len(ticks)
-        self.journal.add(EngineStarted(self.next_tick, first_tick, engine.values, seeds))
-        if seeds is not None:
-            self.rows.append(engine.seed(*seeds))
-            self.row_count = len(self.rows)
+        gaps = self._gaps.between(first_tick, self.next_tick)
+        self.begin(
+            EngineStarted(
+                self.next_tick, first_tick, self.settings.values(), self._seeds(None, ticks), gaps,
+                self._candles(gaps),
+            )
+        )  # fmt: skip
+
+    def begin(self, event: EngineStarted) -> None:
+        """Make the engine as an event says, of a journal's or of `start_engine`'s."""
+        engine = PairEngine(values=event.values)
+        self.journal.add(event)
+        if event.seeds is not None:
+            self._append(engine.seed(*event.seeds))
         self.engine = engine
-        if len(ticks):
-            self._advance(engine, ticks)
-        self._repeat_gap(engine)
-        if len(ticks):
-            self.latency_ms = RecentQuantiles()  # they waited for the compiler, not for the engine
-        if len(self.rows):
-            rows = self.rows.view().copy()
-            self._flag_gaps(rows)
-            self.rows.replace(rows)
+        ticks = self.ticks.view(self.next_tick - event.first_tick)
+        gaps = _numbered_from(event.first_tick, event.gaps)
+        self._take(engine, update_over_gaps(engine, ticks, gaps, event.candles))
 
-    def on_gap(self, missing: int | None) -> None:
-        """Mark that trades are missing before the next tick; None: nobody knows how many."""
-        self.journal.add(GapMarked(self.next_tick, missing))
-        self._mark_gap(self.engine, self.next_tick)
+    def reset(self, klines: Mapping[str, Seeds] = MappingProxyType({})) -> None:
+        """Forget ticks, rows, alerts, gaps and klines, and begin anew with the present settings.
 
-    def _mark_gap(self, engine: PairEngine | None, tick: int) -> None:
+        Ordinals of ticks and numbers of alerts go on; a rebuild that is under way is discarded.
+
+        Parameters
+        ----------
+        klines : Mapping[str, Seeds]
+            By timeframe: closes of bars from before the ticks that come next.
+        """
+        self.journal.add(Reset(self.next_tick))
+        self.ticks = self.ticks.emptied()
+        self.rows.replace(self.rows.view(0))
+        self.alert_log.clear()
+        self.latency_ms = RecentQuantiles()
+        self.row_count = 0
+        self.klines = dict(klines)
+        self._gaps = GapList()
+        self._positions = PositionHistory()
+        self._has_new_candles = False
+        if self.engine is not None:
+            self.engine = None
+            self.start_engine()
+
+    def on_gap(self, missing: int | None, legs: int = BOTH_LEGS) -> None:
+        """Mark that trades are missing before the next tick.
+
+        Parameters
+        ----------
+        missing : int or None
+            How many; None: nobody knows.
+        legs : int
+            Whose: 1 y, 2 x, 3 both.
+        """
+        self.journal.add(GapMarked(self.next_tick, missing, legs))
+        self._mark_gap(self.engine, Gap(self.next_tick, legs))
+
+    def _mark_gap(self, engine: PairEngine | None, gap: Gap) -> None:
         if engine is not None:
-            engine.mark_gap()
-        self._gaps.append(tick)
+            engine.mark_gap(gap.legs)
+        self._gaps.mark(gap)
 
-    def _repeat_gap(self, engine: PairEngine) -> None:
-        """Mark the gap before the next tick in an engine that was made after it."""
-        if self._gaps and self._gaps[-1] == self.next_tick:
-            engine.mark_gap()
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """The newest gaps, numbered by the ordinals of the ticks after them."""
+        return tuple(self._gaps)
+
+    @property
+    def position_changes(self) -> tuple[tuple[int, int], ...]:
+        """Time (ns) and new position of the newest changes, oldest first."""
+        return tuple(self._positions)
+
+    def restore_past(
+        self, gaps: Iterable[Gap], position_changes: Iterable[tuple[int, int]]
+    ) -> None:
+        """Take gaps and changes of the position from an earlier life of this session."""
+        self._gaps = GapList(gaps)
+        self._positions = PositionHistory(position_changes)
+
+    def ticks_and_gap_legs(self) -> tuple[Records, NDArray[np.int8]]:
+        """Return the ticks held, and whose trades are missing before each: 1 y, 2 x, 3 both."""
+        while True:  # any thread may call it: both must be of one moment
+            end, ticks = self.next_tick, self.ticks.view()
+            legs = np.zeros(len(ticks), np.int8)
+            for gap in self._gaps.between(end - len(ticks), end - 1):
+                legs[gap.tick - end + len(ticks)] = gap.legs
+            if end == self.next_tick:
+                return ticks, legs
 
     def add_klines(self, timeframe: str, closes: Seeds) -> None:
-        """Keep closes from before the first tick, for a start or a rebuild at a timeframe.
+        """Keep closes of bars that the exchange has: from before the first tick, or of a gap.
+
+        At the timeframe of the rows they are observed where a bar is missing: at once if no tick
+        has come since, else by a rebuild.
 
         Raises
         ------
         DataError
             If the engine could not be seeded with them.
         """
-        times, y, x = closes
-        length_ns = TIMEFRAMES_NS[timeframe]
-        usable = (
-            len(times) == len(y) == len(x)
-            and not (times % length_ns).any()
-            and bool((np.diff(times) > 0).all())
-            and all(bool((np.isfinite(leg) & (leg > 0)).all()) for leg in (y, x))
-        )
-        if not usable:
-            raise DataError(
-                f"klines of {timeframe}: close times must ascend by multiples of {timeframe}, "
-                "closes must be finite and above 0, one of each per bar"
-            )
+        require_closes(timeframe, closes)
+        if timeframe in self.klines:
+            closes = merge_closes(closes, self.klines[timeframe], _KLINES_KEPT)
         self.klines[timeframe] = closes
+        if timeframe == self.settings.timeframe and self.engine is not None:
+            self._fill_present_gap()
+            made = self.rows.view()["time_ns"]
+            wanted = closes.time_ns[closes.time_ns <= self.newest_ns]
+            if len(made) and not np.isin(wanted[wanted > made[0]], made).all():
+                self._has_new_candles = True
+                self._rebuild_wanted()
+
+    def _fill_present_gap(self) -> None:
+        """Fill a gap after which no tick has come yet, if that is where the rows end."""
+        candles = self.klines.get(self.settings.timeframe)
+        gap = self._gaps.last
+        if candles is not None and self.fits_settings() and gap and gap.tick == self.next_tick:
+            self.fill_gap(candles)
+
+    def fill_gap(self, candles: Seeds) -> None:
+        """Observe bars of the gap before the next tick, as far as no row was made of them."""
+        rows = None if self.engine is None else self.engine.fill_gap(*candles)
+        if rows is not None and len(rows):
+            self.journal.add(GapFilled(self.next_tick, candles))
+            self._append(rows)
 
     @property
     def newest_ns(self) -> int:
-        """Exchange time of the newest tick; 0 before the first."""
+        """Exchange time of the newest tick; `NO_TIME_NS` before the first."""
         last = self.ticks.view(1)
-        return int(last[0]["time_ns"]) if len(last) else 0
+        return int(last[0]["time_ns"]) if len(last) else NO_TIME_NS
 
     def latest(self) -> Snapshot | None:
         """Return the newest row.
@@ -195,6 +300,11 @@ class Pipeline:
             getattr(self.engine.values, n) == getattr(self.settings, n) for n in METRIC_SETTINGS
         )
 
+    @property
+    def needs_rebuild(self) -> bool:
+        """Whether the rows lack bars that are known by now, or are of other metrics."""
+        return self._has_new_candles or not self.fits_settings()
+
     # -- a metric is redefined ---------------------------------------------------------------
 
     def rebuild_start(self) -> RebuildWork:
@@ -203,27 +313,34 @@ class Pipeline:
             raise PairlabError("there is nothing to rebuild before start_engine()")
         ticks = self.ticks.view()
         seeds = self._seeds(self.engine, ticks)
-        return RebuildWork(self.engine, self.settings.values(), ticks, seeds, self.next_tick)
+        tick = self.next_tick
+        gaps = self._gaps.between(tick - len(ticks), tick - 1)
+        self._has_new_candles = False
+        return RebuildWork(
+            self.engine, self.settings.values(), ticks, seeds, tick, gaps, self._candles(gaps)
+        )
 
     @staticmethod
     def rebuild_compute(work: RebuildWork) -> tuple[RebuildWork, PairEngine, Records]:
         """Run the ticks through a fresh engine; touches nothing else, so any thread will do."""
-        fresh, rows = work.engine.rebuilt(work.values, work.ticks, work.seeds)
+        gaps = _numbered_from(work.asked_tick - len(work.ticks), work.gaps)
+        fresh, rows = work.engine.rebuilt(work.values, work.ticks, work.seeds, gaps, work.candles)
         return work, fresh, rows.copy()
 
-    def _seeds(self, engine: PairEngine, ticks: Records) -> Seeds | None:
+    def _candles(self, gaps: tuple[Gap, ...]) -> Seeds | None:
+        """Return the bars that may lie within these gaps."""
+        return self.klines.get(self.settings.timeframe) if gaps else None
+
+    def _seeds(self, engine: PairEngine | None, ticks: Records) -> Seeds | None:
         """Return the closes from before the first tick held: klines, then bars of this session."""
         timeframe = self.settings.timeframe
         if timeframe == "tick":
             return None
-        bars = engine.bars(timeframe)
+        bars = np.empty(0, BAR) if engine is None else engine.bars(timeframe)
         bars = bars[np.isfinite(bars["y_close"]) & np.isfinite(bars["x_close"])]
-        times, y, x = bars["time_ns"], bars["y_close"], bars["x_close"]
+        times, y, x = found = Seeds(bars["time_ns"], bars["y_close"], bars["x_close"])
         if timeframe in self.klines:
-            kline_times, kline_y, kline_x = self.klines[timeframe]
-            older = kline_times < times[0] if len(times) else np.ones(len(kline_times), bool)
-            times = np.concatenate([kline_times[older], times])
-            y, x = np.concatenate([kline_y[older], y]), np.concatenate([kline_x[older], x])
+            times, y, x = merge_closes(found, self.klines[timeframe])
         if len(ticks):
             before = times <= ticks["time_ns"][0]
             times, y, x = times[before], y[before], x[before]
@@ -243,69 +360,67 @@ class Pipeline:
         catches up with them in silence and takes over position, locks and limits.
         """
         old = self.engine
+        if old is not work.engine:
+            return  # reset meanwhile: these rows are of ticks that are gone
         first_tick = work.asked_tick - len(work.ticks)
         since = self.next_tick - work.asked_tick
         resumed_tick = max(work.asked_tick, self.next_tick - len(self.ticks))
         self.journal.add(
             Rebuilt(
-                work.asked_tick, self.next_tick, first_tick, resumed_tick, work.values, work.seeds
+                work.asked_tick, self.next_tick, first_tick, resumed_tick, work.values, work.seeds,
+                work.gaps, work.candles,
             )
-        )
+        )  # fmt: skip
         if resumed_tick > work.asked_tick:  # more ticks than are held came meanwhile
-            self._mark_gap(fresh, resumed_tick)
-        if since:
-            rows = np.concatenate([rows, fresh.update(self.ticks.view(since))])
+            self._mark_gap(None, Gap(resumed_tick))
+        gaps = self._gaps.between(resumed_tick, self.next_tick)
+        later = self.ticks.view(since)
+        rest = update_over_gaps(fresh, later, _numbered_from(resumed_tick, gaps), work.candles)
+        rows = np.concatenate([rows, rest])
         if old is not None:
             fresh.adopt_signal(old)
-        self._repeat_gap(fresh)
-        self._keep_positions(rows)
-        self._flag_gaps(rows)
+        self._positions.keep(rows, self.rows.view())
         self.engine = fresh
         fresh.apply(self.values())
         self.rows.replace(rows)
-
-    def _keep_positions(self, rows: Records) -> None:
-        """Give rows recomputed the positions that were really held at their times."""
-        was = self.rows.view()
-        moves = np.array(self._moves, np.int64).reshape(-1, 2)
-        at = np.searchsorted(moves[:, 0], rows["time_ns"], side="right") - 1
-        rows["position"] = np.where(at >= 0, moves[at, 1], 0) if len(moves) else 0
-        both = min(len(was), len(rows))
-        if both and np.array_equal(was["time_ns"][-both:], rows["time_ns"][-both:]):
-            rows["position"][-both:] = was["position"][-both:]
-
-    def _flag_gaps(self, rows: Records) -> None:
-        """Mark gaps again on rows that were recomputed from the ticks held."""
-        ticks = self.ticks.view()
-        first = self.ticks.total - len(ticks)
-        for number in self._gaps:
-            if not first < number < self.ticks.total:
-                continue
-            if self.settings.timeframe == "tick":
-                at = len(rows) - (self.ticks.total - number)  # one row a tick, to the last one
-            else:
-                at = np.searchsorted(rows["time_ns"], ticks["time_ns"][number - first], "right")
-            if 0 <= at < len(rows):
-                rows["flags"][at] |= RowFlag.GAP_BEFORE
+        for tap in self.taps:
+            tap.on_rebuilt(self.rows.epoch, self.next_tick, len(rows), self.rows.view())
+        self._fill_present_gap()
 
     # -- one batch, one setting -----------------------------------------------------------------
 
     def _advance(self, engine: PairEngine, ticks: Records) -> None:
-        rows = engine.update(ticks)
+        self._take(engine, engine.update(ticks))
+        if self.measures_latency:
+            self.latency_ms.add((self._clock.time_ns() - ticks["received_ns"]) / 1e6)
+
+    def _append(self, rows: Records) -> None:
+        first = self.rows.end
+        self.rows.append(rows)
+        self.row_count += len(rows)
+        if self.taps and len(rows):
+            # The engine writes to its rows again. A copy of a few keeps less than a view of all.
+            few = len(rows) <= _COPIED_ROWS or len(rows) > self.rows.capacity
+            # As bytes: numpy copies records field by field, 7 µs instead of 0.3 for a few.
+            kept = np.frombuffer(rows.tobytes(), ROW) if few else self.rows.view(len(rows))
+            for tap in self.taps:
+                tap.on_rows(self.rows.epoch, first, kept)
+
+    def _take(self, engine: PairEngine, rows: Records) -> None:
+        """Take rows that an engine has made, and what it decided on them."""
         if len(rows):
-            self.rows.append(rows)
-            self.row_count += len(rows)
+            self._append(rows)
+            if not engine.per_tick and (rows["flags"] & RowFlag.GAP_BEFORE).any():
+                self.candles_wanted()
             if len(engine.events):
-                changes = rows[engine.events["row"]]
-                self._moves.extend(
-                    zip(changes["time_ns"].tolist(), changes["position"].tolist(), strict=True)
-                )
+                self._positions.add(rows[engine.events["row"]])
                 self.alert_log.add(engine.events, rows, engine.values)
-        self.latency_ms.add((self._clock.time_ns() - ticks["received_ns"]) / 1e6)
+                for tap in self.taps:
+                    tap.on_alerts(self.alert_log)
 
     def _on_setting(self, change: Any) -> None:
         last = self.rows.view(1)
-        at_ns = int(last["time_ns"][0]) if len(last) else 0
+        at_ns = int(last["time_ns"][0]) if len(last) else NO_TIME_NS
         tick = self.next_tick
         self.journal.add(SettingChanged(tick, change.name, change.old, change.new))
         self.alert_log.changed(SettingChange(at_ns, change.name, change.old, change.new, tick))
@@ -319,3 +434,8 @@ class Pipeline:
             self._rebuild_wanted()
         else:
             self.engine.apply(self.values())
+
+
+def _numbered_from(first_tick: int, gaps: Iterable[Gap]) -> list[Gap]:
+    """Return gaps numbered from a tick's ordinal instead of 0."""
+    return [Gap(gap.tick - first_tick, gap.legs) for gap in gaps]

@@ -5,22 +5,61 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
-from typing import IO, get_args
+from collections.abc import Callable, Iterator
+from typing import IO, Final, get_args
 
+import numpy as np
 import pandas as pd
 
 from pairlab.alerts import Alert
 from pairlab.data.csv_export import alerts_csv, csv_pieces, ticks_csv
 from pairlab.data.frames import bars_frame, rows_frame, ticks_frame
+from pairlab.data.origin import Origin
 from pairlab.data.row_store import RowStore
-from pairlab.data.time_selection import Moment, between_ns, inside, row_at, span_ns, within
+from pairlab.data.time_selection import (
+    Moment,
+    between_ns,
+    inside,
+    refuse_future,
+    row_at,
+    span_ns,
+    within,
+)
 from pairlab.errors import DataError, PairlabError, SettingError
+from pairlab.health import Health
+from pairlab.lab.nested_loop import run_beside
 from pairlab.lab.pipeline import Pipeline
+from pairlab.lab.record.past_rows import Held, PastRows
 from pairlab.protocols import Table
-from pairlab.schema import Pair
+from pairlab.schema import Pair, Records
 
 __all__ = ["Queries", "Table"]
+
+
+_OTHER_FORMATS: Final = {
+    **dict.fromkeys((".parquet", ".pq"), "to_parquet"),
+    **dict.fromkeys((".feather", ".arrow", ".ipc"), "to_feather"),
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods"), "to_excel"),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "to_json"),
+    **dict.fromkeys((".h5", ".hdf", ".hdf5"), "to_hdf"),
+    **dict.fromkeys((".pkl", ".pickle"), "to_pickle"),
+    **dict.fromkeys((".html", ".htm"), "to_html"),
+    **dict.fromkeys((".gz", ".bz2", ".zip", ".xz", ".zst", ".tsv", ".tab"), "to_csv"),
+    ".orc": "to_orc", ".dta": "to_stata", ".xml": "to_xml", ".md": "to_markdown",
+    ".npy": "to_numpy", ".npz": "to_numpy", ".db": "to_sql", ".sqlite": "to_sql",
+}  # fmt: skip
+"""Methods of DataFrames by the ends of names of files that are not comma-separated text."""
+
+
+def _require_text_name(name: str | bytes) -> None:
+    """Raise DataError for the name of a file that its reader would take for another format."""
+    text = os.fsdecode(name)
+    ending = os.path.splitext(text)[1].lower()
+    if ending in _OTHER_FORMATS:
+        raise DataError(
+            f"target = {text!r} is invalid: to_csv writes comma-separated text, expected a name "
+            f"that ends in .csv; history().{_OTHER_FORMATS[ending]}(…) writes {ending}"
+        )
 
 
 class Queries:
@@ -32,11 +71,23 @@ class Queries:
         Whose rows, ticks and alerts.
     pair : Pair
         Names of the legs.
+    health : callable
+        Returns the lab's: it names the market.
+    past : callable
+        Returns where older rows are recorded, or None.
     """
 
-    def __init__(self, pipeline: Pipeline, pair: Pair) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        pair: Pair,
+        health: Callable[[], Health],
+        past: Callable[[], PastRows | None],
+    ) -> None:
         self._pipeline = pipeline
         self._pair = pair
+        self._health = health
+        self._past = past
         self.selected_ns: tuple[int, int] | None = None
 
     @property
@@ -45,21 +96,49 @@ class Queries:
 
     # -- DataFrames -----------------------------------------------------------------------------
 
-    def history(self, last: int | None = None) -> pd.DataFrame:
+    def history(self, last: int | None = None, since: Moment | None = None) -> pd.DataFrame:
         """Return the newest rows.
 
         Parameters
         ----------
         last : int, optional
             How many; all that are held by default.
+        since : moment, optional
+            From this time on, as `between` takes it. Where the rows in memory begin later and the
+            lab is, or was, recorded to a folder, or plays a recording that was made with its
+            settings, older ones are read from there as they were first shown, each once; this
+            cell waits for it, the stream does not.
 
         Returns
         -------
         pandas.DataFrame
             Indexed by exchange time, UTC, with the columns `pairlab.schema.HISTORY_COLUMNS`.
             Nothing is copied: a snapshot that later rows do not change.
+
+        Raises
+        ------
+        DataError
+            If `since` is not a valid time, or the recording is damaged, naming the file.
         """
-        return rows_frame(self._rows.view(last))
+        if since is None:
+            return self._frame(self._rows.view(last))
+        rows = self._rows_since(span_ns(since, None)[0] or 0)
+        return self._frame(rows if last is None else rows[max(len(rows) - last, 0) :])
+
+    def _rows_since(self, since_ns: int) -> Records:
+        store, past = self._rows, self._past()
+        rows = store.view()
+        if past is None or not len(rows) or rows[0]["time_ns"] < since_ns:
+            return between_ns(rows, since_ns, None)
+        held = Held(store.epoch, store.end - len(rows), int(rows[0]["time_ns"]))
+        older = run_beside(lambda: past.before(held, since_ns))
+        return np.concatenate([older, rows])
+
+    def _frame(self, rows: Records) -> pd.DataFrame:
+        frame = rows_frame(rows)
+        if self._pipeline.values().timeframe != "tick":
+            frame.attrs["label"] = "close"  # what the times are, for `pairlab.analyze`
+        return frame
 
     def between(self, start: Moment | None = None, end: Moment | None = None) -> pd.DataFrame:
         """Return the rows of `history` from `start` to `end`, both included.
@@ -77,9 +156,12 @@ class Queries:
         Raises
         ------
         DataError
-            If one is not a valid time, or `end` is before `start`.
+            If one is not a valid time, `end` is before `start`, or `start` is still to come.
         """
-        return rows_frame(between_ns(self._rows.view(), *span_ns(start, end)))
+        first, last = span_ns(start, end)
+        rows = self._rows.view()
+        refuse_future("start", start, first, rows)
+        return self._frame(between_ns(rows, first, last))
 
     def at(self, when: Alert | Moment) -> pd.Series[float]:
         """Return the row of `history` that an alert was decided on, or that stood at a moment.
@@ -108,16 +190,19 @@ class Queries:
         Returns
         -------
         pandas.DataFrame
-            Indexed by exchange time, UTC: symbol, id, price, quantity, buyer_is_maker, received.
+            Indexed by exchange time, UTC: symbol, id, price, quantity, buyer_is_maker, received,
+            gap_before (whose trades are missing before this one: 1 y, 2 x, 3 both, 0 none).
+            `pairlab.analyze` makes the same rows of it.
         """
-        return ticks_frame(self._pipeline.ticks.view(), self._pair)
+        ticks, gap_legs = self._pipeline.ticks_and_gap_legs()
+        return ticks_frame(ticks, self._pair, gap_legs)
 
     def bars(self, timeframe: str = "1m") -> pd.DataFrame:
         """Return the closed bars.
 
         Parameters
         ----------
-        timeframe : {"1s", "5s", "1m", "5m", "15m", "1h"}
+        timeframe : {"1s", "5s", "1m", "5m", "15m", "1h", "1d"}
             Of the bars, whatever the lab's own is.
 
         Returns
@@ -200,7 +285,9 @@ class Queries:
         Parameters
         ----------
         target : path or text file
-            Where to. Times are ISO 8601 UTC, NaN is an empty field.
+            Where to. Times are ISO 8601 UTC, NaN is an empty field. The last two columns say where
+            it comes from: `source` (``SIMULATED``, ``BINANCE``, …), and an empty one whose name
+            are pair, stream and settings.
         what : {"history", "ticks", "alerts"}
             Which table: the columns of the method of that name.
         start, end : moments, optional
@@ -211,10 +298,13 @@ class Queries:
         SettingError
             If there is no such table.
         DataError
-            If `start` or `end` is not a valid time, or they are the wrong way round.
+            If `start` or `end` is not a valid time, or they are the wrong way round, or the file's
+            name ends as that of another format does.
         OSError
             If the file cannot be written.
         """
+        if isinstance(target, str | os.PathLike):
+            _require_text_name(os.fspath(target))
         pieces = self.csv_pieces(what, start, end)
         with contextlib.ExitStack() as stack:
             if isinstance(target, str | os.PathLike):
@@ -262,10 +352,13 @@ class Queries:
                 "what", what, f"expected one of {', '.join(map(repr, get_args(Table)))}"
             )
         first, last = span_ns(start, end)
+        refuse_future("start", start, first, self._rows.view())
+        origin = Origin.of(self._pair, self._health(), self._pipeline.values())
         if what == "history":
-            return csv_pieces(between_ns(self._rows.view(), first, last))
+            return csv_pieces(between_ns(self._rows.view(), first, last), origin)
         if what == "ticks":
-            ticks = self._pipeline.ticks.view()
-            return ticks_csv(inside(ticks, ticks["time_ns"], first, last), self._pair)
+            held = ticks, _ = self._pipeline.ticks_and_gap_legs()
+            ticks, gap_legs = (inside(a, ticks["time_ns"], first, last) for a in held)
+            return ticks_csv(ticks, self._pair, gap_legs, origin)
         kept = [e for e in self._pipeline.alert_log if within(e.time_ns, first, last)]
-        return alerts_csv(kept)
+        return alerts_csv(kept, origin)

@@ -11,7 +11,7 @@ __all__ = ["Rebuilder"]
 
 
 class Rebuilder:
-    """Recomputes a pipeline's metrics until they fit the settings.
+    """Recomputes a pipeline's metrics until they fit the settings and what is known.
 
     Parameters
     ----------
@@ -39,15 +39,15 @@ class Rebuilder:
             self.task = group.create_task(self._run(), name="pairlab rebuild")
 
     def run_now(self) -> None:
-        """Rebuild, if the metrics do not fit the settings."""
+        """Rebuild, if the pipeline needs it."""
         pipeline = self._pipeline
-        if not pipeline.fits_settings():
+        if pipeline.needs_rebuild:
             pipeline.rebuild_finish(*pipeline.rebuild_compute(pipeline.rebuild_start()))
             self._on_done()
 
     async def _run(self) -> None:
         pipeline = self._pipeline
-        while not pipeline.fits_settings():
+        while pipeline.needs_rebuild:
             work = pipeline.rebuild_start()
             pipeline.rebuild_finish(*await asyncio.to_thread(pipeline.rebuild_compute, work))
         self._on_done()

@@ -5,27 +5,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import ClassVar, Final
+from dataclasses import replace
+from typing import Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
 from pairlab.clock import Clock
 from pairlab.engine import compile_kernel
 from pairlab.errors import FeedError, PairlabError, WaitTimeoutError, first_leaf
-from pairlab.feeds.base import Feed, FeedHealth, FeedState
+from pairlab.feeds.base import Feed, FeedHealth, FeedInfo, FeedState
 from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES
+from pairlab.feeds.sequencing.guarded_sink import GuardedSink
 from pairlab.health import Health
 from pairlab.lab.event_log import EventLog
-from pairlab.lab.feed_factory import Source, open_feed, source_info, source_key
-from pairlab.lab.feed_log import feed_events
-from pairlab.lab.journal import Seeds
+from pairlab.lab.feed.feed_factory import Source, as_source, open_feed, source_info, source_key
+from pairlab.lab.feed.feed_log import feed_events
+from pairlab.lab.feed.kline_loader import KlineLoader
+from pairlab.lab.feed.lab_sink import LabSink
+from pairlab.lab.feed.saved_settings import take_saved_settings
+from pairlab.lab.feed.stalled_legs import StalledLegs
+from pairlab.lab.health_report import health_report
 from pairlab.lab.listeners import Listeners
 from pairlab.lab.load_meter import LoadMeter
+from pairlab.lab.nested_loop import guard_cells
 from pairlab.lab.pipeline import Pipeline
 from pairlab.lab.rebuilder import Rebuilder
+from pairlab.lab.session.saved_feed import SavedFeed
 from pairlab.lab.waiters import RowWaiters
-from pairlab.protocols import DisplayListener, Service
-from pairlab.schema import LogEntry, LogLevel, Pair, Records
+from pairlab.protocols import DisplayListener, Playback, Service
+from pairlab.schema import LogEntry, LogLevel, Pair
 from pairlab.settings import Settings
+from pairlab.storage.replay.replay import Replay
 
 __all__ = ["LabRunner"]
 
@@ -59,6 +68,8 @@ class LabRunner:
         On which it was started.
     listeners : Listeners
         Functions of the user's.
+    playback : Playback or None
+        The transport of a replay; None for any other feed.
     """
 
     _running: ClassVar[WeakValueDictionary[tuple[str, ...], LabRunner]] = WeakValueDictionary()
@@ -71,18 +82,25 @@ class LabRunner:
         self.settings: Final = settings
         self.clock: Final = clock
         self.pipeline: Final = Pipeline(settings, self._rebuild_wanted, clock)
-        self._source: Final = source
+        source = as_source(source, stream)
+        self.source: Final = source
         self._asked_stream: Final = stream
+        self.playback: Final[Playback | None] = source if isinstance(source, Replay) else None
+        if isinstance(source, Replay):
+            source.restart = self.start  # played again, or sought in, after its end
         info = source_info(source, stream)
         self._name, self._real_money, self.stream = info.name, info.real_money, info.stream
         self._key: Final = (pair.y, pair.x, self.stream, source_key(source))
         self._feed: Feed | None = None
+        self._guarded: GuardedSink | None = None  # what stands before a feed of the user's own
         self._decimals: tuple[int, int] | None = None
         self._displays: list[DisplayListener] = []
         self._services: list[Service] = []
         self.event_log: Final = EventLog(self._refresh_displays)
         self.listeners: Final = Listeners(self.log, clock)
         self._rebuilder = Rebuilder(self.pipeline, self.listeners.notify)
+        self._klines = KlineLoader(self.pipeline, self.log)
+        self._stalled = StalledLegs(pair, self.pipeline, self.log)
         self._load = LoadMeter(clock, _HEARTBEAT_S)
         self._warned_s = float("-inf")
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -91,7 +109,13 @@ class LabRunner:
         self._before: set[asyncio.Task[None]] = set()  # what must end before a run begins
         self._ending: set[asyncio.Task[None]] = set()
         self._waiters = RowWaiters()
+        self._sink: Final = LabSink(
+            self.pipeline, self._stalled, self._waiters, self.listeners,
+            lambda: self._klines.request(),
+        )  # fmt: skip
         self._state: FeedHealth = FeedHealth("stopped", "not started")
+        if isinstance(source, SavedFeed):
+            self._state, self._decimals = source.health(), source.price_decimals()
 
     # -- start and stop -------------------------------------------------------------------------
 
@@ -99,6 +123,8 @@ class LabRunner:
         """Begin on the running loop and return at once; see `PairLab.start`."""
         if self.running:
             return
+        if isinstance(self.source, SavedFeed):
+            raise self.source.refuse()
         try:
             self.loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -106,6 +132,7 @@ class LabRunner:
                 "start() needs a running event loop: a notebook has one; in a script write "
                 "'async with PairLab(...) as lab:' inside asyncio.run(...)"
             ) from None
+        guard_cells()
         closing = LabRunner._closing.setdefault(self._key, set())
         before = LabRunner._running.get(self._key)
         LabRunner._running[self._key] = self
@@ -141,28 +168,37 @@ class LabRunner:
         if main is not None and not main.get_loop().is_closed():
             main.cancel()
             services, self._services = self._services, []
-            end = self._end(main, services)
+            end = self._end(main, services, asyncio.current_task())
             task = asyncio.get_running_loop().create_task(end, name="pairlab stop")
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
         if self._ending:
             await asyncio.wait(set(self._ending))
 
-    async def _end(self, main: asyncio.Task[None], services: list[Service]) -> None:
+    async def _end(
+        self,
+        main: asyncio.Task[None],
+        services: list[Service],
+        caller: asyncio.Task[Any] | None,
+    ) -> None:
         await asyncio.wait({main})
         if self._main is None and self._state.state != "failed":  # not started again meanwhile
             self._set_terminal_state("stopped", "stopped")
-        for display in self._displays:
-            display.finish()
+        for display in tuple(self._displays):
+            self.listeners.call(display.finish)
         for service in services:
-            await service.stop()
+            try:
+                await service.stop()
+            except Exception as error:
+                self.log("error", f"a service could not be stopped: {error!r}")
+        await self.listeners.finish(caller)
 
     async def _close_replaced(self) -> None:
         """Make room for another lab on the same pair, feed and stream."""
         await self._stop_run()
         displays, self._displays = self._displays, []
         for display in displays:
-            display.close()
+            self.listeners.call(display.close)
 
     async def _run(self, before: set[asyncio.Task[None]]) -> None:
         """Live from start to stop, once what was here before has ended."""
@@ -170,13 +206,13 @@ class LabRunner:
             if before:
                 await asyncio.wait(before)
             self._state = FeedHealth("connecting", "starting")
-            for display in self._displays:
-                display.start()
+            for display in tuple(self._displays):
+                self.listeners.call(display.start)
             await self._live()
         except asyncio.CancelledError:
             self._set_terminal_state("stopped", "stopped")
             raise
-        except Exception as error:
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
             # A background error belongs on the screen, never in a task that nobody awaits.
             leaf = first_leaf(error)
             detail = str(leaf)
@@ -197,22 +233,30 @@ class LabRunner:
 
     async def _live(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            source, stream = self._source, self._asked_stream
-            feed = await open_feed(source, self.pair, stream, stack, clock=self.clock)
+            stream = self._asked_stream
+            feed = await open_feed(self.source, self.pair, stream, stack, clock=self.clock)
+            take_saved_settings(feed, self.pipeline, self.log)
             info, self._feed = feed.info, feed
             self._name, self._real_money, self.stream = info.name, info.real_money, info.stream
             stack.enter_context(feed_events(feed, self.event_log.add, self.clock))
-            if self.pipeline.next_tick:
+            self.pipeline.measures_latency = not info.replay
+            if self.pipeline.next_tick and not info.replay:  # that one resets
                 self.pipeline.on_gap(None)  # a second start: what came in between was never seen
+            self._klines = KlineLoader(self.pipeline, self.log)  # its events belong to one loop
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 try:
                     heartbeat = group.create_task(self._heartbeat(), name="pairlab heartbeat")
-                    klines = group.create_task(self._fetch_klines(feed), name="pairlab klines")
-                    engine_started = group.create_task(
-                        self._start_engine(klines), name="pairlab engine"
-                    )
-                    await feed.run(self)
+                    klines = group.create_task(self._klines.run(feed), name="pairlab klines")
+                    engine_started = group.create_task(self._start_engine(), name="pairlab engine")
+                    if info.replay:
+                        await engine_started  # it can wait: no tick of it need be missed
+                    if info.checks_times:
+                        await feed.run(self._sink)
+                    else:
+                        self._guarded = GuardedSink(self._sink, feed)
+                        await feed.run(self._guarded)
+                        self._guarded.flush()
                     await engine_started
                     klines.cancel()
                     heartbeat.cancel()
@@ -229,9 +273,7 @@ class LabRunner:
 
     def _set_terminal_state(self, state: FeedState, detail: str) -> None:
         """Keep the feed's counters and replace its state."""
-        last = self._feed.health() if self._feed is not None else self._state
-        values = {name: getattr(last, name) for name in last.__dataclass_fields__}
-        self._state = FeedHealth(**{**values, "state": state, "detail": detail})
+        self._state = replace(self.feed_health(), state=state, detail=detail)
         self._decimals = self.price_decimals()
         self._feed = None
 
@@ -241,6 +283,11 @@ class LabRunner:
             before_s = self.clock.monotonic_s()
             await asyncio.sleep(_HEARTBEAT_S)
             self._log_warnings(self._load.sample(self.pipeline.next_tick, before_s))
+            self.listeners.call(self._look_at_feed)
+
+    def _look_at_feed(self) -> None:
+        if self._feed is not None:
+            self._stalled.look(self._feed.health())
 
     def _log_warnings(self, now_s: float) -> None:
         """Put a warning about the numbers on the screen, again only after a quiet minute."""
@@ -253,10 +300,10 @@ class LabRunner:
 
     # -- ticks to rows --------------------------------------------------------------------------
 
-    async def _start_engine(self, klines: asyncio.Task[None]) -> None:
+    async def _start_engine(self) -> None:
         """Compile off the loop; the pipeline then catches up with the ticks that came meanwhile."""
         if self.pipeline.engine is not None:
-            if not self.pipeline.fits_settings():
+            if self.pipeline.needs_rebuild:
                 self._rebuild_wanted()  # the last run ended before its rebuild did
             return
         loop = asyncio.get_running_loop()
@@ -266,37 +313,9 @@ class LabRunner:
 
         await asyncio.to_thread(compile_kernel, progress)
         if self.settings.timeframe in KLINE_TIMEFRAMES:
-            await klines  # warm from the first row
+            await self._klines.tried()  # warm from the first row
         self.pipeline.start_engine()
-        self._waiters.wake(self.pipeline.row_count)
-        self.listeners.notify()
-
-    async def _fetch_klines(self, feed: Feed) -> None:
-        """Get the bars before the first tick, for whatever timeframe will be asked for."""
-        wanted = sorted(KLINE_TIMEFRAMES, key=lambda name: name != self.settings.timeframe)
-        try:
-            for timeframe in wanted:
-                count = max(500, self.settings.window)
-                closes = await feed.seed_closes(timeframe, count)
-                if closes is not None:
-                    self.pipeline.add_klines(timeframe, Seeds(*closes))
-        except Exception as error:  # of any kind, from a feed of the user's: ticks come anyway
-            self.log(
-                "warning",
-                f"could not load historical klines: {error} Bar timeframes fill from live ticks; "
-                "re-create the lab (run its cell again) to retry",
-            )
-
-    def on_ticks(self, ticks: Records) -> None:
-        """Take a batch of the feed's, in order."""
-        self.pipeline.on_ticks(ticks)
-        if self._waiters:
-            self._waiters.wake(self.pipeline.row_count)
-        self.listeners.notify()
-
-    def on_gap(self, missing: int) -> None:
-        """Mark that the feed could not fill a gap before its next tick."""
-        self.pipeline.on_gap(missing)
+        self._sink.tell()
 
     def _rebuild_wanted(self) -> None:
         self._rebuilder.request(self._group)
@@ -328,7 +347,7 @@ class LabRunner:
         try:
             await self._waiters.wait(rows, timeout_s)
         except TimeoutError:
-            feed = self._feed.health() if self._feed is not None else self._state
+            feed = self.feed_health()
             raise WaitTimeoutError(
                 f"{self.pipeline.row_count:,} of {rows:,} rows after {timeout_s:g} s; the feed is "
                 f"{feed.state}: {feed.detail}"
@@ -364,8 +383,8 @@ class LabRunner:
         self.event_log.add(LogEntry(self.clock.time_ns(), level, message))
 
     def _refresh_displays(self) -> None:
-        for display in self._displays:
-            display.refresh()
+        for display in tuple(self._displays):
+            self.listeners.call(display.refresh)
 
     def attach(self, display: DisplayListener) -> None:
         """Notify a display when the lab starts, stops, logs something, or is replaced."""
@@ -380,22 +399,6 @@ class LabRunner:
         if self._before:
             await asyncio.wait(self._before)
 
-    def on_update(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Have a function called after every batch of ticks and every rebuild.
-
-        Parameters
-        ----------
-        listener : callable
-            Called on the lab's loop, between two batches: it must return at once. What it raises
-            is counted and reported in the event log, and stops nothing.
-
-        Returns
-        -------
-        callable
-            Ends it.
-        """
-        return self.listeners.add(listener)
-
     def price_decimals(self) -> tuple[int, int] | None:
         """Return the decimals of both symbols' tick sizes.
 
@@ -406,6 +409,15 @@ class LabRunner:
         """
         return self._feed.price_decimals() if self._feed is not None else self._decimals
 
+    def feed_health(self) -> FeedHealth:
+        """Return how the feed is, or was when it ended."""
+        return self._feed.health() if self._feed is not None else self._state
+
+    @property
+    def feed_info(self) -> FeedInfo:
+        """What the feed is, as far as known before it runs."""
+        return FeedInfo(self._name, self._real_money, self.stream)
+
     def health(self) -> Health:
         """Return how feed, engine and loop are.
 
@@ -414,35 +426,11 @@ class LabRunner:
         Health
             At this moment.
         """
-        pipeline = self.pipeline
-        feed = self._feed.health() if self._feed is not None else self._state
-        row_p50_ms, row_p99_ms = pipeline.latency_ms.p50_p99()
-        last = pipeline.rows.view(1)
-        running = self._main is not None and not self._main.done()
-        return Health(
-            state=feed.state,
-            detail=feed.detail,
-            feed=self._name,
-            real_money=self._real_money,
-            stream=self.stream,
-            ticks=feed.ticks,
-            rows=pipeline.row_count,
-            dropped={**feed.dropped, **pipeline.dropped()},
-            reconnects=feed.reconnects,
-            gaps=feed.gaps,
-            missing=feed.missing,
-            lag_ms=feed.lag_ms,
-            lag_p50_ms=feed.lag_p50_ms,
-            lag_p99_ms=feed.lag_p99_ms,
-            row_p50_ms=row_p50_ms,
-            row_p99_ms=row_p99_ms,
-            ticks_per_s=self._load.ticks_per_s if running else 0.0,
-            filled=int(last["filled"][0]) if len(last) else 0,
-            window=self.settings.window,
-            uptime_s=self._load.uptime_s if running else 0.0,
-            memory_bytes=pipeline.rows.nbytes + pipeline.ticks.nbytes,
-            loop_lag_ms=self._load.loop_lag_s * 1e3,
-            late_ticks=0 if pipeline.engine is None else pipeline.engine.late,
-            warnings=pipeline.warnings(),
-            bad_frames=feed.bad_frames,
+        return health_report(
+            self.feed_info,
+            self.feed_health(),
+            self.pipeline,
+            self._load,
+            running=self._main is not None and not self._main.done(),
+            stamped_ahead=0 if self._guarded is None else self._guarded.count,
         )

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from pairlab.errors import PairlabError
 from pairlab.local_exchange import LocalExchange, Market, Recording, SyntheticMarket
+from pairlab.terminal import accept_any_text
 
 __all__ = ["main"]
 
@@ -81,9 +82,10 @@ async def _serve(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve; return the exit status."""
+    accept_any_text()
     try:
         asyncio.run(_serve(_parser().parse_args(arguments)))
-    except (PairlabError, OSError) as error:
+    except (PairlabError, OSError, OverflowError) as error:  # a port beyond 65535 overflows
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

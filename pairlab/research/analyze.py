@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+import logging
+from typing import Final, Unpack
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from pairlab.data.frames import rows_frame
 from pairlab.engine import PairEngine
-from pairlab.errors import DataError
-from pairlab.schema import TICK, TIMEFRAMES_NS, Records
+from pairlab.engine.validation import ObservationSettings
+from pairlab.errors import SettingError
+from pairlab.research.inputs import Given, given_of
+from pairlab.research.past import past_of
+from pairlab.research.silence import MaxSilence, limit_of
+from pairlab.schema import AlertKind, Filter
 from pairlab.settings import SettingKwargs, Settings
 
-__all__ = ["analyze"]
+__all__ = ["analyze", "label_of"]
 
-_Prices = tuple[NDArray[np.int64], NDArray[np.float64]]
+_LOGGER: Final = logging.getLogger("pairlab.analyze")
+
+_FILTERS: Final = {
+    Filter.CORRELATION: "min_correlation",
+    Filter.LEG_AGE: "max_leg_age_s",
+    Filter.STATIONARY: "require_stationary",
+    Filter.COOLDOWN: "cooldown_s",
+    Filter.EDGE: "min_edge_bps",
+    Filter.STOP_Z: "stop_z",
+}
+"""The setting that each filter obeys."""
 
 
 def analyze(
-    y: pd.Series[float] | pd.DataFrame,
-    x: pd.Series[float] | None = None,
+    y: object,
+    x: object = None,
     *,
     pair: tuple[str, str] | None = None,
+    times: object = None,
+    label: str | None = None,
+    max_silence: MaxSilence = "auto",
     **settings: Unpack[SettingKwargs],
 ) -> pd.DataFrame:
     """Compute every metric and position of a pair over its past.
@@ -31,32 +47,58 @@ def analyze(
     Parameters
     ----------
     y, x : pandas.Series
-        Prices with a DatetimeIndex, ascending and unique (taken as UTC where it has no time
+        Prices with a DatetimeIndex, ascending and unique (taken as UTC where neither has a time
         zone). There is one observation per timestamp of their union from where both have begun,
         the last prices carried forward; NaN is no price, as if its timestamp were not there. At
         ``timeframe`` other than ``"tick"`` the prices are gathered into bars first; the last bar,
-        which nothing closes, is left out, as it is live.
-    y : pandas.DataFrame
-        Instead of two Series: ticks as `PairLab.ticks` gives them (columns ``symbol`` and
-        ``price``, and ``quantity`` where volumes matter), kept in their row order. Each makes an
-        observation, as live; those that are not finite and positive are dropped, as live.
+        unless `label` tells that it is complete, is left out, as it is live. polars' Series and
+        arrays have no index: give `times`.
+    y : pandas.DataFrame or polars.DataFrame
+        Instead of two Series, one of
+
+        - two columns of prices, y and then x (of more, `pair` names them); `PairLab.bars` and
+          `PairLab.history` as they are;
+        - ticks as `PairLab.ticks` gives them (columns ``symbol`` and ``price``, and ``quantity``
+          where volumes matter), kept in their row order. Each makes an observation, as live; those
+          that are not finite and positive are dropped, as live.
+
+        The times are the index, in polars the column of times.
     pair : tuple of str, optional
-        Symbols of y and x in such a frame; by default its categories', else order of appearance.
+        Symbols of y and x in a frame. Ticks of `PairLab.ticks` know them; others do not tell
+        which is y.
+    times : DatetimeIndex, Series or array, optional
+        Of prices that have no index of their own.
+    label : {"trade", "close", "open"}, optional
+        What a timestamp is: of a trade, which on a bar's boundary begins the next bar; of a bar's
+        close, which ends it; of a bar's begin, as in Binance's klines, whose price is known a step
+        later. By default ``"close"`` for what `PairLab.bars` and `PairLab.history` gave; else
+        ``"trade"``, and a leg's age counts from the end of its bar where prices come in regular
+        steps.
+    max_silence : str or timedelta, optional
+        A leg without a price for longer than this, such as ``"30min"``, was not seen: a night, a
+        weekend, a hole. Until it has a price again there is no observation, and no bar. By
+        default five steps of prices that come every minute or less often (of these, a bar without
+        any price of either leg is no observation either); of what comes more often, ten times
+        what 99 of 100 steps are within, five minutes at least. None: it was quiet, however long.
+        A frame's column ``gap_before``, as `PairLab.ticks` has it, is used instead of the default.
     **settings
-        As for `PairLab`: ``window=50, hedge="ols"``, …
+        As for `PairLab`: ``window=50, hedge="ols"``, … ``hedge_ratio`` has a default for
+        BTCUSDT/ETHUSDT only.
 
     Returns
     -------
     pandas.DataFrame
-        The columns of `PairLab.history`, indexed by time (UTC).
+        The columns of `PairLab.history`, indexed by time (UTC). What the filters did is logged
+        (``pairlab.analyze``) where they held back every entry.
 
     Raises
     ------
     SettingError
         For an unknown setting or a value out of range.
     DataError
-        For prices that are no such Series or frame: another type or index, timestamps unsorted or
-        twice, prices that are infinite or not above zero, fewer or more than two symbols.
+        For what is no such Series or frame: another type or index, timestamps unsorted or twice,
+        prices that are no numbers, infinite or not above zero, fewer or more than two symbols; and
+        for a timeframe shorter than the steps in which the prices come.
 
     Examples
     --------
@@ -68,115 +110,43 @@ def analyze(
     >>> analyze(y, x, hedge_ratio=10.0)["spread"].tolist()
     [30.0, 30.0, 31.0]
     """
-    engine = PairEngine(Settings(**settings), bars=False)
-    per_tick = TIMEFRAMES_NS[engine.values.timeframe] == 0
-    if isinstance(y, pd.DataFrame):
-        if x is not None:
-            raise DataError("give either two Series or one frame of ticks, not a frame and x")
-        return rows_frame(engine.update(_ticks_of_frame(y, pair)))
-    if pair is not None:
-        raise DataError("pair names the symbols of a frame of ticks; two Series need none")
-    (y_times, y_prices), (x_times, x_prices) = _prices(y, "y"), _prices(x, "x")
-    if not per_tick:
-        return rows_frame(engine.update(_ticks_of_two(y_times, y_prices, x_times, x_prices)))
-    if not len(y_times) or not len(x_times):
-        return rows_frame(engine.update(np.zeros(0, TICK)))
-    times = y_times if np.array_equal(y_times, x_times) else np.union1d(y_times, x_times)
-    times = times[np.searchsorted(times, max(y_times[0], x_times[0])) :]
-    y_at = np.searchsorted(y_times, times, side="right") - 1
-    x_at = np.searchsorted(x_times, times, side="right") - 1
-    rows = engine.observe(times, y_prices[y_at], x_prices[x_at], y_times[y_at], x_times[x_at])
-    return rows_frame(rows)
+    checked = (Settings if x is None else ObservationSettings)(**settings)
+    given = given_of(y, x, pair, times)
+    if given.ticks is None and x is None:
+        checked = ObservationSettings(**settings)
+    label = label_of(label, given)
+    limit_ns = limit_of(max_silence)
+    engine, rows, _, _ = past_of(given, checked, label, limit_ns)
+    _tell_filters(engine)
+    frame = rows_frame(rows)
+    if engine.values.timeframe != "tick":
+        frame.attrs["label"] = "close"
+    return frame
 
 
-def _prices(series: Any, name: str) -> _Prices:
-    """Validate a Series; return its times in ns (UTC) and its prices, without NaN."""
-    if not isinstance(series, pd.Series):
-        raise DataError(f"{name} must be a pandas Series of prices, not {type(series).__name__}")
-    times = _times(series.index, name)
-    step = np.diff(times)
-    if (step < 0).any():
-        raise DataError(f"{name}: timestamps must ascend; sort_index() sorts them")
-    if (step == 0).any():
-        duplicate = series.index[:-1][step == 0][0]
-        raise DataError(f"{name}: duplicate timestamp {duplicate}")
-    try:
-        prices = series.to_numpy(np.float64, na_value=np.nan)
-    except (TypeError, ValueError):
-        raise DataError(f"{name} must hold numbers, not {series.dtype}") from None
-    present = ~np.isnan(prices)
-    times, prices = times[present], prices[present]
-    bad = np.flatnonzero(~(np.isfinite(prices) & (prices > 0.0)))
-    if bad.size:
-        when = pd.Timestamp(int(times[bad[0]]), tz="UTC")
-        raise DataError(f"{name}: {prices[bad[0]]} at {when}: a price must be finite and above 0")
-    return times, prices
+def label_of(label: str | None, given: Given) -> str | None:
+    """Validate a label; return what is known of one that was not given."""
+    if label not in (None, "trade", "close", "open"):
+        raise SettingError("label", label, "expected 'trade', 'close' or 'open'")
+    if given.ticks is not None:
+        if label not in (None, "trade"):
+            raise SettingError("label", label, "expected 'trade': a frame of ticks holds trades")
+        return "trade"
+    if label is None and {leg.attrs.get("label") for leg in (given.y, given.x)} == {"close"}:
+        return "close"
+    return label
 
 
-def _times(index: pd.Index[Any], name: str) -> NDArray[np.int64]:
-    """Validate a DatetimeIndex; return it in ns (UTC)."""
-    if not isinstance(index, pd.DatetimeIndex):
-        raise DataError(f"{name} needs a DatetimeIndex, not {type(index).__name__}")
-    if index.hasnans:
-        raise DataError(f"{name}: a timestamp is missing (NaT)")
-    utc = index if index.tz is None else index.tz_convert("UTC")
-    return utc.as_unit("ns").asi8
-
-
-def _ticks_of_two(
-    y_times: NDArray[np.int64],
-    y_prices: NDArray[np.float64],
-    x_times: NDArray[np.int64],
-    x_prices: NDArray[np.float64],
-) -> Records:
-    """Merge the prices of two legs into ticks, in order of time."""
-    ticks = np.zeros(len(y_times) + len(x_times), TICK)
-    times = np.concatenate([y_times, x_times])
-    order = np.argsort(times, kind="stable")
-    ticks["time_ns"] = ticks["received_ns"] = times[order]
-    ticks["price"] = np.concatenate([y_prices, x_prices])[order]
-    ticks["leg"] = order >= len(y_times)
-    return ticks
-
-
-def _ticks_of_frame(frame: pd.DataFrame, pair: tuple[str, str] | None) -> Records:
-    """Validate a frame of ticks; return them as `TICK` records."""
-    missing = {"symbol", "price"} - set(frame.columns)
-    if missing:
-        raise DataError(
-            f"a frame of ticks has columns symbol and price; there is no {sorted(missing)[0]!r}"
-        )
-    times = _times(frame.index, "the frame")
-    symbols = frame["symbol"]
-    if symbols.isna().any():
-        raise DataError("a tick has no symbol")
-    if pair is None:
-        categorical = isinstance(symbols.dtype, pd.CategoricalDtype)
-        names = list(symbols.cat.categories if categorical else symbols.unique())
-        if len(names) != 2 and len(frame):
-            shown = ", ".join(map(str, names[:5]))
-            raise DataError(f"ticks of two symbols are needed, not of {len(names)}: {shown}")
-    else:
-        names = list(pair)
-        if len(names) != 2 or names[0] == names[1]:
-            raise DataError(f"pair must name two symbols, y and x, not {pair!r}")
-        strange = set(symbols.unique()) - set(names)
-        if strange:
-            raise DataError(f"there are ticks of {min(map(str, strange))}, which is not in {pair}")
-    ticks = np.zeros(len(frame), TICK)
-    ticks["time_ns"] = times
-    if len(frame):
-        ticks["leg"] = (symbols == names[1]).to_numpy()
-    try:
-        ticks["price"] = frame["price"].to_numpy(np.float64, na_value=np.nan)
-        if "quantity" in frame:
-            ticks["quantity"] = frame["quantity"].to_numpy(np.float64, na_value=np.nan)
-    except (TypeError, ValueError):
-        raise DataError("price and quantity must be numbers") from None
-    if "id" in frame:
-        ticks["id"] = frame["id"]
-    if "received" in frame:
-        ticks["received_ns"] = _times(pd.DatetimeIndex(frame["received"]), "received")
-    if "buyer_is_maker" in frame:
-        ticks["buyer_is_maker"] = frame["buyer_is_maker"]
-    return ticks
+def _tell_filters(engine: PairEngine) -> None:
+    """Log which filters held back every entry there could have been."""
+    events = engine.events
+    held = events[events["kind"] == int(AlertKind.SUPPRESSED)]
+    if not len(held) or (events["kind"] == int(AlertKind.ENTRY)).any():
+        return
+    found = {f: int(((held["failed"] & int(f)) != 0).sum()) for f in Filter}
+    by = ", ".join(
+        f"{_FILTERS[f]} = {getattr(engine.values, _FILTERS[f])!r} ({count:,} of {len(held):,})"
+        for f, count in sorted(found.items(), key=lambda item: -item[1])
+        if count
+    )
+    _LOGGER.warning("no entry: the filters held back every one of them: %s", by)

@@ -11,6 +11,8 @@
       frame.py               Frame: one picture, gathered once, frozen, read by every widget
       frame_meter.py         frames per second, and what one costs
       view_state.py          ViewState: span, frozen window, pause, pointer, selection
+      view.py                View: the same at one moment, frozen
+      recorded_past.py       RecordedPast: rows before those in memory, read from the recording
       time_axis.py           scales and clock labels that all charts share
       chart_interaction.py   pointer, brush and mouse that all charts share
       kernel_hooks.py        when a cell runs
@@ -21,9 +23,31 @@
       message_batching.py    a frame's updates in one message
       compat.py              every private name of ipywidgets, traitlets, bqplot, d3, checked
       bqplot_marks.py        the classes of bqplot that are used
-      pointer.py             where in a chart the mouse is
+      pointer.py             where in a chart the mouse is, and how far it drags
       render_latency.py      from a tick's receipt to its row's pixels
       resync.py              what a page missed while it loaded
+      heartbeat.py           a sign of life where nothing else was sent for a second
+      js/                    the browser's side of these
+    still/                   the picture in a saved notebook, and the page of `lab.to_html`
+      output.py              when it is drawn, and where it is put
+      page.py                a dashboard as one HTML page that stands alone
+      page_data.py           what it shows, taken at one moment
+      page_charts.py         its charts: curves, markers, labels
+      page_tables.py         its numbers, alerts and rows
+      svg_chart.py           curves as SVG
+      picture.py             a lab's newest rows as a picture, and in words
+      raster.py              lines and text as PNG
+    report/                  the report of a backtest
+      report.py              Report: `BacktestResult.dashboard`
+      report_page.py         the same as a page: `BacktestResult.to_html`
+      result_view.py         what it reads of a result
+      result_lab.py          ResultLab: a result as widgets see a lab
+      equity_chart.py        equity and drawdown; z-score and spread with the trades
+      trade_table.py         TradeTable: orders, pages, and everything about one
+      panels.py              trades and returns from all sides
+      svg_figure.py          bars, dots and lines as SVG with labels
+      heat_map.py            SweepHeatmap: `SweepResult.heatmap`
+      words.py               its head, notes and figures
     charts/
       chart.py               the base of all charts on the time axis
       autoscaled.py          its subclass whose y axis fits its data
@@ -38,11 +62,15 @@
       status_bar.py          StatusBar
       filter_text.py         why the signal waits, in words
       controls.py            Controls: settings as sliders, both ways
+      typed_number.py        what a person typed into a field, as a number
       view_toolbar.py        ViewTools: span, pan, zoom, select, reset
       tables.py              LatestTable, RowTable
+      transport_bar.py       TransportBar: play, pause, steps, time and speed of a replay
       signal_panel.py        SignalPanel: the open position and its profit after costs
       alert_table.py         AlertTable: alerts, filters, and the explanation of one
       event_log.py           EventLog
+      what_if.py             WhatIf: net profit over entry z and timeframe
+      record_button.py       RecordButton: starts and ends a recording, shows its state
       export.py              ExportButton: tables as CSV, charts as PNG or SVG
     style/
       theme.py               colours, sizes, icons; apply_theme
@@ -62,10 +90,13 @@ from pairlab.widgets.panels.alert_table import AlertTable
 from pairlab.widgets.panels.controls import Controls
 from pairlab.widgets.panels.event_log import EventLog
 from pairlab.widgets.panels.export import ExportButton
+from pairlab.widgets.panels.record_button import RecordButton
 from pairlab.widgets.panels.signal_panel import SignalPanel
 from pairlab.widgets.panels.status_bar import StatusBar
 from pairlab.widgets.panels.tables import LatestTable, RowTable
+from pairlab.widgets.panels.transport_bar import TransportBar
 from pairlab.widgets.panels.view_toolbar import ViewTools
+from pairlab.widgets.panels.what_if import WhatIf
 from pairlab.widgets.style.theme import apply_theme, dress
 
 __all__ = [
@@ -78,11 +109,14 @@ __all__ = [
     "HedgeChart",
     "LatestTable",
     "PriceChart",
+    "RecordButton",
     "RowTable",
     "SignalPanel",
     "SpreadChart",
     "StatusBar",
+    "TransportBar",
     "ViewTools",
+    "WhatIf",
     "ZHistogram",
     "ZScoreChart",
     "apply_theme",

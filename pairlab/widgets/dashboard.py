@@ -17,13 +17,15 @@ from pairlab.widgets.charts.zscore import ZScoreChart
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.core.render_loop import lab_widgets
-from pairlab.widgets.layouts import Layout, LayoutSpec, read_layout
+from pairlab.widgets.layouts import TRANSPORT, Layout, LayoutSpec, read_layout
 from pairlab.widgets.panels.alert_table import AlertTable
 from pairlab.widgets.panels.controls import Controls
 from pairlab.widgets.panels.event_log import EventLog
 from pairlab.widgets.panels.signal_panel import SignalPanel
 from pairlab.widgets.panels.status_bar import StatusBar
 from pairlab.widgets.panels.tables import LatestTable, RowTable
+from pairlab.widgets.panels.transport_bar import TransportBar
+from pairlab.widgets.panels.what_if import WhatIf
 from pairlab.widgets.style.theme import ThemeName, apply_theme, read_theme
 
 __all__ = ["Dashboard", "LayoutSpec", "ThemeName"]
@@ -44,6 +46,8 @@ _PANELS: Final[dict[str, type[LabWidget]]] = {
     "rows": RowTable,
     "histogram": ZHistogram,
     "event": EventLog,
+    "what_if": WhatIf,
+    TRANSPORT: TransportBar,
 }
 
 
@@ -95,8 +99,13 @@ class Dashboard(LabWidget, VBox):  # type: ignore[misc]
         super().__init__()
         apply_theme(self, theme)
         self.composition = chosen
-        self.parts: dict[str, Any] = {name: _part(lab, name, chosen) for name in chosen.parts}
-        self.children = [self._body()]
+        plays = lab.playback is not None
+        names = [name for name in chosen.parts if plays or name != TRANSPORT]
+        if plays and chosen.name != "own":
+            names.insert(0, TRANSPORT)
+        self.parts: dict[str, Any] = {name: _part(lab, name, chosen) for name in names}
+        self.children = self._body()
+        self.toggle_class("pairlab-replay", plays and chosen.name != "own")
         self.add_class("pairlab").add_class("pairlab-dash")
         self.add_class(f"pairlab-layout-{chosen.name}")
         self.join(lab)
@@ -119,14 +128,20 @@ class Dashboard(LabWidget, VBox):  # type: ignore[misc]
         """
         return lab_widgets(lab).get(cls, layout=read_layout(layout), theme=read_theme(theme))
 
-    def _body(self) -> Any:
+    def _body(self) -> list[Any]:
         if self.composition.name != "own":
-            return Box(list(self.parts.values())).add_class("pairlab-grid")
+            above = [part for name, part in self.parts.items() if name == TRANSPORT]
+            grid = [part for name, part in self.parts.items() if name != TRANSPORT]
+            return [*above, Box(grid).add_class("pairlab-grid")]
         rows = [
-            HBox([self.parts[name] for name in row]).add_class("pairlab-beside")
+            HBox([self.parts[name] for name in row if name in self.parts])
             for row in self.composition.rows
         ]
-        return VBox(rows).add_class("pairlab-stack")
+        return [
+            VBox([row.add_class("pairlab-beside") for row in rows if row.children]).add_class(
+                "pairlab-stack"
+            )
+        ]
 
     def paint(self, frame: Frame) -> None:
         """Do nothing: its parts paint themselves."""

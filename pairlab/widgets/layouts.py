@@ -9,16 +9,22 @@ from typing import Final
 
 from pairlab.errors import SettingError
 
-__all__ = ["LAYOUTS", "PARTS", "TIMED", "Layout", "LayoutSpec", "read_layout"]
+__all__ = ["LAYOUTS", "PARTS", "TIMED", "TRANSPORT", "Layout", "LayoutSpec", "read_layout"]
 
 TIMED: Final = ("zscore", "spread", "correlation", "hedge", "prices")
 """Charts on the shared time axis; the lowest one of a layout labels it."""
 
 PARTS: Final = (
     "strip", "zscore", "spread", "correlation", "hedge", "prices", "settings", "latest", "signal",
-    "alerts", "rows", "histogram", "event",
+    "alerts", "rows", "histogram", "event", "what_if", "transport",
 )  # fmt: skip
-"""Every part that a layout can have."""
+"""Every part that a layout can have.
+
+``"transport"``, the bar of a replay, is above the others in a named layout; a lab that plays
+nothing has none.
+"""
+
+TRANSPORT: Final = "transport"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +62,14 @@ class Layout:
 LayoutSpec = str | Sequence[str | Sequence[str]] | Layout
 """The name of a layout, or rows of part names from top to bottom."""
 
-_USUAL: Final = tuple(name for name in PARTS if name not in ("hedge", "histogram"))
+_GRID: Final = tuple(name for name in PARTS if name not in (TRANSPORT, "what_if"))
+_USUAL: Final = tuple(name for name in _GRID if name not in ("hedge", "histogram"))
 
 LAYOUTS: Final = {
     # A low window has fewer rows and a narrow one none: the style sheet hides what has no room.
     "auto": Layout("auto", (_USUAL,), (("alerts", 12), ("rows", 11))),
     "compact": Layout("compact", (tuple(name for name in _USUAL if name != "rows"),)),
-    "wide": Layout("wide", (PARTS,), (("alerts", 30), ("rows", 32))),
+    "wide": Layout("wide", (_GRID,), (("alerts", 30), ("rows", 32))),
 }
 
 

@@ -28,6 +28,15 @@ def test_pair_and_settings_come_from_the_query() -> None:
     assert not lab.event_log
 
 
+def test_a_query_s_numbers_are_read_as_a_field_s() -> None:
+    lab = lab_for("entry_z=2,5&window=1,000&fee_bps=1_0&exit_z=1,000")
+    values = lab.settings.values()
+    assert (values.entry_z, values.window, values.fee_bps, values.exit_z) == (2.5, 1000, 4.0, 0.5)
+    assert sorted(entry.message.split(" =")[0] for entry in lab.event_log) == [
+        "page address: exit_z", "page address: fee_bps",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("query", "refused"),
     [
@@ -38,7 +47,7 @@ def test_pair_and_settings_come_from_the_query() -> None:
         ("y=BTCUSDT&x=BTCUSDT", "y = x"), ("hedge=rm&timeframe=2m", "hedge,timeframe"),
         ("&&&=&=1", "there is no setting ''"), ("y=" + "A" * 10_000, "hedge_ratio"),
         ("history_rows=49999999&ticks_held=99999999", "history_rows,ticks_held"),
-        ("y=%00&x=%ff%fe", "hedge_ratio"),
+        ("y=%00&x=%ff%fe", "y = "),
     ],
 )  # fmt: skip
 def test_no_query_breaks_the_page(query: str, refused: str) -> None:

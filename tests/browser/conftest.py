@@ -36,7 +36,7 @@ from pairlab.settings import SETTINGS
 lab.settings.update(**{name: knob.default for name, knob in SETTINGS.items()})
 lab.select()
 screen = lab.dashboard().render_loop
-screen.view.select_mode, screen.view.signal_in_front, screen.view.cleared_ns = False, False, 0
+screen.view.select_mode, screen.view.signal_in_front, screen.view.cleared_ns = False, False, -2**63
 screen.view.pause(False)
 screen.view.reset()
 screen.view.reset()
@@ -64,8 +64,22 @@ CHROMIUM_FLAGS = [
 ]
 
 
+def asked_elsewhere(item: pytest.Item) -> bool:
+    """Return whether a test asks again, in another front end, what is no front end's own.
+
+    Notebook 7 is made of JupyterLab's parts: its own are the page around the dashboard, and keys.
+    What the kernel decides, and one more slider of a kind, is asked in the app alone.
+    """
+    where = getattr(item, "callspec", None) and item.callspec.params.get("warm_place")  # type: ignore[attr-defined]
+    if os.environ.get("PAIRLAB_FRONT_ENDS") == "all" or where in (None, "voila"):
+        return False
+    only_app = item.get_closest_marker("in_the_app") is not None
+    return only_app or (where == "notebook7" and not item.get_closest_marker("every_front_end"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is here; tests on the common pages come last, one front end after the other."""
+    items[:] = [item for item in items if not asked_elsewhere(item)]
     ours = [item for item in items if Path(__file__).parent in item.path.parents]
     for item in ours:
         item.add_marker(pytest.mark.browser)
@@ -296,6 +310,10 @@ def check_export(place: Place) -> None:
         text = Path(download.value.path()).read_text()
         frame = pd.read_csv(io.StringIO(text), index_col="time", parse_dates=True)
         assert len(frame) > 50
+        assert "pairlab-SIMULATED-" in download.value.suggested_filename
+        assert set(frame.pop("source")) == {"SIMULATED"}
+        assert frame.columns[-1].startswith("pair=BTCUSDT/ETHUSDT; stream=")
+        assert frame.pop(frame.columns[-1]).isna().all()
         name = str(place.server.home / "expected.npy")
         kernel.run(f"import numpy; numpy.save({name!r}, lab.history().iloc[:{len(frame)}])")
     np.testing.assert_array_equal(np.load(name), frame.to_numpy(float))

@@ -90,6 +90,7 @@ def test_states_are_said(page: Any) -> None:
     assert page.locator(".pairlab-event-text [aria-live=polite]").count() == 1
 
 
+@pytest.mark.every_front_end
 def test_the_keyboard_reaches_and_works_every_kind_of_control(place: Place, page: Any) -> None:
     reached: set[str] = set()
     page.locator(".pairlab-status-bar button").first.focus()
@@ -127,6 +128,7 @@ def test_the_keyboard_reaches_and_works_every_kind_of_control(place: Place, page
         assert fee.input_value() == "2.5"
 
 
+@pytest.mark.every_front_end
 def test_a_key_on_a_control_is_not_a_shortcut_of_the_notebook(page: Any) -> None:
     cells = "document.querySelectorAll('.jp-Cell').length"
     before = page.evaluate(cells)

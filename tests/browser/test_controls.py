@@ -19,6 +19,8 @@ ROWS = {
     "stop_z": (0.9, (0.0, 6.0), "{:.2f}"),
     "min_correlation": (0.5, (0.0, 1.0), "{:.2f}"),
 }
+IN_THE_APP = pytest.mark.in_the_app  # one more of a kind that is asked in JupyterLab already
+LINEAR = ("exit_z", "stop_z", "min_correlation", "max_p_value", "fee_bps")
 PIXEL = 0.012  # of a track's length
 FIELDS = {
     # A field's place, what is typed, what is set then, what is set in code, what is shown then.
@@ -29,9 +31,14 @@ FIELDS = {
     "stop_z": (".pairlab-row-stop_z .pairlab-field", "4.5", 4.5, 5.125, "5.125"),
     "min_correlation": (".pairlab-row-min_correlation .pairlab-field", "-0.5", -0.5, 0.9, "0.90"),
     "max_p_value": (".pairlab-row-require .pairlab-field", "0.01", 0.01, 0.1, "0.100"),
+    "max_hold_s": (".pairlab-settings .pairlab-cost", "90", 90.0, None, "off"),
     "fee_bps": (".pairlab-signal .pairlab-cost:nth-of-type(2)", "5", 5.0, 2.5, "2.5"),
     "min_edge_bps": (".pairlab-signal .pairlab-cost:nth-of-type(3)", "3", 3.0, None, "off"),
 }
+EACH_ROW, EACH_FIELD = (
+    [pytest.param(name, marks=[IN_THE_APP] * (name in LINEAR)) for name in names]
+    for names in (ROWS, FIELDS)
+)
 TIMEFRAMES = ("1s", "5s", "1m", "5m", "15m", "1h", "tick")
 HEDGES = {"OLS": "ols", "Kalman": "kalman", "fixed": "fixed"}
 PAIR = "document.querySelector('.pairlab-cell-pair .pairlab-two').textContent"
@@ -63,7 +70,7 @@ def row_shows(page: Any, name: str, value: float) -> None:
     assert handle(page, name)[2] == share
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", EACH_ROW)
 def test_a_slider_is_worked_by_mouse_and_keys_and_follows_its_setting(
     page: Any, kernel: Kernel, name: str
 ) -> None:
@@ -90,7 +97,7 @@ def test_a_slider_is_worked_by_mouse_and_keys_and_follows_its_setting(
     row_shows(page, name, first)
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", EACH_FIELD)
 def test_a_field_sets_and_follows(page: Any, kernel: Kernel, name: str) -> None:
     css, typed, asked, coded, shown = FIELDS[name]
     if name == "stop_z":
@@ -251,7 +258,8 @@ def test_a_page_that_hung_changes_no_setting_when_it_wakes(page: Any, kernel: Ke
 
 @pytest.mark.parametrize(
     ("name", "far"),
-    [("entry_z", 12.0), ("stop_z", 15.0), ("min_correlation", -0.5), ("window", 20_000),
+    [("entry_z", 6.5), pytest.param("stop_z", 6.75, marks=IN_THE_APP),
+     pytest.param("min_correlation", -0.5, marks=IN_THE_APP), ("window", 20_000),
      ("hedge_ratio", -900.0)],
 )  # fmt: skip
 def test_a_setting_beyond_its_slider_stays_as_it_was_set(

@@ -42,11 +42,15 @@ SEEN = {
         "text",
     ),
     "PriceChart": (CHART.format(2), "drawn"),
+    "RecordButton": ("part.querySelector('.pairlab-button-record').offsetWidth > 20", None),
     "RowTable": ("part.querySelectorAll('tr td').length >= 30", "text"),
     "SignalPanel": ("part.querySelectorAll('tr').length === 4 && text.includes('ETHUSDT')", None),
     "SpreadChart": (CHART.format(2), "drawn"),
     "StatusBar": ("text.includes('SIMULATED') && text.includes('STATIONARY')", "text"),
+    # A live lab has nothing to play: the bar is there and takes no room.
+    "TransportBar": ("part.getBoundingClientRect().height === 0", None),
     "ViewTools": ("part.querySelector('select').selectedOptions[0].text.startsWith('30')", None),
+    "WhatIf": ("text.includes('What if') && part.querySelector('button').offsetWidth > 20", None),
     "ZHistogram": (
         "[...part.querySelectorAll('.bar')].filter(b => +b.getAttribute('height') > 1).length > 4",
         None,

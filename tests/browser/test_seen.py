@@ -183,12 +183,12 @@ def test_the_strip_gives_its_reasons_where_the_mouse_rests(page: Any, kernel: Ke
     hovers(page, ".pairlab-cell-lag", "Receipt to row: ")
     hovers(page, ".pairlab-cell-ages", "Since the last trade: BTCUSDT", "no entry from 10 s on")
     hovers(page, ".pairlab-cell-gaps", "0 trades missing")
-    hovers(page, ".pairlab-cell-test", "ADF on the spread", "stationary when p ≤ 0.050")
+    hovers(page, ".pairlab-cell-test", "ADF on the spread", "for a level of 0.050")
     kernel.holds("any(lab.alert_log.newest_first())")
     hovers(page, ".pairlab-explain", "a round trip costs 16", "of 50 rows")
-    kernel.run("lab.settings.entry_z = 20.0")
+    kernel.run("lab.settings.entry_z = 6.9")
     kernel.holds("lab.alert_log.opened is None")
-    hovers(page, ".pairlab-cell-signal", "In when |z| ≥ 20.00", "✓ ρ ", "✓ leg ", "Last alert: ")
+    hovers(page, ".pairlab-cell-signal", "In when |z| ≥ 6.90", "✓ ρ ", "✓ leg ", "Last alert: ")
     kernel.run(
         "lab.settings.update(min_correlation=1.0, require_stationary=True, max_p_value=1e-9, "
         "min_edge_bps=1000.0, hedge='ols')"
@@ -206,11 +206,12 @@ def test_the_strip_gives_its_reasons_where_the_mouse_rests(page: Any, kernel: Ke
     hovers(page, ".pairlab-cell-signal", "Out when z ")
 
 
+@pytest.mark.in_the_app
 def test_a_window_that_fills_says_how_far_it_is(page: Any, kernel: Kernel) -> None:
     strip = "document.querySelector('.pairlab-status-bar').textContent"
     filled = f"+({strip}.match(/([\\d,]+) of 50,000 rows/)?.[1].replaceAll(',', '') ?? NaN)"
     bar = "parseFloat(document.querySelector('.pairlab-cell-test .pairlab-bar i').style.width)"
-    kernel.run("lab.settings.entry_z = 20.0")
+    kernel.run("lab.settings.entry_z = 6.9")
     kernel.holds("lab.alert_log.opened is None")
     kernel.run("lab.settings.window = 50_000")
     shows(page, f"{strip}.includes('NOT ENOUGH DATA') && {filled} > 100")
@@ -222,25 +223,28 @@ def test_a_window_that_fills_says_how_far_it_is(page: Any, kernel: Kernel) -> No
     # Prices are drawn at once; z begins where the window is full.
     drawn = f"() => {{ {LOOK} return [lines('zscore', 'z').length, lines('prices', 'y').length]; }}"
     until(page, drawn, lambda seen: seen == [0, 1])
-    kernel.run("lab.settings.window = 10")
+    kernel.run("lab.settings.window = 60")
     shows(page, f"/(^|[^T]) ?STATIONARY/.test({strip}) && !{strip}.includes('NOT ENOUGH')")
     until(page, drawn, lambda seen: seen == [1, 1])
 
 
+@pytest.mark.in_the_app
 def test_the_ages_of_both_legs_are_told_as_they_grow(page: Any, kernel: Kernel) -> None:
     ages = "document.querySelector('.pairlab-cell-ages .pairlab-number').textContent"
     shows(page, f"/^0\\.\\d\\d \\/ 0\\.\\d\\d s$/.test({ages})")
     kernel.run(
         "import gc; from pairlab.local_exchange import Fault, LocalExchange\n"
         "exchange = next(o for o in gc.get_objects() if isinstance(o, LocalExchange))\n"
-        "exchange.inject(Fault('stall', stream='ethusdt@aggTrade', seconds=4.0))"
+        "exchange.inject(Fault('stall', stream='ethusdt@aggTrade', seconds=8.0))"
     )
-    shows(page, f"/^0\\.\\d\\d \\/ [123]\\.\\d\\d s$/.test({ages})")
-    seen = page.evaluate(ages)
-    shows(page, f"{ages} > arg", seen)
+    # Compared with each other: on a busy machine both are older than on a quiet one.
+    both = f"(/^(\\d\\.\\d\\d) \\/ (\\d\\.\\d\\d) s$/.exec({ages}) ?? [0, 0, 0]).map(Number)"
+    shows(page, f"{both}[2] > {both}[1] + 1")
+    seen = page.evaluate(f"{both}[2]")
+    shows(page, f"{both}[2] > arg", seen)
     row = told(kernel, "r = lab.latest(); told(y=r.y_age_s, x=r.x_age_s)")
     shows(page, f"/^0\\.\\d\\d \\/ 0\\.\\d\\d s$/.test({ages})")
-    assert row["y"] < 0.5 < row["x"]
+    assert row["y"] + 0.5 < row["x"]
 
 
 @pytest.mark.parametrize(("chart", "column"), [("zscore", "zscore"), ("spread", "spread")])
@@ -299,6 +303,7 @@ def test_the_window_is_told_in_seconds_and_the_edge_beside_the_cost(
         assert float(cost.removesuffix(" bps")) == pytest.approx(row["cost"], abs=0.06)
 
 
+@pytest.mark.in_the_app
 def test_a_gap_in_the_feed_is_a_gap_in_every_line(page: Any, kernel: Kernel) -> None:
     kernel.run("lab._pipeline.on_gap(None)")  # test_gap_wiring.py: the feed's own gaps get here
     kernel.run("lab.wait(lab.health().rows + 80, 30); still()")

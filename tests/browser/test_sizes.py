@@ -101,14 +101,15 @@ def settled(page: Any) -> list[Any]:
     return wrong or ["now and then"]
 
 
+@pytest.mark.every_front_end
 def test_nothing_is_cut_off_and_nothing_scrolls(place: Place, page: Any, kernel: Kernel) -> None:
     # With a position, a stop, an edge and a warning on the screen it is as full as it gets.
     kernel.run(
-        "lab.settings.update(entry_z=0.2, exit_z=0.0, stop_z=19.5, min_correlation=-1.0, "
+        "lab.settings.update(entry_z=0.2, exit_z=0.0, stop_z=2.75, min_correlation=-1.0, "
         "fee_bps=12.5, min_edge_bps=0.05, window=10)"  # a short window crosses its mean often
     )
     kernel.holds("lab.alert_log.count(1) > 99", 60)  # entries
-    kernel.run("lab.settings.window = 50")
+    kernel.run("lab.settings.update(window=50, stop_z=6.75)")
     warm(page)
     for theme, colour in PAGES.items():
         kernel.run(f"dress(dashboard, {theme!r})")

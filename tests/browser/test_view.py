@@ -219,7 +219,7 @@ def test_filters_show_and_hide_each_kind_of_alert(page: Any, kernel: Kernel) -> 
 def test_pages_turn_to_older_alerts_and_back(page: Any, kernel: Kernel) -> None:
     kernel.run("lab.settings.update(entry_z=0.5, exit_z=0.4, min_correlation=-1.0)")
     kernel.holds("len(lab.alert_log.alerts()) > 30")
-    kernel.run("lab.settings.update(entry_z=20.0)\nlab.wait(lab.health().rows + 5, 30)")
+    kernel.run("lab.settings.update(entry_z=6.9)\nlab.wait(lab.health().rows + 5, 30)")
     kernel.holds("lab.alert_log.opened is None")  # from now on no alert comes
     rows = "[...document.querySelectorAll('.pairlab-alerts tr')].slice(1).map(r => r.textContent)"
     older, newer = (page.locator(f".pairlab-alerts .pairlab-turn >> text={face}") for face in "›‹")

@@ -66,6 +66,14 @@ def test_a_span_that_is_none_is_refused_in_words(lab: PairLab) -> None:
         lab.between("2021-01-01", "2020-01-01")
 
 
+def test_what_is_still_to_come_is_refused_as_the_begin_and_taken_as_the_end(lab: PairLab) -> None:
+    later = pd.Timestamp.now("UTC") + pd.Timedelta("3h")
+    for read in (lab.between, lambda start: lab.csv_pieces("alerts", start)):
+        with pytest.raises(DataError, match=r"start = .* which is still to come .*newest row is"):
+            read(later)
+    assert len(lab.between(end=later)) == len(lab.history())
+
+
 def test_at_gives_the_very_row_that_an_alert_was_decided_on(lab: PairLab) -> None:
     alerts = lab.alert_log.alerts()
     assert len(alerts) > 30
@@ -161,7 +169,10 @@ def test_every_table_is_written_with_its_own_numbers(
     table = getattr(lab, what)()
     lab.to_csv(tmp_path / "all.csv", what)
     back = pd.read_csv(tmp_path / "all.csv", index_col="time", parse_dates=True)
-    assert list(back.columns) == list(table.columns)
+    assert list(back.columns[:-1]) == [*table.columns, "source"]
+    assert back["source"].str.endswith(" (not real money)").all()
+    assert back.columns[-1].startswith("pair=BTCUSDT/ETHUSDT; stream=aggTrade; timeframe=")
+    assert back.iloc[:, -1].isna().all()
     assert (back.index.as_unit("ns") == table.index).all()
     for name in table.columns:
         if table[name].dtype.kind == "f":

@@ -12,7 +12,15 @@ from pairlab.schema import NS_PER_S, TICK, TIMEFRAMES_NS, RowFlag
 from tests.engine import oracles, worlds
 
 BARS = [name for name in TIMEFRAMES_NS if name != "tick"]
-PANDAS = {"1s": "1s", "5s": "5s", "1m": "1min", "5m": "5min", "15m": "15min", "1h": "1h"}
+PANDAS = {
+    "1s": "1s",
+    "5s": "5s",
+    "1m": "1min",
+    "5m": "5min",
+    "15m": "15min",
+    "1h": "1h",
+    "1d": "1D",
+}
 
 
 def sorted_trades(seed, n, **kwargs):
@@ -46,7 +54,8 @@ def test_observations_are_resample_last_ffill_at_the_close(timeframe):
 @pytest.mark.parametrize("timeframe", BARS)
 def test_bars_of_every_timeframe_at_once(timeframe):
     ticks = sorted_trades(22, 60_000, silence=0.001)
-    ticks["time_ns"] += (ticks["time_ns"] - ticks["time_ns"][0]) * 2
+    longer = 50 if timeframe == "1d" else 2
+    ticks["time_ns"] += (ticks["time_ns"] - ticks["time_ns"][0]) * longer
     engine = PairEngine(hedge_ratio=25.0)
     for part in np.array_split(ticks, 37):
         engine.update(part)
@@ -203,7 +212,7 @@ def test_there_are_no_bars_of_ticks():
 def test_observations_give_the_rows_that_ticks_give_to_the_last_bit(hedge):
     given = {"hedge": hedge, "hedge_ratio": 25.0, "window": 20, "timeframe": "1s", "stop_z": 3.0}
     by_ticks = PairEngine(**given)
-    want = by_ticks.update(sorted_trades(25, 8_000)).copy()
+    want = by_ticks.update(sorted_trades(25, 12_000)).copy()
     events = by_ticks.events.copy()
     assert len(want) > 500
     assert len(events) > 5

@@ -30,7 +30,9 @@ def filters(rows, state, params, failed):
 
 @numba.njit
 def one(row, state, params, event):
-    return decide(state[0], params[0], row[0], event[0])
+    happened = decide(state[0], params[0], row[0], event[0])
+    row[0].position = state[0].position
+    return happened
 
 
 def failed_of(rows, **settings):

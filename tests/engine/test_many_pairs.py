@@ -65,6 +65,7 @@ def roll(clock, bars, symbols, ticks):
         add_to_bars(clock[0], bars, symbols[i], ticks[i].price, ticks[i].quantity)
 
 
+@pytest.mark.slow
 def test_a_symbol_has_one_set_of_bars_however_many_pairs_it_is_in():
     r = np.random.default_rng(82)
     count = 40_000

@@ -124,7 +124,7 @@ def test_a_spread_that_jumped_once_and_stood_still_is_not_called_stationary():
         assert (rows["stationary"][49:][exact] == Stationary.NOT_ENOUGH_DATA).all()
 
 
-@pytest.mark.parametrize("hedge", ["fixed", "ols", "kalman"])
+@pytest.mark.parametrize("hedge", ["fixed", "ols"])
 @pytest.mark.parametrize("window", [10, 50, 50_000])
 def test_the_first_full_window_needs_no_past(hedge, window):
     y, x = worlds.cointegrated(15, window + 20, half_life=5)

@@ -16,14 +16,14 @@ import sys
 import numpy as np
 from pairlab.engine import kernel
 from pairlab.engine.state import *
-from pairlab.settings import Settings
+from pairlab.engine.validation import ObservationSettings
 from pairlab.schema import EVENT, ROW
 
 where = sys.argv[1]
 for number, given in enumerate(eval(sys.argv[2])):
     ticks = np.load(where + "/ticks.npy")
     params, state = np.zeros(1, PARAMS), new_state()
-    fill_params(params, Settings(**given).values())
+    fill_params(params, ObservationSettings(**given).values())
     params["keep_bars"] = 1
     rows, events = np.zeros(len(ticks), ROW), np.zeros(len(ticks), EVENT)
     clock = np.zeros(1, BAR_CLOCK)
@@ -53,8 +53,21 @@ for number, given in enumerate(eval(sys.argv[2])):
 
 GIVEN = [
     {"hedge": "fixed", "hedge_ratio": 25.0, "window": 20},
-    {"hedge": "ols", "window": 20, "adf_lags": 0, "correlation_of": "returns"},
-    {"hedge": "ols", "window": 30, "price_scale": "log", "stop_z": 2.5, "min_edge_bps": 1.0},
+    {
+        "hedge": "ols",
+        "window": 20,
+        "adf_lags": 0,
+        "correlation_of": "returns",
+        "timeframe": "1s",
+    },
+    {
+        "hedge": "ols",
+        "window": 30,
+        "price_scale": "log",
+        "stop_z": 2.5,
+        "min_edge_bps": 1.0,
+        "max_hold_s": 3.0,
+    },
     {"hedge": "kalman", "window": 20, "kalman_half_life": 30.0, "min_edge_bps": 1.0},
     {"hedge": "ols", "window": 10, "timeframe": "1s"},
 ]

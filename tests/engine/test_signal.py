@@ -10,6 +10,7 @@ import pytest
 from pairlab.engine import PairEngine
 from pairlab.engine.signals import decide
 from pairlab.engine.state import PARAMS, fill_params, new_state
+from pairlab.limits.stationarity import largest_p
 from pairlab.schema import EVENT, NS_PER_S, ROW, AlertKind, Filter
 from pairlab.settings import Settings
 from tests.engine import worlds
@@ -23,18 +24,22 @@ SUPPRESSED, DECOUPLED = AlertKind.SUPPRESSED, AlertKind.DECOUPLED
 def drive(rows, state, params, events):
     k = 0
     for i in range(len(rows)):
-        if decide(state[0], params[0], rows[i], events[k]) != 0:
+        happened = decide(state[0], params[0], rows[i], events[k])
+        rows[i].position = state[0].position
+        if happened != 0:
             events[k].row = i
             k += 1
     return k
 
 
-def run(z, *, every_s=1.0, correlation=0.9, p_value=0.01, y_age_s=0.0, **settings):
+def run(
+    z, *, every_s=1.0, correlation=0.9, p_value=0.01, y_age_s=0.0, hedge_ratio=25.0, **settings
+):
     """Events [(row, kind, side)] and positions for a series of z-scores."""
     rows = np.zeros(len(z), ROW)
     rows["time_ns"] = (1 + np.arange(len(z)) * every_s) * NS_PER_S
     rows["zscore"], rows["correlation"], rows["p_value"] = z, correlation, p_value
-    rows["y_age_s"] = y_age_s
+    rows["y_age_s"], rows["hedge_ratio"] = y_age_s, hedge_ratio
     params, state, events = np.zeros(1, PARAMS), new_state(), np.zeros(len(z) + 1, EVENT)
     fill_params(params, Settings(**settings).values())
     count = drive(rows, state, params, events)
@@ -86,6 +91,9 @@ def test_without_a_stop_nothing_stops():
         ({"correlation": 0.69}, {}, Filter.CORRELATION),
         ({"correlation": np.nan}, {"min_correlation": -1.0}, Filter.CORRELATION),
         ({"y_age_s": 10.0}, {}, Filter.LEG_AGE),
+        ({"correlation": 0.95, "hedge_ratio": -25.0}, {}, Filter.CORRELATION),
+        ({"correlation": -0.69, "hedge_ratio": -25.0}, {}, Filter.CORRELATION),
+        ({"p_value": 0.05}, {"require_stationary": True}, Filter.STATIONARY),
         ({"p_value": 0.06}, {"require_stationary": True}, Filter.STATIONARY),
         ({"p_value": np.nan}, {"require_stationary": True}, Filter.STATIONARY),
     ],
@@ -98,8 +106,41 @@ def test_each_filter_suppresses_and_says_so(given, settings, failed):
 
 
 def test_filters_at_their_edges_pass():
-    events, _ = run([2.5], correlation=0.7, y_age_s=9.999, p_value=0.05, require_stationary=True)
+    p_value = largest_p(Settings(require_stationary=True).values())
+    assert 0.042 < p_value < 0.043  # of the level 0.05 at 50 rows
+    events, _ = run([2.5], correlation=0.7, y_age_s=9.999, p_value=p_value, require_stationary=True)
     assert told(events) == [(0, ENTRY, -1)]
+
+
+def test_an_entry_beyond_the_stop_is_held_back_until_it_is_not():
+    events, positions = run([0.0, 4.0, 4.5, 3.99, 0.0, -7.0], stop_z=4.0, every_s=20.0)
+    assert told(events) == [(1, SUPPRESSED, -1), (3, ENTRY, -1), (4, EXIT, -1), (5, SUPPRESSED, 1)]
+    assert events["failed"][[0, 3]].tolist() == [Filter.STOP_Z, Filter.STOP_Z]
+    assert positions == [0, 0, 0, -1, 0, 0]
+
+
+@pytest.mark.parametrize("beta", [25.0, -25.0, 1e-9, -1e-9])
+def test_legs_are_coupled_while_y_moves_with_beta_times_x(beta):
+    sign = np.sign(beta)
+    correlation = sign * np.array([0.7, 0.7, 0.69, 0.9, 0.1, 0.9])
+    events, _ = run([2.5, 2.0, 2.0, 2.0, 2.0, 0.0], correlation=correlation, hedge_ratio=beta)
+    assert told(events) == [(0, ENTRY, -1), (2, DECOUPLED, -1), (5, EXIT, -1)]
+
+
+def test_a_mirrored_pair_has_the_same_entries():
+    """Of y − 25·x and y + 25·x′, with x′ = 2·mean − x, the spreads move alike."""
+    ticks = worlds.trades(100, 40_000)
+    mirrored = ticks.copy()
+    x = ticks["leg"] == 1
+    mirrored["price"][x] = 6_000.0 - ticks["price"][x]
+    given = {"window": 40, "min_edge_bps": None, "require_stationary": True, "max_p_value": 0.5}
+    plain = PairEngine(hedge_ratio=25.0, **given)
+    plain.update(ticks)
+    turned = PairEngine(hedge_ratio=-25.0, **given)
+    rows = turned.update(mirrored)
+    assert (plain.events["kind"] == ENTRY).sum() > 100
+    np.testing.assert_array_equal(plain.events, turned.events)
+    assert np.nanmean(rows["correlation"]) < -0.5, "the column stays Pearson's own"
 
 
 def test_several_filters_fail_together():
@@ -112,6 +153,40 @@ def test_filters_never_hold_back_an_exit_or_a_stop():
     correlation = [0.9, n, 0.9, n]
     events, _ = run([2.5, 0.2, 2.5, 4.2], correlation=correlation, y_age_s=[0, 99, 0, 99], stop_z=4)
     assert told(events) == [(0, ENTRY, -1), (1, EXIT, -1), (2, ENTRY, -1), (3, STOP, -1)]
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_position_is_stopped_at_its_age_and_locked_until_the_excursion_ends(side):
+    z = -side * np.array([2.5, 2.4, 2.3, 2.5, 0.4, 2.5])
+    events, positions = run(z, max_hold_s=2.0)
+    assert told(events) == [(0, ENTRY, side), (2, STOP, side), (5, ENTRY, side)]
+    assert events["failed"].tolist() == [0, Filter.MAX_HOLD, 0]
+    assert positions == [side, side, 0, 0, 0, side]
+
+
+def test_a_row_that_exits_or_stops_by_itself_does_not_stop_by_time():
+    events, _ = run([2.5, 2.5, 0.4], max_hold_s=2.0)
+    assert told(events) == [(0, ENTRY, -1), (2, EXIT, -1)]
+    events, _ = run([2.5, 2.5, 4.4], max_hold_s=2.0, stop_z=4.0)
+    assert told(events) == [(0, ENTRY, -1), (2, STOP, -1)]
+    assert not events["failed"].any()
+
+
+def test_a_position_is_stopped_at_its_age_though_z_is_not_known():
+    n = np.nan
+    events, positions = run([2.5, n, n, n, 2.5, 0.1, 2.5], max_hold_s=2.0)
+    assert told(events) == [(0, ENTRY, -1), (2, STOP, -1), (6, ENTRY, -1)]
+    assert positions == [-1, -1, 0, 0, 0, 0, -1]
+
+
+def test_a_time_stop_begins_the_cooldown_and_its_age_counts_from_the_last_entry():
+    z = [2.5, 0.0, 2.5, 2.5, 2.5, -2.5, -2.5, -2.5]
+    events, _ = run(z, max_hold_s=2.0, cooldown_s=2.0)
+    kinds = [(0, ENTRY, -1), (1, EXIT, -1), (2, SUPPRESSED, -1), (3, ENTRY, -1), (5, EXIT, -1)]
+    assert told(events) == [*kinds, (7, ENTRY, 1)]
+    events, _ = run([2.5, 2.5, 2.5, -2.5, -2.5], max_hold_s=2.0, cooldown_s=2.0)
+    assert told(events) == [(0, ENTRY, -1), (2, STOP, -1), (3, SUPPRESSED, 1), (4, ENTRY, 1)]
+    assert events["failed"].tolist() == [0, Filter.MAX_HOLD, Filter.COOLDOWN, 0]
 
 
 def test_suppressed_once_per_excursion_and_entry_when_the_filter_passes():
@@ -171,6 +246,7 @@ SETTINGS = [
     {"require_stationary": True, "max_p_value": 0.2, "entry_z": 1.0, "exit_z": 0.9},
     {"min_correlation": -1.0, "entry_z": 0.5, "exit_z": 0.1, "stop_z": 0.6},
     {"min_edge_bps": 1.1, "entry_z": 1.0},
+    {"max_hold_s": 4.0, "stop_z": 3.0, "cooldown_s": 1.0},
 ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from pairlab.engine.state import PARAMS, fill_params
+from pairlab.engine.state import NEVER_NS, PARAMS, fill_params
 from pairlab.settings import SETTINGS, Settings, SettingValues
 
 SWITCHES = {"signals_paused", "keep_bars"}
@@ -22,10 +22,10 @@ def filled(values):
 def test_settings_are_copied_under_their_own_names():
     values = Settings(
         window=77, hedge_ratio=3.5, entry_z=2.5, exit_z=0.25, stop_z=6.0, min_correlation=0.1,
-        max_leg_age_s=7.0, require_stationary=True, max_p_value=0.2, adf_lags=0, min_edge_bps=2.0,
+        max_leg_age_s=7.0, require_stationary=True, adf_lags=0, min_edge_bps=2.0,
     ).values()  # fmt: skip
     params = filled(values)
-    assert len(OWN_NAME) >= 11
+    assert len(OWN_NAME) >= 9
     for name in OWN_NAME:
         assert params[name] == getattr(values, name), name
         assert getattr(values, name) != SETTINGS[name].default, name
@@ -38,6 +38,9 @@ def test_every_parameter_is_written_and_no_switch_is():
     fill_params(params, replace(SettingValues(), stop_z=None, min_edge_bps=None))
     assert {name for name in PARAMS.names if params[0][name] == 99} == SWITCHES
     assert params[0]["stop_z"] == math.inf
+    assert params[0]["max_hold_ns"] == NEVER_NS
+    assert filled(SettingValues(max_hold_s=0.0))["max_hold_ns"] == NEVER_NS
+    assert filled(SettingValues(max_hold_s=1.5))["max_hold_ns"] == 1_500_000_000
     assert params[0]["min_edge_bps"] == 0.0
 
 

@@ -49,6 +49,8 @@ def same(function, cases):
         if want is not None:
             np.testing.assert_allclose(got, want, rtol=1e-12, err_msg=str(args))
         for a, b in zip(ours, theirs, strict=True):
+            if isinstance(a, np.ndarray) and a.tobytes() == b.tobytes():
+                continue
             for name in getattr(getattr(a, "dtype", None), "names", None) or ():
                 np.testing.assert_allclose(a[name], b[name], rtol=1e-12, err_msg=name)
 
@@ -102,6 +104,7 @@ def test_scalar_functions():
 
 
 @pytest.mark.parametrize("given", GIVEN)
+@pytest.mark.slow
 def test_functions_of_state_and_parameters(given):
     p = params_of(**given)
     states = [records(STATE, 1, k, 0.01, 3.0) for k in range(24)]
@@ -113,6 +116,9 @@ def test_functions_of_state_and_parameters(given):
     same(rolling_sums.recentre, [[s, p] for s in states])
     same(hedge.ols, [[s, p] for s in states])
     same(hedge.kalman_start, [[s, p, 2.0, 3.0] for s in states])
+    for s in states:
+        for variance in ("k_r", "k_d0", "k_d1"):
+            s[variance] = np.abs(s[variance])
     same(
         hedge.kalman_step,
         [[s, p, 1.0 + k, 2.0, k % 5 == 0] for k, s in enumerate(states)],

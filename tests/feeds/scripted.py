@@ -6,6 +6,8 @@ import asyncio
 import http
 import inspect
 import json
+import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from websockets.http11 import Request, Response
 from pairlab.feeds.base import Feed
 from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.feeds.config import Limits, Retry, Timeouts
-from pairlab.lab.feed_log import feed_events
+from pairlab.lab.feed.feed_log import feed_events
 from pairlab.schema import TICK, LogEntry, Pair, Records
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
@@ -112,7 +114,9 @@ class Script:
 
 
 @asynccontextmanager
-async def playing(on_stream: Handler, **more: Any) -> AsyncIterator[Script]:
+async def playing(
+    on_stream: Handler, tls: ssl.SSLContext | None = None, **more: Any
+) -> AsyncIterator[Script]:
     """Serve `on_stream` on a loopback port; it is called once per connection."""
     script = Script(on_stream, **more)
 
@@ -135,6 +139,7 @@ async def playing(on_stream: Handler, **more: Any) -> AsyncIterator[Script]:
         "127.0.0.1",
         0,
         process_request=on_request,
+        ssl=tls,
         compression=None,
         ping_interval=None,
         close_timeout=0.2,
@@ -301,6 +306,17 @@ def quick(**more: float) -> Timeouts:
     return Timeouts(**values)
 
 
+class ShiftedClock:
+    """The machine's clock, ahead by what a test says: minutes pass in no time, on any machine."""
+
+    ahead_s = 0.0
+    time_ns = staticmethod(time.time_ns)
+
+    def monotonic_s(self) -> float:
+        """Return what the machine says, and what was added."""
+        return time.monotonic() + self.ahead_s
+
+
 def at_once() -> Retry:
     """Try again without a pause."""
 
@@ -318,9 +334,9 @@ async def run(feed: Feed, catcher: Catcher) -> None:
 
 
 @asynccontextmanager
-async def running(feed: BinanceFeed) -> AsyncIterator[Catcher]:
+async def running(feed: BinanceFeed, catcher: Catcher | None = None) -> AsyncIterator[Catcher]:
     """Run a feed, and stop it."""
-    catcher = Catcher()
+    catcher = catcher or Catcher()
     task = asyncio.create_task(run(feed, catcher))
     task.add_done_callback(lambda _: catcher._news.set())
     try:

@@ -134,4 +134,4 @@ async def test_what_happens_to_a_shared_connection_is_one_record(
             for lab in labs:
                 told = [e for e in lab.event_log if "reconnecting" in e.message]
                 assert [e.message for e in told] == [closed[0].getMessage()]
-                assert abs(told[0].time_ns - closed[0].created * 1e9) < 1e6
+                assert abs(told[0].time_ns - closed[0].created * 1e9) < 1e9

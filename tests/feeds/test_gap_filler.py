@@ -13,7 +13,19 @@ from websockets.asyncio.server import ServerConnection
 
 from pairlab.feeds.config import Limits
 from pairlab.feeds.connection.connection import RECORDING_ENDED
-from tests.feeds.scripted import Catcher, agg, local, playing, quick, row, run, running, send, tell
+from tests.feeds.scripted import (
+    Catcher,
+    ShiftedClock,
+    agg,
+    local,
+    playing,
+    quick,
+    row,
+    run,
+    running,
+    send,
+    tell,
+)
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -142,6 +154,7 @@ async def test_rest_that_answers_badly_is_asked_again(answer: Answer) -> None:
     assert (feed.health().gaps, feed.health().missing) == (0, 0)
 
 
+@pytest.mark.slow
 async def test_a_gap_that_waited_its_turn_has_its_own_time() -> None:
     async def gapped(ws: ServerConnection) -> None:
         await send(ws, 0, 1, *range(3, 1504), 1505)  # too far apart for one page
@@ -149,27 +162,32 @@ async def test_a_gap_that_waited_its_turn_has_its_own_time() -> None:
         await ws.close(1000, RECORDING_ENDED)
 
     asked: Counter[int] = Counter()
+    clock = ShiftedClock()
 
     def rest(path: str, query: dict[str, str]) -> tuple[int, bytes] | None:
         if not path.endswith("aggTrades"):
             return None
         first = int(query["fromId"])
         asked[first] += 1
-        # Each gap takes its while: the second one is older than the limit when its turn comes.
         rows = [row(n, ms=n) for n in range(first, first + int(query["limit"]))]
-        return page(rows) if asked[first] > 3 else (503, b"")
+        if asked[first] > 3:
+            return page(rows)
+        # Each gap takes its while: the second one is older than the limit when its turn comes.
+        clock.ahead_s += 24.0
+        return 503, b""
 
     catcher = Catcher()
     async with playing(gapped, rest=rest) as script:
-        feed = local(script, timeouts=quick(repair_s=1.0))
+        feed = local(script, timeouts=quick(repair_s=100.0), clock=clock)
         await run(feed, catcher)
     assert catcher.ids(0) == [*range(1, 1506)]
     assert (feed.health().gaps, feed.health().missing) == (0, 0)
     assert asked == {2: 4, 1504: 4}
 
 
+@pytest.mark.slow
 async def test_a_gap_that_waits_for_the_other_leg_has_its_own_time() -> None:
-    fails = 4  # 1.5 s with their pauses: two legs one after the other outlast the limit
+    fails = 4  # of 20 s each: two legs one after the other outlast the limit
     ids = range(1, 31)
 
     async def gapped(ws: ServerConnection) -> None:
@@ -180,13 +198,17 @@ async def test_a_gap_that_waits_for_the_other_leg_has_its_own_time() -> None:
         await ws.close(1000, RECORDING_ENDED)
 
     asked: Counter[tuple[str, str]] = Counter()
+    clock = ShiftedClock()
 
     def rest(path: str, query: dict[str, str]) -> tuple[int, bytes] | None:
         if not path.endswith("aggTrades"):
             return None
         key = query["symbol"], query["fromId"]
         asked[key] += 1
-        return (503, b"") if key[1] == "2" and asked[key] <= fails else None
+        if key[1] != "2" or asked[key] > fails:
+            return None
+        clock.ahead_s += 20.0
+        return 503, b""
 
     catcher = Catcher()
     async with playing(gapped) as script:
@@ -194,7 +216,12 @@ async def test_a_gap_that_waits_for_the_other_leg_has_its_own_time() -> None:
             tell(script, leg, *ids)
         script.rest = rest
         # No room: until leg 0's gap is filled, to fill leg 1's would only add to what waits.
-        feed = local(script, timeouts=quick(repair_s=2.2), limits=Limits(max_held_ticks=20))
+        feed = local(
+            script,
+            timeouts=quick(repair_s=100.0),
+            limits=Limits(max_held_ticks=20),
+            clock=clock,
+        )
         await run(feed, catcher)
     assert (catcher.ids(0), catcher.ids(1)) == ([*ids], [*ids])
     assert (feed.health().gaps, feed.health().missing) == (0, 0)

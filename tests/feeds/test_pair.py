@@ -81,3 +81,56 @@ def test_what_a_sink_refuses_is_counted_and_what_it_takes_is_not(
     assert "1 ticks could not be processed: ValueError('no room')" in caplog.messages[0]
     assert "gap of 5 trades could not be marked" in caplog.messages[1]
     assert all(r.feeds == (feed,) for r in caplog.records)  # type: ignore[attr-defined]
+
+
+class LegSink(Sink):
+    """Is told whose trades are missing."""
+
+    def on_leg_gap(self, missing: int, legs: int) -> None:
+        self.told.append(("legs", (missing, legs)))
+
+
+def of_leg(id_: int, leg: int) -> TickTuple:
+    return (id_, id_, id_, leg, 1.0, 1.0, False)
+
+
+def test_a_gap_names_its_leg_and_the_other_one_if_it_has_a_gap_too() -> None:
+    sink = LegSink()
+    feed = BinanceFeed(PAIR, stream="trade")
+    feed._sink = sink
+    feed.on_items([of_leg(1, 0), of_leg(1, 1)])
+    feed.on_items([of_leg(4, 0), of_leg(2, 1)])
+    feed._sequencer.give_up(0)
+    feed.deliver_due()
+    assert ("legs", (2, 1)) in sink.told  # x goes on: its price is known
+    sink.told.clear()
+    feed.on_items([of_leg(9, 0), of_leg(7, 1)])
+    feed._sequencer.give_up(0)
+    feed.deliver_due()
+    assert sink.told == [("legs", (4, 3)), ("ticks", [9])]  # x has not come back yet
+    feed._sequencer.give_up(1)
+    feed.deliver_due()
+    assert sink.told[2:] == [("legs", (4, 2)), ("ticks", [7])]
+    feed._sink = None
+
+
+def test_quotes_have_a_gap_where_the_connection_was_down() -> None:
+    sink = LegSink()
+    feed = BinanceFeed(PAIR, stream="bookTicker")
+    feed._sink = sink
+    feed.on_interruption((0, 1))  # before the first one, nothing is missing
+    feed.on_items([of_leg(10, 0), of_leg(90, 1)])
+    feed.on_interruption((0, 1))
+    feed.on_items([of_leg(50, 0)])
+    assert sink.told == [("ticks", [10, 90]), ("legs", (1, 3)), ("ticks", [50])]
+    assert (feed.health().gaps, feed.health().missing) == (1, 1)
+    feed._sink = None
+
+
+def test_a_leg_of_which_nobody_knows_whether_it_traded_is_a_gap() -> None:
+    sink = LegSink()
+    feed = BinanceFeed(PAIR, stream="aggTrade")
+    feed._sink = sink
+    feed.note_unknown(1)
+    assert sink.told == [("legs", (1, 2))]
+    feed._sink = None

@@ -15,7 +15,8 @@ from pairlab.errors import (
     RateLimitedError,
     UnknownSymbolError,
 )
-from pairlab.feeds.binance.rest_client import ExchangeInfo, RestClient, refusal
+from pairlab.feeds.binance.exchange_info import ExchangeInfo
+from pairlab.feeds.binance.rest_client import RestClient, refusal
 from tests.feeds.scripted import NOW_MS, PAIR, Script, playing, row
 
 pytestmark = pytest.mark.usefixtures("no_task_left")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -42,7 +43,7 @@ def fill_all(sequencer: Sequencer, clean: list[TickTuple], page: int = 3) -> Non
 
 
 def drain(sequencer: Sequencer) -> list[TickTuple]:
-    return [t for _, part in sequencer.take() for t in part]
+    return [t for _, _, part in sequencer.take() for t in part]
 
 
 def test_in_order_goes_straight_through() -> None:
@@ -108,13 +109,13 @@ def test_what_cannot_be_repaired_is_counted_exactly(seed: int, gone: list[bool])
     for t in clean:
         if t not in removed:
             sequencer.accept(t)
-    marked: list[tuple[int, TickTuple]] = []
+    marked: dict[int, tuple[int, int]] = {}
     out: list[TickTuple] = []
     while gaps := sequencer.open_gaps():
         sequencer.give_up(gaps[0].leg)
-    for missing, part in sequencer.take():
+    for missing, legs, part in sequencer.take():
         if missing:
-            marked.append((missing, part[0]))
+            marked[len(out)] = missing, legs
         out += part
     assert sequencer.missing == len(removed)
     assert sequencer.held == 0
@@ -122,18 +123,33 @@ def test_what_cannot_be_repaired_is_counted_exactly(seed: int, gone: list[bool])
         assert ids(out, leg) == [
             i for i in ids(clean, leg) if tick(leg, i)[2] not in ids(removed, leg)
         ]
-    # Every mark stands right before the first tick after its gap, with that gap's count.
-    expected = []
+    # Every mark names its leg and stands between what came before the gap and the first tick after
+    # it, not before a tick of the other leg that is as old as the former.
+    gaps = 0
     for leg in (0, 1):
-        lost = set(ids(removed, leg))
-        for id_ in ids(out, leg):
-            count = 0
-            while id_ - 1 - count in lost:
-                count += 1
-            if count:
-                expected.append((count, (leg, id_)))
-    assert sorted((n, t[3], t[2]) for n, t in marked) == sorted((n, *k) for n, k in expected)
-    assert sequencer.gaps == len(expected)
+        own = [i for i, t in enumerate(out) if t[3] == leg]
+        for last, i in pairwise(own):
+            if out[i][2] - out[last][2] == 1:
+                continue
+            gaps += 1
+            begin = next(j for j in range(last + 1, i + 1) if j == i or out[j][0] > out[last][0])
+            found = [j for j in range(last + 1, i + 1) if j in marked and marked[j][1] >> leg & 1]
+            assert len(found) == 1
+            assert begin <= found[0]
+    assert sequencer.gaps == gaps
+    assert sum(missing for missing, _ in marked.values()) == len(removed)
+
+
+def test_what_the_other_leg_did_meanwhile_comes_after_the_mark_of_a_gap() -> None:
+    sequencer = Sequencer()
+    for t in (tick(0, 1, 10), tick(1, 1, 11), tick(0, 5, 50), tick(1, 2, 20), tick(1, 3, 60)):
+        sequencer.accept(t)
+    assert [(t[3], t[2]) for t in drain(sequencer)] == [(0, 1), (1, 1)]
+    sequencer.give_up(0)
+    # From 10 on nobody knows y, until its id 5.
+    assert [(n, legs, [(t[3], t[2]) for t in part]) for n, legs, part in sequencer.take()] == [
+        (3, 1, [(1, 2), (0, 5), (1, 3)])
+    ]
 
 
 def test_a_gap_holds_back_both_legs_and_lets_go_by_time() -> None:
@@ -240,7 +256,11 @@ def test_three_wild_ids_in_a_row_are_a_new_series(first: int, missing: int) -> N
     for id_ in (1000, 1001, first, first + 1, first + 2, first + 3):
         sequencer.accept(tick(0, id_))
     parts = sequencer.take()
-    assert ids([t for _, part in parts for t in part], 0) == [1000, 1001, *range(first, first + 4)]
+    assert ids([t for _, _, part in parts for t in part], 0) == [
+        1000,
+        1001,
+        *range(first, first + 4),
+    ]
     assert parts[1][0] == max(1, missing)
     assert (sequencer.gaps, sequencer.missing) == (1, missing)
 
@@ -272,7 +292,7 @@ def test_raw_trades_do_not_hold_back_the_other_leg() -> None:
         sequencer.accept(t)
     assert [(t[3], t[2]) for t in drain(sequencer)] == [(0, 1), (1, 100), (1, 101)]
     sequencer.give_up(0)
-    assert sequencer.take() == [(1, [tick(0, 3)])]
+    assert sequencer.take() == [(1, 1, [tick(0, 3)])]
 
 
 def test_aligned_ticks_do_not_wait_for_ever() -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 import time
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from pairlab.feeds.config import Limits
+from pairlab.feeds.connection import liveness
 from pairlab.feeds.connection.connection import RECORDING_ENDED
 from tests.feeds.scripted import (
     Catcher,
@@ -31,6 +34,13 @@ from tests.feeds.scripted import (
 )
 
 pytestmark = [pytest.mark.usefixtures("no_task_left"), pytest.mark.slow]  # real timeouts
+
+
+def compute(seconds: float) -> None:
+    """Keep the loop as a cell that computes does."""
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        pass
 
 
 async def test_a_restart_that_is_announced_leaves_no_seam() -> None:
@@ -219,6 +229,93 @@ async def test_a_market_that_does_not_trade_is_no_alarm() -> None:
             assert catcher.log == []
 
 
+async def test_catching_up_after_a_silence_is_not_told_as_a_cell(no_blocking_calls: Any) -> None:
+    silent = False
+
+    def frozen(connection: int, leg: int, number: int) -> bool:
+        return silent
+
+    async with playing(nothing_more) as script:
+        market = Market(script, frozen=frozen)
+        async with market.trading():
+            feed = local(
+                script, timeouts=quick(idle_min_s=0.5, idle_busy_s=0.6, ping_after_s=0.3, pong_s=5)
+            )
+            async with running(feed) as catcher:
+                await catcher.until(lambda: catcher.count > 100)
+                silent = True
+                await catcher.until(lambda: any("stalled" in e.message for e in catcher.log))
+                silent = False
+                before = catcher.count
+                await catcher.until(lambda: catcher.count > before)
+                no_blocking_calls.deactivate()
+                compute(1.5)  # what was missed
+                no_blocking_calls.activate()
+                await catcher.until(lambda: any("busy for" in e.message for e in catcher.log))
+                (told,) = [e.message for e in catcher.log if "busy for" in e.message]
+    assert "a cell" not in told
+    assert "the exchange or the network had stood still; to catch up kept the event loop" in told
+
+
+WATCHED = """
+import asyncio, sys
+from tests.feeds.scripted import PAIR, Catcher, quick, run
+from pairlab.feeds.binance.binance_feed import BinanceFeed
+
+class Printer(Catcher):
+    def on_ticks(self, ticks):
+        if not self.count:
+            print("live", flush=True)
+        super().on_ticks(ticks)
+
+    def write(self, entry):
+        print(entry.message, flush=True)
+
+asyncio.run(run(BinanceFeed(PAIR, url=sys.argv[1], timeouts=quick()), Printer()))
+"""
+
+
+async def test_a_process_that_was_stopped_is_not_told_as_a_busy_cell() -> None:
+    async with playing(nothing_more) as script, Market(script).trading():
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", WATCHED, script.url, stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(60):
+                assert await process.stdout.readline() == b"live\n"
+                process.send_signal(signal.SIGSTOP)
+                await asyncio.sleep(2.5)
+                process.send_signal(signal.SIGCONT)
+                told = []
+                while not any("waited in the socket" in line for line in told):
+                    told.append((await process.stdout.readline()).decode())
+                    assert told[-1], told
+        finally:
+            process.kill()
+            await process.communicate()
+    assert "nothing ran in this process for" in told[-1]
+    assert "it was stopped (SIGSTOP" in told[-1]
+    assert not any("a cell" in line for line in told)
+
+
+async def test_a_machine_that_was_suspended_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    suspended_s = 100.0
+    monkeypatch.setattr(liveness, "suspended_s", lambda: suspended_s)
+    async with (
+        playing(nothing_more) as script,
+        Market(script).trading(),
+        running(local(script)) as catcher,
+    ):
+        await catcher.until(lambda: catcher.count > 100)
+        suspended_s += 7_200.0
+        await catcher.until(lambda: any("suspended" in e.message for e in catcher.log))
+        before = catcher.count
+        await catcher.until(lambda: catcher.count > before + 200)
+    (told,) = [e.message for e in catcher.log if "suspended" in e.message]
+    assert "suspended for 7,200 s" in told
+
+
 async def test_a_blocked_loop_is_no_stall(no_blocking_calls: Any) -> None:
     async with playing(nothing_more) as script, Market(script).trading():
         feed = local(
@@ -228,7 +325,7 @@ async def test_a_blocked_loop_is_no_stall(no_blocking_calls: Any) -> None:
         async with running(feed) as catcher:
             await catcher.until(lambda: catcher.count > 100)
             no_blocking_calls.deactivate()
-            time.sleep(3.0)  # noqa: ASYNC251 - that is the fault
+            compute(3.0)  # that is the fault
             no_blocking_calls.activate()
             await catcher.until(lambda: any("busy for" in e.message for e in catcher.log))
             health = feed.health()

@@ -238,6 +238,7 @@ def test_without_a_connection_there_is_no_alarm() -> None:
     assert watched.detector.alarms == {}
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(

@@ -42,11 +42,13 @@ async def test_the_number_of_missing_trades_is_the_number_removed(seed: int) -> 
     assert health.missing == len(gone)
     assert health.gaps == gaps
     assert sum(missing for _, missing in catcher.gaps) == len(gone)
-    # Each mark comes right before the first tick after its gap.
+    # Each mark comes before the first tick after its gap; what lies between is the other leg's.
     ticks = catcher.ticks
     arrived = [set(catcher.ids(leg)) for leg in (0, 1)]
     for before, _ in catcher.gaps:
-        assert int(ticks["id"][before]) - 1 not in arrived[ticks["leg"][before]]
+        after = ticks[before : before + 1_000]
+        firsts = [(leg, after["id"][after["leg"] == leg][:1].tolist()) for leg in (0, 1)]
+        assert any(id_ - 1 not in arrived[leg] for leg, ids in firsts for id_ in ids)
 
 
 async def test_rows_that_only_use_up_an_id_are_no_gap() -> None:
@@ -89,9 +91,12 @@ async def test_quotes_arrive_as_mid_prices_through_a_storm() -> None:
         assert low < prices.min() <= prices.max() < high
     health = feed.health()
     assert health.dropped["duplicate"] > 0
-    assert (health.gaps, health.missing, health.held) == (0, 0, 0)
+    # No id tells what quotes came while nothing was connected: each break is a gap.
+    assert 0 < health.gaps == health.missing <= health.reconnects + 1
+    assert health.held == 0
 
 
+@pytest.mark.slow
 async def test_a_connection_is_replaced_before_the_exchange_ends_it() -> None:
     market = SyntheticMarket(seed=6, rate_per_s=2_000, start_condition="subscribed", history_s=0)
     async with LocalExchange(market, lifetime_s=2.0) as exchange:

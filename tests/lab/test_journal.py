@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairlab.engine import compile_kernel
-from pairlab.errors import DataError
-from pairlab.lab.journal import (
+from pairlab.data.journal import (
     EngineStarted,
     GapMarked,
     JournalEvent,
@@ -19,26 +18,56 @@ from pairlab.lab.journal import (
     Seeds,
     SettingChanged,
 )
+from pairlab.engine import PairEngine, compile_kernel
+from pairlab.errors import DataError, SettingError
 from pairlab.lab.pipeline import Pipeline, RebuildWork
+from pairlab.lab.verification.journal_replay import JournalReplay
 from pairlab.schema import Records, RowFlag
 from pairlab.settings import SETTINGS, Settings
 from tests.engine import worlds
 
+
+def bars_of(ticks: Records) -> dict[str, Seeds]:
+    """Return the closes that an exchange would have of these trades."""
+    engine = PairEngine(hedge_ratio=25.0)
+    engine.update(ticks)
+    found = {}
+    for timeframe in ("1s", "5s"):
+        bars = engine.bars(timeframe)
+        bars = bars[np.isfinite(bars["y_close"]) & np.isfinite(bars["x_close"])]
+        found[timeframe] = Seeds(bars["time_ns"], bars["y_close"], bars["x_close"])
+    return found
+
+
 FIRST: dict[str, Any] = {"min_correlation": -1.0, "history_rows": 1_000, "ticks_held": 1_000}
 TICKS = worlds.trades(3, 4_000)
+BARS = bars_of(TICKS)
 CHANGES = st.sampled_from(
     [
         ("entry_z", 1.0), ("entry_z", 2.5), ("exit_z", 0.1), ("fee_bps", 1.0), ("window", 20),
         ("window", 80), ("hedge", "ols"), ("hedge", "kalman"), ("hedge", "fixed"),
         ("timeframe", "1s"), ("timeframe", "tick"), ("hedge_ratio", 24.0), ("adf_lags", 0),
+        ("timeframe", "5s"),
     ]
 )  # fmt: skip
+# Neither of a pair could be set alone where the other pair was set before.
+TOGETHER = st.sampled_from(
+    [
+        {"exit_z": 1.5, "entry_z": 3.0},
+        {"entry_z": 1.0, "exit_z": 0.1},
+        {"hedge": "ols", "window": 40},
+    ]
+)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("ticks"), st.integers(1, 700)),
         st.tuples(st.just("change"), CHANGES),
-        st.tuples(st.just("gap"), st.integers(1, 9)),
+        st.tuples(st.just("together"), TOGETHER),
+        st.tuples(st.just("gap"), st.tuples(st.integers(1, 9), st.integers(1, 3))),
+        st.tuples(st.just("skip"), st.integers(1, 700)),
+        st.tuples(st.just("klines"), st.integers(1, 9)),
         st.tuples(st.just("start"), st.none()),
+        st.tuples(st.just("reset"), st.none()),
         st.tuples(st.just("finish"), st.none()),
     ),
     min_size=3,
@@ -54,6 +83,7 @@ class Live:
         self.pipeline = Pipeline(self.settings, self._wanted)
         self._work: RebuildWork | None = None
         self.given = 0
+        self.taken: list[Records] = []
 
     def _wanted(self) -> None:
         if self._work is None:
@@ -63,7 +93,7 @@ class Live:
         while self._work is not None:
             work, self._work = self._work, None
             self.pipeline.rebuild_finish(*Pipeline.rebuild_compute(work))
-            if not self.pipeline.fits_settings():
+            if self.pipeline.needs_rebuild:
                 self._wanted()
 
     def give(self, count: int) -> None:
@@ -71,40 +101,58 @@ class Live:
         self.given += len(batch)
         if len(batch):
             self.pipeline.on_ticks(batch)
+            self.taken.append(batch)
+
+    def skip(self, count: int) -> None:
+        """Lose ticks, and know it."""
+        self.given = min(self.given + count, len(TICKS))
+        self.pipeline.on_gap(None)
+
+    def load_klines(self, share: int) -> None:
+        """Bring some of the bars of seconds up to now, those of gaps included."""
+        for timeframe in ("1s", "5s"):
+            times, y, x = BARS[timeframe]
+            until = np.searchsorted(times, TICKS["time_ns"][max(self.given - 1, 0)])
+            first = until - until * share // 9
+            self.pipeline.add_klines(
+                timeframe, Seeds(times[first:until], y[first:until], x[first:until])
+            )
+
+    def ticks(self) -> Records:
+        return np.concatenate([TICKS[:0], *self.taken])
+
+    def step(self, what: str, value: Any) -> None:
+        """Do one of `STEPS`."""
+        match what:
+            case "ticks":
+                self.give(value)
+            case "change":
+                name, new = value
+                with contextlib.suppress(SettingError):  # alone it may contradict another
+                    self.settings.update(**{name: new})
+            case "together":
+                self.settings.update(**value)
+            case "gap":
+                self.pipeline.on_gap(*value)
+            case "skip":
+                self.skip(value)
+            case "klines":
+                self.load_klines(value)
+            case "start":
+                self.pipeline.start_engine()
+            case "reset":
+                self.pipeline.reset()
+            case "finish":
+                self.finish()
 
 
-def replayed(ticks: Records, events: list[JournalEvent]) -> Pipeline:
-    """Return a pipeline that was given the ticks one by one, and each event at its ordinal."""
-    chosen = Settings(**FIRST)
-    pipeline = Pipeline(chosen, lambda: None)
-    asked: dict[int, RebuildWork] = {}
-    starts = [event.asked_tick for event in events if isinstance(event, Rebuilt)]
-    at, due = 0, list(events)
-
-    def advance_to(tick: int) -> int:
-        if tick > at:
-            pipeline.on_ticks(ticks[at:tick])
-        return tick
-
-    for event in due:
-        for start in sorted(s for s in starts if at < s <= event.tick and s not in asked):
-            at = advance_to(start)
-        at = advance_to(event.tick)
-        match event:
-            case EngineStarted():
-                pipeline.start_engine()
-            case GapMarked():
-                pipeline.on_gap(event.missing)
-            case SettingChanged():
-                setattr(chosen, event.name, event.new)
-            case Rebuilt():
-                engine = pipeline.engine
-                assert engine is not None
-                first, stop = event.first_tick, event.asked_tick
-                work = RebuildWork(engine, event.values, ticks[first:stop], event.seeds, stop)
-                pipeline.rebuild_finish(*Pipeline.rebuild_compute(work))
-    advance_to(len(ticks))
-    return pipeline
+def replayed(ticks: Records, events: list[JournalEvent], piece: int = 4_000) -> Pipeline:
+    """Return a pipeline that was given the ticks in pieces, and each event at its ordinal."""
+    replay = JournalReplay(Settings(**FIRST).values(), events)
+    for first in range(0, len(ticks), piece):
+        replay.on_ticks(ticks[first : first + piece])
+    replay.finish()
+    return replay.pipeline
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -113,29 +161,17 @@ def _compiled() -> None:
 
 
 @settings(max_examples=60)
-@given(STEPS)
-def test_the_journal_gives_the_rows_again(steps: list[tuple[str, Any]]) -> None:
+@given(STEPS, st.sampled_from([13, 250, 4_000]))
+def test_the_journal_gives_the_rows_again(steps: list[tuple[str, Any]], piece: int) -> None:
     live = Live()
     for what, value in steps:
-        match what:
-            case "ticks":
-                live.give(value)
-            case "change":
-                name, new = value
-                if name == "exit_z" and new >= live.settings.entry_z:
-                    continue
-                live.settings.update(**{name: new})
-            case "gap":
-                live.pipeline.on_gap(value)
-            case "start":
-                live.pipeline.start_engine()
-            case "finish":
-                live.finish()
+        live.step(what, value)
     live.finish()
     live.give(300)
     events = list(live.pipeline.journal)
-    again = replayed(TICKS[: live.given], events)
+    again = replayed(live.ticks(), events, piece)
     want, got = live.pipeline.rows, again.rows
+    assert list(map(repr, again.journal)) == list(map(repr, events))
     assert (got.epoch, got.end) == (want.epoch, want.end)
     assert got.view().tobytes() == want.view().tobytes()
     assert again.alert_log.frame().equals(live.pipeline.alert_log.frame())
@@ -164,21 +200,29 @@ def test_each_event_carries_its_ordinals() -> None:
     assert [change.tick for change in changes] == [700, 800]
 
 
+def _until_both_have_traded(ticks: Records) -> int:
+    legs = ticks["leg"].tolist()
+    return max(legs.index(0), legs.index(1))
+
+
 def test_a_gap_at_the_present_tick_outlives_a_rebuild_and_the_start_of_the_engine() -> None:
     live = Live()
     live.give(300)
     live.pipeline.on_gap(3)
     live.pipeline.start_engine()
+    before = len(live.pipeline.rows)
     live.give(10)
     flags = live.pipeline.rows.view()["flags"]
-    assert np.flatnonzero(flags & RowFlag.GAP_BEFORE).tolist() == [len(flags) - 10]
+    assert np.flatnonzero(flags & RowFlag.GAP_BEFORE).tolist() == [before]
+    assert len(flags) == before + 10 - _until_both_have_traded(TICKS[300:310])
     live.pipeline.on_gap(None)
     live.settings.window = 60
     live.finish()
-    live.give(5)
-    flags = live.pipeline.rows.view()["flags"]
-    marked = np.flatnonzero(flags & RowFlag.GAP_BEFORE).tolist()
-    assert marked == [len(flags) - 15, len(flags) - 5]
+    assert len(live.pipeline.rows) == len(flags)
+    live.give(20)
+    again = live.pipeline.rows.view()["flags"]
+    assert np.flatnonzero(again & RowFlag.GAP_BEFORE).tolist() == [before, len(flags)]
+    assert len(again) == len(flags) + 20 - _until_both_have_traded(TICKS[310:330])
 
 
 def test_an_observer_that_raises_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -191,7 +235,7 @@ def test_an_observer_that_raises_changes_nothing(caplog: pytest.LogCaptureFixtur
     live.pipeline.start_engine()
     live.settings.update(entry_z=2.5, window=20)
     live.finish()
-    live.pipeline.on_gap(2)
+    live.pipeline.on_gap(2, 1 << int(TICKS["leg"][live.given]))
     live.give(1)
     assert live.pipeline.engine is not None
     assert (live.pipeline.engine.values.entry_z, live.pipeline.engine.values.window) == (2.5, 20)

@@ -25,9 +25,9 @@ def test_one_that_raises_is_named_once_in_a_while_and_stops_nobody() -> None:
         calls.append("faulty")
         raise ValueError("never works")
 
-    listeners.add(lambda: calls.append("first"))
-    listeners.add(faulty)
-    listeners.add(lambda: calls.append("last"))
+    listeners.on_update(lambda: calls.append("first"))
+    listeners.on_update(faulty)
+    listeners.on_update(lambda: calls.append("last"))
     for _ in range(5):
         listeners.notify()
     assert calls == ["first", "faulty", "last"] * 5
@@ -49,8 +49,8 @@ def test_one_may_end_itself_or_another_meanwhile() -> None:
         end_other()
         end_other()  # a second end does nothing
 
-    end_once = listeners.add(once)
-    end_other = listeners.add(lambda: calls.append("other"))
+    end_once = listeners.on_update(once)
+    end_other = listeners.on_update(lambda: calls.append("other"))
     listeners.notify()
     listeners.notify()
     assert calls == ["once", "other"]  # in the first round it was its turn already

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import inspect
 import sys
-import time
 import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,8 +17,10 @@ import psutil
 import pytest
 
 from pairlab import PairLab, PairlabError, SettingError, WaitTimeoutError
+from pairlab.data.csv_export import alerts_csv
 from pairlab.local_exchange import LocalExchange, Recording, SyntheticMarket
-from pairlab.schema import HISTORY_COLUMNS, AlertKind, RowFlag
+from pairlab.schema import HISTORY_COLUMNS, NO_TIME_NS, AlertKind, RowFlag
+from pairlab.services.rest.serializers import entries_to_dicts
 from tests.ahead import Ahead
 from tests.oracles import python_signals, two_pass
 
@@ -117,7 +118,8 @@ async def test_a_blocked_cell_loses_no_trade_and_is_told_from_a_stall() -> None:
         async with PairLab(feed=url, stream="trade") as lab:
             await lab.wait_async(2_000, 60)
             began = pd.Timestamp.now("UTC")
-            time.sleep(1.5)  # noqa: ASYNC251  a cell that computes: the loop stands still
+            while pd.Timestamp.now("UTC") < began + pd.Timedelta("1.5s"):
+                pass  # a cell that computes: the loop stands still
             ended = pd.Timestamp.now("UTC")
             lags_ms = []
             async with asyncio.timeout(10):  # the next look at the loop's lateness sees it
@@ -207,7 +209,13 @@ def test_bad_arguments_are_named(options: dict[str, Any], words: str) -> None:
 
 
 async def test_a_missing_recording_fails_in_plain_words(tmp_path: Path) -> None:
-    async with PairLab(feed=tmp_path / "none.gz") as lab:
+    path = tmp_path / "none.gz"
+    with pytest.raises(SettingError, match=r"none\.gz.*expected 'binance', 'demo'"):
+        PairLab(feed=path)
+    path.write_bytes(b"")
+    lab = PairLab(feed=path)
+    path.unlink()  # between then and the start
+    async with lab:
         await until_ended(lab)
         health = lab.health()
     assert health.state == "failed"
@@ -251,7 +259,8 @@ async def test_csv_reads_back_to_the_same_bits(tmp_path: Path) -> None:
     await asyncio.to_thread(lab.to_csv, tmp_path / "session.csv")
     back = pd.read_csv(tmp_path / "session.csv", index_col="time", parse_dates=True)
     history = lab.history()
-    assert list(back.columns) == list(HISTORY_COLUMNS)
+    assert list(back.columns[:-1]) == [*HISTORY_COLUMNS, "source"]
+    assert back.columns[-1].startswith("pair=BTCUSDT/ETHUSDT; stream=aggTrade; timeframe=tick; ")
     assert (back.index.as_unit("ns") == history.index).all()
     for name in HISTORY_COLUMNS:
         np.testing.assert_array_equal(back[name].to_numpy(float), history[name].to_numpy(float))
@@ -272,10 +281,11 @@ async def test_history_is_a_picture_of_its_moment() -> None:
         pd.testing.assert_frame_equal(frame, kept)
 
 
-async def test_long_bars_are_warm_from_the_first_row() -> None:
+@pytest.mark.parametrize("hedge", ["fixed", "kalman"])
+async def test_long_bars_are_warm_from_the_first_row(hedge: str) -> None:
     async with (
         LocalExchange(SyntheticMarket(seed=3, rate_per_s=200)) as exchange,
-        PairLab(feed=exchange.url, timeframe="5m") as lab,
+        PairLab(feed=exchange.url, timeframe="5m", hedge=hedge) as lab,
     ):
         await lab.wait_async(50, 60)
         seeded = lab.rows.view()
@@ -288,6 +298,8 @@ async def test_long_bars_are_warm_from_the_first_row() -> None:
         await lab._runner._rebuilder.task
         assert lab.history().index.to_series().diff().iloc[1:].unique() == [pd.Timedelta("1h")]
         assert lab.rows.view()["filled"][-1] == 50
+        # the exchange has 336 hours: too few for a filter with a half-life of 300
+        assert np.isfinite(lab.rows.view()["zscore"][-1]) == (hedge == "fixed")
         ticks = lab.health().ticks
         while lab.health().ticks <= ticks + 20:  # the forming bar needs a tick of each leg
             await lab.wait_async(1, 10)
@@ -302,6 +314,7 @@ async def test_long_bars_are_warm_from_the_first_row() -> None:
 _NEVER_STOPPED = """
 import asyncio
 from pairlab import PairLab
+from pairlab.data.csv_export import alerts_csv
 from pairlab.local_exchange import LocalExchange, SyntheticMarket
 
 async def main():
@@ -334,3 +347,35 @@ def test_the_facade_says_which_methods_are_awaited() -> None:
     assert list(inspect.signature(PairLab.to_csv).parameters)[1:] == [
         "target", "what", "start", "end"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("legs", "name"),
+    [((None, "ETHUSDT"), "y"), (("BTCUSDT", None), "x"), (("", "ETHUSDT"), "y"),
+     ((3, "ETHUSDT"), "y"), (("BTCUSDT", b"ETHUSDT"), "x"), ((None, None), "y")],
+)  # fmt: skip
+def test_what_is_no_symbol_is_refused_at_once(legs, name):
+    with pytest.raises(SettingError, match=f"^{name} = .* is invalid: expected a symbol"):
+        PairLab(*legs, hedge="ols")
+
+
+def test_returns_per_tick_are_refused_at_once_and_while_it_runs():
+    with pytest.raises(SettingError, match="per tick is 0 whatever the legs do"):
+        PairLab(hedge="ols", correlation_of="returns")
+    lab = PairLab(hedge="ols", correlation_of="returns", timeframe="1s")
+    with pytest.raises(SettingError, match="timeframe = 'tick' is invalid"):
+        lab.settings.timeframe = "tick"
+    assert lab.settings.timeframe == "1s"
+
+
+async def test_before_the_first_tick_there_is_no_time() -> None:
+    lab = PairLab(feed="demo")
+    assert lab.newest_ns == NO_TIME_NS
+    lab.settings.entry_z = 2.5
+    (change,) = lab.alert_log
+    assert change.time_ns == NO_TIME_NS
+    line = "".join(alerts_csv([change])).splitlines()[1]
+    assert line.split(",")[0] == ""
+    (entry,) = entries_to_dicts([change])
+    assert entry["time"] is None
+    assert lab.alert_log.frame().index.isna().all()

@@ -128,6 +128,20 @@ async def test_a_failed_lab_starts_again_and_makes_each_row_once() -> None:
     await lab.stop()
 
 
+async def test_a_feed_that_has_no_klines_to_give_gives_its_ticks() -> None:
+    class WithoutKlines(ScriptedFeed):
+        async def seed_closes(self, timeframe: str, count: int) -> None:
+            raise ZeroDivisionError(f"no {timeframe} klines")
+
+    feed = WithoutKlines()
+    async with PairLab(feed=feed, timeframe="1m") as lab:
+        await feed.give(some_ticks(300, step_ns=NS_PER_S))
+        await lab.wait_async(4, 60)
+        (told,) = [e.message for e in lab.event_log if "klines" in e.message]
+        assert "no 1m klines" in told
+        assert lab.health().state == "live"
+
+
 async def test_who_waits_for_rows_that_cannot_come_is_told() -> None:
     feed = ScriptedFeed()
     lab = PairLab(feed=feed).start()

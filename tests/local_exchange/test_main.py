@@ -26,6 +26,7 @@ async def test_serves_until_a_signal() -> None:
     assert await process.wait() == 0
 
 
+@pytest.mark.slow
 async def test_a_missing_recording_is_reported(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pairlab.local_exchange", "--recording", str(tmp_path / "gone"),

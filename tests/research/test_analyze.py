@@ -28,14 +28,15 @@ def two_series(seed, n):
 @pytest.mark.parametrize("hedge", ["fixed", "ols", "kalman"])
 def test_one_observation_per_timestamp_of_the_union(hedge):
     y, x = two_series(51, 900)
-    got = analyze(y, x, hedge=hedge, hedge_ratio=25.0, window=30, max_leg_age_s=1e6)
+    given = {"hedge": hedge, "hedge_ratio": 25.0, "window": 30, "kalman_half_life": 20.0}
+    got = analyze(y, x, max_leg_age_s=1e6, **given)
     both = pd.concat([y, x], axis=1, keys=["y", "x"], sort=True).ffill().dropna()
     assert list(got.columns) == list(HISTORY_COLUMNS)
     assert_array_equal(got.index, both.index.tz_localize("UTC"))
     assert_array_equal(got["y"], both["y"])
     assert_array_equal(got["x"], both["x"])
     times = both.index.as_unit("ns").asi8
-    engine = PairEngine(hedge=hedge, hedge_ratio=25.0, window=30, max_leg_age_s=1e6)
+    engine = PairEngine(max_leg_age_s=1e6, **given)
     y_at, x_at = (leg.index.as_unit("ns").asi8 for leg in (y, x))
     rows = engine.observe(
         times, both["y"], both["x"],
@@ -49,6 +50,34 @@ def test_one_observation_per_timestamp_of_the_union(hedge):
     if hedge == "ols":
         oracles.assert_close("β", got["hedge_ratio"], oracles.padded(beta, 30), 1e-8)
         oracles.assert_close("spread", got["spread"], oracles.padded(e[:, -1], 30), 1e-8)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.95])
+def test_returns_of_observations_of_both_legs_correlate(share):
+    """At the tick timeframe, too: a row of two Series is an observation, not a tick."""
+    y, x = (pd.Series(leg, minutes(900)) for leg in worlds.cointegrated(51, 900, noise=1.0))
+    x = x[np.random.default_rng(1).random(900) < share]
+    got = analyze(y, x, hedge="ols", correlation_of="returns", max_leg_age_s=1e6)
+    assert got["correlation"].iloc[60:].median() > 0.8
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.1])
+def test_returns_of_legs_that_take_turns_are_refused_with_the_reason(overlap):
+    y, x = (pd.Series(leg, minutes(900)) for leg in worlds.cointegrated(51, 900, noise=1.0))
+    late_s = (np.random.default_rng(2).random(900) >= overlap).astype(int)
+    x.index += pd.to_timedelta(late_s, unit="s")
+    with pytest.raises(DataError, match=r"new price of both legs.*Epps effect.*timeframe of bars"):
+        analyze(y, x, hedge="ols", correlation_of="returns", max_leg_age_s=1e6)
+    got = analyze(y, x, hedge="ols", correlation_of="returns", timeframe="1m", max_leg_age_s=1e6)
+    assert got["correlation"].iloc[60:].median() > 0.8
+    assert analyze(y, x, hedge="ols", max_leg_age_s=1e6)["correlation"].iloc[60:].median() > 0.8
+
+
+def test_returns_per_tick_are_refused_of_a_frame_of_ticks():
+    frame = ticks_frame(worlds.trades(1, 500), Pair("BTCUSDT", "ETHUSDT"))
+    with pytest.raises(SettingError, match="the correlation of returns per tick is 0"):
+        analyze(frame, hedge="ols", correlation_of="returns")
+    analyze(frame, hedge="ols", correlation_of="returns", timeframe="1s")
 
 
 def test_bars_are_made_of_the_series_first():
@@ -89,7 +118,7 @@ def test_time_zones_meet_in_utc_and_units_do_not_matter():
     y, x = two_series(55, 300)
     want = analyze(y, x, hedge_ratio=25.0)
     moved = y.tz_localize("UTC").tz_convert("Asia/Tokyo")
-    pd.testing.assert_frame_equal(analyze(moved, x, hedge_ratio=25.0), want)
+    pd.testing.assert_frame_equal(analyze(moved, x.tz_localize("UTC"), hedge_ratio=25.0), want)
     coarse = y.copy()
     coarse.index = coarse.index.as_unit("s")
     pd.testing.assert_frame_equal(analyze(coarse, x, hedge_ratio=25.0), want)
@@ -125,7 +154,7 @@ GOOD = pd.Series([1.0, 2.0, 3.0], minutes(3))
 )
 def test_series_that_cannot_be_used(y, x, message):
     with pytest.raises(DataError, match=message):
-        analyze(y, x)
+        analyze(y, x, hedge_ratio=25.0)
 
 
 FRAME = ticks_frame(worlds.trades(57, 100), Pair("BTCUSDT", "ETHUSDT"))

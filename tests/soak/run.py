@@ -16,7 +16,7 @@ from pairlab.feeds.base import Feed, FeedHealth
 from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.feeds.config import Limits, Retry, Timeouts
 from pairlab.feeds.rate_limit import full_jitter
-from pairlab.lab.feed_log import feed_events
+from pairlab.lab.feed.feed_log import feed_events
 from pairlab.local_exchange import LocalExchange, SyntheticMarket
 from pairlab.local_exchange.server.faults import FAULT_KINDS, REPAIRABLE, Faults
 from pairlab.schema import LogEntry, Pair, Records

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from pairlab.schema import AlertKind, Records
+from pairlab.schema import AlertKind, Filter, Records
 from pairlab.widgets.charts.chart import nice_ticks
 from pairlab.widgets.core.render_loop import RenderLoop
+from pairlab.widgets.style.formats import number
 from tests.widgets.conftest import MakeLab, settled
+from tests.widgets.test_status_bar import text
 
 
 def show_from(screen: RenderLoop, row: int) -> Records:
@@ -66,6 +69,25 @@ async def test_thresholds_follow_the_settings(running_lab: MakeLab) -> None:
         least = lab.dashboard().parts["correlation"]
         lab.settings.min_correlation = 0.55
         await settled(lambda: least._least.y[0] == 0.55, lab)
+
+
+async def test_legs_that_move_against_each_other_are_drawn_as_coupled(running_lab: MakeLab) -> None:
+    async with running_lab(rows=300, hedge_ratio=-25.0) as lab:
+        chart, screen = lab.dashboard().parts["correlation"], lab.dashboard().render_loop
+        await lab.stop()
+        screen.paint(due=True)
+        rows = lab.rows.view()
+        rows = rows[rows["time_ns"] >= screen.view.ends_ns()[0]]  # on a busy machine, not all
+        drawn = chart._curve.y[np.isfinite(chart._curve.y)]
+        assert drawn.min() == pytest.approx(-np.nanmax(rows["correlation"]))
+        assert drawn.max() == pytest.approx(-np.nanmin(rows["correlation"]))
+        head = screen._frame(due=True)
+        told = text(chart.head_text(head))
+        assert f"−ρ {number(head.read.hedged_correlation)}" in told
+        assert "min 0.70" in told
+        held = [a for a in lab.alert_log.alerts() if a.failed & Filter.CORRELATION]
+        assert held
+        assert all(chart.marked_value(a) == -a.at.correlation < 0.7 for a in held)
 
 
 async def test_alerts_are_marked_where_they_were_decided(running_lab: MakeLab) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bqplot.traits import array_to_json
 from ipywidgets import Widget
 
 from pairlab.widgets.core.widget_utils import set_traits, tree
 from pairlab.widgets.transport import compat
-from pairlab.widgets.transport.bqplot_marks import LinearScale, Scatter
+from pairlab.widgets.transport.bqplot_marks import LinearScale, Lines, Scatter, numbers_to_json
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 
@@ -51,6 +52,43 @@ def test_traits_are_sent_alike(wire: Wire, direct: bool) -> None:
     assert states[0] == {"min": 0.5, "max": 2.0}
     assert dots.y.tolist() == [3.0, 4.0]
     assert scale in set(tree(dots))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int32", "int64", ">f8", "uint8", "bool"])
+@pytest.mark.parametrize("shape", [(0,), (7,), (3, 5)])
+def test_numbers_travel_as_bqplot_writes_them(dtype: str, shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    for values in (array, array[..., ::2]):
+        try:
+            expected = array_to_json(values)
+        except ValueError as error:  # bool
+            with pytest.raises(ValueError, match=str(error)):
+                numbers_to_json(values)
+            continue
+        got = numbers_to_json(values)
+        assert bytes(got.pop("value")) == bytes(expected.pop("value"))
+        assert got == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sent"),
+    [
+        ([1.0, 2.0, 3.0], [1.0, 2.0, 4.0], True),
+        ([1.0, 2.0, 3.0], [0.0, 2.0, 3.0], True),
+        ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], False),
+        ([1.0], [], True),
+        ([[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [3.0, 5.0]], True),
+        ([[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [3.0, 4.0]], False),
+    ],
+)
+def test_a_line_is_sent_where_any_point_differs(
+    wire: Wire, direct: bool, old: list[Any], new: list[Any], sent: bool
+) -> None:
+    line = Lines(x=[], y=old, scales={"x": LinearScale(), "y": LinearScale()})
+    wire.take()
+    set_traits(line, y=np.array(new))
+    assert bool(wire.take()) == sent
+    assert line.y.tolist() == new
 
 
 @pytest.mark.parametrize("name", ["_send", "_trait_values"])

@@ -60,6 +60,7 @@ def test_a_slider_moves_its_setting_and_field(
 def test_a_setting_moves_its_slider_even_beyond_the_usual_range(
     controls: Controls, name: str, value: float, field: str
 ) -> None:
+    controls.settings.window = 300  # 50 rows have no z of 15
     setattr(controls.settings, name, value)
     repaint(controls)
     row = controls._rows[name]
@@ -90,7 +91,8 @@ def test_a_page_s_late_word_of_what_it_was_shown_changes_nothing_but_a_hand_s_do
 
 @pytest.mark.parametrize(
     ("typed", "value"), [("3.5", 3.5), (" 2.25 ", 2.25), ("1,000", None), ("−1", None), ("", None),
-                         ("two", None), ("nan", None), ("1e400", None)],
+                         ("two", None), ("nan", None), ("1e400", None), ("2,75", 2.75),
+                         ("1,5e0", 1.5), ("3_5", None), ("1,250", None), ("1e-400", None)],
 )  # fmt: skip
 def test_a_field_takes_numbers_and_refuses_the_rest(
     controls: Controls, typed: str, value: float | None
@@ -102,6 +104,34 @@ def test_a_field_takes_numbers_and_refuses_the_rest(
     assert ("pairlab-refused" in row.field._dom_classes) == (value is None)
     if value is None:
         assert note(controls).startswith("entry_z = ")
+
+
+def test_a_decimal_comma_is_understood_and_a_doubtful_one_refused_beside_the_field(
+    controls: Controls,
+) -> None:
+    ratio, window, p = controls._rows["hedge_ratio"], controls._rows["window"], controls._p_field
+    ratio.field.value = "24,5"
+    assert (controls.settings.hedge_ratio, ratio.field.value) == (24.5, "24.500")
+    p.value = "0,01"
+    assert (controls.settings.max_p_value, p.value) == (0.01, "0.010")
+    window.field.value = "1,000"  # as the screen writes it
+    assert controls.settings.window == 1000
+    usual = ratio.field.tooltip
+    ratio.field.value = "24,871"
+    assert (controls.settings.hedge_ratio, ratio.field.value) == (24.5, "24.500")
+    assert note(controls).startswith(
+        "hedge_ratio = '24,871' is invalid: it can be read as 24.871 or as 24871"
+    )
+    assert "pairlab-refused" in ratio.field._dom_classes
+    assert note(controls) in ratio.field.tooltip
+    window.field.value = "2.000"
+    assert (controls.settings.window, window.field.value) == (1000, "1,000")
+    assert "2000" in note(controls)
+    p.value = "0,0500"
+    assert controls.settings.max_p_value == 0.05
+    ratio.field.value = "24.871"
+    assert controls.settings.hedge_ratio == 24.871
+    assert ratio.field.tooltip == usual
 
 
 def test_an_exit_beyond_the_entry_is_refused_and_both_stay(controls: Controls) -> None:
@@ -130,7 +160,15 @@ def test_the_stop_has_a_switch(controls: Controls) -> None:
     assert controls.settings.stop_z is None
     controls.settings.entry_z = 5.5
     controls._stop_on.value = True
-    assert controls.settings.stop_z == 7.5  # where it was left lies within the entry
+    assert controls.settings.stop_z == 6.92  # 7.5, but that |z| is 6.93 at most in 50 rows
+    controls._stop_on.value = False
+    controls.settings.window = 100
+    controls._stop_on.value = True
+    assert controls.settings.stop_z == 6.92
+    controls._stop_on.value = False
+    controls.settings.entry_z = 7.0
+    controls._stop_on.value = True
+    assert controls.settings.stop_z == 9.0  # where it was left lies within the entry
     controls.settings.stop_z = None
     repaint(controls)
     assert controls._stop_on.value is False

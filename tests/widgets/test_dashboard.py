@@ -11,7 +11,9 @@ import pytest
 from ipywidgets import HTML, FloatSlider
 
 from pairlab import PairLab, SettingError, widgets
+from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.local_exchange import LocalExchange, SyntheticMarket
+from pairlab.schema import Pair
 from pairlab.widgets import Dashboard, SpreadChart, ZScoreChart
 from pairlab.widgets.core.render_loop import DEFAULT_FRAMES_PER_S, RenderLoop, lab_widgets
 from pairlab.widgets.core.widget_utils import tree
@@ -267,6 +269,30 @@ async def test_a_part_that_breaks_is_told_once_and_the_rest_goes_on(running_lab:
         assert "&lt;out of ink&gt;" in dashboard.parts["event"]._event.value
 
 
+async def test_a_busy_loop_does_not_lower_the_rate(
+    running_lab: MakeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_lab() as lab:
+        loop, render, due_s = asyncio.get_running_loop(), ZScoreChart(lab).render_loop, [0.0]
+        call_at, enough = loop.call_at, asyncio.Event()
+
+        def recorded(when: float, callback: Any, *args: Any, **keys: Any) -> asyncio.TimerHandle:
+            if callback == render._tick:
+                due_s.append(when)
+                if len(due_s) > 9:
+                    enough.set()
+                # Other work takes the loop just when the frame is due, so that it is late.
+                call_at(when - 0.005, lambda: time.sleep(0.02))
+            return call_at(when, callback, *args, **keys)
+
+        monkeypatch.setattr(loop, "call_at", recorded)
+        async with asyncio.timeout(30):
+            await enough.wait()
+        # Each is due a tenth of a second after the one before was due, not after it was painted.
+        # (A frame that a busy machine delays beyond the next one is left out: not more than some.)
+        assert np.median(np.diff(due_s[1:])) == pytest.approx(0.1)
+
+
 async def test_pause_holds_the_view_and_not_the_strip(running_lab: MakeLab) -> None:
     async with running_lab(rows=300) as lab:
         dashboard = lab.dashboard()
@@ -307,7 +333,9 @@ def test_an_impossible_frame_rate_is_refused(frames_per_s: float) -> None:
 
 
 async def test_symbols_and_messages_are_text_never_html(wire: Wire) -> None:
-    lab = PairLab("<img src=x>", '"&<i>', feed="demo", hedge="ols")
+    # A feed of the user's has symbols of its own.
+    pair = Pair("<img src=x>", '"&<i>')
+    lab = PairLab(*pair, feed=BinanceFeed(pair, url="ws://127.0.0.1:9"), hedge="ols")
     lab.log("error", "<script>alert(1)</script>")
     dashboard = lab.dashboard()
     dashboard.render_loop.paint(due=True)

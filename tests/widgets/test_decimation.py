@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pairlab import schema
 from pairlab.schema import ROW, Records, RowFlag
+from pairlab.widgets.charts import decimation
 from pairlab.widgets.charts.decimation import Decimated, MinMaxBuckets, trim
 
 SPAN_NS = 30_000_000_000
@@ -50,6 +54,25 @@ def test_every_extreme_of_every_column_is_drawn_where_it_happened(n: int, seed: 
             of_column = y[np.abs(drawn - which) <= 1]
             assert values[column == which].min() in of_column
             assert values[column == which].max() in of_column
+
+
+@pytest.mark.parametrize("columns", [50, 2000])
+def test_the_correlation_with_beta_times_x_is_drawn_with_the_sign_of_beta(columns: int) -> None:
+    rows = some_rows(1000, 3)
+    rows["hedge_ratio"] = -25.0
+    opposed = thinned(rows, columns)
+    low, high = opposed.bounds("correlation")
+    assert opposed.bounds("hedged_correlation") == (-high, -low)
+    x, y = opposed.extremes("hedged_correlation")
+    assert (y.min(), y.max()) == (-high, -low)
+    want = [schema.Snapshot.of(row).hedged_correlation for row in rows]
+    assert {*y.tolist()} <= {*want}
+    plain_x, plain_y = opposed.extremes("correlation")
+    np.testing.assert_array_equal(x, plain_x)
+    np.testing.assert_array_equal(np.sort(y), np.sort(-plain_y))
+    rows["hedge_ratio"] = 25.0
+    together = thinned(rows, columns)
+    np.testing.assert_array_equal(together.extremes("hedged_correlation")[1], plain_y)
 
 
 @settings(max_examples=60, deadline=None)
@@ -166,3 +189,38 @@ def test_trim_cuts_both_ends_and_nothing_between() -> None:
     assert [len(part) for part in trim(x, np.full(6, np.nan))] == [0, 0]
     two = trim(x, np.vstack([y, np.ones(6)]))[1]
     assert two.shape == (2, 4)
+
+
+@pytest.mark.parametrize("after", ["time_ns", "zscore", "x_age_s", "flags", "filled"])
+@pytest.mark.parametrize("kind", [np.int64, np.float64, np.int8, np.float32])
+def test_a_column_added_anywhere_moves_no_other(
+    after: str, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = [(name, ROW[name]) for name in ROW.names or ()]
+    at = 1 + list(ROW.names or ()).index(after)
+    monkeypatch.setattr(
+        schema, "ROW", np.dtype([*fields[:at], ("more", kind), *fields[at:]], align=True)
+    )
+    spec = importlib.util.spec_from_file_location("decimation_again", decimation.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    plain = some_rows(900, 3)
+    rows = np.zeros(len(plain), schema.ROW)
+    for name in ROW.names or ():
+        rows[name] = plain[name]
+    rows["more"] = np.arange(900)
+    columns = 40
+    for count in (columns, 900):  # row by row, and in pixel columns
+        edge = int(plain["time_ns"][-1])
+        want = Decimated.of(plain[-count:], edge, SPAN_NS, columns)
+        got = again.Decimated.of(rows[-count:], edge, SPAN_NS, columns)
+        for name in FLOATS:
+            for ours, theirs in zip(got.extremes(name), want.extremes(name), strict=True):
+                np.testing.assert_array_equal(ours, theirs, name)
+            np.testing.assert_array_equal(got.bounds(name), want.bounds(name))
+            np.testing.assert_array_equal(got.mean(name), want.mean(name))
+            np.testing.assert_array_equal(got.last(name), want.last(name))
+        if kind is np.float64:
+            assert got.bounds("more") == (900 - count, 899)

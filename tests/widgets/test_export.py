@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 
 from pairlab import PairLab
+from pairlab.feeds.binance.binance_feed import BinanceFeed
+from pairlab.schema import Pair
 from pairlab.widgets import ExportButton, ZScoreChart
 from pairlab.widgets.core.render_loop import RenderLoop
 from pairlab.widgets.core.widget_utils import tree
@@ -64,9 +66,12 @@ async def test_the_file_has_the_numbers_of_the_history(running_lab: MakeLab, wir
         job = await next_job(page, lab)
         assert job["pages"] == ["page"]
         name, text = page.file()
-        assert re.fullmatch(r"pairlab-BTCUSDT-ETHUSDT-\d{8}T\d{6}Z\.csv", name)
+        assert re.fullmatch(r"pairlab-LOCAL-BTCUSDT-ETHUSDT-\d{8}T\d{6}Z\.csv", name)
         assert text == lab.csv_bytes().decode()
         back = pd.read_csv(io.StringIO(text), index_col="time", parse_dates=True)
+        assert back.pop("source").str.fullmatch(r"LOCAL [\d.:]+ \(not real money\)").all()
+        assert back.columns[-1].startswith("pair=BTCUSDT/ETHUSDT; ")
+        assert back.pop(back.columns[-1]).isna().all()
         pd.testing.assert_frame_equal(
             back, lab.history(), check_freq=False, check_dtype=False, check_exact=True,
             check_index_type=False,
@@ -171,6 +176,7 @@ async def test_two_files_are_each_told_and_the_pressed_page_saves_them(
         assert button._jobs == {}
 
 
+@pytest.mark.slow
 async def test_closing_while_an_export_runs_leaves_nothing(
     running_lab: MakeLab, wire: Wire
 ) -> None:
@@ -232,8 +238,11 @@ async def test_a_button_alone_paints_nothing(running_lab: MakeLab) -> None:
 
 
 def test_a_file_name_is_safe_whatever_the_symbols() -> None:
-    button = ExportButton(PairLab("../../etc", 'a"b;<c>', feed="demo", hedge="ols"))
-    assert re.fullmatch(r"pairlab-\.\._\.\._etc-a_b__c_-\d{8}T\d{6}Z\.csv", button.file_name())
+    pair = Pair("../../etc", 'a"b;<c>')
+    feed = BinanceFeed(pair, url="ws://127.0.0.1:9", name="SIMULATED")
+    button = ExportButton(PairLab(*pair, feed=feed, hedge="ols"))
+    safe = r"pairlab-SIMULATED-\.\._\.\._etc-a_b__c_-\d{8}T\d{6}Z\.csv"
+    assert re.fullmatch(safe, button.file_name())
 
 
 async def test_tables_and_rows_are_chosen(running_lab: MakeLab, wire: Wire) -> None:
@@ -294,7 +303,11 @@ async def test_pictures_are_asked_of_the_charts_that_there_are(
         button._chart.value = "zscore"
         button._svg.click()
         job = await next_job(page, lab)
+        assert job["name"].startswith("pairlab-LOCAL-BTCUSDT-ETHUSDT-")
         assert job["name"].endswith("-zscore.svg")
+        assert job["about"]["source"].startswith("LOCAL ")
+        assert job["about"]["real"] is False
+        assert "; window=60; " in job["about"]["settings"]
         assert job["charts"] == [[f"pairlab-{parts['zscore'].model_id}"]]
         assert job["charts"][0][0] in parts["zscore"]._dom_classes
         token = job["token"]

@@ -56,7 +56,7 @@ def test_what_is_no_number_does_not_pass() -> None:
     found = entry_filters(unknown, Settings(**GIVEN).values(), None)
     assert [ok for ok, _ in found] == [False, True, False, False]
     assert [words for _, words in found] == [
-        "ρ – < 0.90", "leg 0.10 s < 0.4 s", "p – > 0.200", "edge – < 1.2 bps",
+        "ρ – < 0.90", "leg 0.10 s < 0.4 s", "p – > 0.203", "edge – < 1.2 bps",
     ]  # fmt: skip
 
 
@@ -96,13 +96,13 @@ async def test_the_strip_says_what_holds_an_entry_back_and_the_rest_on_hover(
 def test_no_reason_contradicts_itself_by_rounding() -> None:
     row = Snapshot.of(np.zeros(1, ROW)[0])
     values = Settings(require_stationary=True, min_edge_bps=None).values()
-    near = replace(row, correlation=0.6999, p_value=0.05004, y_age_s=9.9996)
+    near = replace(row, correlation=0.6999, p_value=0.04264, y_age_s=9.9996)
     assert [words for _, words in entry_filters(near, values, None)] == [
-        "ρ 0.6999 < 0.7000", "leg 9.9996 s < 10 s", "p 0.05004 > 0.05000"
+        "ρ 0.6999 < 0.7000", "leg 9.9996 s < 10 s", "p 0.04264 > 0.04263"
     ]  # fmt: skip
     far = replace(row, correlation=0.91, p_value=1e-9, y_age_s=0.2)
     assert [words for _, words in entry_filters(far, values, None)] == [
-        "ρ 0.91 ≥ 0.70", "leg 0.20 s < 10 s", "p <0.001 ≤ 0.050"
+        "ρ 0.91 ≥ 0.70", "leg 0.20 s < 10 s", "p <0.001 ≤ 0.043"
     ]  # fmt: skip
 
 
@@ -110,9 +110,12 @@ async def test_stationarity_and_ages_give_their_reasons_on_hover(running_lab: Ma
     async with running_lab(rows=100) as lab:
         cells = lab.dashboard().parts["strip"]._cells
         painted(lab, {"stationary": 0, "p_value": 0.214})
-        assert cells["test"].tooltip.startswith("p 0.214 > 0.050. ADF on the spread")
+        assert cells["test"].tooltip.startswith("p 0.214 > 0.044. ADF on the spread")
+        assert "stationary when p ≤ 0.0439, which 60 rows need for a level of 0.050" in (
+            cells["test"].tooltip
+        )
         painted(lab, {"stationary": 1, "p_value": 0.0001})
-        assert cells["test"].tooltip.startswith("p <0.001 ≤ 0.050.")
+        assert cells["test"].tooltip.startswith("p <0.001 ≤ 0.044.")
         painted(lab, {"stationary": -1, "flags": int(RowFlag.FLAT_SPREAD)})
         assert "no z, no test, no alerts" in cells["test"].tooltip
         painted(lab, {"y_age_s": 0.25, "x_age_s": 7.5}, state="connecting", detail="…")
@@ -121,6 +124,8 @@ async def test_stationarity_and_ages_give_their_reasons_on_hover(running_lab: Ma
 
 class _Rows:
     """What `RenderLatency` reads of a lab."""
+
+    playback = None  # receive times are of this machine's clock
 
     def __init__(self) -> None:
         self.rows = RowStore(10_000)

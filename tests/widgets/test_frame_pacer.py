@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from pairlab import PairLab
 from pairlab.widgets import PriceChart, SpreadChart
 from pairlab.widgets.core.render_loop import RenderLoop
 from pairlab.widgets.core.widget_utils import tree
+from pairlab.widgets.transport import heartbeat
 from pairlab.widgets.transport.bqplot_marks import Axis
 from pairlab.widgets.transport.frame_pacer import (
     AHEAD,
@@ -224,7 +226,7 @@ async def test_rows_count_as_shown_once_their_frame_is_sent(
         monkeypatch.setattr(
             screen.channel.widget.carrier,
             "send",
-            lambda *a, **k: (order.append("sent"), send(*a, **k)),
+            lambda *a, **k: ("beat" in a[0] or order.append("sent"), send(*a, **k)),
         )
         monkeypatch.setattr(
             screen.latency, "sent", lambda *a, **k: (order.append("shown"), sent(*a, **k))
@@ -312,3 +314,58 @@ async def test_the_latency_of_rows_is_known_once_a_page_has_drawn_them(
                 if number := message["data"].get("content", {}).get("frame"):
                     say({"page": "page", "drawn": number, "shows": ["*"]}, [])
         assert loop.latency.p50_p99_ms()[0] > 0
+
+
+def test_a_page_on_which_nothing_is_in_sight_is_not_painted_until_something_is() -> None:
+    pace = FramePacer()
+    assert pace.on_ack({"page": "a", "shows": ["z", "p"], "seen": False}, 0.0)
+    pace.send(0.0)
+    assert not pace.on_ack({"page": "a", "shows": [], "seen": True}, 0.1)
+    assert pace.looking(0.1) == 0
+    assert pace.decide(0.1) != "paint"
+    assert not pace.on_ack({"page": "a", "drawn": 1, "shows": []}, 0.2)  # a late answer
+    assert pace.looking(0.2) == 0
+    pace.send(0.3, ask=True)
+    # Seen again it has all that was sent: nothing of it is sent anew.
+    assert not pace.on_ack({"page": "a", "shows": ["z"], "seen": True}, 0.4)
+    assert pace.decide(0.4) == "paint"
+    assert pace.shown(0.4) == {"z"}
+    assert not pace.on_ack({"page": "a", "shows": ["z", "p"], "seen": True}, 0.5)
+    assert pace.shown(0.5) == {"z", "p"}
+    assert pace.on_ack({"page": "a", "shows": ["z", "p", "new"], "seen": False}, 0.6)
+
+
+async def test_pages_are_told_that_the_lab_lives_where_frames_are_rare(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.01)
+    loop, said, third = asyncio.get_running_loop(), list[dict[str, bool]](), asyncio.Event()
+
+    def send(beat: dict[str, bool]) -> None:
+        said.append(beat)
+        if len(said) == 3:
+            third.set()
+
+    newest_s = -math.inf
+    beats = heartbeat.Heartbeat(send, lambda: newest_s)
+    beats.start(loop)
+    await asyncio.wait_for(third.wait(), 10)
+    assert said == [{"beat": True}] * len(said)
+    newest_s = math.inf  # frames go, and tell it as well
+    count = len(said)
+    await asyncio.sleep(0.05)
+    assert len(said) == count
+    beats.stop()
+    beats.tell()
+    assert said[-1] == {"beat": False}
+
+
+async def test_a_page_that_was_cut_off_gets_what_it_missed(
+    running_lab: MakeLab, wire: Wire
+) -> None:
+    async with running_lab(rows=60) as lab:
+        screen = lab.dashboard().render_loop
+        screen.channel.widget._handle_custom_msg({"page": "a", "shows": ["*"]}, [])
+        screen._resync._rounds_left = 0
+        screen.channel.widget._handle_custom_msg({"page": "a", "back": True}, [])
+        await settled(lambda: screen._resync._rounds_left > 0, lab)

@@ -17,8 +17,8 @@ from pairlab.data.csv_export import csv_pieces
 from pairlab.data.row_store import RowStore
 from pairlab.engine import PairEngine
 from pairlab.health import Health
-from pairlab.protocols import DisplayListener, LabView, Table
-from pairlab.schema import LogEntry, LogLevel, Pair, Snapshot
+from pairlab.protocols import DisplayListener, LabView, Playback, Table
+from pairlab.schema import NO_TIME_NS, NS_PER_S, LogEntry, LogLevel, Pair, Records, Snapshot
 from pairlab.settings import Settings, SettingValues
 from pairlab.widgets import Dashboard
 from tests.widgets.conftest import Wire
@@ -29,7 +29,7 @@ from tests.widgets.test_view_states import ticks
 class Result:
     """Rows and alerts that were computed beforehand: nothing of it ever runs."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, of: Records | None = None, **settings: Any) -> None:
         self.pair = Pair("BTCUSDT", "ETHUSDT")
         self.settings = Settings(**settings)
         self.rows = RowStore(10_000)
@@ -39,8 +39,10 @@ class Result:
         self.selected_ns: tuple[int, int] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.running = False
+        self.playback: Playback | None = None
+        self.recordings = self.past = self.what_if = None
         self.views: list[DisplayListener] = []
-        engine, of = PairEngine(self.settings), ticks(2000)
+        engine, of = PairEngine(self.settings), ticks(2000) if of is None else of
         rows = engine.update(of)
         self.rows.append(rows)
         self.alert_log.add(engine.events, rows, engine.values)
@@ -104,3 +106,29 @@ def test_a_result_is_shown_by_every_widget(name: str, wire: Wire) -> None:
     part = getattr(widgets, name)(result)
     assert not [e for e in result.event_log if e.level == "error"]
     part.render_loop.close()
+
+
+@pytest.mark.parametrize("last_s", [-1, 0])
+def test_times_up_to_the_epoch_are_times(last_s: int, wire: Wire) -> None:
+    of = ticks(2000)
+    of["time_ns"] += last_s * NS_PER_S - of["time_ns"][-1]
+    result = Result(of)
+    view_end = int(result.rows.view(1)["time_ns"][0])
+    board = Dashboard(result)
+    screen = board.render_loop
+    screen.view.span_s = 777.0
+    try:
+        frame = screen._frame(due=True)
+        assert len(frame.alerts) == len(list(result.alert_log.newest_first()))
+        screen.paint(due=True)
+        assert "UTC" in board.parts["prices"].head.value
+        screen.view.clear()
+        assert screen.view.cleared_ns == view_end == last_s * NS_PER_S
+        assert len(screen._frame(due=True).alerts) <= 1
+        screen.view.reset()
+        assert screen.view.cleared_ns == NO_TIME_NS
+        assert screen.view.span_s == 777.0  # what was cleared is shown again, first of all
+        screen.view.reset()
+        assert screen.view.span_s != 777.0
+    finally:
+        screen.close()

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from pairlab import PairLab
-from pairlab.schema import ROW, Records
+from pairlab.formatting import resolved
+from pairlab.schema import ROW, Records, Snapshot
 from pairlab.settings import Settings
 from pairlab.widgets import HedgeChart, SpreadChart
-from pairlab.widgets.style.formats import compact, js_number, number
+from pairlab.widgets.style.formats import compact, decimals_for, js_number, number, sized
 from pairlab.widgets.style.precision import Precision
 from tests.widgets.conftest import MakeLab
 from tests.widgets.test_status_bar import text
@@ -24,6 +25,16 @@ TIGHT = {
     "symbols": ("USDCUSDT", "TUSDUSDT"),
     "market": {"symbols": ("USDCUSDT", "TUSDUSDT"), "prices": (1.0, 1.0)},
     "hedge_ratio": 1.0,
+}
+
+
+TINY = {  # 1000SATSUSDT against 4USDT, and smaller
+    "symbols": ("1000SATSUSDT", "4USDT"),
+    "market": {"symbols": ("1000SATSUSDT", "4USDT"), "prices": (2.4e-6, 0.0112)},
+    "hedge_ratio": 2.4e-6 / 0.0112,
+    "window": 30,
+    "min_correlation": -1.0,
+    "entry_z": 1.0,
 }
 
 
@@ -49,7 +60,7 @@ def digits(number: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("std", "decimals"), [(38.0, 2), (2.2, 2), (0.1, 2), (0.04, 4), (1.2e-4, 6), (3e-9, 8)]
+    ("std", "decimals"), [(38.0, 2), (2.2, 2), (0.1, 2), (0.04, 4), (1.2e-4, 6), (3e-9, 11)]
 )
 def test_a_small_spread_has_three_digits_and_an_ordinary_one_two_decimals(
     std: float, decimals: int
@@ -94,19 +105,26 @@ async def spread_shown(lab: PairLab) -> tuple[str, dict[str, str], list[list[str
     )  # fmt: skip
 
 
+def telling_places(lab: PairLab, row: Snapshot) -> int:
+    loop = lab.dashboard().render_loop
+    places = loop._frame(due=True).spread_places
+    return Precision(lab).telling(row, lab.row_settings, places)
+
+
 async def test_a_log_spread_keeps_its_digits_and_has_no_unit(running_lab: MakeLab) -> None:
     async with running_lab(**LOG) as lab:
         head, latest, rows, end = await spread_shown(lab)
         row, places = lab.latest(), lab.dashboard().render_loop._frame(due=True).spread_places
         assert 1e-6 < row.spread_std < 1e-3
         assert 6 <= places <= 7
-        assert latest["σ"] == number(row.spread_std, places)
+        fine = telling_places(lab, row)
+        assert latest["σ"] == sized(row.spread_std, fine)
         assert digits(latest["σ"]) >= 2
-        assert latest["spread"] == number(row.spread, places)
-        assert latest["α"] == number(row.intercept, places)
+        assert latest["spread"] == sized(row.spread, fine)
+        assert latest["α"] == sized(row.intercept, fine)
         assert rows[1][3] == number(lab.rows.view(1)["spread"][0], places)
         assert end == compact(row.spread, places)
-        reach = number(2 * row.spread_std, places)
+        reach = sized(2 * row.spread_std, fine)
         assert f"−{reach} … {reach}" in head
         assert f"= ln y − {number(row.hedge_ratio, 3)} ln x − α" in head
         assert "USDT" not in head
@@ -125,8 +143,32 @@ async def test_a_tight_pair_in_linear_prices_keeps_its_digits(running_lab: MakeL
         assert digits(latest["σ"]) >= 2
         assert rows[1][3] == number(lab.rows.view(1)["spread"][0], places)
         assert float(end.replace("−", "-")) == pytest.approx(row.spread, rel=0.05, abs=1e-9)
-        assert f"{number(row.spread_mean, places)}" in head
+        assert sized(row.spread_mean, telling_places(lab, row)) in head
         assert head.startswith("Spread USDT = y − 1.000 x")
+
+
+@pytest.mark.parametrize("hedge", ["fixed", "ols"])
+async def test_a_spread_of_billionths_is_shown_everywhere(running_lab: MakeLab, hedge: str) -> None:
+    async with running_lab(**{**TINY, "hedge": hedge}) as lab:
+        head, latest, rows, end = await spread_shown(lab)
+        row, parts = lab.latest(), lab.dashboard().parts
+        assert 0 < row.spread_std < 1e-7
+        places = lab.dashboard().render_loop._frame(due=True).spread_places
+        assert 8 < places <= decimals_for(row.spread_std, 2) + 1
+        assert latest["σ"] == resolved(row.spread_std, telling_places(lab, row))
+        for name, text_ in {**latest, "end": end, "row": rows[1][3]}.items():
+            if name in ("spread", "mean", "σ", "α", "end", "row", "β") and text_ != "0":
+                assert re.search("[1-9]", text_), (name, text_)
+                assert len(text_) <= 12, (name, text_)
+        assert float(latest["spread"].replace("−", "-")) == pytest.approx(row.spread, rel=0.1)
+        assert "0.00000000" not in head
+        axis = parts["spread"]._axis
+        labels = [axis.tick_labels[js_number(at)] for at in axis.tick_values]
+        assert len(set(labels)) == len(labels) >= 2
+        assert all(len(label) <= 8 for label in labels), labels
+        facts = shown(parts["alerts"]._numbers(lab.alert_log.alerts()[-1]))
+        assert re.search("[1-9]", facts["σ"])
+        assert "0.00000000" not in text(HedgeChart(lab).head.value)
 
 
 async def test_a_formula_without_a_ratio_has_its_name(running_lab: MakeLab) -> None:
@@ -217,3 +259,42 @@ async def test_a_small_ratio_keeps_its_digits(running_lab: MakeLab) -> None:
 def test_a_number_in_little_room_keeps_its_digits(value: float, decimals: int, text: str) -> None:
     assert compact(value, decimals) == text
     assert len(text) <= 8
+
+
+HEADS: list[dict[str, Any]] = [
+    {}, {"entry_z": 1.25, "window": 10}, {**LOG, "window": 30}, TIGHT,
+    {**TIGHT, "hedge": "ols", "window": 12}, TINY,
+]  # fmt: skip
+
+
+def printed(text: str) -> float:
+    return float(text.replace("−", "-").replace(",", ""))
+
+
+@pytest.mark.parametrize("given", HEADS)
+async def test_what_is_printed_gives_the_z_that_is_printed(
+    running_lab: MakeLab, given: dict[str, Any]
+) -> None:
+    async with running_lab(rows=300, **given) as lab:
+        await lab.stop()
+        parts, screen = lab.dashboard().parts, lab.dashboard().render_loop
+        seen = 0
+        for row in lab.rows.view()[-240::5]:
+            screen.view.set_pointer(int(row["time_ns"]) / 1e6)
+            frame = screen._frame(due=True)
+            if not np.isfinite(frame.read.zscore):
+                continue
+            seen += 1
+            html = parts["spread"].head_text(frame)
+            spread, mean, band = re.findall(r"<b style[^>]*>(.*?)</b>", html)
+            low, high = map(printed, band.split(" … "))
+            sigma = (high - low) / (2 * lab.settings.entry_z)
+            z = (printed(spread) - printed(mean)) / sigma
+            (shown_z, _) = re.findall(r"<b style[^>]*>(.*?)</b>", parts["zscore"].head_text(frame))
+            assert abs(z - printed(shown_z)) <= 0.01 + 1e-9
+        assert seen >= 20
+        latest = frame.latest
+        parts["latest"].paint(frame)
+        told = shown(parts["latest"]._body.value)
+        z = (printed(told["spread"]) - printed(told["mean"])) / printed(told["σ"])
+        assert abs(z - latest.zscore) <= 0.015

@@ -168,12 +168,15 @@ async def test_the_costs_are_settings_and_both_follow(running_lab: MakeLab) -> N
             edge.value = word
             await settled(lambda: lab.settings.min_edge_bps is None, lab)
             assert edge.value == "off"
+        fee.value, edge.value = "3,5", "12,25"
+        await settled(lambda: lab.settings.min_edge_bps == 12.25, lab)
+        assert (lab.settings.fee_bps, fee.value) == (3.5, "3.5")
         lab.settings.fee_bps = 0.0
         screen.paint(due=True)
         assert fee.value == "0"
 
 
-@pytest.mark.parametrize("asked", ["-1", "nan", "1e9", "many", "<b>"])
+@pytest.mark.parametrize("asked", ["-1", "nan", "1e9", "many", "<b>", "2_5"])
 async def test_a_refused_cost_says_why_and_the_old_one_comes_back(
     running_lab: MakeLab, asked: str
 ) -> None:

@@ -89,6 +89,11 @@ async def test_warm_up_tells_how_far_it_is(running_lab: MakeLab) -> None:
         assert text(shown["signal"]) == "FLAT no signals before 4,000 rows"
 
 
+async def test_a_hedge_that_is_being_learnt_tells_when_signals_begin(running_lab: MakeLab) -> None:
+    async with running_lab(rows=100, hedge="kalman", kalman_half_life=1000) as lab:
+        assert text(painted(lab)["signal"]) == "FLAT no signals before 1,000 rows"
+
+
 STATIONARITY = [
     ({"stationary": 1, "p_value": 0.033, "half_life": 9.5}, "STATIONARY p 0.033 · half-life 9.5"),
     (

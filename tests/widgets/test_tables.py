@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from decimal import Decimal
 from html import unescape
 
 from pairlab.schema import AlertKind, Snapshot
@@ -12,6 +13,20 @@ from pairlab.widgets import AlertTable, RowTable
 from pairlab.widgets.panels.tables import window_s
 from pairlab.widgets.style.formats import age, clock, day, extent, number, safe, signed
 from tests.widgets.conftest import MakeLab, settled
+
+
+def shown_number(text: str) -> Decimal:
+    return Decimal(text.replace("\u2212", "-").replace(",", ""))
+
+
+def says(text: str, value: float) -> bool:
+    """Return whether a shown number is the value, to the digits that it shows.
+
+    How many they are depends on the value: the market's next trade may need one more or less.
+    """
+    last = shown_number(text).as_tuple().exponent
+    assert isinstance(last, int)
+    return abs(shown_number(text) - Decimal(value)) <= Decimal(1).scaleb(last) / 2
 
 
 def cells(html: str) -> list[list[str]]:
@@ -44,13 +59,13 @@ async def test_latest_shows_every_number_of_the_row(running_lab: MakeLab) -> Non
         row = lab.latest()
         assert shown["z"] == signed(row.zscore)
         assert shown["β"] == "25.000"
-        assert shown["σ"] == number(row.spread_std)
+        assert says(shown["σ"], row.spread_std)
         assert shown["rows"] == "60/60"
         rows = lab.rows.view()
         span_s = (rows["time_ns"][-1] - rows["time_ns"][-60]) / 1e9
         assert shown["span"] == extent(span_s)
         edge_bps = abs(row.spread - row.spread_mean) / row.y * 1e4
-        assert shown["edge"] == f"{edge_bps:.2f} bps"
+        assert says(shown["edge"].removesuffix(" bps"), edge_bps)
         assert shown["cost"] == f"{4 * 2 * (1 + 25 * row.x / row.y):.1f} bps"
         assert len(shown) == 15
 
@@ -186,8 +201,16 @@ async def test_a_selected_alert_shows_every_number_and_leads_to_the_next(
             assert shown["ρ"] == number(at.correlation)
             assert shown["β"] == number(at.hedge_ratio, 3)
             assert shown["age y"] == f"{age(at.y_age_s)} s"
-            assert shown["mean"] == number(at.spread_mean)
-            assert shown["σ"] == number(at.spread_std)
+            parts = {
+                "spread": at.spread,
+                "mean": at.spread_mean,
+                "σ": at.spread_std,
+                "z": at.zscore,
+            }
+            assert all(says(shown[name], value) for name, value in parts.items())
+            # From the three as they stand there z comes out, within its last decimal.
+            spread, mean, std, z = map(shown_number, (shown[name] for name in parts))
+            assert abs((spread - mean) / std - z) < Decimal("0.01")
             assert shown["rows"] == f"{at.filled}/{t.window}"
             assert (shown["entry"], shown["exit"], shown["stop"]) == ("2.00", "0.50", "off")
             assert shown["min ρ"] == "0.50"

@@ -24,7 +24,7 @@ from pairlab.widgets.style.theme import (
     var,
 )
 
-TEXT = ("text", "text2", "muted", "z", "y", "x", "spread", "corr", "warn", "stop", "sim")
+TEXT = ("text", "text2", "muted", "z", "y", "x", "spread", "corr", "warn", "stop", "sim", "replay")
 
 
 def luminance(colour: str) -> float:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pairlab import PairLab
+from pairlab.schema import NO_TIME_NS
 from pairlab.widgets.core.render_loop import RenderLoop
 from tests.widgets.conftest import MakeLab, Wire, settled
 
@@ -202,7 +203,7 @@ async def test_reset_shows_again_what_was_cleared(running_lab: MakeLab) -> None:
         await settled(lambda: screen.view.cleared_ns > 0, lab)
         assert len(screen._frame(due=True).shown) < before
         tools.reset.click()
-        await settled(lambda: screen.view.cleared_ns == 0, lab)
+        await settled(lambda: screen.view.cleared_ns == NO_TIME_NS, lab)
         assert len(screen._frame(due=True).shown) >= before
         assert screen.view.span_s == 60, "the span is what the next click resets"
         tools.reset.click()

@@ -6,7 +6,8 @@ import asyncio
 from typing import Final
 
 from pairlab.errors import FeedError
-from pairlab.feeds.binance.rest_client import ClockOffset, ExchangeInfo, RestClient
+from pairlab.feeds.binance.exchange_info import ExchangeInfo
+from pairlab.feeds.binance.rest_client import ClockOffset, RestClient
 
 __all__ = ["ExchangeMetadata"]
 
@@ -15,7 +16,7 @@ _QUIET_MARGIN_MS: Final = 1000.0
 
 
 class ExchangeMetadata:
-    """Reads the listed symbols once, and the exchange's clock whenever it is refreshed.
+    """Reads the exchange's clock whenever it is refreshed; the listed symbols once, and on request.
 
     Parameters
     ----------
@@ -38,6 +39,7 @@ class ExchangeMetadata:
         self.clock_offset: ClockOffset | None = None
         self._rest = rest
         self._refresh_requested = asyncio.Event()
+        self._info_requested = False
 
     def request_refresh(self) -> None:
         """Ask for a refresh soon: a connection is new, and laptops sleep meanwhile."""
@@ -52,18 +54,39 @@ class ExchangeMetadata:
             pass
         self._refresh_requested.clear()
 
-    async def refresh(self) -> None:
-        """Read the listed symbols, unless they are known, and the clock.
+    async def refresh(self, *, status: bool = False) -> None:
+        """Read the clock, and the listed symbols unless they are known and nobody asks for them.
+
+        Parameters
+        ----------
+        status : bool
+            Read the symbols' status even if they are known.
 
         Raises
         ------
         FeedError
             If the exchange did not answer; what was known stays.
         """
-        if self.info is None:
-            self.info = await self._rest.exchange_info()
-            self.ready.set()
+        problem: FeedError | None = None
+        if self.info is None or self._info_requested or status:
+            try:
+                self.info = await self._rest.exchange_info()
+                self.ready.set()
+                self._info_requested = False
+            except FeedError as error:
+                problem = error  # the clock does not depend on it
         self.clock_offset = await self._rest.clock_offset()
+        if problem is not None:
+            raise problem
+
+    def request_status(self) -> None:
+        """Ask for the symbols' status soon: one of them is silent."""
+        self._info_requested = True
+        self._refresh_requested.set()
+
+    def not_trading(self, symbol: str) -> str:
+        """Return in a sentence why a symbol does not trade; empty if it does, as far as known."""
+        return "" if self.info is None else self.info.not_trading(symbol)
 
     async def check(self, symbols: tuple[str, ...]) -> ExchangeInfo:
         """Wait until the listed symbols are known, and return them if these are among them.
@@ -85,6 +108,8 @@ class ExchangeMetadata:
 
     async def is_quiet(self, symbol: str, since_ns: int) -> bool:
         """Return whether REST knows of no trade since a moment of this machine's clock."""
+        if self.not_trading(symbol):
+            return True
         if self.clock_offset is None:
             return False
         try:

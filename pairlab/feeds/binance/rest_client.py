@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from functools import partial
 from types import TracebackType
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import httpx
@@ -20,10 +20,16 @@ from pairlab.errors import (
     FirewallError,
     GeoBlockedError,
     RateLimitedError,
-    UnknownSymbolError,
 )
+from pairlab.feeds.binance.exchange_info import (
+    DEFAULT_WEIGHT_PER_MIN,
+    ExchangeInfo,
+    read_exchange_info,
+)
+from pairlab.feeds.binance.lenient import ListDecoder
+from pairlab.feeds.environment import find_proxy, proxy_hint, tls_context, tls_hint, unreachable
 from pairlab.feeds.rate_limit import SlidingWindowLimiter
-from pairlab.net import is_loopback
+from pairlab.net import is_loopback_url
 from pairlab.schema import NS_PER_S
 
 __all__ = [
@@ -39,7 +45,6 @@ __all__ = [
 
 PAGE_TRADES: Final = 1000
 PAGE_WEIGHT: Final = 20
-_DEFAULT_WEIGHT_PER_MIN: Final = 2400
 _OUR_SHARE: Final = 0.9  # of the weight: other programs may share the address
 _DEFAULT_WAIT_S: Final = {429: 60.0, 418: 120.0}  # where the answer has no Retry-After
 _MAX_CONCURRENT: Final = 4
@@ -54,24 +59,6 @@ class _Time(msgspec.Struct):
     serverTime: int  # noqa: N815 - the exchange's key
 
 
-class _Symbol(msgspec.Struct):
-    symbol: str
-    filters: list[dict[str, Any]] = []
-    status: str = "TRADING"
-
-
-class _RateLimit(msgspec.Struct, rename="camel"):
-    rate_limit_type: str
-    interval: str
-    interval_num: int
-    limit: int
-
-
-class _ExchangeInfo(msgspec.Struct, rename="camel"):
-    symbols: list[_Symbol]
-    rate_limits: list[_RateLimit] = []
-
-
 class RestTrade(msgspec.Struct, gc=False):
     """One row of ``/fapi/v1/aggTrades``: id, price, quantity, time in ms, buyer is maker."""
 
@@ -80,50 +67,6 @@ class RestTrade(msgspec.Struct, gc=False):
     q: str
     T: _Ms
     m: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeInfo:
-    """What the exchange says of its symbols and limits.
-
-    Attributes
-    ----------
-    tick_sizes : Mapping[str, str]
-        Smallest price step by symbol, as the exchange writes it; empty where it gives none.
-    weight_per_min : int
-        REST weight that one address may spend in a minute.
-    """
-
-    tick_sizes: Mapping[str, str]
-    weight_per_min: int
-
-    def lists(self, symbols: tuple[str, ...]) -> bool:
-        """Return whether all of these are listed."""
-        return all(symbol in self.tick_sizes for symbol in symbols)
-
-    def check(self, symbols: tuple[str, ...]) -> None:
-        """Raise `UnknownSymbolError` for the first symbol that is not listed.
-
-        Raises
-        ------
-        UnknownSymbolError
-            It names the symbol and the closest ones that are listed.
-        """
-        for symbol in symbols:
-            if self.lists((symbol,)):
-                continue
-            close = difflib.get_close_matches(symbol.upper(), self.tick_sizes, n=3, cutoff=0.6)
-            hint = f"did you mean {' or '.join(close)}?" if close else "check its spelling"
-            raise UnknownSymbolError(f"the exchange does not list {symbol!r}: {hint}")
-
-    def decimals(self, symbol: str) -> int | None:
-        """Return the decimals of a symbol's tick size, None where there is none."""
-        try:
-            step = Decimal(self.tick_sizes[symbol]).normalize()
-        except (KeyError, InvalidOperation):
-            return None
-        exponent = step.as_tuple().exponent
-        return max(0, -exponent) if isinstance(exponent, int) and step > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +83,6 @@ class ClockOffset:
 
     offset_ns: int
     round_trip_ns: int
-
-
-def is_loopback_url(url: str) -> bool:
-    """Return whether a URL points at this machine, where no proxy belongs in between."""
-    return is_loopback(urlsplit(url).hostname or "")
 
 
 def refusal(status: int, retry_after: str | None, where: str) -> FeedError:
@@ -204,6 +142,8 @@ class RestClient:
         For one answer.
     clock : Clock
         Source of the time.
+    report : callable
+        Takes a sentence about entries of an answer that could not be read and were left out.
 
     Attributes
     ----------
@@ -212,20 +152,25 @@ class RestClient:
     """
 
     def __init__(
-        self, base_url: str, *, timeout_s: float = 10.0, clock: Clock = SYSTEM_CLOCK
+        self,
+        base_url: str,
+        *,
+        timeout_s: float = 10.0,
+        clock: Clock = SYSTEM_CLOCK,
+        report: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.base_url = base_url
         self.budget = SlidingWindowLimiter(
-            int(_DEFAULT_WEIGHT_PER_MIN * _OUR_SHARE), 60.0, clock=clock
+            int(DEFAULT_WEIGHT_PER_MIN * _OUR_SHARE), 60.0, clock=clock
         )
         self.clock = clock
         self._timeout_s = timeout_s
         self._blocked_until_s = 0.0  # monotonic: Retry-After holds for every request
         self._concurrent = asyncio.Semaphore(_MAX_CONCURRENT)
         self._client: httpx.AsyncClient | None = None
-        self._info = msgspec.json.Decoder(_ExchangeInfo)
+        self._report = report
         self._time = msgspec.json.Decoder(_Time)
-        self._trades = msgspec.json.Decoder(list[RestTrade])
+        self._trades: ListDecoder[RestTrade] = ListDecoder(RestTrade)
 
     async def __aenter__(self) -> RestClient:
         # Loading the certificates takes a while and reads files: not on the loop.
@@ -243,11 +188,18 @@ class RestClient:
             self._client = None
 
     def _make_client(self) -> httpx.AsyncClient:
+        proxy = find_proxy(self.base_url)
+        secure = self.base_url.startswith("https:") or (
+            proxy is not None and proxy.url.startswith("https:")
+        )
         return httpx.AsyncClient(
             base_url=self.base_url,
             timeout=self._timeout_s,
             limits=httpx.Limits(max_connections=_MAX_CONCURRENT, max_keepalive_connections=2),
-            trust_env=not is_loopback_url(self.base_url),
+            trust_env=False,  # `environment` reads it, for the stream in the same way
+            proxy=None if proxy is None else proxy.url,
+            # Files of certificates are read only where they are needed.
+            verify=tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         )
 
     async def exchange_info(self) -> ExchangeInfo:
@@ -260,23 +212,11 @@ class RestClient:
         """
         raw = await self.get("/fapi/v1/exchangeInfo", {}, weight=1)
         try:
-            answer = self._info.decode(raw)
-        except (msgspec.MsgspecError, ValueError) as error:
+            info = read_exchange_info(raw, partial(self.report_odd, "exchangeInfo"))
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise self._unreadable("exchangeInfo", error) from error
-        weight = _DEFAULT_WEIGHT_PER_MIN
-        for limit in answer.rate_limits:
-            if limit.rate_limit_type == "REQUEST_WEIGHT" and limit.interval == "MINUTE":
-                weight = max(1, limit.limit // max(1, limit.interval_num))
-        self.budget.limit = max(PAGE_WEIGHT, int(weight * _OUR_SHARE))
-        sizes = {}
-        for symbol in answer.symbols:
-            steps = [
-                str(f.get("tickSize", ""))
-                for f in symbol.filters
-                if f.get("filterType") == "PRICE_FILTER"
-            ]
-            sizes[symbol.symbol] = steps[0] if steps else ""
-        return ExchangeInfo(tick_sizes=sizes, weight_per_min=weight)
+        self.budget.limit = max(PAGE_WEIGHT, int(info.weight_per_min * _OUR_SHARE))
+        return info
 
     async def clock_offset(self, samples: int = 3) -> ClockOffset:
         """Return this machine's clock minus the exchange's, from the quickest of some answers.
@@ -325,7 +265,8 @@ class RestClient:
             query["fromId"] = from_id
         raw = await self.get("/fapi/v1/aggTrades", query, weight=PAGE_WEIGHT, can_wait=can_wait)
         try:
-            return sorted(self._trades.decode(raw), key=lambda trade: trade.a)
+            trades = self._trades.decode(raw, partial(self.report_odd, "aggTrades"))
+            return sorted(trades, key=lambda trade: trade.a)
         except (msgspec.MsgspecError, ValueError) as error:
             raise self._unreadable("aggTrades", error) from error
 
@@ -361,8 +302,10 @@ class RestClient:
         except (TimeoutError, httpx.TimeoutException) as error:
             raise FeedError(f"{where} did not answer within {self._timeout_s:g} s.") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            why = str(error) or type(error).__name__
-            raise FeedError(f"{where} cannot be reached: {why}.") from error
+            hint = proxy_hint(self.base_url)
+            raise FeedError(
+                f"{where} cannot be reached{hint}: {unreachable(error)}.{tls_hint(error)}"
+            ) from error
         used = answer.headers.get("X-MBX-USED-WEIGHT-1M", "")
         if used.isdecimal():
             self.budget.learn(int(used))
@@ -372,6 +315,10 @@ class RestClient:
                 self._blocked_until_s = self.clock.monotonic_s() + problem.retry_after_s
             raise problem
         return answer.content
+
+    def report_odd(self, what: str, problem: str) -> None:
+        """Report entries of an answer that were left out."""
+        self._report(f"{urlsplit(self.base_url).netloc}: {what}: {problem}")
 
     def _unreadable(self, what: str, error: Exception) -> FeedError:
         return FeedError(f"{urlsplit(self.base_url).netloc} sent an unreadable {what}: {error}.")

@@ -88,7 +88,7 @@ class Venue:
     @property
     def info(self) -> FeedInfo:
         """Name, kind of market and stream, as a feed reports them."""
-        return FeedInfo(self.name, self.real_money, self.stream)
+        return FeedInfo(self.name, self.real_money, self.stream, checks_times=True)
 
     @property
     def contiguous(self) -> bool:

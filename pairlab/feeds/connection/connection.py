@@ -22,9 +22,10 @@ from websockets.exceptions import (
 
 from pairlab.errors import FeedError
 from pairlab.feeds.binance.messages import ConsumedId, ControlMessage, TickTuple, WireDecoder
-from pairlab.feeds.binance.rest_client import is_loopback_url, refusal
+from pairlab.feeds.binance.rest_client import refusal
 from pairlab.feeds.connection.stall_detector import SocketActivity
 from pairlab.feeds.context import FeedContext
+from pairlab.feeds.environment import find_proxy, proxy_hint, tls_context, tls_hint, unreachable
 from pairlab.feeds.rate_limit import SlidingWindowLimiter
 
 __all__ = ["RECORDING_ENDED", "Connection"]
@@ -131,11 +132,15 @@ class Connection:
         """
         host = urlsplit(url).netloc
         timeouts, limits = context.timeouts, context.limits
+        proxy = find_proxy(url)
+        # Certificates are files: they are not read on the loop.
+        tls = await asyncio.to_thread(tls_context) if url.startswith("wss://") else None
         try:
             ws = await connect(
                 url,
+                ssl=tls,
                 compression=None,
-                proxy=None if is_loopback_url(url) else True,
+                proxy=None if proxy is None else proxy.url,
                 open_timeout=timeouts.open_s,
                 close_timeout=timeouts.close_s,
                 ping_interval=None,  # `heartbeat` pings, in time that no cell took from the loop
@@ -149,13 +154,21 @@ class Connection:
             ) from error
         except TimeoutError as error:
             raise FeedError(
-                f"the stream at {host} did not open within {timeouts.open_s:g} s."
+                f"the stream at {host} did not open within {timeouts.open_s:g} s: check this "
+                "machine's network, VPN and firewall."
             ) from error
         except (InvalidProxy, ProxyError) as error:
-            raise FeedError(f"the proxy to {host} does not work: {error}.") from error
+            where = "" if proxy is None else f" of {proxy.variable} ({proxy.shown})"
+            why = error.__cause__ or error  # what a SOCKS proxy answered
+            raise FeedError(
+                f"the proxy{where} to {host} does not work: {why}. Correct or unset it, or "
+                f"except {host} by NO_PROXY, and restart Python."
+            ) from error
         except (OSError, InvalidHandshake, InvalidURI, EOFError) as error:
-            why = str(error) or type(error).__name__
-            raise FeedError(f"the stream at {host} cannot be reached: {why}.") from error
+            raise FeedError(
+                f"the stream at {host} cannot be reached{proxy_hint(url)}: {unreachable(error)}."
+                f"{tls_hint(error)}"
+            ) from error
         return cls(ws, context, number=number, route=route, streams=streams)
 
     # -- frames ----------------------------------------------------------------------------------

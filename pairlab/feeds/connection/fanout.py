@@ -107,10 +107,10 @@ class Fanout:
         for subscriber, own_items in shares.values():
             subscriber.on_items(own_items)
 
-    def interrupt(self) -> None:
-        """Tell every subscriber that its legs may have a gap."""
+    def interrupt(self, slots: Iterable[int] | None = None) -> None:
+        """Tell the subscribers of some streams, or of all, that these legs may have a gap."""
         legs: dict[int, tuple[Subscriber, list[int]]] = {}
-        for subscriber, leg in self._of(self._subscribers):
+        for subscriber, leg in self._of(self._subscribers if slots is None else slots):
             legs.setdefault(id(subscriber), (subscriber, []))[1].append(leg)
         for subscriber, own_legs in legs.values():
             subscriber.on_interruption(own_legs)

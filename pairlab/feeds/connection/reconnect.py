@@ -31,14 +31,13 @@ class Dialer:
 
     Attributes
     ----------
-    detail : str
-        Why there is no connection, and what comes next.
     attempts, opened : int
         Connections tried, and opened.
     """
 
     def __init__(self, venue: Venue, context: FeedContext, fanout: Fanout) -> None:
-        self.detail = "connecting"
+        self._cause = "connecting"
+        self._next_try_s: float | None = None  # monotonic, while it waits for the next attempt
         self.attempts = 0
         self.opened = 0
         self._venue = venue
@@ -46,6 +45,14 @@ class Dialer:
         self._fanout = fanout
         self._delays = context.retry.delays()
         self._firewalled = 0
+
+    @property
+    def detail(self) -> str:
+        """Why there is no connection, and what comes next, as of now."""
+        if self._next_try_s is None:
+            return self._cause
+        left_s = max(0.0, self._next_try_s - self._context.clock.monotonic_s())
+        return f"{self._cause}; trying again in {left_s:.1f} s"
 
     async def dial_persistently(self, route: str) -> Connection:
         """Try until a connection is open.
@@ -59,11 +66,11 @@ class Dialer:
         wait_s = 0.0 if self.attempts == 0 else self._next_delay_s()
         while True:
             self._warn_if_throttled(wait_s)
-            detail = self.detail
             while (wait_s := max(wait_s, throttle.wait_s())) > 0:
-                self.detail = f"{detail}; trying again in {wait_s:.1f} s"
+                self._next_try_s = self._context.clock.monotonic_s() + wait_s
                 await asyncio.sleep(wait_s)
                 wait_s = 0.0  # unless another connection was refused meanwhile
+            self._next_try_s = None
             try:
                 return await self.dial(route)
             except FeedError as error:
@@ -71,9 +78,9 @@ class Dialer:
                 firewalled = self._firewalled >= self._context.limits.firewall_attempts
                 if retry.is_final(error) or firewalled:
                     raise
-                self.detail = str(error).rstrip(".")
+                self._cause = str(error).rstrip(".")
                 _logger.warning(
-                    f"{self.detail}; retrying automatically",
+                    f"{self._cause}; retrying automatically",
                     extra=concerning(self._fanout.subscribers(), kind="open"),
                 )
             wait_s = self._next_delay_s()
@@ -90,7 +97,7 @@ class Dialer:
     def _next_delay_s(self) -> float:
         delay_s = next(self._delays, None)
         if delay_s is None:
-            raise FeedError(f"{self.detail}: no more attempts are left")
+            raise FeedError(f"{self._cause}: no more attempts are left")
         return delay_s
 
     async def dial(self, route: str) -> Connection:
@@ -121,6 +128,6 @@ class Dialer:
 
     def note_end(self, why: str, *, healthy: bool) -> None:
         """Note why a connection ended; after a healthy one the delays are reset."""
-        self.detail = why
+        self._cause = why
         if healthy:
             self._delays = self._context.retry.delays()

@@ -10,7 +10,7 @@ from pairlab.feeds.binance.exchange_metadata import ExchangeMetadata
 from pairlab.feeds.binance.rest_client import PAGE_WEIGHT, RestClient
 from pairlab.feeds.binance.venue import Venue
 from pairlab.feeds.connection.fanout import Subscriber
-from pairlab.feeds.connection.shared_connection import SharedConnection
+from pairlab.feeds.connection.shared_connection import WILL_CONTINUE, SharedConnection
 from pairlab.feeds.context import FeedContext
 from pairlab.feeds.log import concerning, feed_logger
 from pairlab.feeds.sequencing.trade_pages import TradePages
@@ -51,7 +51,10 @@ class Session:
         self.subscribers: list[Subscriber] = []
         self.connections: dict[SharedConnection, asyncio.Task[None]] = {}
         self.rest = RestClient(
-            venue.rest_url, timeout_s=context.timeouts.rest_s, clock=context.clock
+            venue.rest_url,
+            timeout_s=context.timeouts.rest_s,
+            clock=context.clock,
+            report=self._report_odd,
         )
         self.pages = TradePages(self.rest)
         self.metadata = ExchangeMetadata(self.rest)
@@ -71,33 +74,71 @@ class Session:
 
     async def _keep_fresh(self, complete: bool) -> None:
         """Refresh the metadata when it is time, until cancelled."""
-        retry, period_s = self._context.retry, self._context.timeouts.clock_refresh_s
+        retry, timeouts = self._context.retry, self._context.timeouts
+        period_s, status_s = timeouts.clock_refresh_s, timeouts.status_s
         delays = retry.delays()
         while True:
             if complete:
                 delays = retry.delays()
-            await self.metadata.refresh_due(period_s if complete else next(delays, period_s))
-            complete = await self._refresh()
+            due_s = period_s if complete else next(delays, period_s)
+            waits = bool(self._closed_markets())
+            await self.metadata.refresh_due(min(due_s, status_s) if waits else due_s)
+            complete = await self._refresh(status=waits)
 
-    async def _refresh(self) -> bool:
+    def _closed_markets(self) -> dict[tuple[SharedConnection, str], str]:
+        """Return why symbols that are wanted do not trade, as far as is known."""
+        wanted = [(connection, s) for connection in self.connections for s in connection.symbols]
+        reasons = {place: self.metadata.not_trading(place[1]) for place in wanted}
+        return {place: why for place, why in reasons.items() if why}
+
+    def _log_status_changes(self, before: dict[tuple[SharedConnection, str], str]) -> None:
+        after = self._closed_markets()
+        for connection, symbol in before.keys() | after.keys():
+            why = after.get((connection, symbol), "")
+            if why == before.get((connection, symbol), ""):
+                continue
+            feeds = connection.subscribers(symbol)
+            if why:
+                _logger.warning(f"{why}; {WILL_CONTINUE}", extra=concerning(feeds))
+            else:
+                _logger.info(f"{symbol} trades by now", extra=concerning(feeds))
+
+    async def _refresh(self, *, status: bool = False) -> bool:
         """Refresh the metadata, and return whether the exchange answered.
+
+        Parameters
+        ----------
+        status : bool
+            Read the symbols' status even if it is known.
 
         Raises
         ------
         FeedError
             One that is final.
         """
+        before = self._closed_markets()
         try:
-            await self.metadata.refresh()
+            await self.metadata.refresh(status=status)
         except FeedError as error:
             if self._context.retry.is_final(error):
                 raise
+            streams = any(connection.ages_s() for connection in self.connections)
             _logger.warning(
-                f"{error} The stream continues without it.",
-                extra=concerning(self.subscribers, kind="metadata"),
+                f"{error} "
+                + (
+                    "The stream continues without it."
+                    if streams
+                    else "Symbols and clock are asked for again, automatically."
+                ),
+                extra=concerning(self.subscribers, kind="metadata" if streams else "no metadata"),
             )
             return False
+        finally:
+            self._log_status_changes(before)
         return True
+
+    def _report_odd(self, text: str) -> None:
+        _logger.warning(text, extra=concerning(self.subscribers, kind="odd entries"))
 
     async def opened(self) -> None:
         """Wait until REST has been asked for the symbols and the clock.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import Counter, deque
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Final
 
 from pairlab.errors import FeedError, first_leaf
@@ -14,8 +15,9 @@ from pairlab.feeds.binance.exchange_metadata import ExchangeMetadata
 from pairlab.feeds.binance.messages import WireDecoder
 from pairlab.feeds.binance.venue import Venue
 from pairlab.feeds.connection.connection import Connection
+from pairlab.feeds.connection.connection_health import ConnectionHealth
 from pairlab.feeds.connection.fanout import Fanout, Subscriber
-from pairlab.feeds.connection.liveness import LoopGauge
+from pairlab.feeds.connection.liveness import LoopGauge, SuspendGauge, why_blocked
 from pairlab.feeds.connection.reconnect import Dialer
 from pairlab.feeds.connection.stall_detector import (
     Findings,
@@ -26,41 +28,13 @@ from pairlab.feeds.connection.stall_detector import (
 from pairlab.feeds.context import FeedContext
 from pairlab.feeds.log import concerning, feed_logger
 
-__all__ = ["ConnectionHealth", "SharedConnection"]
+__all__ = ["WILL_CONTINUE", "SharedConnection"]
 
 _logger: Final = feed_logger(__name__)
 
+WILL_CONTINUE: Final = "the feed continues by itself once it trades"
 _OBSERVE_S: Final = 0.2  # between two observations of who is silent
 _TAKEOVER_CHECK_S: Final = 0.05  # between two looks at whether a new connection has taken over
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionHealth:
-    """One connection of several, at one moment.
-
-    Attributes
-    ----------
-    state : FeedState
-        ``live`` while it is open, has data, and none of its streams has an alarm.
-    detail : str
-        Why, in a sentence.
-    route : str
-        The category it is open on; empty while it is not.
-    streams : int
-        Subscribed, or to be subscribed, on it.
-    silent : int
-        Of those, streams that have had no data on the connection as it is now.
-    reconnects, attempts : int
-        Connections opened after the first, and tried in all.
-    """
-
-    state: FeedState
-    detail: str
-    route: str
-    streams: int
-    silent: int
-    reconnects: int
-    attempts: int
 
 
 class SharedConnection:
@@ -95,8 +69,10 @@ class SharedConnection:
         self._gauge = LoopGauge(
             _OBSERVE_S, context.timeouts.blocked_s, now_s=self._clock.monotonic_s()
         )
+        self._suspend_gauge = SuspendGauge()
         self._active: Connection | None = None
         self._candidate: Connection | None = None
+        self._concluded: Connection | None = None  # the last one that has ended and been reported
         self._reason: ReplacementReason | None = None  # why the active one is to be replaced
         self._wake = asyncio.Event()  # it has ended, or there is such a reason
         self._probes: asyncio.Queue[tuple[Connection, tuple[int, ...]]] = asyncio.Queue()
@@ -104,6 +80,7 @@ class SharedConnection:
         self._silences = 0  # replacements of a silent connection since one took over
         self._oversize = 0
         self._was_live = False
+        self._disturbed_s = -math.inf  # when a stream last fell silent, or broke off
 
     # -- subscribers -----------------------------------------------------------------------------
 
@@ -111,6 +88,11 @@ class SharedConnection:
     def symbols(self) -> Collection[str]:
         """The symbols whose streams are wanted."""
         return self._fanout.slots.keys()
+
+    def subscribers(self, symbol: str) -> list[Subscriber]:
+        """Return who has a symbol's ticks."""
+        slot = self._fanout.slots.get(symbol)
+        return [] if slot is None else self._fanout.subscribers([slot])
 
     @property
     def room(self) -> int:
@@ -202,6 +184,7 @@ class SharedConnection:
 
     def _conclude(self, connection: Connection) -> None:
         """Account for a connection that has ended, and report it."""
+        self._concluded = connection
         had_data = connection.counts.total() > 0
         self._was_live = self._was_live or had_data
         self._oversize += connection.oversize
@@ -213,6 +196,7 @@ class SharedConnection:
                 f"{connection.ended}; reconnecting",
                 extra=concerning(self._fanout.subscribers(), kind="ended"),
             )
+            self._disturbed_s = self._clock.monotonic_s()
             self._fanout.interrupt()
 
     # -- replacement -----------------------------------------------------------------------------
@@ -285,15 +269,27 @@ class SharedConnection:
     async def _observe_loop(self) -> None:
         """Observe who is silent, five times a second, until cancelled."""
         while True:
+            self._gauge.rest(self._clock.monotonic_s(), time.process_time())
             await asyncio.sleep(_OBSERVE_S)
-            awake_s, blocked_s = self._gauge.tick(self._clock.monotonic_s())
-            if blocked_s:
+            awake_s, blocked_s = self._gauge.tick(self._clock.monotonic_s(), time.process_time())
+            if suspended_s := self._suspend_gauge.read():
                 _logger.info(
-                    f"a cell kept the notebook busy for {blocked_s:.1f} s; ticks waited in the "
-                    "socket and are read now",
+                    f"this machine was suspended for {suspended_s:,.0f} s: the connection is "
+                    "checked, and trades that were missed are fetched",
+                    extra=concerning(self._fanout.subscribers(), kind="suspended"),
+                )
+            if blocked_s:
+                connected = _unless_ended(self._active) is not None
+                waited = "; ticks waited in the socket and are read now" if connected else ""
+                _logger.info(
+                    self._why_blocked(blocked_s) + waited,
                     extra=concerning(self._fanout.subscribers(), kind="blocked"),
                 )
             await self._observe(awake_s)
+
+    def _why_blocked(self, blocked_s: float) -> str:
+        since_s = self._clock.monotonic_s() - self._disturbed_s
+        return why_blocked(blocked_s, since_s, idle=self._gauge.idle_block)
 
     async def _observe(self, awake_s: float) -> None:
         active, candidate = _unless_ended(self._active), _unless_ended(self._candidate)
@@ -315,15 +311,27 @@ class SharedConnection:
         """Do what an observation of the active connection leads to."""
         if findings.probes:
             self._probes.put_nowait((active, findings.probes))
+        if findings.alarms or findings.resumed:
+            self._disturbed_s = self._clock.monotonic_s()
         for alarm in findings.alarms:
             feeds = self._fanout.subscribers(alarm.slots)
             _logger.warning(alarm.why, extra=concerning(feeds))
+            self._fanout.interrupt(alarm.slots)  # the other leg must not go on without it
+            self._metadata.request_status()  # it may have been delivered or settled
         if findings.resumed:
             feeds = self._fanout.subscribers(findings.resumed)
             _logger.info("data resumed", extra=concerning(feeds))
-        if findings.replacements and self._reason is None:
-            self._reason = findings.replacements[0]
-            self._wake.set()
+        for reason in findings.replacements:
+            if reason.slots and all(map(self._why_closed, reason.slots)):
+                # No connection brings what is not traded.
+                self._detector.note_replacement(reason, replaced=False)
+            elif self._reason is None:
+                self._reason = reason
+                self._wake.set()
+
+    def _why_closed(self, slot: int) -> str:
+        """Return in a sentence why a stream's symbol does not trade; empty if it does."""
+        return self._metadata.not_trading(self.decoder.symbol(slot))
 
     async def _probe_loop(self) -> None:
         """Ask REST about silent streams whose markets may be quiet, until cancelled."""
@@ -337,6 +345,8 @@ class SharedConnection:
                 self._act(connection, findings)
 
     async def _is_quiet(self, connection: Connection, slot: int) -> bool:
+        if self._why_closed(slot):
+            return True
         # Quotes have no trades to compare with: the other route will tell.
         return self._venue.contiguous and await self._metadata.is_quiet(
             self.decoder.symbol(slot), connection.since_ns[slot]
@@ -373,12 +383,25 @@ class SharedConnection:
         now_s = self._clock.monotonic_s()
         return [now_s - connection.opened_s for connection in self._sockets()]
 
+    def is_stalled(self, slot: int) -> bool:
+        """Return whether a stream is silent though its symbol may trade."""
+        return slot in self._detector.alarms and not self._why_closed(slot)
+
     def state(self, slots: Collection[int]) -> tuple[FeedState, str]:
         """Return the state of these streams, and why."""
-        starting: FeedState = "reconnecting" if self._was_live else "connecting"
-        active = _unless_ended(self._active)
+        last = self._active
+        had_data = self._was_live or (last is not None and last.counts.total() > 0)
+        starting: FeedState = "reconnecting" if had_data else "connecting"
+        active = _unless_ended(last)
         if active is None:
-            return starting, self._dialer.detail
+            # Ended, and not yet concluded: another one is being opened already.
+            ended = "" if last is None or last is self._concluded else last.ended
+            return starting, ended or self._dialer.detail
+        starting = "reconnecting" if self._was_live else "connecting"
+        for slot in slots:
+            silent = not active.counts[slot] or slot in self._detector.alarms
+            if silent and (why := self._why_closed(slot)):
+                return "stalled", f"{why}; {WILL_CONTINUE}"
         for slot in slots:
             if alarm := self._detector.alarms.get(slot):
                 return "stalled", alarm
@@ -386,7 +409,7 @@ class SharedConnection:
             names = (f"{self.decoder.symbol(slot)}@{self._venue.stream}" for slot in waiting)
             return starting, f"connected; waiting for the first data of {in_words(names)}"
         if blocked_s := self._gauge.recent_block_s(self._clock.monotonic_s()):
-            return "live", f"a cell kept the notebook busy for {blocked_s:.1f} s; catching up"
+            return "live", f"{self._why_blocked(blocked_s)}; catching up"
         return "live", ""
 
     def health(self) -> ConnectionHealth:

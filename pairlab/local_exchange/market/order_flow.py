@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -114,6 +114,36 @@ class OrderBatch:
         ]
         ranked.sort(key=lambda entry: entry[:3])
         return [entry[3] for entry in ranked]
+
+    def renumbered(self, low: int, first: int, counters: IdCounters) -> OrderBatch:
+        """Return the orders from `low` on, their ids from `first` on; `counters` follow."""
+        parts = []
+        for columns in (self.trades, self.aggs, self.quotes):
+            start = int(np.searchsorted(columns["order"], low))
+            part = {name: column[start:].copy() for name, column in columns.items()}
+            part["order"] -= low
+            parts.append(part)
+        trades, aggs, quotes = parts
+        counters.trade_ids, counters.agg_ids, counters.quote_ids = ([first] * 2 for _ in range(3))
+        old_ids = trades["id"]
+        trades["id"] = _assign_ids(trades["leg"], counters.trade_ids)
+        for leg in (0, 1):  # those that an aggregate is made of have moved by as much
+            mine = trades["leg"] == leg
+            moved = int((trades["id"] - old_ids)[mine][0]) if mine.any() else 0
+            for name in ("f", "l"):
+                aggs[name][aggs["leg"] == leg] += moved
+        aggs["id"] = _assign_ids(aggs["leg"], counters.agg_ids)
+        quotes["id"] = _assign_ids(quotes["leg"], counters.quote_ids)
+        return replace(
+            self,
+            order_ms=self.order_ms[low:],
+            order_leg=self.order_leg[low:],
+            trades=trades,
+            aggs=aggs,
+            quotes=quotes,
+            first_agg=(first, first),
+            aggs_of_leg=(np.flatnonzero(aggs["leg"] == 0), np.flatnonzero(aggs["leg"] == 1)),
+        )
 
     def agg_rows(self, leg: int, instrument: Instrument, low: int, high: int) -> list[AggTrade]:
         """Return a leg's aggregates ``low:high`` of this batch as REST returns them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -129,6 +129,14 @@ class Recording:
             self.position_ns = int(self._due[self._cursor - 1])
         return messages
 
+    def frames(self, wanted: Collection[str]) -> Iterator[tuple[int, bytes]]:
+        """Yield every message of `wanted` streams with its receive time, ns, by the recorder."""
+        chosen = [code for name, code in self._codes.items() if name in wanted]
+        at = np.flatnonzero(np.isin(self._code, chosen))
+        columns = (self._due[at] - self._shift_ns, self._file[at], self._begin[at], self._stop[at])
+        for received_ns, file, begin, stop in zip(*(c.tolist() for c in columns), strict=True):
+            yield received_ns, self._files[file].text[begin:stop]
+
     def agg_trades(
         self, symbol: str, from_id: int | None, start_ms: int | None, end_ms: int | None, limit: int
     ) -> list[AggTrade]:
@@ -181,8 +189,8 @@ class Recording:
         events = np.concatenate([file.event_ms for file in files])
         known = events > 0
         ahead = events[known] * 1_000_000 - received[known]
-        shift = int(np.quantile(ahead, 0.99)) if len(ahead) else 0
-        self._due = received[order] + shift
+        self._shift_ns = int(np.quantile(ahead, 0.99)) if len(ahead) else 0
+        self._due = received[order] + self._shift_ns
         self.start_ns = int(self._due[0])
 
         offsets = np.cumsum([0, *(len(file.code) for file in files)])

@@ -156,6 +156,7 @@ class SyntheticMarket:
         )
         self._batches: deque[OrderBatch] = deque()
         self._kept_count = 0
+        self._forgotten = True  # whether the series has trades before those kept
         self._minute_candles: tuple[deque[NDArray[Any]], deque[NDArray[Any]]] = (
             deque(maxlen=_MAX_CANDLES),
             deque(maxlen=_MAX_CANDLES),
@@ -164,6 +165,18 @@ class SyntheticMarket:
         self._kline_due_ms: dict[str, int] = {}
         self.position_ns = self.start_ns
         self._append_batch(self.start_ns // _NS_PER_MS)
+
+    def restart_ids(self, first: int) -> None:
+        """Let the ids of every series go on at `first`; REST knows no trade from before."""
+        batch = self._current_batch()
+        minutes = [self._batch_candles(batch, leg, self._next_order) for leg in (0, 1)]
+        for held, candles in zip(self._minute_candles, minutes, strict=True):
+            held.extend(candles[i : i + 1] for i in range(len(candles)))
+        self._batches.clear()
+        self._batches.append(batch.renumbered(self._next_order, first, self._counters))
+        self._next_order = 0
+        self._kept_count = len(self._batches[0].trades["T"])
+        self._forgotten = False
 
     def symbols(self) -> tuple[SymbolInfo, ...]:
         """Return y and x."""
@@ -232,9 +245,9 @@ class SyntheticMarket:
         begin = 0
         if from_id is not None:
             firsts = [batch.first_agg[leg] for batch in self._batches]
-            if from_id < firsts[0]:
+            if from_id < firsts[0] and self._forgotten:
                 return []  # older than the trades kept
-            begin = bisect.bisect_right(firsts, from_id) - 1
+            begin = max(0, bisect.bisect_right(firsts, from_id) - 1)
         for batch in list(self._batches)[begin:]:
             low, high = self._agg_range(batch, leg, from_id, start_ms, end_ms)
             rows += batch.agg_rows(leg, self.instruments[leg], low, min(high, low + limit))
@@ -283,6 +296,7 @@ class SyntheticMarket:
         self._kept_count += len(batch.trades["T"])
         while self._kept_count > self._keep_trades and len(self._batches) > 1:
             self._kept_count -= len(self._batches.popleft().trades["T"])
+            self._forgotten = True
 
     def _agg_range(
         self,

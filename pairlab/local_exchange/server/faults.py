@@ -14,6 +14,8 @@ Handshakes          ``refuse`` with HTTP `status` · ``slow_handshake`` after `s
                     ``accept_then_close`` with `code`
 REST                ``rest_status`` HTTP `status` · ``rest_late`` after `seconds` · ``rest_short``
                     half of the rows · ``rest_empty`` none
+Maintenance         ``restart_ids`` every connection is closed with `code`, ids go on at `count`,
+                    and REST knows no trade from before; at once, and of a synthetic market only
 ==================  ============================================================================
 
 Faults of messages, streams (but ``silent``) and connections can happen at any message, those of
@@ -35,7 +37,7 @@ from pairlab.errors import SettingError
 from pairlab.local_exchange.protocol.messages import Message
 from pairlab.local_exchange.server.malformed import corrupt, not_available
 
-__all__ = ["FAULT_KINDS", "REPAIRABLE", "Fault", "FaultState", "Faults", "Outgoing"]
+__all__ = ["FAULT_KINDS", "REPAIRABLE", "RESTART_IDS", "Fault", "FaultState", "Faults", "Outgoing"]
 
 _MESSAGE_KINDS: Final = ("duplicate", "gap", "reorder", "na", "malformed", "oversize")
 _STREAM_KINDS: Final = ("stall",)
@@ -47,7 +49,10 @@ _AT_MESSAGE: Final = _MESSAGE_KINDS + _STREAM_KINDS + _CONNECTION_KINDS
 _OPPORTUNITIES: Final = (_AT_MESSAGE, _HANDSHAKE_KINDS, _REST_KINDS)
 
 FAULT_KINDS: Final = _AT_MESSAGE + _HANDSHAKE_KINDS + _REST_KINDS
-"""Every kind of fault."""
+"""Every kind of fault that can happen at random."""
+
+RESTART_IDS: Final = "restart_ids"
+"""The kind of fault that happens to the market, and is only injected."""
 
 REPAIRABLE: Final = (
     "duplicate",
@@ -79,13 +84,13 @@ class Fault:
     Parameters
     ----------
     kind : str
-        One of `FAULT_KINDS`.
+        One of `FAULT_KINDS`, or `RESTART_IDS`.
     stream : str, optional
         Only on this stream; by default on any, for ``stall`` and ``silent`` on all.
     path : str, optional
         Only REST requests whose path ends with it, such as ``"aggTrades"``.
     count : int, default 1
-        Number of messages, or of consecutive handshakes or requests.
+        Number of messages, or of consecutive handshakes or requests; ``restart_ids``: first id.
     seconds : float, default 1.0
         Duration or delay.
     code : int, default 1001
@@ -109,8 +114,8 @@ class Fault:
     size: int = 2 << 20
 
     def __post_init__(self) -> None:
-        if self.kind not in FAULT_KINDS:
-            raise SettingError("kind", self.kind, "expected one of " + ", ".join(FAULT_KINDS))
+        if self.kind not in (kinds := (*FAULT_KINDS, RESTART_IDS)):
+            raise SettingError("kind", self.kind, "expected one of " + ", ".join(kinds))
         if self.count < 1:
             raise SettingError("count", self.count, "expected 1 or more")
         if not self.seconds >= 0:
@@ -202,6 +207,8 @@ class Faults:
             kinds: [] for kinds in _OPPORTUNITIES
         }
         for fault, mean in (every or {}).items():
+            if fault.kind == RESTART_IDS:
+                raise SettingError("every", fault.kind, "expected one of " + ", ".join(FAULT_KINDS))
             if not mean >= 1:
                 raise SettingError(f"every[{fault.kind}]", mean, "expected 1 or more")
             kinds = next(kinds for kinds in _OPPORTUNITIES if fault.kind in kinds)

@@ -17,6 +17,7 @@ from websockets.http11 import Request, Response
 
 from pairlab.errors import SettingError
 from pairlab.local_exchange.market.market import Market
+from pairlab.local_exchange.market.synthetic import SyntheticMarket
 from pairlab.local_exchange.protocol.control import (
     CATEGORIES,
     Control,
@@ -26,7 +27,7 @@ from pairlab.local_exchange.protocol.control import (
 )
 from pairlab.local_exchange.protocol.rest import Rest, RestReply, refusal
 from pairlab.local_exchange.server.client import Client
-from pairlab.local_exchange.server.faults import Fault, Faults
+from pairlab.local_exchange.server.faults import RESTART_IDS, Fault, Faults
 from pairlab.local_exchange.server.hub import Hub
 from pairlab.local_exchange.server.pump import ENDED, MarketClock, MarketPump
 
@@ -182,7 +183,16 @@ class LocalExchange:
 
     def inject(self, fault: Fault) -> asyncio.Event:
         """Make a fault happen at the next opportunity; the event is set when it has."""
-        return self.faults.inject(fault)
+        if fault.kind != RESTART_IDS:
+            return self.faults.inject(fault)
+        if not isinstance(self.market, SyntheticMarket):
+            raise SettingError("kind", fault.kind, "expected a fault of a recording: its ids stand")
+        self._hub.close_all(fault.code, "maintenance")
+        self.market.restart_ids(fault.count)
+        self.faults.counts[fault.kind] += 1
+        happened = asyncio.Event()
+        happened.set()
+        return happened
 
     def now_ns(self) -> int:
         """Return the market's clock, ns since 1970 UTC."""

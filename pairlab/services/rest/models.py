@@ -42,8 +42,8 @@ def _row_fields() -> dict[str, Any]:
         kind = float | None if ROW[name].kind == "f" else Literal[-1, 0, 1]
         fields[name] = (kind, Field(description=text))
     flags = (
-        "Bits: 1 window not full, 2 flat spread, 4 flat y, 8 flat x, 16 trades are "
-        "missing before this row, 32 made from klines fetched at start."
+        "Bits: 1 window not full or hedge not learnt, 2 flat spread, 4 flat y, 8 flat x, 16 trades "
+        "are missing before this row, 32 made from klines fetched at start."
     )
     fields["flags"] = (int, Field(description=flags))
     fields["filled"] = (int, Field(description="Observations in the window."))
@@ -115,7 +115,9 @@ class AlertEntry(Model):
 class SettingChangeEntry(Model):
     """A setting that was changed while the lab ran."""
 
-    time: datetime = Field(description="Exchange time of the last row before it applied, UTC.")
+    time: datetime | None = Field(
+        description="Exchange time of the last row before it applied, UTC; null before the first."
+    )
     kind: Literal["SETTING"]
     setting: str
     old: float | bool | str | None

@@ -22,6 +22,7 @@ from starlette.types import Send
 
 from pairlab import __version__
 from pairlab.data.csv_export import csv_name
+from pairlab.data.origin import Origin
 from pairlab.data.time_selection import between_ns, span_ns
 from pairlab.errors import DataError, SettingError
 from pairlab.lab.pair_lab import PairLab
@@ -156,7 +157,10 @@ class _Api:
         span = _time_range(query)
         if self.transfers >= _MAX_TRANSFERS:
             raise HTTPException(503, f"{_MAX_TRANSFERS} CSV downloads are running already")
-        return _CsvResponse(self, csv_stream(self.lab.rows.ring, *span, self.render_lock))
+        lab = self.lab
+        origin = Origin.of(lab.pair, lab.health(), lab.row_settings)
+        pieces = csv_stream(lab.rows.ring, *span, self.render_lock, origin)
+        return _CsvResponse(self, csv_name(lab.pair, origin), pieces)
 
     async def alerts(self, query: Annotated[_AlertQuery, Query()]) -> Response:
         """Return a page of the alert log, oldest first: alerts and setting changes."""
@@ -260,8 +264,7 @@ class _CsvResponse(StreamingResponse):
 
     media_type = "text/csv; charset=utf-8"
 
-    def __init__(self, api: _Api, pieces: AsyncIterator[str]) -> None:
-        name = csv_name(api.lab.pair)
+    def __init__(self, api: _Api, name: str, pieces: AsyncIterator[str]) -> None:
         super().__init__(pieces, headers={"Content-Disposition": f'attachment; filename="{name}"'})
         self._api = api
 

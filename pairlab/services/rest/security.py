@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import secrets
 import time
 from collections import OrderedDict
@@ -15,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pairlab.errors import PairlabError
-from pairlab.net import is_loopback
+from pairlab.net import RequestGuard
 from pairlab.services.rest.scheduler import RequestScheduler
 
 __all__ = ["TOKEN_VARIABLE", "SecurityMiddleware", "TokenBuckets", "token_from"]
@@ -27,8 +25,6 @@ _MAX_BODY_BYTES: Final = 16 * 1024
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _PUBLIC_PATHS: Final = ("/docs", "/openapi.json")
 """The documentation holds no secret, and a browser sends no token when it opens a page."""
-
-_HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:\[\]/@]+)(:\d{1,5})?")
 
 _REFUSALS: Final = {
     401: "a valid token is required: Authorization: Bearer <token>",
@@ -114,11 +110,10 @@ class SecurityMiddleware:
         self._app = app
         self._token = token.encode()
         self._loopback = loopback
-        self._hosts = {"localhost", *(name.lower().rstrip(".") for name in allowed_hosts)}
+        self._guard = RequestGuard(loopback=loopback, allowed_hosts=allowed_hosts)
         self._requests = TokenBuckets(requests_per_s, max(1.0, 4 * requests_per_s))
         self._changes = TokenBuckets(changes_per_s, max(1.0, 4 * changes_per_s))
         self._scheduler = RequestScheduler()
-        self._known_hosts: dict[bytes, bool] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward a request, or refuse it."""
@@ -148,10 +143,9 @@ class SecurityMiddleware:
                 authorization = value
             elif name == b"content-length":
                 length = value
-        if hosts != 1 or not self._accepts_host(host):
-            return 421, 0.0
-        if origin and origin.lower().partition(b"://")[2] != host.lower():
-            return 403, 0.0
+        refused = self._guard.refusal(host, origin) if hosts == 1 else 421
+        if refused:
+            return refused, 0.0
         changes = scope["type"] == "http" and scope["method"] not in _SAFE_METHODS
         client = _client(scope)
         now_s = time.monotonic()
@@ -174,32 +168,6 @@ class SecurityMiddleware:
         scheme, _, token = authorization.partition(b" ")
         same = secrets.compare_digest(token.strip(), self._token)
         return same and scheme.lower() == b"bearer"
-
-    def _accepts_host(self, host: bytes) -> bool:
-        known = self._known_hosts.get(host)
-        if known is None:
-            known = self._is_allowed_host(host.decode("latin-1").lower())
-            if len(self._known_hosts) < 64:
-                self._known_hosts[host] = known
-        return known
-
-    def _is_allowed_host(self, host: str) -> bool:
-        parts = _HOST.fullmatch(host)
-        if parts is None:
-            return False
-        name = parts["name"].rstrip(".")
-        if name in self._hosts:
-            return True
-        address = name.strip("[]")
-        return is_loopback(address) if self._loopback else _is_address(address)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _limited(receive: Receive) -> Receive:

@@ -14,12 +14,13 @@ import numpy as np
 
 from pairlab import __version__
 from pairlab.alerts import Alert, SettingChange
-from pairlab.data.csv_export import CSV_HEADER, TimeUnit, csv_text, iso_times, time_unit
+from pairlab.data.csv_export import TimeUnit, csv_header, csv_text, iso_times, time_unit
+from pairlab.data.origin import Origin
 from pairlab.data.ring import Ring
 from pairlab.data.time_selection import between_ns
 from pairlab.errors import DataError
 from pairlab.lab.pair_lab import PairLab
-from pairlab.schema import HISTORY_COLUMNS, Records, RowFlag, Snapshot
+from pairlab.schema import HISTORY_COLUMNS, NO_TIME_NS, Records, RowFlag, Snapshot, kalman_rows
 from pairlab.services.rest.scheduler import RenderLock
 
 __all__ = [
@@ -81,7 +82,7 @@ def latest_json(at: Snapshot) -> bytes:
 
 
 def is_warming(at: Snapshot | None) -> bool:
-    """Return whether the window is not full yet."""
+    """Return whether the window is not full, or the Kalman hedge not learnt yet."""
     return at is None or bool(at.flags & RowFlag.WARMING)
 
 
@@ -118,7 +119,7 @@ def _alert_to_dict(alert: Alert) -> dict[str, Any]:
 
 def _change_to_dict(change: SettingChange) -> dict[str, Any]:
     return {
-        "time": _iso_time(change.time_ns),
+        "time": None if change.time_ns == NO_TIME_NS else _iso_time(change.time_ns),
         "kind": "SETTING",
         "setting": change.name,
         "old": change.old,
@@ -154,7 +155,11 @@ async def json_list(
 
 
 async def csv_stream(
-    ring: Ring, start_ns: int | None, end_ns: int | None, lock: RenderLock
+    ring: Ring,
+    start_ns: int | None,
+    end_ns: int | None,
+    lock: RenderLock,
+    origin: Origin | None = None,
 ) -> AsyncIterator[str]:
     """Yield the rows between two times as `PairLab.to_csv` writes them, without keeping a view.
 
@@ -173,11 +178,11 @@ async def csv_stream(
         unit = time_unit(_rows_by_number(ring, first, min(first + _SCAN_ROWS, rest.end)))
         rest = rest._replace(first=first + _SCAN_ROWS)
         await lock.wait_turn()
-    yield CSV_HEADER
+    yield csv_header(origin)
     rest = row_range(ring, start_ns, end_ns)
     while rest.first < rest.end:
         until = min(rest.first + _ROWS_PER_PIECE, rest.end)
-        text = csv_text(_rows_by_number(ring, rest.first, until), unit)
+        text = csv_text(_rows_by_number(ring, rest.first, until), unit, origin)
         rest = rest._replace(first=until)
         yield text
         await lock.wait_turn()
@@ -202,6 +207,9 @@ def health_report(lab: PairLab, readers: int) -> tuple[bool, bytes]:
         reason = f"the feed is {health.state}: {health.detail}"
     elif is_warming(newest):
         reason = f"warming up: {health.filled:,} of {health.window:,} observations"
+        if newest is not None and newest.filled >= health.window:
+            rows = kalman_rows(lab.settings.kalman_half_life)
+            reason = f"warming up: the Kalman hedge is learnt from {rows:,} observations"
     else:
         reason = ""
     report = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import socket
 from collections.abc import Generator, Iterable
@@ -14,7 +13,7 @@ import uvicorn
 
 from pairlab.errors import PairlabError
 from pairlab.lab.pair_lab import PairLab
-from pairlab.net import is_loopback
+from pairlab.net import is_loopback, listen
 from pairlab.services.rest.rest_api import create_app
 from pairlab.services.rest.security import TOKEN_VARIABLE, SecurityMiddleware, token_from
 from pairlab.services.rest.stream import Stream
@@ -179,22 +178,6 @@ async def _listen(host: str, port: int) -> socket.socket:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise PairlabError(f"host = {host!r} is not an address of this machine: {error}") from None
-    family, kind, protocol, _, address = found[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Inherited by every connection: bounds what the system buffers for a stalled reader.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        listener.bind(address)
-        listener.listen(2048)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise PairlabError(
-                f"port {port} on {host} is in use, possibly by another lab's server: stop that "
-                "one, or choose another port (port=0 finds a free one)"
-            ) from None
-        raise PairlabError(f"cannot listen on {host} port {port}: {error.strerror}") from None
-    return listener
+    family, _, _, _, address = found[0]
+    # The buffer bounds what the system holds for a stalled reader.
+    return listen(host, port, resolved=(family, address), send_buffer_bytes=_SEND_BUFFER_BYTES)

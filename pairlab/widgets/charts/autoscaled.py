@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from pairlab.formatting import resolved
 from pairlab.widgets.charts.chart import Chart, nice_ticks
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.widget_utils import set_traits
@@ -43,7 +44,11 @@ class AutoChart(Chart):
             set_traits(scale, min=low - margin, max=high + margin)
         if self.changed(f"fit {axis.side}", (scale.min, scale.max, decimals)):
             ticks, need = nice_ticks(*label_range(scale.min, scale.max), self._most_ticks)
-            self.show_ticks(axis, {t: number(t, max(decimals, need)) for t in ticks})
+            places = max(decimals, need)
+            # Of a range of millionths and less about zero the powers of ten have room, zeros not.
+            tiny = need > 6 and all(abs(t) < 1e-3 for t in ticks)
+            write = resolved if tiny else number
+            self.show_ticks(axis, {t: write(t, places) for t in ticks})
 
     def forget_fit(self, axis: Axis) -> None:
         """Refit at the next `fit`, as if nothing had been shown: something else moved it."""

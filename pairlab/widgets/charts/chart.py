@@ -23,7 +23,7 @@ from pairlab.widgets.style.theme import SIZES, TYPE, var
 from pairlab.widgets.transport.bqplot_marks import Axis, Figure, Label, LinearScale, Lines, Scatter
 from pairlab.widgets.transport.message_batching import HTML
 
-__all__ = ["MARKERS", "Chart", "Marker", "legend", "nice_ticks", "value"]
+__all__ = ["MARKERS", "Chart", "Marker", "legend", "nice_ticks", "value", "why_empty"]
 
 _CLOCK_HEIGHT: Final = 20
 
@@ -85,6 +85,18 @@ def nice_ticks(low: float, high: float, most: int) -> tuple[list[float], int]:
                 ticks = [round(n * step, max(-power, 0) + 2) for n in range(first, last + 1)]
                 return ticks, max(-power, 0)
     return [], 0
+
+
+def why_empty(frame: Frame) -> str:
+    """Return why there are no rows to draw, what to do, and what comes next; empty if there are."""
+    health, past = frame.health, frame.past
+    if frame.end is None and past.words:
+        return past.words.capitalize() if past.words.startswith("reading") else past.words
+    if frame.end is None and past.number:
+        return "Nothing was recorded at this time."
+    if frame.end is not None or health.rows or health.state in ("live", "stopped"):
+        return ""
+    return f"No data yet. {health.feed} is {health.state}: {health.detail}"
 
 
 class Chart(LabWidget, VBox):  # type: ignore[misc]
@@ -164,8 +176,9 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
             layout=Layout(width="auto", height=f"{self.plot_px + top + bottom}px", min_width="0"),
         )  # fmt: skip
         tools = [] if self.tools is None else [self.tools]
+        self._why_empty = HTML().add_class("pairlab-why-empty")
         header = HBox([self.head, *tools]).add_class("pairlab-head")
-        super().__init__([header, self.figure, interaction.mouse])
+        super().__init__([header, self.figure, self._why_empty, interaction.mouse])
         for style in ("pairlab", "pairlab-panel", "pairlab-chart", f"pairlab-{self.chart_name}"):
             self.add_class(style)
         if clock:
@@ -254,6 +267,10 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
             self._paint_pointer(frame)
         if frame.text_due and self.changed("head", (frame.chart_version, frame.read, values)):
             self.paint_head(frame)
+        if frame.text_due:
+            words = why_empty(frame)
+            if self.changed("why empty", words):
+                self._why_empty.value = f"<div>{safe(words)}</div>" if words else ""
 
     def show_line(self, mark: Lines, x: Any, y: Any) -> tuple[float, float]:
         """Send a line and return its last point (x, y), NaN if it has none."""
@@ -307,10 +324,12 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
     def paint_head(self, frame: Frame) -> None:
         """Set the header's text and, beside a labelled time axis, the day."""
         beside = ""
-        if self._clock and frame.edge_ns:
+        if self._clock and len(frame.rows):
             # A view of several days has them in its labels.
             today = "" if frame.days else f"{day(frame.edge_ns)} "
             beside = f'<small class="pairlab-day">{today}UTC</small>'
+        if frame.past.words and frame.end is not None:
+            beside = f'<small class="pairlab-past">{safe(frame.past.words)}</small>{beside}'
         self.head.value = self.head_text(frame) + beside
 
     # -- pointer and selection ------------------------------------------------------------------

@@ -17,7 +17,7 @@ __all__ = ["CorrelationChart"]
 
 
 class CorrelationChart(AutoChart):
-    """The rolling correlation and the least that allows an entry.
+    """The rolling correlation of y with β·x, and the least that allows an entry.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class CorrelationChart(AutoChart):
 
     chart_name = "correlation"
     plot_px, margins_px = 68, (2, 4)
-    column = "correlation"
+    column = "hedged_correlation"
     marked = tuple(m for m in MARKERS if m.kind in (AlertKind.SUPPRESSED, AlertKind.DECOUPLED))
 
     def draw(self) -> list[Any]:
@@ -48,7 +48,7 @@ class CorrelationChart(AutoChart):
     def paint_lines(self, frame: Frame) -> None:
         """Send ρ and, when it moved, the minimum."""
         least = frame.values.min_correlation
-        lowest = frame.thinned.bounds("correlation")[0]
+        lowest = frame.thinned.bounds("hedged_correlation")[0]
         low = min(least, lowest) if math.isfinite(lowest) else least
         low = max(math.floor((low - 0.08) * 10) / 10, -1.06)
         high = 1.06
@@ -66,8 +66,11 @@ class CorrelationChart(AutoChart):
     def head_text(self, frame: Frame) -> str:
         """Return ρ and its minimum."""
         row, v = frame.read, frame.values
+        # Under a β below 0 the legs hedge each other while they move against each other.
+        name = "−ρ" if row is not None and row.hedge_ratio < 0 else "ρ"
+        shown = MISSING if row is None else number(row.hedged_correlation)
         return (
             f"<h3>Correlation</h3><small>ρ of {safe(v.correlation_of)}, {v.window:,} rows"
-            f"</small>{legend('ρ', 'corr', MISSING if row is None else number(row.correlation))}"
+            f"</small>{legend(name, 'corr', shown, title='correlation of y with β·x')}"
             f"{legend('min', 'text2', number(v.min_correlation), style='dashed')}"
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pairlab.data.row_store import Cursor
 from pairlab.schema import ROW, Records, RowFlag
 
-__all__ = ["COLUMNS", "Decimated", "IncrementalDecimator", "MinMaxBuckets", "trim"]
+__all__ = ["COLUMNS", "Decimated", "IncrementalDecimator", "MinMaxBuckets", "extremes_of", "trim"]
 
 COLUMNS: Final = 800
 """Pixel columns that a chart's rows are thinned to; each keeps its lowest and highest value."""
@@ -19,6 +19,9 @@ Floats = NDArray[np.float64]
 
 _NAMES: Final = tuple(n for n in ROW.names or () if ROW[n] == np.float64)
 _AT: Final = {name: k for k, name in enumerate(_NAMES)}
+_FIELDS: Final = dict(ROW.fields or {})
+_OFFSETS: Final = [_FIELDS[name][1] for name in _NAMES]
+_TOGETHER: Final = all(at == _OFFSETS[0] + 8 * k for k, at in enumerate(_OFFSETS))
 
 # What is kept of each pixel column; the last four for every float column of ROW.
 _COLUMN: Final = np.dtype(
@@ -40,7 +43,9 @@ _COLUMN: Final = np.dtype(
 
 
 def _floats(rows: Records) -> Floats:
-    """Return the float columns of rows as a matrix, not copied: they lie side by side in ROW."""
+    """Return the float columns of rows as a matrix: not copied where they lie side by side."""
+    if not _TOGETHER:
+        return np.stack([rows[name] for name in _NAMES], axis=1)
     shape, strides = (len(rows), len(_NAMES)), (rows.strides[0], 8)
     start: Records = rows[_NAMES[0]]
     return np.lib.stride_tricks.as_strided(start, shape, strides, writeable=False)
@@ -120,9 +125,14 @@ class MinMaxBuckets:
         ends = self._kept["last_ns"][self._begin : self._end]
         self._begin += int(np.searchsorted(ends, before_ns))
 
+    @property
+    def columns(self) -> Records:
+        """The columns, oldest first; the newest may still grow."""
+        return self._kept[self._begin : self._end]
+
     def seen_from(self, edge_ns: int) -> Decimated:
         """Return them for drawing, with `edge_ns` at x = 0."""
-        return Decimated(self._kept[self._begin : self._end], edge_ns)
+        return Decimated(self.columns, edge_ns)
 
 
 class IncrementalDecimator:
@@ -179,10 +189,15 @@ class Decimated:
         As `MinMaxBuckets` keeps them; of one row each where there are few.
     edge_ns : int
         The time that becomes x = 0.
+
+    Attributes
+    ----------
+    columns : array of pixel columns
+        As given.
     """
 
     def __init__(self, columns: Records, edge_ns: int) -> None:
-        self._columns = columns
+        self.columns: Final = columns
         self._first_ms: Floats = (columns["first_ns"] - edge_ns) / 1e6
         self._last_ms: Floats = (columns["last_ns"] - edge_ns) / 1e6
         breaks = np.flatnonzero(columns["gap"])
@@ -199,27 +214,40 @@ class Decimated:
         return made.seen_from(edge_ns)
 
     def extremes(self, name: str) -> tuple[NDArray[np.float32], Floats]:
-        """Return (x in ms before the edge, y) of a column of ROW: a point a row, or two a column.
+        """Return (x in ms before the edge, y) of a column: a point a row, or two a pixel column.
 
         A pixel column's two points are its lowest and its highest value, in the order that leads
         from its first row to its last. Columns without a number give NaN.
         """
-        c, at = self._columns, _AT[name]
-        low, high = c["low"][:, at], c["high"][:, at]
+        low, high, first, last = self._of(name)
         if self._single:
             return self._broken(self._first_ms, low, 1)
-        rising = c["first"][:, at] <= c["last"][:, at]
-        y = np.empty(2 * len(c))
+        rising = first <= last
+        y = np.empty(2 * len(low))
         y[0::2] = np.where(rising, low, high)
         y[1::2] = np.where(rising, high, low)
-        x = np.empty(2 * len(c))
+        x = np.empty(2 * len(low))
         x[0::2] = self._first_ms
         x[1::2] = self._last_ms
         return self._broken(x, y, 2)
 
+    def _of(self, name: str) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return the lowest, highest, first and last value in each pixel column."""
+        c = self.columns
+        if name in _AT:
+            at = _AT[name]
+            return c["low"][:, at], c["high"][:, at], c["first"][:, at], c["last"][:, at]
+        # `Snapshot.hedged_correlation`, the one number that is drawn and is no column of ROW
+        low, high, first, last = self._of("correlation")
+        turned = c["last"][:, _AT["hedge_ratio"]] < 0
+        if not turned.any():
+            return low, high, first, last
+        sign = np.where(turned, -1.0, 1.0)
+        return np.where(turned, -high, low), np.where(turned, -low, high), first * sign, last * sign
+
     def last(self, *names: str) -> Floats:
         """Return each pixel column's last values, shape (len(names), n): for slow lines."""
-        return self._columns["last"][:, [_AT[name] for name in names]].T
+        return self.columns["last"][:, [_AT[name] for name in names]].T
 
     def slow(self, *lines: Floats) -> tuple[NDArray[np.float32], Floats]:
         """Return (x, y of shape (k, n)) for lines computed from what `last` gave."""
@@ -227,21 +255,20 @@ class Decimated:
 
     def bounds(self, name: str) -> tuple[float, float]:
         """Return the lowest and the highest number in view; NaN where there is none."""
-        if not len(self._columns):
+        if not len(self.columns):
             return float("nan"), float("nan")
-        at = _AT[name]
-        low = np.fmin.reduce(self._columns["low"][:, at])
-        return float(low), float(np.fmax.reduce(self._columns["high"][:, at]))
+        low, high, _, _ = self._of(name)
+        return float(np.fmin.reduce(low)), float(np.fmax.reduce(high))
 
     def mean(self, name: str) -> float:
         """Return the mean over the rows in view; NaN without rows, or if one has no number."""
-        count = int(self._columns["rows"].sum())
-        total = float(self._columns["total"][:, _AT[name]].sum())
+        count = int(self.columns["rows"].sum())
+        total = float(self.columns["total"][:, _AT[name]].sum())
         return total / count if count else float("nan")
 
     def held(self, side: int) -> list[tuple[float, float]]:
         """Return when a position was held, as (from, to) in ms before the edge, ascending."""
-        on = self._columns["long" if side == 1 else "short"]
+        on = self.columns["long" if side == 1 else "short"]
         turns = np.flatnonzero(np.diff(on, prepend=False, append=False))
         times = np.append(self._first_ms, self._last_ms[-1:])[turns]
         return list(zip(times[0::2].tolist(), times[1::2].tolist(), strict=True))
@@ -252,6 +279,31 @@ class Decimated:
             x = np.insert(x, at, x[at])
             y = np.insert(y, at, np.nan, axis=-1)
         return x.astype(np.float32), y
+
+
+def extremes_of(
+    time_ns: NDArray[np.int64], values: Floats, edge_ns: int, span_ns: int, columns: int = COLUMNS
+) -> tuple[NDArray[np.float32], Floats]:
+    """Return (x in ms before the edge, y) of one series, as `Decimated.extremes` does of a column.
+
+    Parameters
+    ----------
+    time_ns, values : array, shape (n,)
+        The series; times do not decrease.
+    edge_ns, span_ns : int
+        The right end and the width of the view.
+    columns : int
+        Pixel columns in it.
+    """
+    if len(values) > 2 * columns:
+        number = time_ns // max(span_ns // columns, 1)
+        starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+        ends = np.append(starts[1:], len(values)) - 1
+        low, high = np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)
+        rising = values[starts] <= values[ends]
+        values = np.column_stack([np.where(rising, low, high), np.where(rising, high, low)]).ravel()
+        time_ns = np.column_stack([time_ns[starts], time_ns[ends]]).ravel()
+    return ((time_ns - edge_ns) / 1e6).astype(np.float32), values
 
 
 def trim(x: NDArray[np.float32], y: Floats) -> tuple[NDArray[np.float32], Floats]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pairlab.widgets.charts.autoscaled import AutoChart
 from pairlab.widgets.charts.chart import legend
 from pairlab.widgets.core.frame import Frame
-from pairlab.widgets.style.formats import MISSING, fitted, number, safe
+from pairlab.widgets.style.formats import MISSING, fitted, safe, sized
 from pairlab.widgets.transport.bqplot_marks import Axis, LinearScale
 
 __all__ = ["HedgeChart"]
@@ -17,6 +17,11 @@ _WAYS: Final = {
     "ols": "least squares of y on x, {window:,} rows",
     "kalman": "Kalman filter, row by row",
 }
+
+
+def _intercept(value: float, decimals: int) -> str:
+    """Return α with the spread's decimals, as long as it needs to be."""
+    return fitted(value, decimals, 6 + decimals) if decimals <= 8 else sized(value, decimals)
 
 
 class HedgeChart(AutoChart):
@@ -61,9 +66,9 @@ class HedgeChart(AutoChart):
     def head_text(self, frame: Frame) -> str:
         """Return β, α and where they come from."""
         row, v = frame.read, frame.values
-        beta = MISSING if row is None else number(row.hedge_ratio, frame.ratio_places)
+        beta = MISSING if row is None else sized(row.hedge_ratio, frame.ratio_places)
         places = frame.spread_places_in_view
-        alpha = MISSING if row is None else fitted(row.intercept, places, 6 + places)
+        alpha = MISSING if row is None else _intercept(row.intercept, places)
         x = "notional of x" if v.price_scale == "log" else "x"
         way = _WAYS[v.hedge].format(window=v.window)
         return (

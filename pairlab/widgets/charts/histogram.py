@@ -120,7 +120,7 @@ class ZHistogram(LabWidget, VBox):  # type: ignore[misc]
         levels = (v.entry_z, v.exit_z, v.stop_z)
         if not frame.text_due or not self.changed("rows", (frame.chart_version, levels)):
             return
-        z = np.asarray(frame.inside["zscore"], dtype=np.float64)
+        z = np.asarray(frame.z_in_view, dtype=np.float64)
         z = z[np.isfinite(z)]
         entry, _, stop = levels
         far = float(np.abs(z).max()) if len(z) else 0.0
@@ -131,7 +131,10 @@ class ZHistogram(LabWidget, VBox):  # type: ignore[misc]
         self._fit(float(shares.sum(axis=0).max()))
         if self.changed("levels", (levels, reach)):
             self._place(levels, reach)
-        self._paint_head(shares.sum(axis=1) if len(z) else None, len(z), entry)
+        where = "in view" if frame.past.exact else "in view and in memory"
+        self._paint_head(
+            shares.sum(axis=1) if len(z) else None, f"{count(len(z))} rows {where}", entry
+        )
 
     def _fit(self, highest: float) -> None:
         top = self._y.max
@@ -152,14 +155,14 @@ class ZHistogram(LabWidget, VBox):  # type: ignore[misc]
         ticks, decimals = nice_ticks(-reach, reach, 9)
         set_ticks(self._foot, {t: signed(t, decimals) if t else "0" for t in ticks})
 
-    def _paint_head(self, shares: Floats | None, rows: int, entry: float) -> None:
+    def _paint_head(self, shares: Floats | None, rows: str, entry: float) -> None:
         above, below, both = MISSING, MISSING, MISSING
         if shares is not None:
             above, below = (f"{number(float(s), 1)} %" for s in shares[1:])
             both = f"{number(float(shares[1:].sum()), 1)} %"
         normal = f"{number(100 * math.erfc(entry / math.sqrt(2)), 1)} %"
         self._head.value = (
-            f"<h3>Z histogram</h3><small>{count(rows)} rows in view</small>"
+            f"<h3>Z histogram</h3><small>{rows}</small>"
             f"{legend(f'z ≥ {signed(entry)}', 'x', above)}"
             f"{legend(f'z ≤ {signed(-entry)}', 'y', below)}"
             f'<small class="pairlab-far">beyond entry {both}; of a normal z {normal}</small>'

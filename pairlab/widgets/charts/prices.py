@@ -57,7 +57,7 @@ class PriceChart(AutoChart):
         self.show_line(self._lines[0], *drawn.extremes("x"))
         self.show_line(self._lines[1], *drawn.extremes("y"))
         row = frame.end
-        if row is None or not len(frame.shown):
+        if row is None:
             return
         (low, high), x = drawn.bounds("y"), drawn.bounds("x")
         decimals = price_decimals(self.render_loop.lab, row)

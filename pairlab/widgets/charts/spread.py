@@ -10,7 +10,7 @@ import numpy as np
 from pairlab.widgets.charts.autoscaled import AutoChart
 from pairlab.widgets.charts.chart import legend
 from pairlab.widgets.core.frame import Frame
-from pairlab.widgets.style.formats import MISSING, compact, currency, number, safe
+from pairlab.widgets.style.formats import MISSING, compact, currency, number, safe, sized
 from pairlab.widgets.transport.bqplot_marks import Axis
 
 __all__ = ["SpreadChart"]
@@ -70,16 +70,16 @@ class SpreadChart(AutoChart):
         alpha = "" if v.hedge == "fixed" else " − α"
         formula = f"= {y} − β {x}{alpha}" if log else f"= y − βx{alpha}"
         if row is not None:
-            beta = number(abs(row.hedge_ratio), frame.ratio_places)
+            beta = sized(abs(row.hedge_ratio), frame.ratio_places)
             sign = "+" if row.hedge_ratio < 0 else "−"
             if math.isfinite(row.hedge_ratio):
                 formula = f"= {y} {sign} {beta} {x}{alpha}"
-            places = frame.spread_places_in_view
+            places = frame.telling_places(row)
             centre = row.spread_mean if v.hedge == "fixed" else 0.0
             reach = v.entry_z * row.spread_std
-            spread = number(row.spread, places)
-            mean = number(centre, places) if centre else number(0.0)
-            band = f"{number(centre - reach, places)} … {number(centre + reach, places)}"
+            spread = sized(row.spread, places)
+            mean = sized(centre, places) if centre else number(0.0)
+            band = f"{sized(centre - reach, places)} … {sized(centre + reach, places)}"
             if not math.isfinite(row.spread_std):
                 mean = band = MISSING
         sigmas = f"±{number(v.entry_z)}σ"

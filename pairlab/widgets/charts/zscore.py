@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pairlab.protocols import LabView
+from pairlab.protocols import LabView, WhatIfOutcome, WhatIfView
 from pairlab.schema import Snapshot
 from pairlab.settings import SettingValues
 from pairlab.widgets.charts.chart import Chart, legend, value
@@ -15,13 +15,24 @@ from pairlab.widgets.charts.decimation import trim
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.panels.view_toolbar import ViewTools
-from pairlab.widgets.style.formats import MISSING, number, signed
+from pairlab.widgets.style.formats import (
+    MISSING,
+    count,
+    currency,
+    extent,
+    number,
+    safe,
+    signed,
+)
 from pairlab.widgets.style.theme import SIZES, icon, var
-from pairlab.widgets.transport.bqplot_marks import Axis
+from pairlab.widgets.transport.bqplot_marks import Axis, Scatter
+from pairlab.widgets.transport.message_batching import HTML
 
 __all__ = ["ZScoreChart"]
 
 _TICK_GAP_PX: Final = 10.5
+_GHOSTS: Final = 150
+"""Marks of each kind that are drawn of what might have been."""
 _POSITIONS: Final = {1: "LONG", -1: "SHORT", 0: "FLAT"}
 
 
@@ -30,6 +41,26 @@ def _time_text(frame: Frame, snapshot: Snapshot | None) -> str:
         return ""
     sign = icon("cursor", var("muted"), 11) if frame.pointed is not None else ""
     return f'<span class="pairlab-when">{sign}{frame.when(snapshot.time_ns)}</span>'
+
+
+def _supposed_words(outcome: WhatIfOutcome, unit: str) -> str:
+    """Return what thresholds would have made, in words that tell it from what was."""
+    v = outcome.values
+    stop = "off" if v.stop_z is None else number(v.stop_z)
+    tone = "corr" if outcome.net > 0 else "stop"
+    settings = (
+        f"entry {number(v.entry_z)}, exit {number(v.exit_z)}, stop {stop}, ρ ≥ "
+        f"{number(v.min_correlation)}, {v.fee_bps:g} bps a fill"
+    )
+    tried = f"{count(outcome.tried)} setting{'' if outcome.tried == 1 else 's'} tried"
+    return (
+        f"<div><p><b class='pairlab-if'>WHAT IF</b> {count(outcome.trades)} trades, net "
+        f'<b style="color:{var(tone)}">{signed(outcome.net)}</b> {safe(unit)}, of which costs '
+        f"<b>{number(outcome.costs)}</b>, over the {extent(outcome.span_s)} held; last third "
+        f"<b>{signed(outcome.last_net)}</b> on {count(outcome.last_trades)}</p>"
+        f"<p>{safe(settings)} · {tried}, in sample · {count(int(outcome.capital))} "
+        f"{safe(unit)} of y a trade</p></div>"
+    )
 
 
 class ZScoreChart(Chart):
@@ -47,10 +78,15 @@ class ZScoreChart(Chart):
     plot_px, margins_px = SIZES.zscore_plot, (3, 7)
     column = "zscore"
     marker_scale = 1.0
+    _ghosts_shown = False
+    _what_if: WhatIfView | None = None  # at the first frame, which comes before it is whole
 
     def __init__(self, lab: LabView, *, clock: bool = True) -> None:
         self.tools = ViewTools(lab)
         super().__init__(lab, clock=clock)
+        self._supposed = HTML().add_class("pairlab-supposed")
+        self.children = (*self.children, self._supposed)
+        self._what_if = lab.what_if
 
     def draw(self) -> list[Any]:
         """Return zones, thresholds, ribbon, line and end value, from back to front."""
@@ -63,9 +99,17 @@ class ZScoreChart(Chart):
         self._ribbons = {side: self.line(c, 5) for side, c in ((1, "y"), (-1, "x"))}
         self._curve = self.line("z")
         self._end = self.end_marks("z")
+        scales = {"x": self.times, "y": self.scale}
+        self._ghosts = [
+            Scatter(
+                x=[], y=[], scales=scales, marker=shape, default_size=size, fill=False,
+                colors=[var("sim")], stroke=var("sim"), stroke_width=1.5,
+            )
+            for shape, size in (("triangle-up", 52), ("triangle-down", 52), ("circle", 34))
+        ]  # fmt: skip
         return [
             *self._zones, self._zero, self._exits, self._entries, self._stops,
-            *self._ribbons.values(), self._curve, *self._end,
+            *self._ribbons.values(), self._curve, *self._end, *self._ghosts,
         ]  # fmt: skip
 
     def axes(self) -> list[Axis]:
@@ -135,12 +179,41 @@ class ZScoreChart(Chart):
             xs, ys = trim(xs, ys)
             set_traits(mark, x=xs, y=ys)
 
+    def paint(self, frame: Frame) -> None:
+        """Show `frame`, and while thresholds are moved what they would have made."""
+        super().paint(frame)
+        outcome = None if self._what_if is None else self._what_if.outcome
+        if outcome is None and not self._ghosts_shown:
+            return
+        key = None if outcome is None else (outcome.number, frame.alerts_key[1:])
+        if self.changed("ghosts", key):
+            self._paint_ghosts(frame, outcome)
+
+    def _paint_ghosts(self, frame: Frame, outcome: WhatIfOutcome | None) -> None:
+        self._ghosts_shown = outcome is not None
+        if outcome is None:
+            for mark in self._ghosts:
+                set_traits(mark, x=[], y=[])
+            self._supposed.value = ""
+            return
+        _, _, since_ns, until_ns = frame.alerts_key
+        up, down, left = self._ghosts
+        for mark, times, z, which in (
+            (up, outcome.entry_ns, outcome.entry_z, outcome.entry_side > 0),
+            (down, outcome.entry_ns, outcome.entry_z, outcome.entry_side < 0),
+            (left, outcome.exit_ns, outcome.exit_z, outcome.exit_ns >= 0),
+        ):
+            seen = np.flatnonzero(which & (times >= since_ns) & (times <= until_ns))[-_GHOSTS:]
+            set_traits(mark, x=times[seen] / 1e6, y=z[seen])
+        self._supposed.value = _supposed_words(outcome, currency(self.render_loop.lab.pair.y))
+
     def head_text(self, frame: Frame) -> str:
         """Return name, time, z and position."""
         row = frame.read
         shown = MISSING if row is None else signed(row.zscore)
         side = MISSING if row is None else _POSITIONS[row.position]
-        frozen = '<span class="pairlab-held">frozen</span>' if frame.frozen else ""
+        words = "frozen, recorded rows" if len(frame.past.rows) else "frozen"
+        frozen = f'<span class="pairlab-held">{words}</span>' if frame.frozen else ""
         when = _time_text(frame, row)
         return (
             f"<h3>Z-score</h3><small>σ</small>{when}{frozen}{legend('z', 'z', shown)}"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from pairlab.widgets.core.time_axis import TimeAxis
-from pairlab.widgets.core.view_state import View, ViewState
+from pairlab.widgets.core.view import View
+from pairlab.widgets.core.view_state import ViewState
 from pairlab.widgets.core.widget_utils import programmatic_update
 from pairlab.widgets.style.theme import var
 from pairlab.widgets.transport.bqplot_marks import BrushIntervalSelector, IndexSelector
 from pairlab.widgets.transport.pointer import Pointer
 
 __all__ = ["ChartInteraction"]
+
+_FAR: Final = 1e3  # widths of a chart: no mouse goes so far
 
 
 class ChartInteraction:
@@ -44,7 +47,7 @@ class ChartInteraction:
         self.brush_selector = BrushIntervalSelector(
             scale=time_axis.time_scale, color=var("focus"), marks=[]
         )
-        self.mouse = Pointer(hand_over(self._on_mouse))
+        self.mouse = Pointer(hand_over(self._on_mouse), hand_over(self._on_drag))
         self.pointer_selector.observe(hand_over(self._on_pointer), "selected")
         self.brush_selector.observe(self._on_brush, ["selected", "brushing"])
 
@@ -76,6 +79,12 @@ class ChartInteraction:
             self._view.set_pointer(None)
         elif isinstance(share, int | float) and 0 <= share <= 1 and len(self._view.rows()):
             self._view.set_pointer_share(share)
+
+    def _on_drag(self, drag: Any) -> None:
+        """Move the view: the mouse took a chart along by a share of its width."""
+        share, phase = (drag.get(name) for name in ("by", "phase"))
+        if isinstance(share, int | float) and abs(share) < _FAR and not self._view.select_mode:
+            self._view.drag(share, begins=phase == "begin", ends=phase == "end")
 
     def _on_brush(self, _: Any) -> None:
         # Read here, when the message comes: by the time that the loop turns, another may have come.

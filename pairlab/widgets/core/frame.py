@@ -7,7 +7,6 @@ import math
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, takewhile
 from typing import Any, Final
 
 import numpy as np
@@ -17,10 +16,12 @@ from pairlab.alerts import Alert, AlertLog
 from pairlab.data.row_store import Cursor
 from pairlab.health import Health
 from pairlab.protocols import LabView
-from pairlab.schema import NS_PER_S, Records, Snapshot
+from pairlab.schema import NO_TIME_NS, NS_PER_S, Records, Snapshot
 from pairlab.settings import SettingValues
 from pairlab.widgets.charts.decimation import COLUMNS, Decimated, IncrementalDecimator
-from pairlab.widgets.core.view_state import PAD, View, ViewState
+from pairlab.widgets.core.recorded_past import NO_PAST, Past
+from pairlab.widgets.core.view import View
+from pairlab.widgets.core.view_state import PAD, ViewState
 from pairlab.widgets.style.formats import clock, day
 from pairlab.widgets.style.precision import Precision
 from pairlab.widgets.style.theme import SIZES
@@ -72,6 +73,8 @@ class Frame:
         Decimals of spread and hedge ratio, steady from frame to frame.
     decimator : IncrementalDecimator
         Thins the newest rows; it has seen those of earlier frames already.
+    past : Past
+        Those in view that are no longer held, as far as they are recorded and read.
     """
 
     view: View
@@ -91,6 +94,7 @@ class Frame:
     now_ns: int
     precision: Precision
     decimator: IncrementalDecimator
+    past: Past
 
     @classmethod
     def gather(
@@ -118,6 +122,9 @@ class Frame:
             live=lab.latest(), newest_ns=lab.newest_ns, selected_ns=lab.selected_ns,
             alert_log=lab.alert_log, text_due=text_due, now_ns=time.time_ns(),
             precision=precision, decimator=decimator,
+            past=view_state.past.of(
+                rows, view.start_ns, view.edge_ns, view.span_ns, frozen=view.frozen
+            ),
         )  # fmt: skip
 
     # -- the view -------------------------------------------------------------------------------
@@ -146,7 +153,8 @@ class Frame:
     def version(self) -> tuple[Any, ...]:
         """Differs from another frame's if, and only if, anything may look different."""
         end = 0 if self.view.paused else self.cursor.row
-        return (len(self.rows), end, self.cursor.epoch, self.selected_ns, *self.view.key)
+        past = self.past.number
+        return (len(self.rows), end, self.cursor.epoch, self.selected_ns, past, *self.view.key)
 
     @cached_property
     def chart_version(self) -> tuple[Any, ...]:
@@ -154,7 +162,7 @@ class Frame:
         if not self.frozen:
             return self.version
         oldest = int(self.shown[0]["time_ns"]) if len(self.shown) else 0
-        looks = (self.cursor.epoch, self.selected_ns, *self.view.key)
+        looks = (self.cursor.epoch, self.selected_ns, self.past.number, *self.view.key)
         return (oldest, len(self.shown), *looks)
 
     @property
@@ -167,6 +175,11 @@ class Frame:
     @cached_property
     def thinned(self) -> Decimated:
         """The rows in view, grouped for drawing."""
+        if self.past is NO_PAST:
+            return self._thin_held()
+        return self.past.joined(self.shown, self._thin_held, self.edge_ns)
+
+    def _thin_held(self) -> Decimated:
         if self.frozen or self.view.paused or len(self.shown) <= 2 * COLUMNS:
             return Decimated.of(self.shown, self.edge_ns, self.span_ns)
         return self.decimator.thinned(
@@ -219,7 +232,14 @@ class Frame:
         """The same of the rows that the charts show."""
         if not self.frozen:
             return self.spread_places
-        return self.precision.fresh().spread(self.shown, self.values)
+        rows = self.shown if len(self.shown) else self.past.rows
+        return self.precision.fresh().spread(rows, self.values)
+
+    def telling_places(self, row: Snapshot) -> int:
+        """Return the decimals in which a row's spread, mean and σ give its z as it is shown."""
+        if row is self.latest:
+            return self.precision.telling(row, self.values, self.spread_places)
+        return self.precision.fresh().telling(row, self.values, self.spread_places_in_view)
 
     @cached_property
     def ratio_places(self) -> int:
@@ -227,24 +247,24 @@ class Frame:
         return self.precision.ratio(self.read, self.values)
 
     @cached_property
-    def alerts_key(self) -> tuple[int, int, int, int]:
+    def alerts_key(self) -> tuple[int, ...]:
         """Differs from another frame's where `alerts` may."""
         # Beyond the view by one span, so that markers are sent when an alert comes, not as the
         # view moves; they stand on the absolute time scale and are clipped at its edges.
         page = self.edge_ns // max(self.span_ns, 1)
         stands = self.frozen and not self.view.dragging
-        cleared_ns = 0 if stands else self.view.cleared_ns
+        cleared_ns = NO_TIME_NS if stands else self.view.cleared_ns
         since_ns = max((page - 1) * self.span_ns, cleared_ns)
         until_ns = (page + 1) * self.span_ns
-        return self.alert_log.total, self.span_ns, since_ns, until_ns
+        return self.alert_log.total, self.past.number, since_ns, until_ns
 
     @cached_property
     def alerts(self) -> list[Alert]:
         """The newest alerts in view and within a span beside it, oldest first."""
         _, _, since_ns, until_ns = self.alerts_key
-        newest = takewhile(lambda a: a.time_ns >= since_ns, self.alert_log.newest_first())
-        shown = (a for a in newest if a.time_ns <= until_ns)
-        return list(islice(shown, _MAX_MARKERS))[::-1]
+        known = self.alert_log.newest_in(since_ns, until_ns, _MAX_MARKERS)
+        older = [a for a in self.past.alerts if since_ns <= a.time_ns <= until_ns]
+        return [*older, *known][-_MAX_MARKERS:]
 
     @cached_property
     def alerts_ms(self) -> NDArray[np.float64]:
@@ -260,16 +280,31 @@ class Frame:
     @cached_property
     def pointed(self) -> Snapshot | None:
         """The row under the pointer, else None."""
-        pointer_ns = self.view.pointer_ns
-        if pointer_ns is None or not len(self.shown):
+        pointer_ns, rows = self.view.pointer_ns, self.shown
+        if pointer_ns is None:
             return None
-        at = bisect.bisect_right(self.shown["time_ns"], pointer_ns) - 1
-        return Snapshot.of(self.shown[max(at, 0)])
+        if len(self.past.rows) and (not len(rows) or pointer_ns < rows[0]["time_ns"]):
+            rows = self.past.rows
+        if not len(rows):
+            return None
+        at = bisect.bisect_right(rows["time_ns"], pointer_ns) - 1
+        return Snapshot.of(rows[max(at, 0)])
 
     @cached_property
     def end(self) -> Snapshot | None:
         """The row at which the lines end; a bar that forms is not drawn."""
-        return Snapshot.of(self.shown[-1]) if len(self.shown) else None
+        rows = self.shown if len(self.shown) else self.past.rows
+        return Snapshot.of(rows[-1]) if len(rows) else None
+
+    @cached_property
+    def z_in_view(self) -> NDArray[np.float64]:
+        """The z of each row in view; of a past that is too dense to keep each, none."""
+        held: NDArray[np.float64] = self.inside["zscore"]
+        past = self.past.rows
+        if not self.past.exact or not len(past):
+            return held
+        since = bisect.bisect_left(past["time_ns"], self.view.start_ns)
+        return np.concatenate([past["zscore"][since:], held])
 
     @property
     def read(self) -> Snapshot | None:

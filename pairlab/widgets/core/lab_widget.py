@@ -64,7 +64,7 @@ class LabWidget:
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         self.render_loop.start()  # it rests after a stop; shown again, the lab may run again
-        return super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
+        return self.render_loop.still.show(super()._repr_mimebundle_(**kwargs))  # type: ignore[misc]
 
     def join(self, lab: LabView) -> None:
         """Begin to be painted. Call it last in ``__init__``."""
@@ -74,6 +74,9 @@ class LabWidget:
         self.children = (*self.children, self.render_loop.channel.widget)
         self.add_class(self.css_class)
         self.render_loop.add(self)
+
+    def arrange(self, frame: Frame) -> None:
+        """Come into sight or leave it, as `frame` says: what is out of sight is not painted."""
 
     def paint(self, frame: Frame) -> None:
         """Show `frame`; send nothing that is already on the screen."""

@@ -20,6 +20,7 @@ from pairlab.widgets.core.part_registry import PartRegistry
 from pairlab.widgets.core.time_axis import TimeAxis
 from pairlab.widgets.core.view_state import ViewState
 from pairlab.widgets.core.widget_utils import is_programmatic, programmatic_update
+from pairlab.widgets.still.output import StillOutput
 from pairlab.widgets.style.precision import Precision
 from pairlab.widgets.transport.frontend_channel import FrontendChannel
 from pairlab.widgets.transport.render_latency import RenderLatency
@@ -68,25 +69,29 @@ class RenderLoop:
         How long rows wait to be drawn.
     meter : FrameMeter
         How often frames are painted, and what they cost.
+    still : StillOutput
+        The picture of it in a saved notebook.
     """
 
     _loops: ClassVar[WeakValueDictionary[int, RenderLoop]] = WeakValueDictionary()
 
     def __init__(self, lab: LabView) -> None:
         self.lab = lab
-        self.view = ViewState(lab)
+        self.view = ViewState(lab, self.refresh)
         self.parts = PartRegistry(lab, self.shared_widgets)
         self.time_axis = TimeAxis()
         self.interaction = ChartInteraction(self.time_axis, self.view, self.hand_over)
         self.channel = FrontendChannel(self.hand_over, self)
         self.latency = RenderLatency()
         self.meter = FrameMeter()
+        self.still = StillOutput(lab)
         self._precision = Precision(lab)
         self._decimator = IncrementalDecimator()
         self._resync = StateResync()
         self._cells = CellHooks(self._on_cell_begin, self._on_cell_end)
         self._health: Health | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due_s = 0.0  # when the timer is, on the loop's clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._refreshing = False
         self._reported_s: dict[tuple[str, type[Exception]], float] = {}
@@ -120,7 +125,9 @@ class RenderLoop:
         self.parts.add(part)
         self._cells.start()
         with programmatic_update():
-            self._paint_part(part, self._frame(due=True))
+            frame = self._frame(due=True)
+            part.arrange(frame)
+            self._paint_part(part, frame)
         self.start()
 
     def close_part(self, part: LabWidget) -> None:
@@ -134,8 +141,10 @@ class RenderLoop:
         loop = self.lab.loop
         moving = not self.parts.is_static
         if self._timer is None and moving and self.lab.running and loop is not None:
-            self._loop = loop
-            self._timer = loop.call_later(1 / self.frames_per_s, self._tick)
+            self._loop, self._due_s = loop, loop.time() + 1 / self.frames_per_s
+            self._timer = loop.call_at(self._due_s, self._tick)
+            self.channel.heartbeat.start(loop)
+            self.still.start()
 
     def refresh(self) -> None:
         """Paint once, soon, if the clock is stopped: a lab that has stopped can be used, too."""
@@ -157,6 +166,8 @@ class RenderLoop:
         for part in self.parts:
             part.finish()
         self.paint(due=True)
+        self.channel.heartbeat.tell()
+        self.still.update()
 
     def close(self) -> None:
         """Close every widget of the lab."""
@@ -172,6 +183,8 @@ class RenderLoop:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self.channel.heartbeat.stop()
+        self.still.stop()
 
     # -- what a person does ---------------------------------------------------------------------
 
@@ -235,14 +248,14 @@ class RenderLoop:
 
     def _tick(self) -> None:
         started_s, now_s = time.perf_counter(), time.monotonic()
-        pacer = self.channel.pacer
+        pacer, frames_per_s = self.channel.pacer, self.frames_per_s
         to_do = pacer.decide(now_s)
         if to_do != "wait":
             number = pacer.send(now_s, ask=to_do == "ask")
             try:
                 with self.channel.batch(**({} if number is None else {"frame": number})):
                     if to_do == "paint":
-                        self._paint_shown(pacer.shown(now_s))
+                        self._paint_shown(pacer.shown(now_s), frames_per_s)
                 if to_do == "paint":
                     self.latency.sent(self.lab, time.time_ns(), asked=number, answers=pacer.answers)
             except Exception as error:
@@ -259,13 +272,15 @@ class RenderLoop:
         spent_s = time.perf_counter() - started_s
         self.meter.measure(spent_s if to_do == "paint" else None)
         if self._timer is not None and self._loop is not None and not self._loop.is_closed():
-            wait_s = max(1 / self.frames_per_s - spent_s, _BUSY * spent_s)
-            self._timer = self._loop.call_later(wait_s, self._tick)
+            # From when this frame was due: a busy loop's delays must not lower the rate.
+            due_s = self._due_s + 1 / frames_per_s
+            self._due_s = max(due_s, self._loop.time() + _BUSY * spent_s)
+            self._timer = self._loop.call_at(self._due_s, self._tick)
 
-    def _paint_shown(self, shown: frozenset[str] | None) -> None:
+    def _paint_shown(self, shown: frozenset[str] | None, frames_per_s: float) -> None:
         self.meter.painted += 1
         # Where frames are rare, a header would show a row long before the line reaches it.
-        slow = min(self.frames_per_s, self.meter.frames_per_s) < _SLOW_FRAMES_PER_S
+        slow = min(frames_per_s, self.meter.frames_per_s) < _SLOW_FRAMES_PER_S
         due = self.meter.painted % 2 == 0 or slow
         try:
             parts = [p for p in self.parts if shown is None or p.model_id in shown]
@@ -287,6 +302,8 @@ class RenderLoop:
         with programmatic_update(), self.channel.batch():
             self.time_axis.place(frame)
             self.interaction.place_pointer(frame.view.pointer_ns)
+            for part in self.parts:
+                part.arrange(frame)
             for part in parts:
                 self._paint_part(part, frame)
 

@@ -11,7 +11,7 @@ from pairlab.widgets.style.formats import clock, day
 from pairlab.widgets.style.theme import SIZES, var
 from pairlab.widgets.transport.bqplot_marks import Axis, LinearScale
 
-__all__ = ["TimeAxis"]
+__all__ = ["TimeAxis", "label_step_ms"]
 
 _STEPS_S: Final = (
     0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600,
@@ -73,7 +73,7 @@ class TimeAxis:
             return
         edge_ms = frame.edge_ns / 1e6
         set_traits(self.time_scale, min=edge_ms - frame.span_ns / 1e6, max=edge_ms + pad_ms)
-        step_ms = _step_ms(frame.span_ns / NS_PER_S)
+        step_ms = label_step_ms(frame.span_ns / NS_PER_S)
         first = int((edge_ms - frame.span_ns / 1e6) // step_ms) + 1
         ticks = tuple(n * step_ms for n in range(first, int(edge_ms // step_ms) + 1))
         px_ms = frame.span_ns / 1e6 / SIZES.plot_width
@@ -103,7 +103,7 @@ def _label(at_ms: int, *, fine: bool, days: bool) -> str:
     return clock(at_ms * 1_000_000, milliseconds=fine)
 
 
-def _step_ms(span_s: float) -> int:
+def label_step_ms(span_s: float) -> int:
     """Return the distance between clock labels, ms."""
     least_s = span_s * _LABEL_PX / SIZES.plot_width
     return int(1000 * next((s for s in _STEPS_S if s >= least_s), _STEPS_S[-1]))

@@ -4,94 +4,33 @@ from __future__ import annotations
 
 import bisect
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Final
 
 from pairlab.alerts import Alert
 from pairlab.data.row_store import Cursor
 from pairlab.data.time_selection import between_ns
 from pairlab.protocols import LabView
-from pairlab.schema import NS_PER_S, Records
+from pairlab.schema import NO_TIME_NS, NS_PER_S, Records
+from pairlab.widgets.core.recorded_past import RecordedPast
+from pairlab.widgets.core.view import View
 from pairlab.widgets.style.formats import clock, count
 from pairlab.widgets.style.theme import SIZES
 
-__all__ = ["PAD", "SPANS", "View", "ViewState"]
+__all__ = ["PAD", "SPANS", "ViewState"]
 
-SPANS: Final = (10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800)
+SPANS: Final = (10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800, 2_592_000, 31_536_000)
 """Visible spans to choose from, seconds."""
 
 _DEFAULT_SPANS: Final = {
     "tick": 30, "1s": 300, "5s": 900, "1m": 3600, "5m": 21_600, "15m": 86_400, "1h": 604_800,
+    "1d": 31_536_000,
 }  # fmt: skip
 PAD: Final = 4 / SIZES.plot_width
 """Room at the right edge for the dot at a line's end, as a share of the span."""
 
 _MIN_SPAN_S: Final = 0.1
 """The shortest span that can be zoomed to: trades come in whole milliseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A `ViewState` at one moment, as a frame is painted from it.
-
-    Attributes
-    ----------
-    start_ns, edge_ns : int
-        Both ends of what is in view; the left one not before what was cleared.
-    span_ns : int
-        Width of the view.
-    frozen : bool
-        The view stands on a part of the history; else it follows the newest rows.
-    dragging : bool
-        It is frozen only while the mouse selects.
-    following_span_s : float
-        Width of the view while it follows the newest rows.
-    cleared_ns : int
-        Rows up to here are not shown until Reset zoom; 0: all are.
-    paused : bool
-        Charts and tables show the rows of an earlier moment.
-    paused_ns : int
-        When that was, by this machine's clock.
-    pointer_ns : int or None
-        Where the pointer reads.
-    selected : Alert or None
-        The alert that was clicked on.
-    select_mode : bool
-        A drag over a chart selects; else a click lets the pointer read.
-    brushing : bool
-        Such a drag is going on.
-    signal_in_front : bool
-        In a narrow dashboard the open signal stands in the place of the latest row.
-    """
-
-    start_ns: int
-    edge_ns: int
-    span_ns: int
-    frozen: bool
-    dragging: bool
-    following_span_s: float
-    cleared_ns: int
-    paused: bool
-    paused_ns: int
-    pointer_ns: int | None
-    selected: Alert | None
-    select_mode: bool
-    brushing: bool
-    signal_in_front: bool
-
-    @property
-    def window_key(self) -> tuple[object, ...]:
-        """Differs from another view's if it was moved or zoomed; not because rows came."""
-        return (self.start_ns, self.edge_ns) if self.frozen else None, self.following_span_s
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Differs from another view's if, and only if, it shows other rows, or in another way."""
-        return (
-            *self.window_key, self.cleared_ns, self.pointer_ns,
-            self.paused and self.paused_ns, self.selected and self.selected.number,
-            self.brushing, self.select_mode,
-        )  # fmt: skip
 
 
 class ViewState:
@@ -121,16 +60,21 @@ class ViewState:
         The alert that was clicked on.
     signal_in_front : bool
         In a narrow dashboard the open signal stands in the place of the latest row.
+    past : RecordedPast
+        Rows that are no longer held, as far as they are recorded.
     """
 
-    def __init__(self, lab: LabView) -> None:
+    def __init__(self, lab: LabView, refresh: Callable[[], None] = lambda: None) -> None:
         self._lab = lab
+        self._refresh = refresh
+        self.past = RecordedPast(lab, self._on_past)
+        self._usual_span_s: float | None = None
         self.span_s: float = _DEFAULT_SPANS[lab.settings.timeframe]
         self.window_ns: tuple[int, int] | None = None
         self.paused = False
         self.paused_ns = 0
         self.pointer_ns: int | None = None
-        self.cleared_ns = 0
+        self.cleared_ns = NO_TIME_NS
         self.selected: Alert | None = None
         self.select_mode = False
         self.brushing = False
@@ -138,21 +82,35 @@ class ViewState:
         self._dragging = False
         self._pointer_share: float | None = None
         self._paused_rows: Records | None = None
-        self._paused_row_ns = 0  # exchange time of the newest row at the pause
+        self._paused_row_ns = NO_TIME_NS  # exchange time of the newest row at the pause
         self._paused_at = Cursor(0, 0)  # after that row
+        self._drag_from: tuple[int, int] | None = None  # right edge and width when it began
+        self._resets = 0  # of a replay, when the view was last its own
         lab.settings.observe(self._on_timeframe, "timeframe")
 
     def close(self) -> None:
-        """Watch the settings no longer."""
+        """Watch the settings no longer, and read no more."""
+        self.past.close()
         self._lab.settings.unobserve(self._on_timeframe, "timeframe")
 
     def rows(self) -> Records:
         """Return the rows to show: all that are held, or those of the moment of the pause."""
+        self._follow_replay()
         if self._paused_rows is None:
             return self._lab.rows.view()
         if self._paused_at.epoch != self._lab.rows.epoch:
             self._take_paused_rows()  # recomputed: the same moment, under the new settings
         return self._paused_rows
+
+    def _follow_replay(self) -> None:
+        """Show the newest rows once a replay has gone to another time: the others are gone."""
+        replay = self._lab.playback
+        if replay is not None and replay.resets != self._resets:
+            self._resets = replay.resets
+            self.paused, self._paused_rows = False, None
+            self.cleared_ns, self.selected = 0, None
+            self.set_pointer(None)
+            self.follow()
 
     def _take_paused_rows(self) -> None:
         store = self._lab.rows
@@ -194,7 +152,7 @@ class ViewState:
         self._paused_rows = None
         if paused:
             last = self._lab.rows.view(1)
-            self._paused_row_ns = int(last[0]["time_ns"]) if len(last) else 0
+            self._paused_row_ns = int(last[0]["time_ns"]) if len(last) else NO_TIME_NS
             self._take_paused_rows()
         else:
             self.follow()
@@ -206,7 +164,7 @@ class ViewState:
     def clear(self) -> None:
         """Start the charts at the newest row, until `reset`; the history keeps all."""
         last = self.rows()[-1:]
-        self.cleared_ns = int(last[0]["time_ns"]) if len(last) else 0
+        self.cleared_ns = int(last[0]["time_ns"]) if len(last) else NO_TIME_NS
         self.follow()
 
     def set_pointer_share(self, share: float) -> None:
@@ -253,11 +211,21 @@ class ViewState:
         self.window_ns = None
         self._dragging = self.brushing = False
 
+    def show_all(self) -> None:
+        """Show every row that is held, now and after `reset`: what is shown has ended."""
+        rows = self.rows()
+        if len(rows) > 1:
+            span_ns = int(rows[-1]["time_ns"]) - int(rows[0]["time_ns"])
+            self.span_s = self._usual_span_s = max(span_ns / NS_PER_S, _MIN_SPAN_S)
+        self.follow()
+
     def reset(self) -> None:
         """Go back to the newest rows, cleared ones too; there already, to the usual span."""
-        if self.window_ns is None and not self.cleared_ns:
+        if self._usual_span_s is not None:
+            self.span_s = self._usual_span_s
+        elif self.window_ns is None and self.cleared_ns == NO_TIME_NS:
             self.span_s = _DEFAULT_SPANS[self._lab.settings.timeframe]
-        self.cleared_ns = 0
+        self.cleared_ns = NO_TIME_NS
         self.selected = None
         self.follow()
 
@@ -307,9 +275,54 @@ class ViewState:
         if end >= int(rows[-1]["time_ns"]):
             self.follow()
             return
-        # Not beyond the oldest row that is held: there is nothing to see.
-        end = max(end, int(rows[0]["time_ns"]) + width // 2)
+        end = self._not_before_all(end, width)
         self.freeze(end - width, end)
+
+    def drag(self, share: float, *, begins: bool, ends: bool) -> None:
+        """Move the view with the mouse, by a share of its width since the drag began."""
+        if begins or self._drag_from is None:
+            start, edge = self.ends_ns()
+            width = edge - start if self.window_ns else round(self.span_s * NS_PER_S)
+            self._drag_from = edge, width
+        edge, width = self._drag_from
+        if ends:
+            self._drag_from = None
+        rows = self.rows()
+        if not len(rows):
+            return
+        newest = int(rows[-1]["time_ns"])
+        edge -= round(share * width * (1 + PAD))
+        if edge >= newest:
+            if ends:
+                self.follow()
+            elif self.window_ns is not None:
+                self.freeze(newest - width, newest)
+            return
+        edge = self._not_before_all(edge, width)
+        self.freeze(edge - width, edge)
+
+    def oldest_ns(self) -> int | None:
+        """Return the time of the oldest row that can be shown; None without any, or unknown."""
+        rows = self.rows()
+        if not len(rows):
+            return None
+        held = int(rows[0]["time_ns"])
+        if not self.past.exists:
+            return held
+        return None if self.past.begins_ns is None else min(held, self.past.begins_ns)
+
+    def _not_before_all(self, edge_ns: int, width_ns: int) -> int:
+        """Return a right edge at which there is something to see: not before the oldest row."""
+        oldest = self.oldest_ns()
+        return edge_ns if oldest is None else max(edge_ns, oldest + width_ns // 2)
+
+    def _on_past(self) -> None:
+        """Stop where the recording begins, once that is known."""
+        if self.window_ns is not None and not self._dragging:
+            start, end = self.window_ns
+            edge = self._not_before_all(end, end - start)
+            self.window_ns = edge - (end - start), edge
+        self._refresh()
 
     def _freeze_around(self, middle_ns: int, width_ns: int) -> None:
         start = middle_ns - width_ns // 2
@@ -327,7 +340,8 @@ class ViewState:
             self.follow()
             return
         rows = self.rows()
-        if not len(rows) or alert.time_ns < int(rows[0]["time_ns"]):
+        oldest = self.oldest_ns()
+        if not len(rows) or (oldest is not None and alert.time_ns < oldest):
             since = f"begin at {clock(int(rows[0]['time_ns']))} UTC" if len(rows) else "are none"
             self._lab.log(
                 "warning",
@@ -391,6 +405,6 @@ class ViewState:
 
     def _on_timeframe(self, change: Any) -> None:
         self.span_s = _DEFAULT_SPANS[change.new]
-        self.cleared_ns = 0
+        self.cleared_ns = NO_TIME_NS
         self.selected = None
         self.follow()

@@ -13,8 +13,9 @@ from ipywidgets import Button, HBox, ToggleButton, VBox
 
 from pairlab.alerts import Alert
 from pairlab.costs import round_trip_bps
+from pairlab.formatting import resolved, z_places
 from pairlab.protocols import LabView
-from pairlab.schema import AlertKind
+from pairlab.schema import NO_TIME_NS, AlertKind
 from pairlab.widgets.charts.chart import MARKERS, Marker
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
@@ -143,7 +144,7 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
         if not view.paused:
             return newest_first
         last = view.rows()[-1:]
-        until_ns = int(last[0]["time_ns"]) if len(last) else 0
+        until_ns = int(last[0]["time_ns"]) if len(last) else NO_TIME_NS
         return dropwhile(lambda a: a.time_ns > until_ns, newest_first)
 
     def _counts(self) -> dict[AlertKind, int]:
@@ -264,17 +265,22 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
         """Return everything that an alert was decided on, as `Alert.explain` has it."""
         at, t = alert.at, alert.settings
         y, x = price_decimals(self.render_loop.lab, at)
-        least, places = t.min_edge_bps, decimals_for(at.spread_std, 2)
+        least = t.min_edge_bps
+        # From spread, mean and σ as they stand here z comes out as it stands here.
+        places = z_places(at.spread, at.spread_mean, at.spread_std, at.zscore, 2)
+        opposed = at.hedge_ratio < 0
         numbers = {
             "y": number(at.y, y), "x": number(at.x, x),
             "age y": f"{age(at.y_age_s)} s", "age x": f"{age(at.x_age_s)} s",
             "β": compact(at.hedge_ratio, decimals_for(abs(at.hedge_ratio), 3)),
-            "α": compact(at.intercept, places), "spread": compact(at.spread, places),
-            "mean": compact(at.spread_mean, places), "σ": compact(at.spread_std, places),
-            "z": signed(at.zscore), "ρ": number(at.correlation),
+            "α": compact(at.intercept, max(places.spread, 2)),
+            "spread": resolved(at.spread, places.spread),
+            "mean": resolved(at.spread_mean, places.spread),
+            "σ": resolved(at.spread_std, places.std), "z": signed(at.zscore, places.z),
+            "ρ": number(at.correlation),
             "p": p_value(at.p_value), "entry": number(t.entry_z), "exit": number(t.exit_z),
             "stop": "off" if t.stop_z is None else number(t.stop_z),
-            "min ρ": number(t.min_correlation),
+            "max ρ" if opposed else "min ρ": number(t.min_correlation * (-1 if opposed else 1)),
             "edge": bps(alert.edge_bps), "least": "off" if least is None else bps(least),
             "cost": bps(round_trip_bps(t.fee_bps, at, t.price_scale)),
             "rows": f"{at.filled:,}/{t.window:,}",

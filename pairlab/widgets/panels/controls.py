@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from ipywidgets import (
     HTML,
@@ -20,20 +20,21 @@ from ipywidgets import (
 )  # fmt: skip
 
 from pairlab.errors import SettingError
+from pairlab.limits.consistency import largest_z
 from pairlab.protocols import LabView
 from pairlab.schema import TIMEFRAMES_NS
 from pairlab.settings import SETTINGS
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.core.widget_utils import programmatic_update, set_traits
-from pairlab.widgets.style.formats import exact, number, parse_number
+from pairlab.widgets.panels.typed_number import OFF_WORDS, mark_refused, typed_number
+from pairlab.widgets.style.formats import exact, number
 
 __all__ = ["Controls"]
 
 _Z_MAX: Final = 6.0  # entry, exit and stop share one scale: their handles stand as a staircase
 _STOP_DEFAULT: Final = 4.0
 _HEDGES: Final = (("fixed", "fixed"), ("OLS", "ols"), ("Kalman", "kalman"))
-_REFUSED: Final = "pairlab-refused"
 _ECHOES: Final = 8
 """How many values that a slider was set to may still echo from a browser."""
 
@@ -166,7 +167,7 @@ class _Row:
 
     def _set_field(self, text: str) -> None:
         if self.field.value != text:
-            self.field.remove_class(_REFUSED)  # it was of what is replaced now
+            mark_refused(self.field, None)  # it was of what is replaced now
         set_traits(self.field, value=text)
 
     def _text(self, value: float) -> str:
@@ -205,10 +206,15 @@ class _Row:
     def _on_field(self, text: str) -> None:
         text = text.strip()
         now = getattr(self._controls.settings, self.name)
-        self.field.remove_class(_REFUSED)
+        mark_refused(self.field, None)
         if now is None or text == self._text(now):
             return
-        self._controls.apply(self, parse_number(text))
+        try:
+            typed = typed_number(self.name, text)
+        except SettingError as error:
+            self._controls.refuse(self, str(error))
+        else:
+            self._controls.apply(self, typed)
 
 
 def _about(name: str) -> str:
@@ -255,7 +261,7 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
             )
         }  # fmt: skip
         self._p_field = Text(
-            description="Max p-value", continuous_update=False, tooltip=_about("max_p_value")
+            description="Level", continuous_update=False, tooltip=_about("max_p_value")
         ).add_class("pairlab-field")
         self._p_note = HTML().add_class("pairlab-p-note")
         self.on_frontend(self._p_field, "value", self._on_p)
@@ -271,10 +277,16 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
         head = HTML(
             "<h3>Settings</h3><small class='pairlab-far'>apply from the next tick</small>"
         ).add_class("pairlab-head-text")
+        self._hold = Text(
+            description="max hold", continuous_update=False, tooltip=_about("max_hold_s")
+        ).add_class("pairlab-cost")
+        self.on_frontend(self._hold, "value", self._on_hold)
+        unit = HTML("<small>s</small>").add_class("pairlab-unit")
         require = HBox([self._require, self._p_note, self._p_field]).add_class("pairlab-row")
         boxes = [box for pair in self._choices.values() for box in pair]
         super().__init__(
-            [HBox([head]).add_class("pairlab-head"), *boxes, *(r.box for r in self._rows.values()),
+            [HBox([head, self._hold, unit]).add_class("pairlab-head"), *boxes,
+             *(r.box for r in self._rows.values()),
              require.add_class("pairlab-row-require")]
         )  # fmt: skip
         for style in ("pairlab", "pairlab-panel", "pairlab-settings"):
@@ -325,13 +337,13 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
             self.refuse(row, str(error))
         else:
             row.show(getattr(self.settings, row.name))
-            row.field.remove_class(_REFUSED)
+            mark_refused(row.field, None)
 
     def refuse(self, row: _Row, why: str) -> None:
         """Log why a value was rejected and restore the old one."""
         self._say(why)
         row.show(getattr(self.settings, row.name))
-        row.field.add_class(_REFUSED)
+        mark_refused(row.field, why)
 
     def _say(self, why: str) -> None:
         log = self._lab.event_log
@@ -351,24 +363,44 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
     def _on_stop(self, on: bool) -> None:
         wanted = None
         if on:
-            # The stop must lie beyond the entry, wherever its handle was left.
+            # Beyond the entry, wherever its handle was left, and where z can get to.
             entry = self.settings.entry_z
             left_at = float(self._rows["stop_z"].slider.value)
             wanted = left_at if left_at > entry else entry + 2
+            ceiling = math.floor(100 * largest_z(self.settings.window)) / 100
+            if self.settings.hedge != "kalman" and entry < ceiling < wanted:
+                wanted = ceiling
         if (wanted is None) != (self.settings.stop_z is None):
             self._try("stop_z", wanted, self._show_all)
             self._show_all()
 
+    def _on_hold(self, text: str) -> None:
+        text = text.strip()
+        why = None
+        if text != self._hold_text():
+            try:
+                off = text.lower() in OFF_WORDS
+                self.settings.max_hold_s = None if off else typed_number("max_hold_s", text)
+            except SettingError as error:
+                why = str(error)
+                self._say(why)
+        self._show_all()
+        mark_refused(self._hold, why)
+
+    def _hold_text(self) -> str:
+        value = self.settings.max_hold_s
+        return f"{value:g}" if value else "off"
+
     def _on_p(self, text: str) -> None:
-        self._p_field.remove_class(_REFUSED)
+        mark_refused(self._p_field, None)
         text = text.strip()
         if text != exact(self.settings.max_p_value, 3):
             try:
-                self.settings.update(max_p_value=cast("float", parse_number(text)))
+                self.settings.max_p_value = typed_number("max_p_value", text)
             except SettingError as error:
                 self._say(str(error))
                 self._show_all()
-                self._p_field.add_class(_REFUSED)
+                mark_refused(self._p_field, str(error))
                 return
         self._show_all()
 
@@ -393,10 +425,13 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
         set_traits(self._stop_on, value=self.settings.stop_z is not None)
         set_traits(self._require, value=self.settings.require_stationary)
         on = "on" if self.settings.require_stationary else "off"
-        self._p_note.value = f"<small>{on} · p ≤</small>"
+        self._p_note.value = f"<small>{on} · level</small>"
+        if self._hold.value != self._hold_text():
+            mark_refused(self._hold, None)
+        set_traits(self._hold, value=self._hold_text())
         p_value = exact(self.settings.max_p_value, 3)
         if self._p_field.value != p_value:
-            self._p_field.remove_class(_REFUSED)
+            mark_refused(self._p_field, None)
         set_traits(self._p_field, value=p_value)
         for name in self._choices:
             self._show_choice(name)

@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 from ipywidgets import Button, Dropdown, HBox, ToggleButtons, VBox
 
 from pairlab.data.csv_export import csv_name, csv_pieces
+from pairlab.data.origin import Origin
 from pairlab.data.time_selection import between_ns
 from pairlab.protocols import LabView, Table
 from pairlab.widgets.core.frame import Frame
@@ -145,7 +146,15 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
     def _pieces(self, what: Table, ends: tuple[int | None, int | None]) -> Iterator[str]:
         if what == "history" and self._rows.value == "view":
             # What is seen: while the view is paused, the ring may have gone on without it.
-            return csv_pieces(between_ns(self.render_loop.view.rows(), *ends))
+            rows = self.render_loop.view.rows()
+            before = len(rows) and ends[0] is not None and ends[0] < int(rows[0]["time_ns"])
+            if before and self._lab.past is not None:
+                self._lab.log(
+                    "warning",
+                    "rows that are no longer in memory are not in the file: "
+                    "lab.history(since=…).to_csv(…) writes recorded ones, too",
+                )
+            return csv_pieces(between_ns(rows, *ends), self._origin())
         return self._lab.csv_pieces(what, *ends)
 
     async def _export(self, name: str, pieces: Iterator[str]) -> None:
@@ -179,9 +188,13 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
         if not chosen:
             self._lab.log("warning", "there is no chart to export: show one first")
             return
-        stem = csv_name(self._lab.pair).removesuffix(".csv")
+        self.render_loop.paint(due=True)  # what is out of sight was not painted
+        origin = self._origin()
+        stem = csv_name(self._lab.pair, origin).removesuffix(".csv")
         which = "charts" if wanted not in charts else wanted
-        self._deliver({"kind": kind, "name": f"{stem}-{which}.{kind}", "charts": chosen}, kind, [])
+        job = {"kind": kind, "name": f"{stem}-{which}.{kind}", "charts": chosen}
+        about = {"source": origin.source, "real": origin.real_money, "settings": origin.settings}
+        self._deliver({**job, "about": about}, kind, [])
 
     # -- the page -------------------------------------------------------------------------------
 
@@ -230,7 +243,7 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
         )
 
     def file_name(self, what: str = "history") -> str:
-        """Return the name of a table's file: pair and UTC time, safe on every system.
+        """Return the name of a table's file: market, pair and UTC time, safe on every system.
 
         Parameters
         ----------
@@ -242,8 +255,11 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
         str
             Of letters, digits, ``.``, ``_`` and ``-``.
         """
-        name = csv_name(self._lab.pair)
+        name = csv_name(self._lab.pair, self._origin())
         return name if what == "history" else name.removesuffix(".csv") + f"-{what}.csv"
+
+    def _origin(self) -> Origin:
+        return Origin.of(self._lab.pair, self._lab.health(), self._lab.row_settings)
 
     def finish(self) -> None:
         """Cancel exports that are still running."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pairlab.costs import edge_bps
-from pairlab.formatting import decimals_apart
+from pairlab.formatting import compared, decimals_apart
+from pairlab.limits.consistency import leg_age_limit_s
+from pairlab.limits.stationarity import largest_p
 from pairlab.schema import NS_PER_S, Snapshot
 from pairlab.settings import SettingValues
 from pairlab.widgets.style.formats import duration, exact, number, p_value
@@ -31,21 +33,17 @@ def entry_filters(
         In the order of `pairlab.schema.Filter`; what is not a number does not pass.
     """
     v = values
-    passed = row.correlation >= v.min_correlation
-    found = [
-        (
-            passed,
-            _words("ρ", row.correlation, "≥" if passed else "<", v.min_correlation),
-        )
-    ]
-    oldest, limit = max(row.y_age_s, row.x_age_s), v.max_leg_age_s
+    rho, name = row.hedged_correlation, "−ρ" if row.hedge_ratio < 0 else "ρ"
+    passed = rho >= v.min_correlation
+    found = [(passed, _words(name, rho, "≥" if passed else "<", v.min_correlation))]
+    oldest, limit = max(row.y_age_s, row.x_age_s), leg_age_limit_s(v)
     passed = oldest < limit
     decimals = decimals_apart(oldest, limit, 2 if oldest < 9.995 else 0)
     found.append((passed, f"leg {number(oldest, decimals)} s {'<' if passed else '≥'} {limit:g} s"))
     if v.require_stationary:
-        passed = row.p_value <= v.max_p_value
-        sign = "≤" if passed else ">"
-        found.append((passed, p_words(row.p_value, sign, v.max_p_value)))
+        most = largest_p(v)
+        passed = row.p_value <= most
+        found.append((passed, p_words(row.p_value, "≤" if passed else ">", most)))
     if v.cooldown_s > 0 and left_ns is not None:
         since_s = (row.time_ns - left_ns) / NS_PER_S
         least = v.cooldown_s
@@ -60,14 +58,17 @@ def entry_filters(
         passed = edge >= least_bps
         shown = number(edge, decimals_apart(edge, least_bps))
         found.append((passed, f"edge {shown} {'≥' if passed else '<'} {least_bps:g} bps"))
+    if v.stop_z is not None:
+        z = abs(row.zscore)
+        passed = z < v.stop_z
+        found.append((passed, _words("|z|", z, "<" if passed else "≥", v.stop_z) + " stop"))
     return found
 
 
 def p_words(value: float, sign: str, limit: float) -> str:
     """Return the comparison of a p-value, which below 0.001 is only said to be so."""
-    if value < 0.001 < limit:
-        return f"p {p_value(value)} {sign} {exact(limit, 3)}"
-    return _words("p", value, sign, limit, 3)
+    shown, most = compared(value, limit, 3)
+    return f"p {p_value(value) if value < 0.001 < limit else shown} {sign} {most}"
 
 
 def _words(name: str, value: float, sign: str, limit: float, decimals: int = 2) -> str:

@@ -17,6 +17,7 @@ from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.core.widget_utils import programmatic_update, set_traits
 from pairlab.widgets.panels.tables import show_swapped, swap_button
+from pairlab.widgets.panels.typed_number import OFF_WORDS, mark_refused, typed_number
 from pairlab.widgets.style.formats import (
     MISSING,
     compact,
@@ -24,7 +25,6 @@ from pairlab.widgets.style.formats import (
     duration,
     guess_decimals,
     number,
-    parse_number,
     power,
     quote,
     safe,
@@ -36,10 +36,8 @@ from pairlab.widgets.transport.message_batching import HTML
 
 __all__ = ["SignalPanel"]
 
-_OFF: Final = ("", "off", "none", "0", MISSING)
 _SIDES: Final = {1: ("up", "y", "LONG"), -1: ("down", "x", "SHORT"), 0: ("dash", "text2", "FLAT")}
 _UNKNOWN: Final = Profit(math.nan, math.nan, math.nan, math.nan, math.nan)
-_REFUSED: Final = "pairlab-refused"
 
 
 class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
@@ -97,19 +95,18 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
         text = text.strip()
         if text == self._shown(name):
             return
-        off = name == "min_edge_bps" and text.lower() in _OFF
-        value = None if off else parse_number(text)
+        off = name == "min_edge_bps" and text.lower() in OFF_WORDS
         try:
-            setattr(self.settings, name, value)
+            setattr(self.settings, name, None if off else typed_number(name, text))
         except SettingError as error:
             log = self._lab.event_log
             if not log or log[-1].message != str(error):
                 self._lab.log("warning", str(error))
             self._show_fields()
-            self._fields[name].add_class(_REFUSED)
+            mark_refused(self._fields[name], str(error))
         else:
             self._show_fields()
-            self._fields[name].remove_class(_REFUSED)
+            mark_refused(self._fields[name], None)
 
     def _shown(self, name: str) -> str:
         value = getattr(self.settings, name)
@@ -119,15 +116,18 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
         with programmatic_update():
             for name, field in self._fields.items():
                 if field.value != self._shown(name):
-                    field.remove_class(_REFUSED)
+                    mark_refused(field, None)
                 set_traits(field, value=self._shown(name))
 
     # -- painting -------------------------------------------------------------------------------
 
+    def arrange(self, frame: Frame) -> None:
+        """Do as `LabWidget.arrange`."""
+        show_swapped(self, behind=not frame.view.signal_in_front)
+
     def paint(self, frame: Frame) -> None:
         """Set the numbers; while the view is paused they do not change."""
         self.show_staleness(frame)
-        show_swapped(self, behind=not frame.view.signal_in_front)
         if self.changed("costs", (frame.values.fee_bps, frame.values.min_edge_bps)):
             self._show_fields()
         if not frame.text_due:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import Button, HBox
 
 from pairlab.alerts import Alert, AlertLog
-from pairlab.formatting import decimals_apart
+from pairlab.formatting import compared, decimals_apart
+from pairlab.limits.consistency import leg_age_limit_s
+from pairlab.limits.stationarity import largest_p
 from pairlab.protocols import LabView
-from pairlab.schema import NS_PER_S, AlertKind, RowFlag
+from pairlab.schema import NS_PER_S, AlertKind, RowFlag, kalman_rows
+from pairlab.settings import SettingValues
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.panels.export import ExportButton
 from pairlab.widgets.panels.filter_text import entry_filters, p_words
+from pairlab.widgets.panels.record_button import RecordButton, recording_words
 from pairlab.widgets.style.formats import (
     MISSING,
     age,
@@ -38,7 +43,7 @@ __all__ = ["StatusBar"]
 
 _ALIVE: Final = ("live", "stalled", "reconnecting")
 _OLD_LEG_SHARE: Final = 0.5
-"""From this share of max_leg_age_s on, a leg's age is shown as a warning."""
+"""From this share of the limit on, a leg's age is shown as a warning."""
 
 _PAUSE: Final = ("Freeze charts and tables; the feed continues", "Continue with the newest rows")
 
@@ -66,7 +71,7 @@ def _caption(name: str, shown: str, unit: str = "", *, warn: bool = False) -> st
 
 
 class StatusBar(LabWidget, HBox):  # type: ignore[misc]
-    """Pair, feed, rates, ages, gaps, stationarity, signal; Pause and Export.
+    """Pair, feed, rates, ages, gaps, stationarity, signal; Pause, Record and Export.
 
     Every state has a word and a shape beside its colour, and its reasons in the tooltip.
 
@@ -85,7 +90,8 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         self._pause.add_class("pairlab-button-pause")
         self.on_frontend(self._pause, "click", self._on_pause)
         self.export = ExportButton(lab)
-        buttons = HBox([self._pause, self.export]).add_class("pairlab-buttons")
+        record = [] if lab.recordings is None else [RecordButton(lab)]
+        buttons = HBox([self._pause, *record, self.export]).add_class("pairlab-buttons")
         self._newest: Alert | None = None
         self._left_ns: int | None = None
         super().__init__([*self._cells.values(), buttons])
@@ -132,8 +138,16 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         )
 
     def _paint_feed(self, health: Health) -> None:
-        source = f"{health.stream} · up {_uptime(health.uptime_s)}"
-        if health.state == "live":
+        recordings = self.render_loop.lab.recordings
+        recording = "" if recordings is None else recording_words(recordings.newest)
+        source = recording or f"{health.stream} · up {_uptime(health.uptime_s)}"
+        replay = self.render_loop.lab.playback
+        if health.state == "live" and replay is not None:
+            # Not "live": what the screen shows was recorded, and when.
+            date = f"{datetime.fromtimestamp(replay.position_ns / NS_PER_S, UTC):%Y-%m-%d}"
+            badge = ("replay", "play" if replay.playing else "pause", f"{health.feed} · {date}")
+            source = f"{health.stream} · {health.detail}"
+        elif health.state == "live":
             kind, sign = ("live", "dot") if health.real_money else ("sim", "diamond")
             badge = (kind, sign, f"{health.feed} · live")
         else:
@@ -150,7 +164,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             f"{safe(words)}</span>"
             f'</div><div class="pairlab-two">{safe(source)}</div>',
             f"{health.feed}: {health.state}. {health.detail}. {health.reconnects} reconnects, "
-            f"{count(health.ticks)} ticks. "
+            f"{count(health.ticks)} ticks of {health.stream}. "
             + ("Real market." if health.real_money else "Not real money: no live market."),
         )
 
@@ -174,14 +188,14 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             # Rows carry ages at trade time; while nothing comes, both grow by the silence.
             silence_s = self._silence_s(frame)
             ages = (row.y_age_s + silence_s, row.x_age_s + silence_s)
-            old = max(ages) >= _OLD_LEG_SHARE * v.max_leg_age_s
+            old = max(ages) >= _OLD_LEG_SHARE * leg_age_limit_s(v)
         pair = self.render_loop.lab.pair
         text = MISSING if row is None else f"{age(ages[0])} / {age(ages[1])}"
         self._set(
             "ages",
             _caption("age y / x", text, "" if row is None else "s", warn=old),
             f"Since the last trade: {pair.y} {age(ages[0])} s, {pair.x} {age(ages[1])} s; "
-            f"no entry from {v.max_leg_age_s:g} s on",
+            f"no entry from {leg_age_limit_s(v):g} s on",
         )
         gaps = MISSING if h.state == "failed" and not h.ticks else count(h.gaps)
         self._set(
@@ -207,7 +221,8 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         if self.changed("tick", (frame.newest_ns, frame.cursor)):
             self._tick_came_ns = frame.now_ns
         quiet_s = (frame.now_ns - self._tick_came_ns) / NS_PER_S
-        return quiet_s if quiet_s > 1 and frame.health.state in _ALIVE else 0.0
+        alive = frame.health.state in _ALIVE and self.render_loop.lab.playback is None
+        return quiet_s if quiet_s > 1 and alive else 0.0
 
     def _paint_test(self, frame: Frame) -> None:
         row, h, v = frame.live, frame.health, frame.values
@@ -238,14 +253,15 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             verdict = "Every spread of the window is the same: no z, no test, no alerts. "
         elif row is not None and row.stationary >= 0:
             sign = "≤" if row.stationary else ">"
-            verdict = f"{p_words(row.p_value, sign, v.max_p_value)}. "
+            verdict = f"{p_words(row.p_value, sign, largest_p(v))}. "
         what = "ADF on the spread" if v.hedge == "fixed" else "Engle-Granger on the residual"
         self._set(
             "test",
             f'{text}<div class="pairlab-two">{safe(details)}</div>',
-            f"{verdict}{what} over the window, {v.adf_lags} lag: stationary when p ≤ "
-            f"{exact(v.max_p_value, 3)}. Half-life in rows; over {window:,} rows about "
-            f"{window // 7:,} is the most that it can resolve.",
+            f"{verdict}{what} over the window, {v.adf_lags} lag: stationary when "
+            f"p ≤ {compared(math.nan, largest_p(v), 4)[1]}, which {window:,} rows need for a level "
+            f"of {exact(v.max_p_value, 3)} (MacKinnon 2010). "
+            f"{_half_life_words(v)}",
         )
 
     def _paint_signal(self, frame: Frame) -> None:
@@ -283,6 +299,8 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             return [since, out if h.state == "live" else "no new rows"]
         if h.filled < v.window:
             return ["no signals before", f"{v.window:,} rows"]
+        if row.flags & RowFlag.WARMING:
+            return ["no signals before", f"{kalman_rows(v.kalman_half_life):,} rows"]
         if not math.isfinite(row.zscore):
             return ["z is –", "zero variance"]
         reach, entry_z = abs(row.zscore), v.entry_z
@@ -309,6 +327,8 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             if v.stop_z is not None:
                 against = "≤" if position > 0 else "≥"
                 words += f", stopped when z {against} {signed(-position * v.stop_z)}"
+            if v.max_hold_s:
+                words += f", stopped after {v.max_hold_s:,g} s"
             return f"{words}; z is {_signed_apart(row.zscore, -position * v.exit_z)}.\n{last}"
         filters = entry_filters(row, v, self._left_ns)
         listed = "; ".join(f"{'✓' if passed else '✕'} {words}" for passed, words in filters)
@@ -323,6 +343,17 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             self._newest = next(log.newest_first(), None)
             left = (a for a in log.newest_first() if a.kind in (AlertKind.EXIT, AlertKind.STOP))
             self._left_ns = next((a.time_ns for a in left), None)
+
+
+def _half_life_words(v: SettingValues) -> str:
+    """Return what a half-life is worth: how long it reads where nothing reverts at all."""
+    if v.hedge == "kalman":
+        return "Half-life in rows, of what the filter leaves of the spread: its own is longer."
+    median, tenth = (6.7, 1.8) if v.hedge == "fixed" else (12.0, 4.1)
+    return (
+        f"Half-life in rows. Where nothing reverts, half of the windows of {v.window:,} rows still "
+        f"read below {v.window / median:,.0f}, and nine in ten below {v.window / tenth:,.0f}."
+    )
 
 
 def _signed_apart(value: float, limit: float) -> str:

@@ -25,6 +25,7 @@ from pairlab.widgets.style.formats import (
     p_value,
     safe,
     signed,
+    sized,
 )
 from pairlab.widgets.style.precision import price_decimals
 from pairlab.widgets.style.theme import var
@@ -70,10 +71,13 @@ class LatestTable(LabWidget, VBox):  # type: ignore[misc]
             self.add_class(style)
         self.join(lab)
 
+    def arrange(self, frame: Frame) -> None:
+        """Do as `LabWidget.arrange`."""
+        show_swapped(self, behind=frame.view.signal_in_front)
+
     def paint(self, frame: Frame) -> None:
         """Set the numbers."""
         self.show_staleness(frame)
-        show_swapped(self, behind=frame.view.signal_in_front)
         if not frame.text_due or not self.changed(
             "row", (frame.version, frame.latest, frame.values)
         ):
@@ -83,13 +87,13 @@ class LatestTable(LabWidget, VBox):  # type: ignore[misc]
         if row is not None:
             when = clock(row.time_ns, milliseconds=frame.fine)
             when += " forming" if row.provisional else ""
-            decimals, places = price_decimals(lab, row), frame.spread_places
+            decimals, places = price_decimals(lab, row), frame.telling_places(row)
             shown = {
                 "y": number(row.y, decimals[0]), "x": number(row.x, decimals[1]),
-                "β": number(row.hedge_ratio, frame.ratio_places),
-                "α": "0" if row.intercept == 0 else number(row.intercept, places),
-                "spread": number(row.spread, places), "mean": number(row.spread_mean, places),
-                "σ": number(row.spread_std, places), "z": signed(row.zscore),
+                "β": sized(row.hedge_ratio, frame.ratio_places),
+                "α": "0" if row.intercept == 0 else sized(row.intercept, places),
+                "spread": sized(row.spread, places), "mean": sized(row.spread_mean, places),
+                "σ": sized(row.spread_std, places), "z": signed(row.zscore),
                 "ρ": number(row.correlation),
                 "p-value": p_value(row.p_value), "half-life": number(row.half_life, 1),
                 "rows": f"{row.filled:,}/{v.window:,}", "span": extent(window_s(frame, row)),
@@ -117,7 +121,7 @@ class LatestTable(LabWidget, VBox):  # type: ignore[misc]
         return [
             ("y", "y", f"{lab.pair.y}, last price"),
             ("spread", "spread", spread),
-            ("ρ", "corr", "Rolling correlation"),
+            ("ρ", "corr", "Rolling correlation of y and x; an entry asks for that of y and βx"),
             ("x", "x", f"{lab.pair.x}, last price"),
             ("mean", "text", "Mean of the window's spreads"),
             ("p-value", "text", "Of the stationarity test: small is stationary"),
@@ -213,7 +217,7 @@ class RowTable(LabWidget, VBox):  # type: ignore[misc]
                     [
                         moment(row.time_ns, newest[0].time_ns, milliseconds=frame.fine),
                         number(row.y, y),
-                        number(row.x, x), number(row.spread, places), signed(row.zscore),
+                        number(row.x, x), sized(row.spread, places), signed(row.zscore),
                         number(row.correlation),
                     ]
                 )

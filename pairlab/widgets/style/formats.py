@@ -11,7 +11,15 @@ from decimal import Decimal
 from html import escape
 from typing import Final
 
-from pairlab.formatting import MINUS, MISSING, number, signed
+from pairlab.formatting import (
+    MINUS,
+    MISSING,
+    number,
+    parse_number,
+    resolved,
+    scientific,
+    signed,
+)
 from pairlab.schema import NS_PER_S, Pair
 
 __all__ = [
@@ -39,28 +47,18 @@ __all__ = [
     "safe",
     "short",
     "signed",
+    "sized",
     "span_label",
 ]
 
 _HALF_A_DAY_NS: Final = 43_200 * NS_PER_S
+FINEST: Final = 18  # decimals: nothing that is traded is smaller
 _QUOTES: Final = ("USDT", "USDC", "FDUSD", "BUSD", "BTC", "ETH", "EUR", "TRY")
 
 
 def safe(text: object) -> str:
     """Return text that is shown, never read as HTML."""
     return escape(str(text), quote=True)
-
-
-def parse_number(text: str) -> float | str:
-    """Return the number that a person typed, or the text, which no setting of numbers takes.
-
-    >>> parse_number("−1,000.5"), parse_number("a lot")
-    (-1000.5, 'a lot')
-    """
-    try:
-        return float(text.replace(MINUS, "-").replace(",", ""))
-    except ValueError:
-        return text
 
 
 def exact(value: float, decimals: int = 2) -> str:
@@ -111,19 +109,27 @@ def power(value: float) -> str:
     >>> power(-0.0000123), power(0.05)
     ('−1.2e−5', '5.0e−2')
     """
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa}e{int(exponent)}".replace("-", MINUS)
+    return scientific(value, 1)
+
+
+def sized(value: float, decimals: int) -> str:
+    """Return a number with its decimals; with more than eight a small one in powers of ten.
+
+    >>> sized(41.75, 2), sized(-4.9e-9, 11), sized(3.3055931, 7), sized(0.0, 11)
+    ('41.75', '−4.90e−9', '3.3055931', '0')
+    """
+    return number(value, decimals) if decimals <= 8 else resolved(value, decimals)
 
 
 def decimals_for(size: float, least: int) -> int:
-    """Return the decimals that show three digits of a small number, eight at most.
+    """Return the decimals that show three digits of a small number.
 
-    >>> [decimals_for(size, 2) for size in (38.0, 0.1, 0.0437, 0.000123, 1e-9, float("nan"))]
-    [2, 2, 4, 6, 8, 2]
+    >>> [decimals_for(size, 2) for size in (38.0, 0.1, 0.0437, 0.000123, 4.9e-9, float("nan"))]
+    [2, 2, 4, 6, 11, 2]
     """
     if not 0 < size < 0.1:
         return least
-    return min(max(2 - math.floor(math.log10(size)), least), 8)
+    return min(max(2 - math.floor(math.log10(size)), least), FINEST)
 
 
 def p_value(value: float) -> str:
@@ -241,10 +247,15 @@ def quote(pair: Pair) -> str | None:
 
 
 def guess_decimals(value: float) -> int:
-    """Return decimals that show about seven digits of a price whose tick size is not known."""
+    """Return decimals that show about seven digits of a price whose tick size is not known.
+
+    >>> guess_decimals(61279.0), guess_decimals(0.00001234), guess_decimals(4.9e-9)
+    (2, 8, 11)
+    """
     if not math.isfinite(value) or value == 0:
         return 2
-    return min(max(6 - math.floor(math.log10(abs(value))), 2), 8)
+    size = math.floor(math.log10(abs(value)))
+    return min(max(6 - size, 2), max(8, 2 - size), FINEST)
 
 
 def js_number(value: float) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from pairlab.protocols import LabView
 from pairlab.schema import Records, Snapshot
 from pairlab.settings import SettingValues
-from pairlab.widgets.style.formats import decimals_for, guess_decimals
+from pairlab.widgets.style.formats import FINEST, decimals_for, guess_decimals
 
 __all__ = ["Precision", "price_decimals", "size_of_spread"]
 
@@ -101,6 +101,37 @@ class Precision:
         what = values.hedge, values.price_scale
         found = self._steady("ratio", what, size, _RATIO)
         return _RATIO if found is None else found
+
+    def telling(self, row: Snapshot, values: SettingValues, least: int) -> int:
+        """Return the decimals in which spread, mean and σ (or ±entry_z·σ) give z as it is shown.
+
+        Parameters
+        ----------
+        row : Snapshot
+            Whose numbers.
+        values : SettingValues
+            The settings that it was made with.
+        least : int
+            Decimals of the rows about it.
+
+        Returns
+        -------
+        int
+            `least`, or more where z computed from what is printed could else differ by more than
+            0.01 from the z printed: a σ far below that of most rows, or a large z.
+        """
+        std, z = row.spread_std, abs(row.zscore)
+        if not (std > 0 and math.isfinite(z)):
+            return least
+        # Spread and mean are each off by half a unit u of their last decimal, the band's ends too:
+        # z by u/σ·(1 + z/entry_z/2); half of 0.01 is left by the rounding of z itself.
+        unit = 0.005 * std / (1.0 + max(z / values.entry_z / 2.0, z / 2.0))
+        needed = min(max(math.ceil(-math.log10(unit)), least), FINEST)
+        key, have = self._kept.get("telling", (None, None))
+        if key != least or have is None or not needed <= have <= needed + 1:
+            have = needed
+        self._kept["telling"] = (least, have)
+        return have
 
     def _steady(self, name: str, what: object, size: float, least: int) -> int | None:
         """Return the decimals of a size; those of the last call while they fit about as well."""

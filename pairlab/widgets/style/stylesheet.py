@@ -11,10 +11,19 @@ from pairlab.widgets.style.theme import mask, theme_css
 __all__ = ["stylesheet"]
 
 _MASKS: Final = (
-    "pause", "play", "download", "check", "up", "down", "circle", "square", "diamond", "cross",
-    "backspace",
+    "pause", "play", "download", "check", "up", "down", "circle", "square", "diamond", "dot",
+    "cross", "backspace",
 )  # fmt: skip
-_SHEETS: Final = ("style.css", "layout.css", "view.css", "signal.css", "events.css")
+_SHEETS: Final = (
+    "style.css",
+    "layout.css",
+    "view.css",
+    "signal.css",
+    "events.css",
+    "lost.css",
+    "transport.css",
+    "report.css",
+)
 
 # Read when the module is imported, not when a view is made: that may happen on a running loop.
 _RULES: Final = "".join(

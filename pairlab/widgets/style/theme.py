@@ -51,6 +51,8 @@ class Tokens:
         Stop lines, errors.
     sim : str
         Not real money.
+    replay : str
+        What was recorded is played.
     focus : str
         Focus ring, selected alert.
     ink : str
@@ -76,6 +78,7 @@ class Tokens:
     warnink: str
     stop: str
     sim: str
+    replay: str
     focus: str
     ink: str
 
@@ -91,7 +94,7 @@ DARK: Final = Tokens(
     text="#e9edf2", text2="#b6c0cc", muted="#8b97a6",
     z="#f2f5f9", y="#56b4e9", x="#f0a830", spread="#e6a3c8", corr="#3cc39b",
     warn="#f0e442", warnfill="#f0e442", warnink="#080b10",
-    stop="#ff4d6d", sim="#b9a6ff", focus="#8fd0ff", ink="#080b10",
+    stop="#ff4d6d", sim="#b9a6ff", replay="#d38bff", focus="#8fd0ff", ink="#080b10",
 )  # fmt: skip
 LIGHT: Final = Tokens(
     page="#e9edf2", panel="#ffffff", raised="#f1f4f7",
@@ -99,7 +102,7 @@ LIGHT: Final = Tokens(
     text="#11161d", text2="#3b4654", muted="#596575",
     z="#11161d", y="#0067a8", x="#9a5b00", spread="#9b3f78", corr="#00734f",
     warn="#776000", warnfill="#f2d43d", warnink="#11161d",
-    stop="#8a0f24", sim="#6242c4", focus="#0067a8", ink="#ffffff",
+    stop="#8a0f24", sim="#6242c4", replay="#8a1fc4", focus="#0067a8", ink="#ffffff",
 )  # fmt: skip
 
 

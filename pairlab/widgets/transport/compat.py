@@ -40,7 +40,9 @@ def _has_private_names() -> bool:
 direct_updates: bool = _has_private_names()
 """Whether the private names are as expected; tests set it to False."""
 
-COMPAT_SCRIPT: Final = files("pairlab.widgets.transport").joinpath("compat.js").read_text("utf-8")
+COMPAT_SCRIPT: Final = (
+    files("pairlab.widgets.transport").joinpath("js", "compat.js").read_text("utf-8")
+)
 """The browser's part: d3's transitions, see `compat.js`, which checks what it replaces."""
 
 
@@ -56,6 +58,15 @@ def current_values(widget: Any) -> Iterable[Any]:
     return [getattr(widget, name) for name in widget.trait_names() if widget.trait_has_value(name)]
 
 
+def _differs(old: np.ndarray[Any, Any], new: np.ndarray[Any, Any]) -> bool:
+    # The newest point tells most often: comparing all of a line costs as much as sending it.
+    if old.shape != new.shape:
+        return True
+    if new.ndim == 1 and new.size and old[-1] != new[-1]:
+        return True
+    return bool(new.size) and not (old == new).all()
+
+
 def set_directly(widget: Any, state: Mapping[str, Any], to_json: Any) -> bool:
     """Set numbers and arrays and send what changed, as setting the traits would.
 
@@ -69,7 +80,7 @@ def set_directly(widget: Any, state: Mapping[str, Any], to_json: Any) -> bool:
     state : mapping
         Values by trait name.
     to_json : callable
-        bqplot's serializer of arrays.
+        Serializer of arrays.
 
     Returns
     -------
@@ -84,7 +95,7 @@ def set_directly(widget: Any, state: Mapping[str, Any], to_json: Any) -> bool:
         old = values.get(name)
         if isinstance(old, np.ndarray):
             new = np.asarray(value)
-            if old.shape != new.shape or (new.size and not (old == new).all()):
+            if _differs(old, new):
                 changed[name] = new
         elif type(old) is not float or type(value) is not float:
             return False

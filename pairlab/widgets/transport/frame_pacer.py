@@ -60,6 +60,11 @@ class FramePacer:
         """Whether pages are known to answer, and can just now."""
         return self._known and not self._muted
 
+    @property
+    def may_have_pages(self) -> bool:
+        """Whether a page spoke, or may have and waits behind a cell."""
+        return self._known or self._muted
+
     def looking(self, now_s: float) -> int | None:
         """Return how many pages are looked at; None where that cannot be known."""
         return len(self._awake(now_s)) if self._known else None
@@ -111,15 +116,15 @@ class FramePacer:
         return self._frame if ask else None
 
     def on_ack(self, content: Mapping[str, Any], now_s: float) -> bool:
-        """Process what a page said; return whether it shows a part that it did not show before."""
+        """Process what a page said; return whether it shows a part that it never showed before."""
         name, shows = str(content.get("page")), content.get("shows")
         if content.keys() & {"saved", "pressed", "hand"}:
             return False
         self._known = True
         more = isinstance(shows, list) and self._on_shows(name, frozenset(map(str, shows)))
         drawn = content.get("drawn")
-        if isinstance(shows, list) and drawn is None:
-            return more
+        if isinstance(shows, list) and (drawn is None or not shows):
+            return more and not content.get("seen")
         if not isinstance(drawn, int) or drawn >= self._asked:
             drawn = self._frame  # whatever came after that asked for nothing
         new = name not in self._pages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -14,14 +15,16 @@ from ipywidgets import Layout
 from pairlab.widgets.style.stylesheet import stylesheet
 from pairlab.widgets.transport.compat import COMPAT_SCRIPT
 from pairlab.widgets.transport.frame_pacer import FramePacer
+from pairlab.widgets.transport.heartbeat import Heartbeat
 from pairlab.widgets.transport.message_batching import bundled
 
 __all__ = ["FrontendChannel", "PageEvents", "PageScript"]
 
 # Read when the module is imported, not when a view is made: that may happen on a running loop.
+_PARTS: Final = ("labels", "message_batching", "export", "watch", "still", "frontend_channel")
 _SCRIPT: Final = COMPAT_SCRIPT + "".join(
-    files("pairlab.widgets.transport").joinpath(name).read_text("utf-8")
-    for name in ("labels.js", "message_batching.js", "export.js", "frontend_channel.js")
+    files("pairlab.widgets.transport").joinpath("js", f"{name}.js").read_text("utf-8")
+    for name in _PARTS
 )
 
 
@@ -77,6 +80,8 @@ class FrontendChannel:
         Carries the messages.
     pacer : FramePacer
         Knows which pages are looked at, and how fast they draw.
+    heartbeat : Heartbeat
+        Tells pages that the kernel lives.
     """
 
     def __init__(
@@ -84,12 +89,21 @@ class FrontendChannel:
     ) -> None:
         self.widget = PageScript(hand_over(self._on_message))
         self.pacer = FramePacer()
+        self.heartbeat = Heartbeat(self._beat, lambda: self._sent_s)
+        self._sent_s = -math.inf
         self._events = events
         self._pressed_page = ""  # in which the export's buttons were used last
 
     def _on_message(self, content: Mapping[str, Any]) -> None:
+        if content.get("asks"):
+            self.heartbeat.tell()
+            return
+        if content.get("back"):
+            self._events.page_opened()  # it has missed what was sent meanwhile
+            return
         if self.pacer.on_ack(content, time.monotonic()):
             self._events.page_opened()
+            self.heartbeat.tell()
         if content.get("pressed"):
             self._pressed_page = str(content.get("page"))
         if isinstance(setting := content.get("hand"), str):
@@ -100,11 +114,20 @@ class FrontendChannel:
         if isinstance(drawn := content.get("drawn"), int):
             self._events.frame_drawn(drawn)
 
+    def _beat(self, beat: dict[str, Any]) -> None:
+        if self.pacer.may_have_pages:
+            self.send(beat, [])
+
+    def send(self, content: dict[str, Any], buffers: list[Any]) -> None:
+        """Send a message to every page."""
+        self._sent_s = time.monotonic()
+        self.widget.carrier.send(content, buffers)
+
     def batch(self, **also: Any) -> AbstractContextManager[None]:
         """Send the updates made inside the block as one message, with `also` in it."""
         # Until a page has said that it takes bundles apart, none is sent.
         known = self.pacer.looking(time.monotonic()) is not None
-        return bundled(self.widget.carrier if known else None, **also)
+        return bundled(self if known else None, **also)
 
     def save_file(self, widget_id: str, job: dict[str, Any], buffers: list[bytes]) -> bool:
         """Ask the page in which a widget's button was pressed to save a file.
@@ -118,5 +141,5 @@ class FrontendChannel:
         if self._pressed_page in pages:
             pages = [self._pressed_page]
         if pages:
-            self.widget.carrier.send({"job": {**job, "pages": pages}}, buffers)
+            self.send({"job": {**job, "pages": pages}}, buffers)
         return bool(pages)

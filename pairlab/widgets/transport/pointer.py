@@ -1,4 +1,4 @@
-"""The position of the mouse over a chart, reported without a click."""
+"""The mouse over a chart: where it is, reported without a click, and how far it drags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ipywidgets import Layout
 __all__ = ["Pointer"]
 
 # Read when the module is imported, not when a view is made: that may happen on a running loop.
-_SCRIPT: Final = files("pairlab.widgets.transport").joinpath("pointer.js").read_text("utf-8")
+_SCRIPT: Final = files("pairlab.widgets.transport").joinpath("js", "pointer.js").read_text("utf-8")
 
 
 class Pointer(AnyWidget):
@@ -22,10 +22,23 @@ class Pointer(AnyWidget):
     ----------
     moved : callable
         Is given the share of the plot's width, 0 to 1, or None when the mouse leaves.
+    dragged : callable
+        Is given a dict: ``by``, how far to the right as a share of the plot's width, and
+        ``phase``, ``"begin"``, ``"move"`` or ``"end"``.
     """
 
     _esm = _SCRIPT
 
-    def __init__(self, moved: Callable[[float | None], Any]) -> None:
+    def __init__(
+        self, moved: Callable[[float | None], Any], dragged: Callable[[dict[str, Any]], Any]
+    ) -> None:
         super().__init__(layout=Layout(display="none"))
-        self.on_msg(lambda _widget, content, _buffers: moved(content.get("share")))
+
+        def on_message(_widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+            drag = content.get("drag")
+            if isinstance(drag, dict):
+                dragged(drag)
+            else:
+                moved(content.get("share"))
+
+        self.on_msg(on_message)

@@ -56,8 +56,8 @@ class RenderLatency:
 
     def _new(self, lab: LabView) -> NDArray[np.int64]:
         before, self._seen = self._seen, lab.rows.cursor
-        if before is None or before.epoch != self._seen.epoch:
-            return np.array([], np.int64)  # recomputed, or from before: they did not wait
+        if before is None or before.epoch != self._seen.epoch or lab.playback is not None:
+            return np.array([], np.int64)  # recomputed, from before, or recorded: they did not wait
         new = lab.rows.slice(max(before.row, self._seen.row - _MAX_ROWS), self._seen.row)
         return np.asarray(new["received_ns"][new["flags"] & RowFlag.SEEDED == 0])
 

@@ -112,6 +112,7 @@ def test_trades_print_at_the_quotes_or_through_them() -> None:
     assert at_touch > 0.7 * trades > 10_000
 
 
+@pytest.mark.slow
 def test_the_rate_is_kept() -> None:
     for rate in (40, 2_000):
         market = SyntheticMarket(seed=1, rate_per_s=rate)
@@ -120,6 +121,7 @@ def test_the_rate_is_kept() -> None:
         assert count == pytest.approx(150_000, rel=0.07)
 
 
+@pytest.mark.slow
 def test_correlation_and_zscore_are_suitable_for_a_demo() -> None:
     """Over 50 ticks: mostly correlated, sometimes apart, and |z| passes 2 every few seconds."""
     for seed in (7, 8, 9):
@@ -228,6 +230,7 @@ class TestRestView:
         assert np.std(y - market.ratio * x) < 20 < np.std(y) / 2
 
 
+@pytest.mark.slow
 def test_kline_streams_send_four_times_a_second() -> None:
     market = SyntheticMarket(seed=3, rate_per_s=200)
     candles = take(market, ("btcusdt@kline_1m",), 130)

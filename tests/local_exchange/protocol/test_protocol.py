@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_it_imports_no_market_and_no_server() -> None:
     code = (
         "import sys\n"

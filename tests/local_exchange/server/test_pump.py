@@ -18,6 +18,7 @@ from tests.local_exchange.clients import ask, dial, http, market, read
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
 
+@pytest.mark.slow
 async def test_as_fast_as_possible_waits_for_the_slowest_and_loses_nothing() -> None:
     streams = "/public/stream?streams=btcusdt@trade/ethusdt@trade"
     both = {"btcusdt@trade", "ethusdt@trade"}
@@ -55,6 +56,7 @@ async def test_as_fast_as_possible_waits_for_the_slowest_and_loses_nothing() -> 
         assert trades == truth[: len(trades)]
 
 
+@pytest.mark.slow
 async def test_a_client_that_does_not_read_is_closed_and_others_are_not_affected() -> None:
     fast = SyntheticMarket(
         seed=5, rate_per_s=20_000, speed=3.0, start_condition="subscribed", history_s=0

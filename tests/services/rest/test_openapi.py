@@ -32,7 +32,7 @@ async def test_schemathesis_finds_nothing(serve_lab: ServeLab, tmp_path: Path) -
         process = await asyncio.create_subprocess_exec(
             Path(sys.executable).with_name("schemathesis"), "--config-file", config, "run",
             f"{served.server.url}/openapi.json", "-H", f"Authorization: Bearer {TOKEN}",
-            "--max-examples", "30", "--generation-deterministic", "--no-color",
+            "--max-examples", "15", "--generation-deterministic", "--no-color",
             cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         assert process.stdout is not None

@@ -15,6 +15,7 @@ import pytest
 
 from pairlab.alerts import AlertLog
 from pairlab.data.csv_export import csv_pieces
+from pairlab.data.origin import Origin
 from pairlab.schema import HISTORY_COLUMNS, Records, RowFlag
 from pairlab.settings import SETTINGS
 from pairlab.widgets import Controls
@@ -67,6 +68,14 @@ async def test_warm_up_is_reported(serve_lab: ServeLab) -> None:
         await served.lab.wait_async(400, 60)
         assert (await served.get("/analytics/latest"))["filled"] == 400
         assert (await served.get("/health"))["reason"] == ""
+
+
+async def test_a_hedge_that_is_being_learnt_is_reported(serve_lab: ServeLab) -> None:
+    async with serve_lab(rows=200, hedge="kalman", rate_per_s=400.0) as served:
+        health = await served.get("/health", 503)
+        assert health["filled"] == health["window"] == 60
+        assert health["reason"] == "warming up: the Kalman hedge is learnt from 900 observations"
+        assert await served.get("/analytics/latest", 204) is None
 
 
 async def test_a_forming_bar_is_provisional(serve_lab: ServeLab) -> None:
@@ -184,11 +193,12 @@ async def test_csv_is_what_to_csv_writes(serve_lab: ServeLab) -> None:
         live = await served.client.get("/analytics/stats/csv")
         assert live.headers["content-type"] == "text/csv; charset=utf-8"
         assert live.headers["content-disposition"].startswith(
-            'attachment; filename="pairlab-BTCUSDT-ETHUSDT-'
+            'attachment; filename="pairlab-LOCAL-BTCUSDT-ETHUSDT-'
         )
         lines = live.text.count("\n") - 1
         assert lines >= 1500
-        assert live.text == "".join(csv_pieces(numbered(served, 0, lines)))
+        origin = Origin.of(served.lab.pair, served.lab.health(), served.lab.row_settings)
+        assert live.text == "".join(csv_pieces(numbered(served, 0, lines), origin))
         index = served.lab.history().index
         span = {"start": index[100].isoformat(), "end": index[600].isoformat()}
         part = await served.client.get("/analytics/stats/csv", params=span)
@@ -197,7 +207,7 @@ async def test_csv_is_what_to_csv_writes(serve_lab: ServeLab) -> None:
         empty = await served.client.get(
             "/analytics/stats/csv", params={"end": "1999-01-01T00:00:00Z"}
         )
-        assert empty.text == "".join(csv_pieces(served.lab.rows.view(0)))
+        assert empty.text == "".join(csv_pieces(served.lab.rows.view(0), origin))
 
 
 async def test_alerts_are_the_log_with_reasons(serve_lab: ServeLab) -> None:
@@ -294,7 +304,7 @@ async def test_messages_and_sliders_match_the_widgets(serve_lab: ServeLab) -> No
 
 
 async def test_a_change_applies_from_the_next_tick(serve_lab: ServeLab) -> None:
-    async with serve_lab(rows=2000, entry_z=20.0, stop_z=None) as served:
+    async with serve_lab(rows=2000, entry_z=7.5, stop_z=None) as served:
         assert served.lab.alert_log.alerts() == []
         changed_at: list[int] = []  # noted as it happens: rows come while its answer is on its way
         served.lab.settings.observe(lambda _: changed_at.append(served.lab.rows.end), "entry_z")

@@ -34,6 +34,12 @@ def connections(port: int) -> list[str]:
     ]  # fmt: skip
 
 
+def listening_ports() -> set[int]:
+    """Return the ports on which this process accepts connections."""
+    own = psutil.Process().net_connections("tcp")
+    return {c.laddr.port for c in own if c.status == psutil.CONN_LISTEN}
+
+
 async def test_it_ends_with_the_lab_and_leaves_nothing(serve_lab: ServeLab) -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     async with serve_lab() as served:
@@ -54,6 +60,29 @@ async def test_it_ends_with_the_lab_and_leaves_nothing(serve_lab: ServeLab) -> N
         again = await served.lab.serve(port=port)
         assert again.port == port
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.slow
+async def test_a_stop_while_it_starts_leaves_no_server(serve_lab: ServeLab) -> None:
+    async with serve_lab(rows=0) as served:
+        lab, ended = served.lab, set()
+        for turns in range(1, 60, 3):
+            await lab.stop()
+            lab.start()
+            listening = listening_ports()
+            serving = asyncio.create_task(lab.serve(port=0))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await lab.stop()
+            (outcome,) = await asyncio.gather(serving, return_exceptions=True)
+            if isinstance(outcome, BaseException):
+                assert isinstance(outcome, PairlabError)
+                assert "the lab was stopped before it could be served" in str(outcome)
+            else:
+                assert repr(outcome).endswith("ended>")
+            ended.add(type(outcome))
+            assert listening_ports() == listening
+        assert PairlabError in ended  # else no stop came in time
 
 
 class EndingFeed(BinanceFeed):
@@ -197,6 +226,7 @@ async def test_a_generated_token_is_printed_once(
         assert (await served.client.get("/config", headers=right)).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_missing_package_is_named() -> None:
     code = (
         "import asyncio, sys\n"
@@ -212,6 +242,7 @@ def test_a_missing_package_is_named() -> None:
     assert 'pip install "pairlab[api]"' in run.stderr
 
 
+@pytest.mark.slow
 def test_importing_pairlab_imports_no_web_framework() -> None:
     code = (
         "import sys, pairlab, pairlab.cli\n"

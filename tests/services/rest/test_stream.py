@@ -84,6 +84,7 @@ async def test_a_page_continues_as_a_stream_without_a_gap(serve_lab: ServeLab) -
             assert refused.value.response.status_code == status
 
 
+@pytest.mark.slow
 async def test_a_slow_reader_gets_the_newest_and_the_number_it_missed(
     serve_lab: ServeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +114,7 @@ async def test_a_slow_reader_gets_the_newest_and_the_number_it_missed(
             assert_same(row, want)
 
 
+@pytest.mark.slow
 async def test_stalled_readers_use_bounded_memory_and_delay_nobody(
     serve_lab: ServeLab,
 ) -> None:

@@ -1,0 +1,292 @@
+"""Money: cash, equity at every row, and what each trade made, from fills."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairlab.backtesting.costs import FundingRates
+from pairlab.backtesting.fills import Fills
+from pairlab.backtesting.market import Leg, Market, prices_at
+from pairlab.research.past import LegPrices
+
+__all__ = ["Book", "Changes", "LegBook", "book_of", "trade_changes"]
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LegBook:
+    """One leg of every trade, an array element each.
+
+    Attributes
+    ----------
+    entry, exit : array of float64
+        Prices of the trades that filled it; of an open one the last price of the data.
+    entry_fill, exit_fill : array of float64
+        The same, moved against the order by the slippage.
+    closed : array of bool
+        Whether the exit was filled.
+    gross, slippage, fees, funding : array of float64
+        In the quote currency; funding received is above 0.
+    """
+
+    entry: _Floats
+    exit: _Floats
+    entry_fill: _Floats
+    exit_fill: _Floats
+    closed: NDArray[np.bool_]
+    gross: _Floats
+    slippage: _Floats
+    fees: _Floats
+    funding: _Floats
+
+
+@dataclass(frozen=True)
+class Book:
+    """What the fills of a backtest amount to.
+
+    Attributes
+    ----------
+    y, x : LegBook
+        Both legs of every trade.
+    equity, realised, unrealised, fees, funding : array of float64, shape (rows,)
+        At every row: equity = capital + realised + unrealised − fees + funding. Slippage is part
+        of the prices of fills, and so of the first two.
+    mae, mfe : array of float64, shape (trades,)
+        Worst (at most 0) and best (at least 0) profit before costs, while both legs were held.
+    """
+
+    y: LegBook
+    x: LegBook
+    equity: _Floats
+    realised: _Floats
+    unrealised: _Floats
+    fees: _Floats
+    funding: _Floats
+    mae: _Floats
+    mfe: _Floats
+
+
+def book_of(
+    market: Market,
+    fills: Fills,
+    capital: float,
+    fee_bps: float,
+    slippage_bps: float,
+    funding: tuple[FundingRates, FundingRates] | None,
+    marks: tuple[LegPrices, LegPrices] | None,
+) -> Book:
+    """Account for every fill and every payment of funding.
+
+    Parameters
+    ----------
+    market, fills
+        As `pairlab.backtesting.fills.fill` takes and gives them.
+    capital : float
+        At the start.
+    fee_bps, slippage_bps : float
+        Of every fill.
+    funding : tuple of FundingRates, optional
+        Of both legs.
+    marks : tuple of LegPrices, optional
+        Prices on which funding is charged; None: the last trades.
+    """
+    (y, x), changes = trade_changes(market, fills, fee_bps, slippage_bps, funding, marks)
+    paths = _paths(market, capital, changes)
+    mae, mfe = _excursions(market, fills, y, x)
+    return Book(y, x, *paths, mae, mfe)
+
+
+class Changes(NamedTuple):
+    """Fills and payments of one leg: the rows from which they count, and what they change.
+
+    Attributes
+    ----------
+    row : array of int64, shape (k,)
+        In no order.
+    quantity, cash, cost, realised, fees, funding : array of float64, shape (k,)
+        Units held, money, price paid for what is held, profit of what was sold, and their costs.
+    """
+
+    row: NDArray[np.int64]
+    quantity: _Floats
+    cash: _Floats
+    cost: _Floats
+    realised: _Floats
+    fees: _Floats
+    funding: _Floats
+
+
+def trade_changes(
+    market: Market,
+    fills: Fills,
+    fee_bps: float,
+    slippage_bps: float,
+    funding: tuple[FundingRates, FundingRates] | None,
+    marks: tuple[LegPrices, LegPrices] | None,
+) -> tuple[tuple[LegBook, LegBook], tuple[Changes, Changes]]:
+    """Return what each leg of every trade made, and what changes at which rows; as `book_of`."""
+    books = []
+    for number, (leg, name) in enumerate(((market.y, "y"), (market.x, "x"))):
+        entry, exit_ = getattr(fills, f"{name}_entry"), getattr(fills, f"{name}_exit")
+        quantity = getattr(fills, f"{name}_quantity")
+        rates = None if funding is None else funding[number]
+        mark = leg if marks is None else marks[number]
+        books.append(
+            _leg_book(market, leg, entry, exit_, quantity, fee_bps, slippage_bps, rates, mark)
+        )
+    (y, of_y), (x, of_x) = books
+    return (y, x), (of_y, of_x)
+
+
+def _leg_book(
+    market: Market,
+    leg: Leg,
+    entry: NDArray[np.int64],
+    exit_: NDArray[np.int64],
+    quantity: _Floats,
+    fee_bps: float,
+    slippage_bps: float,
+    rates: FundingRates | None,
+    mark: Leg | LegPrices,
+) -> tuple[LegBook, Changes]:
+    closed = exit_ >= 0
+    last = leg.price[leg.last[-1]] if len(market.rows) else np.nan
+    raw_in = leg.price[entry]
+    raw_out = np.where(closed, leg.price[exit_], last) if len(exit_) else raw_in.copy()
+    against = np.sign(quantity) * slippage_bps / 1e4
+    fill_in = raw_in * (1.0 + against)
+    fill_out = np.where(closed, raw_out * (1.0 - against), raw_out)
+    size = np.abs(quantity)
+    fee_in = fee_bps / 1e4 * size * fill_in
+    fee_out = np.where(closed, fee_bps / 1e4 * size * fill_out, 0.0)
+    slippage = size * (np.abs(fill_in - raw_in) + np.abs(fill_out - raw_out))
+
+    row_in = leg.row_of(entry)
+    row_out = leg.row_of(exit_[closed])
+    paid, funding_rows, payments = _funding(market, leg, entry, exit_, quantity, rates, mark)
+    none = np.zeros(len(payments))
+    moved_in, moved_out = quantity * fill_in, (quantity * fill_out)[closed]
+    held = moved_in[closed]
+    found = Changes(
+        np.concatenate([row_in, row_out, funding_rows]),
+        np.concatenate([quantity, -quantity[closed], none]),
+        np.concatenate([-moved_in - fee_in, moved_out - fee_out[closed], payments]),
+        np.concatenate([moved_in, -held, none]),
+        np.concatenate([np.zeros(len(entry)), moved_out - held, none]),
+        np.concatenate([fee_in, fee_out[closed], none]),
+        np.concatenate([np.zeros(len(entry)), np.zeros(len(held)), payments]),
+    )
+    gross = quantity * (raw_out - raw_in)
+    fees = fee_in + fee_out
+    return (
+        LegBook(raw_in, raw_out, fill_in, fill_out, closed, gross, slippage, fees, paid),
+        found,
+    )
+
+
+def _funding(
+    market: Market,
+    leg: Leg,
+    entry: NDArray[np.int64],
+    exit_: NDArray[np.int64],
+    quantity: _Floats,
+    rates: FundingRates | None,
+    mark: Leg | LegPrices,
+) -> tuple[_Floats, NDArray[np.int64], _Floats]:
+    """Return the funding of each trade, and rows and amounts of the payments.
+
+    A position pays if it was filled before the time of payment, and not closed before it.
+    """
+    nothing = np.zeros(len(entry)), np.zeros(0, np.int64), np.zeros(0)
+    if rates is None or not len(entry) or not len(market.rows):
+        return nothing
+    due = rates.time_ns <= market.time_ns[-1]
+    times = rates.time_ns[due]
+    price = prices_at(mark, times)
+    charged = np.where(np.isfinite(price), price, 0.0) * rates.rate[due]
+    first = np.searchsorted(times, leg.time_ns[entry], side="right")
+    until = np.where(exit_ >= 0, leg.time_ns[exit_], np.iinfo(np.int64).max)
+    end = np.searchsorted(times, until, side="right")
+    total = np.concatenate([[0.0], np.cumsum(charged)])
+    paid = -quantity * (total[end] - total[first])
+    # What each payment is: of everything held then, which a difference array adds up.
+    held = np.zeros(len(times) + 1)
+    np.add.at(held, first, quantity)
+    np.add.at(held, end, -quantity)
+    amounts = -np.cumsum(held)[:-1] * charged
+    rows = np.searchsorted(market.time_ns, times, side="left")
+    # A payment belongs to a row that knows of the position.
+    return paid, np.minimum(rows, len(market.rows) - 1), amounts
+
+
+def _paths(
+    market: Market, capital: float, changes: tuple[Changes, Changes]
+) -> tuple[_Floats, _Floats, _Floats, _Floats, _Floats]:
+    """Return equity, realised, unrealised, fees and funding at every row."""
+    n = len(market.rows)
+    (row_y, quantity_y, *money_y), (row_x, quantity_x, *money_x) = changes
+    held_y = _steps(row_y, quantity_y, n)
+    held_x = _steps(row_x, quantity_x, n)
+    y_price, x_price = market.prices()
+    value = held_y * y_price
+    value += held_x * x_price
+    row = np.concatenate([row_y, row_x])
+    if not len(row):
+        nothing = np.zeros(n)
+        return nothing + capital, nothing, nothing.copy(), nothing.copy(), nothing.copy()
+    cash, cost, realised, fees, funding = (
+        _steps(row, np.concatenate(parts), n) for parts in zip(money_y, money_x, strict=True)
+    )
+    equity = cash
+    equity += capital
+    equity += value
+    value -= cost
+    return equity, realised, value, fees, funding
+
+
+def _steps(row: NDArray[np.int64], change: _Floats, n: int) -> _Floats:
+    """Return the running sum of changes at every row."""
+    if not change.any():
+        return np.zeros(n)
+    order = np.argsort(row, kind="stable")
+    levels = np.concatenate([[0.0], np.cumsum(change[order])])
+    return np.repeat(levels, np.diff(row[order], prepend=0, append=n))
+
+
+def _excursions(market: Market, fills: Fills, y: LegBook, x: LegBook) -> tuple[_Floats, _Floats]:
+    """Return the worst and the best profit of each trade before costs."""
+    gross = y.gross + x.gross
+    worst, best = np.minimum(gross, 0.0), np.maximum(gross, 0.0)
+    if not len(fills):
+        return worst, best
+    n = len(market.rows)
+    first, end = np.zeros(len(fills), np.int64), np.full(len(fills), n)
+    for leg, entry, exit_ in (
+        (market.y, fills.y_entry, fills.y_exit),
+        (market.x, fills.x_entry, fills.x_exit),
+    ):
+        first = np.maximum(first, leg.row_of(entry))
+        left = leg.row_of(np.maximum(exit_, 0))
+        end = np.minimum(end, np.where(exit_ >= 0, left, n))
+    length = np.maximum(end - first, 0)
+    some = length > 0
+    first, length = first[some], length[some]
+    if not len(length):
+        return worst, best
+    starts = np.concatenate([[0], np.cumsum(length)[:-1]])
+    at = np.repeat(first - starts, length) + np.arange(int(length.sum()))
+    y_price, x_price = market.prices()
+    path = np.repeat(fills.y_quantity[some], length) * (
+        y_price[at] - np.repeat(y.entry[some], length)
+    )
+    path += np.repeat(fills.x_quantity[some], length) * (
+        x_price[at] - np.repeat(x.entry[some], length)
+    )
+    worst[some] = np.minimum(worst[some], np.minimum.reduceat(path, starts))
+    best[some] = np.maximum(best[some], np.maximum.reduceat(path, starts))
+    return worst, best

@@ -1,0 +1,126 @@
+"""What a backtest is given: frames, Series, labs, archives and paths, as prices for the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pairlab.data.frames import ticks_frame
+from pairlab.data.journal import GapMarked
+from pairlab.data.origin import without_credentials
+from pairlab.errors import DataError
+from pairlab.lab.pair_lab import PairLab
+from pairlab.research.inputs import Given, given_of
+from pairlab.schema import TICK
+from pairlab.storage.archive import Archive, read_archive
+from pairlab.storage.recording.recorded_session import RecordedSession
+from pairlab.storage.replay.recordings import is_recording
+
+__all__ = ["Source", "source_of"]
+
+
+class Source(NamedTuple):
+    """Data, sorted out.
+
+    Attributes
+    ----------
+    given : Given
+        Ticks or prices.
+    name : str
+        What it was, for the report.
+    settings : dict
+        That the data bring with them: those of a lab, or a recording's at its start.
+    market : str
+        The market's name where the data say it, such as ``"SIMULATED"``; else "".
+    simulated : bool
+        Whether the data say that they are of no real market.
+    """
+
+    given: Given
+    name: str
+    settings: dict[str, Any]
+    market: str = ""
+    simulated: bool = False
+
+
+def source_of(data: object, pair: tuple[str, str] | None) -> Source:
+    """Sort out what a backtest was given; the one place that knows every kind of it.
+
+    Raises
+    ------
+    DataError
+        For what is none of them.
+    """
+    if isinstance(data, PairLab):
+        settings = _without_unused_ratio(asdict(data.row_settings))
+        given, health = given_of(data.ticks(), None, pair or data.pair, None), data.health()
+        market = without_credentials(health.feed)
+        return Source(given, "lab", settings, market, _is_simulated(market, health.real_money))
+    if isinstance(data, Archive):
+        return Source(given_of(data.ticks, None, pair, None), "archive", {})
+    if isinstance(data, str | os.PathLike) and is_recording(Path(data)):
+        session = RecordedSession(data)
+        settings = _without_unused_ratio(asdict(session.settings))
+        frame = _recorded_ticks(session)
+        given = given_of(frame, None, pair or session.pair, None)
+        market = without_credentials(session.feed)
+        simulated = _is_simulated(market, session.real_money)
+        return Source(given, os.fspath(data), settings, market, simulated)
+    if isinstance(data, str | os.PathLike) or _are_paths(data):
+        archive = read_archive(data)  # type: ignore[arg-type]  # it says what it cannot read
+        name = os.fspath(data) if isinstance(data, str | os.PathLike) else f"{len(data)} files"  # type: ignore[arg-type]
+        return Source(given_of(archive.ticks, None, pair, None), name, {})
+    if isinstance(data, tuple) and len(data) == 2:
+        given = given_of(data[0], data[1], None, None)
+        if pair is not None:
+            raise DataError("pair names the symbols of a frame; the names of two Series are theirs")
+        return Source(given, "prices", {})
+    if isinstance(data, pd.DataFrame) or type(data).__module__.partition(".")[0] == "polars":
+        given = given_of(data, None, pair, None)
+        return Source(given, "prices" if given.ticks is None else "ticks", {})
+    raise DataError(
+        "data must be a frame of ticks or of two price columns, a tuple of two Series, a PairLab, "
+        "an Archive, or the path of a recording or of an archive's files, not "
+        f"{type(data).__name__}"
+    )
+
+
+def _is_simulated(market: str, real_money: bool) -> bool:
+    """Return whether prices are of no real market; what is replayed may be of either."""
+    return not real_money and not market.startswith(("RECORDING", "REPLAY"))
+
+
+def _without_unused_ratio(settings: dict[str, Any]) -> dict[str, Any]:
+    """Drop a hedge ratio that was not used: it is nobody's choice."""
+    if settings["hedge"] != "fixed":
+        del settings["hedge_ratio"]
+    return settings
+
+
+def _recorded_ticks(session: RecordedSession) -> pd.DataFrame:
+    """Return a recording's ticks as those of a lab, with its gaps."""
+    blocks = list(session.ticks())
+    ticks = np.concatenate([np.zeros(0, TICK), *(ticks for _, ticks in blocks)])
+    seqs = [np.arange(first, first + len(ticks)) for first, ticks in blocks]
+    seq = np.concatenate([np.zeros(0, np.int64), *seqs])
+    gap_legs = np.zeros(len(ticks), np.int8)
+    for event in session.events():
+        if isinstance(event, GapMarked):
+            at = np.searchsorted(seq, event.tick)
+            gap_legs[at : at + 1] |= event.legs
+    return ticks_frame(ticks, session.pair, gap_legs)
+
+
+def _are_paths(data: object) -> bool:
+    return (
+        isinstance(data, Sequence)
+        and not isinstance(data, str)
+        and bool(data)
+        and all(isinstance(item, str | os.PathLike) for item in data)
+    )

@@ -1,0 +1,92 @@
+"""Ticks with time between them that nobody saw: rows go on after it, and none lies within."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairlab.engine.state import BOTH_LEGS, LEGS
+from pairlab.schema import EVENT, TIMEFRAMES_NS, Records
+
+if TYPE_CHECKING:
+    from pairlab.engine.pair_engine import PairEngine
+
+__all__ = ["Candles", "Gap", "update_over_gaps"]
+
+Candles: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+"""Close times of bars (ns since 1970 UTC, ascending), closes of y, closes of x."""
+
+
+class Gap(NamedTuple):
+    """Trades that are missing.
+
+    Attributes
+    ----------
+    tick : int
+        Number of the first tick after them.
+    legs : int
+        Whose: 1 y, 2 x, 3 both.
+    """
+
+    tick: int
+    legs: int = BOTH_LEGS
+
+
+def update_over_gaps(
+    engine: PairEngine, ticks: Records, gaps: Iterable[Gap], candles: Candles | None = None
+) -> Records:
+    """Update an engine with ticks that have gaps.
+
+    Parameters
+    ----------
+    engine : PairEngine
+        Its `events` are those of all rows afterwards.
+    ticks : numpy.ndarray
+        `pairlab.schema.TICK` records.
+    gaps : iterable of Gap
+        In order; a tick's number counts in `ticks`. One at its end is marked, too.
+    candles : tuple of numpy.ndarray, optional
+        Bars that are known from elsewhere: those in the gaps are observed, without a decision.
+
+    Returns
+    -------
+    numpy.ndarray
+        `pairlab.schema.ROW` records.
+    """
+    row_parts: list[Records] = []
+    event_parts: list[Records] = []
+    row_count = start = 0
+    for gap in (*gaps, None):
+        stop = len(ticks) if gap is None else gap.tick
+        rows = engine.update(ticks[start:stop])
+        if gap is None and not row_parts:
+            return rows
+        row_parts.append(rows.copy())
+        events = engine.events.copy()
+        events["row"] += row_count
+        event_parts.append(events)
+        row_count += len(rows)
+        start = stop
+        if gap is not None:
+            engine.mark_gap(gap.legs)
+            if candles is not None and TIMEFRAMES_NS[engine.values.timeframe]:
+                filled = engine.fill_gap(*_within(candles, ticks[stop:], gap.legs))
+                row_parts.append(filled)
+                row_count += len(filled)
+    engine.events = np.concatenate([np.zeros(0, EVENT), *event_parts])
+    return np.concatenate(row_parts)
+
+
+def _within(candles: Candles, ticks: Records, legs: int) -> Candles:
+    """Return the candles that have closed before the legs of a gap traded again."""
+    count = 0
+    for leg in range(LEGS):
+        if legs >> leg & 1:
+            after = np.flatnonzero((ticks["leg"] == leg) & (ticks["price"] > 0.0))
+            count = max(count, int(after[0]) + 1 if len(after) else len(ticks))
+    times, y, x = candles
+    end = np.searchsorted(times, ticks["time_ns"][:count].max(), "right") if count else 0
+    return times[:end], y[:end], x[:end]

@@ -1,0 +1,147 @@
+"""Trade times against the receive clock: one trade stamped ahead cannot move the market's clock."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Final
+
+from pairlab.feeds.binance.messages import ConsumedId, TickTuple
+from pairlab.feeds.log import concerning, feed_logger
+from pairlab.schema import NO_TIME_NS, NS_PER_S
+
+__all__ = ["MAX_AHEAD_S", "ClockGuard"]
+
+MAX_AHEAD_S: Final = 10.0
+"""A trade is at most this far ahead of the exchange's clock, as this machine knows it."""
+
+_logger: Final = feed_logger(__name__)
+
+_PROOF: Final = 3  # trades in a row, ahead of the clock, that prove the clock wrong and not them
+_NEVER: Final = 2**63
+_MAX_AHEAD_NS: Final = int(MAX_AHEAD_S * NS_PER_S)
+
+_Items = list[TickTuple | ConsumedId]
+
+
+class ClockGuard:
+    """Corrects times that are ahead of the clock, and says so.
+
+    A time is ahead if it exceeds the receive time, less the clocks' offset, by more than
+    `MAX_AHEAD_S`. Such a trade waits for the one after it: if that is not ahead, the time becomes
+    the newest one seen before it. Three in a row are no exception but a market whose clock is not
+    this machine's, such as a recording played fast: it is left alone from then on.
+
+    Parameters
+    ----------
+    feed : object
+        Whose trades; named in the log.
+
+    Attributes
+    ----------
+    count : int
+        Times corrected so far.
+    newest_corrected : dict of int to int
+        By leg, the id of the trade whose time was corrected last; -1 none.
+    """
+
+    def __init__(self, feed: object) -> None:
+        self.count = 0
+        self.newest_corrected = {0: -1, 1: -1}
+        self._feed = feed
+        self._limit_ns = _NEVER
+        self._newest_ns = NO_TIME_NS
+        self._ahead: _Items = []  # that wait
+
+    def set_offset(self, offset_ns: int) -> None:
+        """Take this machine's clock minus the exchange's: from now on times are checked."""
+        self._limit_ns = _MAX_AHEAD_NS - offset_ns
+
+    @property
+    def limit_ns(self) -> int:
+        """Trade time minus receive time from which a trade is ahead; 2**63 while not checked."""
+        return self._limit_ns
+
+    def note(self, time_ns: int) -> None:
+        """Take the time of a trade that was found not to be ahead."""
+        self._newest_ns = max(self._newest_ns, time_ns)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a trade waits for the one after it."""
+        return bool(self._ahead)
+
+    def corrected(self, items: _Items) -> _Items:
+        """Return items, in the order in which they arrived, with no time ahead of the clock.
+
+        Those that are ahead are returned later.
+        """
+        limit_ns = self._limit_ns
+        for item in items:
+            if item[0] - item[1] > limit_ns:
+                items = self._checked(items)
+                break
+        else:
+            if self._ahead:
+                items = [*self.flush(), *items]
+        if items and items[-1][0] > self._newest_ns:
+            self._newest_ns = items[-1][0]
+        return items
+
+    def flush(self) -> _Items:
+        """Return what waits, with times corrected."""
+        waiting, self._ahead = self._ahead, []
+        return [self._correct(item) for item in waiting]
+
+    def corrected_page(self, trades: list[TickTuple]) -> list[TickTuple]:
+        """Return trades that REST brought at once, in the order of their ids.
+
+        One that is ahead counts at the time of the trade before it, the first at that of the one
+        after it; three in a row are left alone.
+        """
+        ahead = [trade[0] - trade[1] > self._limit_ns for trade in trades]
+        if not any(ahead):
+            return trades
+        corrected = list(trades)
+        for flag, run in groupby(range(len(trades)), ahead.__getitem__):
+            places = list(run)
+            if not flag or len(places) >= _PROOF:
+                continue
+            before, after = places[0] - 1, places[-1] + 1
+            known = [corrected[at][0] for at in (before, after) if 0 <= at < len(trades)]
+            for at in places:
+                time_ns = self._corrected_ns(trades[at], known[0] if known else NO_TIME_NS)
+                corrected[at] = (time_ns, *trades[at][1:])
+        return corrected
+
+    def _checked(self, items: _Items) -> _Items:
+        checked: _Items = []
+        for item in items:
+            if item[0] - item[1] <= self._limit_ns:
+                checked += self.flush()
+                checked.append(item)
+                self.note(item[0])
+                continue
+            self._ahead.append(item)
+            if len(self._ahead) == _PROOF:
+                self._limit_ns = _NEVER
+                checked += self._ahead
+                self._ahead = []
+        return checked
+
+    def _correct(self, item: TickTuple | ConsumedId) -> TickTuple | ConsumedId:
+        time_ns = self._corrected_ns(item, self._newest_ns)
+        if isinstance(item, ConsumedId):
+            return item._replace(time_ns=time_ns)
+        return (time_ns, *item[1:])
+
+    def _corrected_ns(self, item: TickTuple | ConsumedId, time_ns: int) -> int:
+        """Count and tell a time that is corrected to another, or to the clock's where none is."""
+        self.count += 1
+        self.newest_corrected[item[3]] = item[2]
+        clock_ns = item[1] + self._limit_ns - _MAX_AHEAD_NS
+        _logger.warning(
+            f"a trade is stamped {(item[0] - clock_ns) / NS_PER_S:,.0f} s ahead of the exchange's "
+            f"clock (more than {MAX_AHEAD_S:g} s): it counts at the newest time seen before it",
+            extra=concerning([self._feed], kind="ahead"),
+        )
+        return clock_ns if time_ns == NO_TIME_NS else time_ns

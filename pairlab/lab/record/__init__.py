@@ -1,0 +1,1 @@
+"""Recording a lab: what its pipeline makes goes to a recorder."""

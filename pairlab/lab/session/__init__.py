@@ -1,0 +1,1 @@
+"""A lab in a file: taken from a running one, written, and opened again."""

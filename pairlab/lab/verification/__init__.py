@@ -1,0 +1,1 @@
+"""Proves recordings: replays the journal, compares rows and alerts, says what it found."""

@@ -1,0 +1,1 @@
+"""Ticks from files: Binance's public archive, read and fetched."""

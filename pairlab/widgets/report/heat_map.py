@@ -1,0 +1,212 @@
+"""A sweep as a heat map: a click on a cell opens the report of that backtest."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pandas as pd
+from ipywidgets import HTML, Button, GridBox, HBox, Layout, VBox
+
+from pairlab.errors import DataError, SettingError
+from pairlab.widgets.core.widget_utils import close_tree
+from pairlab.widgets.report.report import Report
+from pairlab.widgets.report.result_view import ResultView
+from pairlab.widgets.still.page_data import plain
+from pairlab.widgets.style.formats import MISSING, count, fitted
+from pairlab.widgets.style.theme import ThemeName, apply_theme, read_theme
+from pairlab.widgets.transport.frontend_channel import PageScript
+
+__all__ = ["SweepHeatmap", "SweepView", "best_of_cells"]
+
+_MOST_CELLS: Final = 900
+_LEVELS: Final = 6
+
+
+class SweepView(Protocol):
+    """What a heat map reads of a sweep: `pairlab.SweepResult`."""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row per set."""
+
+    @property
+    def objective(self) -> str:
+        """The column that the best set has the largest of."""
+
+    @property
+    def best(self) -> dict[str, object]:
+        """The settings of the best set."""
+
+    @property
+    def n_trials(self) -> int:
+        """Sets that were tried."""
+
+    @property
+    def deflated_sharpe(self) -> float:
+        """Probability that the best is no luck."""
+
+    @property
+    def pbo(self) -> float:
+        """Probability of overfitting."""
+
+    def backtest(self, number: int | None = None) -> ResultView:
+        """Return the whole result of one set."""
+
+
+def best_of_cells(frame: pd.DataFrame, x: str, y: str, value: str) -> dict[tuple[Any, Any], int]:
+    """Return the row of the best set of each cell, by its (x, y); cells without a trade have none.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        A row per set, as `SweepResult.frame`.
+    x, y : str
+        Settings.
+    value : str
+        The column that the best has the largest of.
+    """
+    traded = frame[(frame["trades"] > 0) & frame[value].notna()]
+    best: dict[Any, Any] = (
+        traded.groupby([x, y], sort=False, observed=True)[value].idxmax().to_dict()
+    )
+    return {key: int(row) for key, row in best.items()}
+
+
+class SweepHeatmap(VBox):  # type: ignore[misc]
+    """What every set of a sweep made, over two of its settings. A click opens that backtest.
+
+    Parameters
+    ----------
+    sweep : SweepView
+        What `pairlab.sweep` returned.
+    x, y : str, optional
+        The settings across and down; by default the first two that vary. Where more vary, a cell
+        shows the best of its sets.
+    theme : {"dark", "light", "jupyterlab"}
+        Colours.
+
+    Attributes
+    ----------
+    cells : dict
+        The buttons by (x, y).
+    report : Report or None
+        Of the cell that was clicked on last.
+
+    Raises
+    ------
+    SettingError
+        If a setting does not vary, or there is no such theme.
+    DataError
+        If there are more cells than a person can read.
+    """
+
+    def __init__(
+        self,
+        sweep: SweepView,
+        x: str | None = None,
+        y: str | None = None,
+        theme: ThemeName = "dark",
+    ) -> None:
+        read_theme(theme)
+        frame = sweep.frame
+        names = list(frame.columns[: list(frame.columns).index("net_profit")])
+        x = _chosen("x", x, names, [name for name in names if name != y])
+        y = _chosen("y", y, names, [name for name in names if name != x] or [x])
+        self._sweep, self._theme = sweep, theme
+        xs, ys = (list(pd.unique(frame[name])) for name in (x, y))
+        ys = [None] if x == y else ys
+        if len(xs) * len(ys) > _MOST_CELLS:
+            raise DataError(f"{len(xs)} × {len(ys)} cells are too many to read: {_MOST_CELLS:,}")
+        best = best_of_cells(frame, x, y, sweep.objective)
+        values = frame[sweep.objective]
+        most = float(np.nanmax(np.abs(values.to_numpy(np.float64)))) if len(values) else 0.0
+        self.cells: dict[tuple[Any, Any], Button] = {}
+        boxes: list[Any] = [HTML(f"<small>{plain(y if x != y else '')}</small>")]
+        boxes += [HTML(f"<small>{plain(_told(value))}</small>") for value in xs]
+        for down in ys:
+            boxes.append(HTML(f"<small>{plain('' if down is None else _told(down))}</small>"))
+            for across in xs:
+                row = best.get((across, across if down is None else down))
+                boxes.append(self._cell(row, most, (across, down)))
+        grid = GridBox(
+            boxes, layout=Layout(grid_template_columns=f"76px repeat({len(xs)}, minmax(0, 1fr))")
+        ).add_class("pairlab-cells")
+        more = [name for name in names if name not in (x, y)]
+        best_words = ", ".join(f"{name} = {_told(value)}" for name, value in sweep.best.items())
+        self._opened = VBox([])
+        self.report: Report | None = None
+        rest = f"; each cell is the best over {', '.join(more)}" if more else ""
+        luck = " · ".join(
+            f"{name} {MISSING if math.isnan(value) else f'{value:.2f}'}"
+            for name, value in (("deflated Sharpe", sweep.deflated_sharpe), ("PBO", sweep.pbo))
+        )
+        head = HTML(
+            f"<h3>Sweep</h3><small>{plain(sweep.objective)} over {plain(x)} → and "
+            f"{plain(y)} ↓{plain(rest)}</small>"
+        ).add_class("pairlab-head-text")
+        foot = HTML(
+            f"<p>Best of {count(sweep.n_trials)} tried: "
+            f"<b>{plain(best_words or 'none traded')}</b> · {luck} · chosen in sample: test it on "
+            "other data. A click opens a backtest.</p>"
+        ).add_class("pairlab-map")
+        panel = VBox([HBox([head]).add_class("pairlab-head"), grid, foot])
+        panel.add_class("pairlab-panel").add_class("pairlab")
+        super().__init__([panel, self._opened, PageScript(lambda _: None)])
+        apply_theme(self, theme)
+        self.add_class("pairlab").add_class("pairlab-sweep")
+
+    def _cell(self, row: int | None, most: float, at: tuple[Any, Any]) -> Button:
+        if row is None:
+            return Button(description="·", disabled=True, tooltip="no trade").add_class(
+                "pairlab-heat-cell"
+            )
+        values = self._sweep.frame.iloc[row]
+        value = float(values[self._sweep.objective])
+        net = fitted(float(values["net_profit"]), 2, 9)
+        tip = f"{count(int(values['trades']))} trades, net {net}"
+        button = Button(description=fitted(value, 2, 6), tooltip=tip).add_class("pairlab-heat-cell")
+        # A class, not a colour: it follows the theme.
+        level = math.ceil(_LEVELS * min(abs(value) / most, 1.0)) if most > 0 else 0
+        button.add_class(f"pairlab-{'up' if value > 0 else 'down'}-{level}")
+        button.on_click(lambda _: self.show_report(row))
+        self.cells[at] = button
+        return button
+
+    def show_report(self, number: int) -> Report:
+        """Show the report of a set below the map, in place of the one before.
+
+        Parameters
+        ----------
+        number : int
+            Its row in the sweep's frame.
+        """
+        report = Report(self._sweep.backtest(number), self._theme)
+        before, self.report = self.report, report
+        self._opened.children = (report,)
+        if before is not None:
+            before.close()
+        return report
+
+    def close(self) -> None:
+        """Close it and the report that it opened."""
+        if getattr(self, "_opened", None) is None:
+            return  # it was refused before there was anything
+        if self.report is not None:
+            self.report.close()
+        close_tree(self)
+
+
+def _chosen(which: str, name: str | None, names: list[str], usual: list[str]) -> str:
+    if name is None:
+        return usual[0]
+    if name not in names:
+        raise SettingError(which, name, f"expected one of {', '.join(names)}: they vary")
+    return name
+
+
+def _told(value: object) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "off"
+    return f"{value:g}" if isinstance(value, float | np.floating) else str(value)

@@ -1,0 +1,1 @@
+"""The still picture of a lab in a saved notebook."""

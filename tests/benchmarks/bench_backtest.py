@@ -1,0 +1,141 @@
+"""A backtest beside vectorbt, and the decision pass by itself."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pairlab import PairEngine, backtest, sweep
+from pairlab.backtesting.sweeping.decision_pass import columns_of, decisions
+from tests.benchmarks.harness import Result, Wanted, benchmark, of_two, seconds
+from tests.engine import worlds
+
+ROWS = 1_000_000
+SETTINGS: dict[str, Any] = {"hedge": "ols", "window": 50}
+NS = 1e9
+
+
+@functools.cache
+def ticks() -> Any:
+    """Rounded trades of a cointegrated pair."""
+    return worlds.trades(61, ROWS)
+
+
+@functools.cache
+def prices() -> Any:
+    """Both legs' last prices at each of those trades."""
+    rows = PairEngine(hedge_ratio=25.0, bars=False).update(ticks())
+    return np.array([rows["y"], rows["x"]])
+
+
+def vectorbt(rounds: int, rows: int = ROWS) -> dict[str, Any]:
+    """What vectorbt takes for the same prices, first and warm, by engine.
+
+    ``PAIRLAB_VECTORBT`` names an interpreter that has it: its requirements are its own.
+    """
+    python = os.environ.get("PAIRLAB_VECTORBT", sys.executable)
+    script = Path(__file__).with_name("vectorbt_pair.py")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "prices.npy"
+        np.save(path, prices()[:, :rows])
+        command = [python, str(script), str(path), str(rounds)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{python} has no vectorbt (PAIRLAB_VECTORBT): {done.stderr[-400:]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@benchmark("a million rows, every metric, fees and the trade list, beside vectorbt's fixed ratio")
+def backtest_vectorbt(rounds: int) -> list[Result]:
+    """Ours from two Series to the result, all tables and figures included."""
+    index = pd.date_range("2024-08-08", periods=prices().shape[1], freq="s", tz="UTC")
+    y, x = (pd.Series(leg, index) for leg in prices())
+    run = functools.partial(backtest, (y, x), max_silence=None, **SETTINGS)
+    first = seconds(run)
+    warm = sorted(seconds(run) for _ in range(rounds))[rounds // 2]
+    its = {name: times for name, times in vectorbt(rounds).items() if isinstance(times, dict)}
+    best = min(its, key=lambda name: its[name]["warm"])
+    results = []
+    for name, ours, peer, wanted in (
+        ("backtest, warm", warm, its[best]["warm"], Wanted(ratio_at_least=2.5)),
+        ("backtest, first call", first, its[best]["first"], Wanted(ratio_at_least=1.0)),
+    ):
+        scale = NS / ROWS
+        results.append(
+            of_two(
+                name, ours * scale, peer * scale, f"vectorbt {best}", "ns per row", wanted, rounds,
+                slower=False,
+            )
+        )  # fmt: skip
+    return results
+
+
+@benchmark("a thousand sets of thresholds over 100,000 rows, beside a loop of vectorbt; one core")
+def sweep_vectorbt(rounds: int) -> list[Result]:
+    """Ours: the engine once, then every set decided, filled and paid for."""
+    rows, sets = 100_000, 1_000
+    index = pd.date_range("2024-08-08", periods=rows, freq="s", tz="UTC")
+    y, x = (pd.Series(leg[:rows], index) for leg in prices())
+    grid = {
+        "entry_z": np.linspace(1.5, 3.0, 10), "exit_z": np.linspace(0.0, 1.0, 10),
+        "stop_z": np.linspace(3.5, 6.0, 10),
+    }  # fmt: skip
+    run = functools.partial(sweep, (y, x), grid, n_jobs=1, max_silence=None, **SETTINGS)
+    run()
+    # Its thread's time is no measure: the sets run in a pool of one other thread.
+    start = time.process_time()
+    run()
+    ours = (time.process_time() - start) / sets
+    its = {name: t for name, t in vectorbt(rounds, rows).items() if isinstance(t, dict)}
+    best = min(its, key=lambda name: its[name]["warm"])
+    return [
+        of_two(
+            "sweep, a set", ours * 1e3, its[best]["warm"] * 1e3, f"vectorbt {best}", "ms per set",
+            Wanted(ratio_at_least=60), rounds, slower=False,
+        )
+    ]  # fmt: skip
+
+
+@benchmark("one set of thresholds over rows that exist, beside the engine's own run")
+def decision_pass(rounds: int) -> list[Result]:
+    """What a threshold costs in a sweep, and while it is dragged."""
+    engine = PairEngine(bars=False, **SETTINGS)
+    part = ticks()[:100_000]
+    columns = columns_of(engine.update(part), engine.values)
+    values = [replace(engine.values, entry_z=1.5 + 0.05 * k) for k in range(20)]
+    decisions(columns, values[0])
+
+    def passes() -> None:
+        for each in values:
+            decisions(columns, each)
+
+    def whole() -> None:
+        PairEngine(values=values[0], bars=False).update(part)
+
+    ours, its = [], []
+    for _ in range(rounds):
+        ours.append(seconds(passes) / len(values))
+        start = time.thread_time()
+        whole()
+        its.append(time.thread_time() - start)
+    middle = rounds // 2
+    scale = NS / len(columns)
+    return [
+        of_two(
+            "decision pass", sorted(ours)[middle] * scale, sorted(its)[middle] * scale,
+            "whole run", "ns per row", Wanted(ours_at_most=5.0, ratio_at_least=10.0), rounds,
+            slower=False,
+        )
+    ]  # fmt: skip

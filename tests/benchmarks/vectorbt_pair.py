@@ -1,0 +1,59 @@
+"""A pair trade with vectorbt, to be run by an interpreter that has it: prints times as JSON.
+
+``python vectorbt_pair.py PRICES.npy ROUNDS``; a line of prices of y, a line of x. It does less than
+ours: a fixed ratio, no test of stationarity, fills at the close that it decided on.
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import vectorbt as vbt
+
+WINDOW, ENTRY, EXIT, RATIO, FEE = 50, 2.0, 0.5, 25.0, 4e-4
+
+
+def trade(y, x, engine):
+    spread = pd.Series(y - RATIO * x)
+    rolled = spread.vbt
+    z = (spread - rolled.rolling_mean(WINDOW)) / rolled.rolling_std(WINDOW, ddof=1)
+    z = z.to_numpy()
+    long, short = z <= -ENTRY, z >= ENTRY
+    long_out, short_out = z >= -EXIT, z <= EXIT
+    close = np.column_stack([y, x])
+    pf = vbt.Portfolio.from_signals(
+        close,
+        entries=np.column_stack([long, short]), exits=np.column_stack([long_out, short_out]),
+        short_entries=np.column_stack([short, long]),
+        short_exits=np.column_stack([short_out, long_out]),
+        size=np.array([[1.0, RATIO]]), fees=FEE, init_cash=1e7, cash_sharing=True, group_by=True,
+        **({} if engine is None else {"engine": engine}),
+    )  # fmt: skip
+    return pf.trades.records, pf.value()
+
+
+def main():
+    y, x = np.load(sys.argv[1])
+    rounds = int(sys.argv[2])
+    found = {}
+    for engine in ("numba", "rust"):
+        vbt.settings["engine"] = engine
+        try:
+            start = time.thread_time()
+            trades, _ = trade(y, x, None)
+            first = time.thread_time() - start
+        except (ImportError, ValueError) as error:
+            found[engine] = str(error)
+            continue
+        times = []
+        for _ in range(rounds):
+            start = time.thread_time()
+            trade(y, x, None)
+            times.append(time.thread_time() - start)
+        found[engine] = {"first": first, "warm": sorted(times)[rounds // 2], "trades": len(trades)}
+    print(json.dumps(found))
+
+
+main()

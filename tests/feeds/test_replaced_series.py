@@ -1,0 +1,134 @@
+"""Ids that start again while nobody listens, and have passed the old ones by the next trade."""
+
+from __future__ import annotations
+
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+from pairlab.errors import SettingError
+from pairlab.feeds.binance.binance_feed import BinanceFeed
+from pairlab.local_exchange.market.synthetic import SyntheticMarket
+from pairlab.local_exchange.server.faults import RESTART_IDS, Fault, Faults
+from pairlab.local_exchange.server.server import LocalExchange
+from tests.feeds.scripted import (
+    PAIR,
+    Catcher,
+    agg,
+    at_once,
+    local,
+    playing,
+    quick,
+    row,
+    running,
+    send,
+    tell,
+)
+
+pytestmark = pytest.mark.usefixtures("no_task_left")
+TOLD = "a new series has begun"
+
+
+def told(catcher: Catcher) -> list[str]:
+    return [entry.message for entry in catcher.log if TOLD in entry.message]
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("begins", [1, 55])
+async def test_a_series_that_has_passed_the_old_ids_is_not_taken_for_a_gap(
+    begins: int, silent: bool
+) -> None:
+    """The old one ended at 49; the new one is at 60, whether or not the stream says so."""
+
+    async def market(ws: ServerConnection) -> None:
+        if len(script.paths) == 1:
+            for n in range(40, 50):
+                await ws.send(agg(0, n, ms=n))
+                await ws.send(agg(1, n, ms=n))
+            new = [row(n, ms=60_000 + n) for n in range(begins, 63)]
+            script.trades = {PAIR.y: new, PAIR.x: [row(n, ms=n) for n in range(40, 51)]}
+            ws.transport.abort()
+            return
+        await ws.send(agg(1, 50, ms=50))
+        if not silent:
+            for n in range(60, 63):
+                await ws.send(agg(0, n, ms=60_000 + n))
+        await ws.wait_closed()
+
+    async with playing(market) as script:
+        feed = local(script)
+        async with running(feed) as catcher:
+            await catcher.until(lambda: 62 in catcher.ids(0))
+            assert catcher.ids(0) == [*range(40, 50), *range(begins, 63)]
+            new = catcher.ticks[catcher.ticks["leg"] == 0][10:]
+            assert (new["time_ns"] % 10**11 // 10**6 >= 60_000).all()
+            health = feed.health()
+            assert (health.gaps, health.missing, health.held) == (1, 0, 0)
+            assert len(told(catcher)) == 1
+            assert "BTCUSDT" in told(catcher)[0]
+            # The gap is before the first trade of the new series.
+            assert [missing for _, missing in catcher.gaps] == [1]
+        asked = sum(path == "aggTrades" for path, _ in script.asked)
+        assert asked < 12
+
+
+async def test_a_gap_after_a_reconnect_is_filled_where_the_last_trade_is_the_same() -> None:
+    async def market(ws: ServerConnection) -> None:
+        if len(script.paths) == 1:
+            await send(ws, 0, 1, 2)
+            await send(ws, 1, 1, 2)
+            ws.transport.abort()
+            return
+        await send(ws, 0, 6)
+        await send(ws, 1, 6)
+        await ws.wait_closed()
+
+    async with playing(market) as script:
+        for leg in (0, 1):
+            tell(script, leg, *range(1, 7))
+        feed = local(script)
+        async with running(feed) as catcher:
+            await catcher.until(lambda: catcher.count == 12)
+            assert (feed.health().gaps, told(catcher), catcher.gaps) == (0, [], [])
+        pages = [(q["symbol"], q["fromId"]) for path, q in script.asked if path == "aggTrades"]
+        assert sorted(pages) == [("BTCUSDT", "2"), ("ETHUSDT", "2")]
+
+
+@pytest.mark.slow
+async def test_the_local_exchange_restarts_its_ids_and_the_feed_has_every_trade_it_can() -> None:
+    market = SyntheticMarket(seed=3, rate_per_s=1_000.0, start_condition="subscribed")
+
+    def newest() -> list[int]:
+        last = [market.agg_trades(symbol, None, None, None, 1) for symbol in PAIR]
+        return [rows[0]["a"] if rows else 0 for rows in last]
+
+    async with LocalExchange(market) as exchange:
+        exchange.inject(Fault(RESTART_IDS, count=1_000))
+        feed = BinanceFeed(PAIR, url=exchange.url, timeouts=quick(), retry=at_once())
+        async with running(feed) as catcher:
+            await catcher.until(lambda: min(map(len, map(catcher.ids, (0, 1)))) > 20)
+            sent = max(newest())
+            exchange.inject(Fault(RESTART_IDS, code=1012))
+            while min(newest()) < sent + 50:
+                market.take(None, (), 100)  # nobody listens
+            await catcher.until(lambda: feed.health().gaps == 2 and feed.health().held == 0)
+            past = max(newest())
+            await catcher.until(lambda: min(catcher.ids(0)[-1], catcher.ids(1)[-1]) > past)
+            ticks = catcher.ticks
+            for leg in (0, 1):
+                mine = ticks[ticks["leg"] == leg]
+                at = int((mine["id"] == 1).argmax())
+                assert at > 20
+                assert mine["id"].tolist() == [
+                    *range(1_000, 1_000 + at), *range(1, len(mine) - at + 1)
+                ]  # fmt: skip
+                assert (mine["time_ns"][1:] >= mine["time_ns"][:-1]).all()
+                there = market.agg_trades(PAIR[leg], 1, None, None, 2_000)
+                times = [row["T"] * 1_000_000 for row in there]
+                count = min(len(mine) - at, len(times))
+                assert mine["time_ns"][at:].tolist()[:count] == times[:count]
+            assert (feed.health().missing, len(told(catcher))) == (0, 2)
+
+
+def test_only_a_synthetic_market_restarts_its_ids_and_only_on_demand() -> None:
+    with pytest.raises(SettingError, match="restart_ids"):
+        Faults({Fault(RESTART_IDS): 10.0})

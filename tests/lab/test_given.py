@@ -1,0 +1,68 @@
+"""What `PairLab` and its accessors take, and what they refuse where it was written."""
+
+import pandas as pd
+import pytest
+
+from pairlab import PairLab
+from pairlab.errors import DataError, SettingError
+
+
+@pytest.mark.parametrize(
+    ("y", "x"),
+    [
+        ("btcusdt", "ethusdt"), ("BTC/USDT", "ETH-USDT"), ("BTC/USDT:USDT", "BTCUSDT_240628"),
+        (" BINANCE:BTCUSDT.P", "eth usdt"),
+    ],
+)  # fmt: skip
+def test_symbols_as_people_write_them(y, x):
+    lab = PairLab(y, x, hedge="OLS", stream="AggTrade")
+    assert lab.pair.y == "BTCUSDT"
+    assert lab.pair.x in ("ETHUSDT", "BTCUSDT_240628")
+    assert lab.settings.hedge == "ols"
+    assert lab.stream == "aggTrade"
+
+
+@pytest.mark.parametrize("y", [None, 5, "", "BTC?", b"BTCUSDT", ["BTCUSDT"]])
+def test_what_is_no_symbol(y):
+    with pytest.raises(SettingError, match=r"y = .* is invalid: expected a symbol such as"):
+        PairLab(y, "ETHUSDT")
+
+
+def test_one_symbol_in_two_spellings_is_no_pair():
+    with pytest.raises(SettingError, match="two different symbols"):
+        PairLab("BTCUSDT", "btc/usdt", hedge="ols")
+
+
+@pytest.mark.parametrize(
+    ("feed", "message"),
+    [
+        ("binanse", "did you mean 'binance'"), ("Demo", "did you mean 'demo'"),
+        ("no/such/folder", "no/such/folder"), ("https://fstream.binance.com", "expected"),
+        ([], "one path"), (["no/such"], "no/such"), ([None], "expected"), (5, "expected"),
+    ],
+)  # fmt: skip
+def test_a_slip_in_the_feed_is_told_at_once(feed, message):
+    with pytest.raises(SettingError, match=message):
+        PairLab(feed=feed)
+
+
+@pytest.mark.parametrize("timeframe", ["1M", "2m", "5min", "", None])
+def test_months_are_no_minutes(timeframe):
+    with pytest.raises(SettingError, match="timeframe"):
+        PairLab(timeframe=timeframe)
+    assert PairLab(timeframe="1D").settings.timeframe == "1d"
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.XLSX", "x.csv.gz", "x.json", "x.feather"])
+def test_a_file_of_another_format_is_not_written_as_csv(tmp_path, name):
+    path = tmp_path / name
+    for target in (path, str(path)):
+        with pytest.raises(DataError, match=r"expected a name that ends in \.csv"):
+            PairLab().to_csv(target)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("later", ["1s", "5min", "900D"])
+def test_the_future_has_no_row(later):
+    with pytest.raises(DataError, match="still to come"):
+        PairLab().at(pd.Timestamp.now("UTC") + pd.Timedelta("1h") + pd.Timedelta(later))
