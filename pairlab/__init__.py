@@ -72,7 +72,7 @@ if _TYPE_CHECKING:
     )
     from pairlab.lab.verification.certificate import Certificate
     from pairlab.lab.verification.verify import verify
-    from pairlab.scanning import ScanResult, scan
+    from pairlab.scanning import BreakReport, ScanResult, monitor_break, scan, scan_live
     from pairlab.storage.archive import Archive, read_archive
     from pairlab.storage.database.store import open_store
 
@@ -95,7 +95,9 @@ _WHEN_ASKED = {
         ),
         "pairlab.backtesting",
     ),
-    **dict.fromkeys(("ScanResult", "scan"), "pairlab.scanning"),
+    **dict.fromkeys(
+        ("BreakReport", "ScanResult", "monitor_break", "scan", "scan_live"), "pairlab.scanning"
+    ),
     **dict.fromkeys(("Archive", "read_archive"), "pairlab.storage.archive"),
     "Certificate": "pairlab.lab.verification.certificate",
     "open_store": "pairlab.storage.database.store",
@@ -113,6 +115,7 @@ __all__ = [
     "AlertKind",
     "Archive",
     "BacktestResult",
+    "BreakReport",
     "Certificate",
     "Costs",
     "DataError",
@@ -139,10 +142,12 @@ __all__ = [
     "backtest",
     "check_lookahead",
     "check_warmup",
+    "monitor_break",
     "open_store",
     "read_archive",
     "reconcile",
     "scan",
+    "scan_live",
     "sweep",
     "verify",
     "walk_forward",

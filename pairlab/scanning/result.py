@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import pandas as pd
 
 from pairlab.errors import SettingError
+from pairlab.scanning.correction import Correction
 from pairlab.scanning.engle_granger import Floats
+from pairlab.scanning.follow_up import row_of, settings_of, spread_of, timeframe_of
+from pairlab.scanning.methods import Method, clustered
 from pairlab.scanning.tiles import Numbers
 from pairlab.scanning.universe import Universe
+
+if TYPE_CHECKING:
+    from pairlab.backtesting import BacktestResult
+    from pairlab.lab.pair_lab import PairLab
+    from pairlab.widgets.scan.scan_report import ScanReport
+    from pairlab.widgets.style.theme import ThemeName
 
 __all__ = ["COLUMNS", "ScanResult", "verdict"]
 
@@ -20,7 +29,8 @@ COLUMNS: Final = (
     "y", "x", "n", "coverage", "correlation", "return_correlation", "hedge_ratio", "intercept",
     "statistic", "lags", "p", "q", "half_life", "variance_ratio", "crossings", "zscore",
     "half_life_last", "p_last", "p_leg",
-    "stability", "deviation_bps", "deviation_round_trips", "unchanged",
+    "stability", "break_ratio", "drift_ratio", "deviation_bps", "deviation_round_trips",
+    "unchanged",
     "same_underlying", "collinear", "verdict",
 )  # fmt: skip
 
@@ -46,21 +56,30 @@ class ScanResult:
         ``p_last``, out of sample: of the last third's spread with hedge ratio and mean of the rows
         before; ``p_leg``, the smaller p of a Dickey-Fuller test of either leg alone: a leg that
         reverts by itself seems to revert against any other; ``stability``, the share of five
-        sub-windows with p ≤ 0.1; ``deviation_bps``, the spread's standard deviation in bps of y,
+        sub-windows with p ≤ 0.1; ``break_ratio`` and ``drift_ratio``, the furthest that the last
+        third's CUSUM of the spread and of the hedge ratio went, in boundaries: from 1 on it is a
+        structural break, of which at most 5 % are false alarms each (`pairlab.monitor_break`);
+        ``deviation_bps``, the spread's standard deviation in bps of y,
         and ``deviation_round_trips``, in costs of a round trip; ``unchanged``, the larger leg's
         share of rows without a change of price; ``same_underlying``; ``collinear``, where `coint`
         answers −inf; ``verdict``, in words.
     placebo : pandas.DataFrame
         A row a level of p: how many pairs were ``found``, and how many ``by_chance``, the mean
-        count over scans of the same series with each pair broken, with its ``standard_error``.
+        count over scans of the same series with each pair broken, with its ``standard_error``. Of
+        distances, a row for the distance of the closest pairs.
+    histogram : pandas.DataFrame
+        The same for bins of p (or of the distance), ``from`` and ``to``.
     set_aside : dict
         Symbol → why it was not tested.
     symbols : tuple of str
         Those tested, in the order of `matrix`.
     pairs_tested, pairs_skipped : int
         Pairs with a p-value; and without, for too few rows in common or a constant spread.
-    correction : str
-        Of q.
+    correction, method : str
+        As `pairlab.scan` was given them; ``statistic`` is the method's: the t-value of a
+        Dickey-Fuller test, the trace, or the distance.
+    split : float
+        Share of the last rows that are out of sample.
     p_matrix : array, shape (symbols, symbols)
         p of every pair, above the diagonal.
     rows_in_common : array of int, shape (symbols, symbols)
@@ -71,11 +90,14 @@ class ScanResult:
 
     frame: pd.DataFrame
     placebo: pd.DataFrame
+    histogram: pd.DataFrame
     set_aside: dict[str, str]
     symbols: tuple[str, ...]
     pairs_tested: int
     pairs_skipped: int
-    correction: str
+    correction: Correction
+    method: Method
+    split: float
     p_matrix: Floats
     rows_in_common: Numbers
     universe: Universe
@@ -111,17 +133,119 @@ class ScanResult:
             )
         return pd.DataFrame(values, index=names, columns=names)
 
+    def pair(self, y: str, x: str) -> pd.Series[Any]:
+        """Return the columns of any pair that was tested, whichever leg is named first.
+
+        Raises
+        ------
+        DataError
+            If a symbol was not tested, or both are the same.
+        """
+        return row_of(self, y, x)
+
+    def spread(self, y: str, x: str) -> pd.DataFrame:
+        """Return a pair over the scanned past: columns y, x, spread and zscore.
+
+        The legs are as the scan has them (``attrs["pair"]``). Hedge ratio, mean and deviation are
+        those of all rows, so that no z is out of sample.
+        """
+        return spread_of(self, y, x)
+
+    def backtest(self, y: str, x: str, **options: Any) -> BacktestResult:
+        """Backtest a pair on the prices that were scanned, in sample.
+
+        Parameters
+        ----------
+        y, x : str
+            Symbols.
+        **options
+            As for `pairlab.backtest`. By default the hedge ratio is the scan's, and the window has
+            ten half-lives of the spread.
+        """
+        from pairlab.backtesting import backtest
+
+        row = row_of(self, y, x)
+        prices = spread_of(self, y, x)
+        legs = prices["y"].rename(row["y"]), prices["x"].rename(row["x"])
+        index = self.universe.index
+        given = {"selected_on": (index[0], index[-1]), **settings_of(self, row), **options}
+        return backtest(legs, **given)
+
+    def lab(self, y: str, x: str, feed: object = "binance", **settings: Any) -> PairLab:
+        """Return a live lab of a pair, not started.
+
+        Parameters
+        ----------
+        y, x : str
+            Symbols.
+        feed : object
+            As `pairlab.PairLab` takes it.
+        **settings
+            By default the hedge ratio is the scan's, the window has ten half-lives of the spread,
+            and bars are as long as the scanned rows.
+        """
+        from pairlab.lab.pair_lab import PairLab
+
+        row = row_of(self, y, x)
+        timeframe = timeframe_of(self.universe.index)
+        given: Any = {"timeframe": timeframe, **settings_of(self, row), **settings}
+        return PairLab(row["y"], row["x"], feed=feed, **given)  # type: ignore[arg-type]
+
+    def dashboard(self, theme: ThemeName = "dark", feed: object = "binance") -> ScanReport:
+        """Return the pairs as a widget: table, heat maps, and what chance finds.
+
+        Parameters
+        ----------
+        theme : {"dark", "light", "jupyterlab"}
+            Colours; ``"jupyterlab"`` follows the theme of JupyterLab or Notebook.
+        feed : object
+            Of the labs that its button "Go live" makes, as `pairlab.PairLab` takes it.
+
+        Returns
+        -------
+        ScanReport
+            A widget; each call makes a new one, and its `close` frees it.
+
+        Raises
+        ------
+        SettingError
+            If there is no such theme.
+        """
+        from pairlab.widgets.scan.scan_report import ScanReport
+
+        return ScanReport(self, theme, feed)
+
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the frame as CSV, with what was tested in a first line that begins with ``#``."""
         with open(path, "w", encoding="utf-8", newline="") as file:
             file.write(f"# {self.summary()}\n")
             self.frame.to_csv(file, index=False)
 
+    def ordered(self, among: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        """Return symbols (by default all) in the order of a hierarchical clustering.
+
+        Average linkage of √(½ (1 − ρ)), ρ the correlation of returns (Mantegna 1999), with leaves
+        ordered so that neighbours are close.
+
+        Raises
+        ------
+        MissingExtraError
+            Without ``pip install "pairlab[research]"``.
+        """
+        names = self.symbols if among is None else among
+        table = self.matrix("return_correlation").loc[list(names), list(names)]
+        order = clustered(table.to_numpy(np.float64))
+        return tuple(names[at] for at in order)
+
     def summary(self) -> str:
         """Return what was tested and found, in a line."""
         text = f"{self.pairs_tested:,} pairs of {len(self.symbols):,} symbols tested"
-        cut = self.placebo.loc["q ≤ 0.05"]
-        text += f"; found {cut['found']:,.0f} with q ≤ 0.05"
+        if self.method == "distance":
+            cut = self.placebo.iloc[-1]
+            text += f"; the closest {cut['found']:,.0f}"
+        else:
+            cut = self.placebo.loc["q ≤ 0.05"]
+            text += f"; found {cut['found']:,.0f} with q ≤ 0.05"
         if np.isfinite(cut["by_chance"]):
             text += f", by chance {cut['by_chance']:,.1f}"
         if self.set_aside:
@@ -147,12 +271,16 @@ def verdict(row: Any) -> str:
         return "collinear: one leg is a multiple of the other"
     if row.unchanged > _STALE:
         return f"stale price: {row.unchanged:.0%} of rows unchanged"
-    if not row.q <= _LEVEL:
+    if not row.q <= _LEVEL and np.isfinite(row.q):
         return "not distinguishable from chance"
     if row.p_leg <= _LEVEL:
         return "one leg reverts by itself"
     if not row.p_last <= _LEVEL:
         return "in sample only: not stationary in the last part"
+    if row.break_ratio >= 1.0:
+        return "structural break of the spread in the last part"
+    if row.drift_ratio >= 1.0:
+        return "hedge ratio drifts in the last part"
     if not row.deviation_round_trips >= 1.0:
         return "does not pay its costs"
     return "candidate"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 
 from pairlab.errors import DataError, SettingError
 from pairlab.scanning.correction import Correction, both_directions, corrected, p_values
-from pairlab.scanning.details import DETAILS, pair_details
+from pairlab.scanning.cluster import Cluster
+from pairlab.scanning.columns import columns_of
 from pairlab.scanning.engle_granger import Floats
+from pairlab.scanning.methods import Method, distances, johansen_traces, trace_p_values
 from pairlab.scanning.placebo import broken
 from pairlab.scanning.result import COLUMNS, ScanResult, verdict
-from pairlab.scanning.tiles import Numbers, Tests, every_pair, from_residuals
-from pairlab.scanning.universe import Universe, underlying, universe_of
+from pairlab.scanning.sources.files import prices_of_files
+from pairlab.scanning.tiles import Numbers, Tests, every_pair
+from pairlab.scanning.universe import Universe, universe_of
 
 __all__ = ["Direction", "scan"]
 
@@ -26,14 +30,15 @@ Direction = Literal["both", "dearer"]
 _MOST_LAGS: Final = 12
 _MOST_SYMBOLS: Final = 20_000
 _LEVELS: Final = (0.1, 0.05, 0.01, 1e-3, 1e-4)
-_WINDOWS: Final = 5
-_COLLINEAR: Final = 100.0 * math.sqrt(np.finfo(float).eps)
-"""statsmodels' `coint` answers −inf where less than this share of y's variance is left."""
+_CLOSEST: Final = (1, 5, 20, 100)
+"""How many of the closest pairs a placebo of distances is compared with."""
+_BINS: Final = 20
 
 
 def scan(
-    prices: pd.DataFrame,
+    prices: object,
     *,
+    method: Method = "engle-granger",
     lags: int | Literal["aic"] = 1,
     direction: Direction = "both",
     correction: Correction = "bh",
@@ -45,15 +50,24 @@ def scan(
     fee_bps: float = 4.0,
     seed: int = 0,
     n_jobs: int = -1,
+    client: object = None,
+    timeframe: str = "1m",
 ) -> ScanResult:
     """Test every pair of a universe for cointegration (Engle and Granger 1987).
 
     Parameters
     ----------
-    prices : pandas.DataFrame
+    prices : pandas.DataFrame, path or sequence of paths
         A column a symbol, a row a bar, in time; NaN where there is no price. A pair is tested over
         the rows that both symbols have. Columns that cannot be tested are set aside, with the
-        reason, in `ScanResult.set_aside`.
+        reason, in `ScanResult.set_aside`. Of recordings of pairlab and of files of Binance's
+        archive, the closes of bars of `timeframe` are taken; `pairlab.scan_live` asks the exchange.
+    method : {"engle-granger", "johansen", "distance"}
+        What ranks the pairs. "johansen": the trace test of no cointegration, in which no leg is y,
+        with `lags` (a number) in the error correction model; its p-values are of series that drift.
+        "distance": the mean squared deviation of prices that are divided by their first one
+        (Gatev, Goetzmann and Rouwenhorst 2006): a rank without a p-value. The other columns are
+        those of Engle and Granger's regression in each case.
     lags : int or "aic"
         Lagged differences of the spread in its Dickey-Fuller regression, 0 to 12; "aic" chooses
         among 0 to 12 by Akaike's criterion, as ``statsmodels.coint(maxlag=12)`` does.
@@ -80,6 +94,10 @@ def scan(
         Of the placebo.
     n_jobs : int
         Threads; −1 is one a core. The result does not depend on it.
+    client : dask.distributed.Client, optional
+        Computes on the workers of its cluster, the same bytes; for Engle and Granger's test.
+    timeframe : str
+        Length of the bars of recordings and archives, such as "1s", "1m" or "1h".
 
     Returns
     -------
@@ -92,6 +110,9 @@ def scan(
         If fewer than two columns can be tested, or no pair overlaps enough.
     SettingError
         For an argument out of its range.
+    MissingExtraError
+        For Johansen's test without ``pip install "pairlab[research]"``, files without
+        ``"pairlab[storage]"``, a `client` without ``"pairlab[cluster]"``.
 
     Notes
     -----
@@ -110,53 +131,106 @@ def scan(
     [['D', 'A']]
     """
     most = _checked(
-        lags, direction, correction, placebo, split, min_overlap, filters, rows, fee_bps, n_jobs
-    )
-    choose = lags == "aic"
-    universe = universe_of(prices, least_rows=2 * most + 20)
+        lags, direction, correction, placebo, split, min_overlap, filters, rows, fee_bps, n_jobs,
+        method, client,
+    )  # fmt: skip
+    frame_of = prices if isinstance(prices, pd.DataFrame) else prices_of_files(prices, timeframe)
+    universe = universe_of(frame_of, least_rows=2 * most + 20)
     wanted, counts = _wanted(universe, min_overlap, 2 * most + 20)
-    tests = every_pair(universe.prices, None, wanted, most, choose=choose, n_jobs=n_jobs)
-    first = _first_is_y(universe.prices, tests, direction)
-    p = _p_of(tests, first, direction)
-    tested = np.isfinite(p)
+    cluster = None if client is None else Cluster(client, universe.prices)
+    scanner = _Scanner(
+        universe, wanted, method, most, lags == "aic", direction, seed, n_jobs, cluster
+    )
+    key, first = scanner.keys()
+    statistics = scanner.statistics
+    tested = np.isfinite(key)
     if not tested.any():
         raise DataError("no pair has a test statistic: every spread is a constant or a jump")
+    p = np.full(key.shape, np.nan) if method == "distance" else key
     q = np.full(p.shape, np.nan)
-    q[tested] = corrected(p[tested], correction)
-    chance = _placebo(
-        universe,
-        wanted,
-        p[tested],
-        q[tested],
-        first,
-        direction,
-        most,
-        choose,
-        placebo,
-        seed,
-        n_jobs,
-    )
-    order = np.argsort(p[tested], kind="stable")[:rows]
+    if method != "distance":
+        q[tested] = corrected(p[tested], correction)
+    chance, histogram = _placebo(scanner, key[tested], q[tested], placebo)
+    order = np.argsort(key[tested], kind="stable")[:rows]
     shown = np.argwhere(tested)[order]
     pairs = np.where(first[tested][order][:, None], shown, shown[:, ::-1]).astype(np.int64)
-    frame = _frame(universe, pairs, most, choose, split, fee_bps, n_jobs)
+    frame = columns_of(universe, pairs, most, scanner.choose, split, fee_bps, n_jobs)
     frame.insert(COLUMNS.index("p"), "p", p[tested][order])
     frame.insert(COLUMNS.index("q"), "q", q[tested][order])
+    if statistics is not None:
+        frame["statistic"] = statistics[tested][order]
     frame["verdict"] = [verdict(row) for row in frame.itertuples(index=False)]
     for name, (least, largest) in (filters or {}).items():
         frame = frame[frame[name].between(least, largest)]
     return ScanResult(
         frame=frame.reset_index(drop=True),
         placebo=chance,
+        histogram=histogram,
         set_aside=universe.set_aside,
         symbols=universe.symbols,
         pairs_tested=int(tested.sum()),
         pairs_skipped=len(universe.symbols) * (len(universe.symbols) - 1) // 2 - int(tested.sum()),
         correction=correction,
+        method=method,
+        split=split,
         p_matrix=p,
         rows_in_common=counts,
         universe=universe,
     )
+
+
+@dataclass
+class _Scanner:
+    """Ranks every pair, of the series as they are or of the broken ones of a placebo.
+
+    Attributes
+    ----------
+    statistics : array or None
+        Of the method, where it is not Engle and Granger's, at the last call of `keys`.
+    """
+
+    universe: Universe
+    wanted: NDArray[np.bool_]
+    method: Method
+    most: int
+    choose: bool
+    direction: Direction
+    seed: int
+    n_jobs: int
+    cluster: Cluster | None
+    statistics: Floats | None = None
+
+    def keys(self, placebo: int | None = None) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return what pairs are ranked by, the smallest first, and whether i is y of (i, j).
+
+        Parameters
+        ----------
+        placebo : int, optional
+            Number of the placebo whose broken series are the symbols j.
+        """
+        prices, others = self.universe.prices, None
+        if placebo is not None:
+            others = broken(prices, np.random.default_rng([self.seed, placebo]))
+        if self.method != "engle-granger":
+            second = prices if others is None else others
+            dearer = _first_is_y(prices, None)
+            if self.method == "distance":
+                found = distances(prices, second, self.wanted, self.n_jobs)
+                self.statistics = found
+                return found, dearer
+            found = johansen_traces(prices, second, self.wanted, self.most, self.n_jobs)
+            self.statistics = found
+            return trace_p_values(found), dearer
+        elsewhere = None
+        if self.cluster is not None:
+            places = None if placebo is None else (self.seed, placebo)
+            elsewhere = self.cluster.tiles(self.most, self.choose, places)
+        tests = every_pair(
+            prices, others, self.wanted, self.most, choose=self.choose, n_jobs=self.n_jobs,
+            elsewhere=elsewhere,
+        )  # fmt: skip
+        first = _first_is_y(prices, None if self.direction == "dearer" else tests)
+        return _p_of(tests, first, self.direction), first
 
 
 def _checked(
@@ -170,6 +244,8 @@ def _checked(
     rows: int,
     fee_bps: float,
     n_jobs: int,
+    method: str,
+    client: object,
 ) -> int:
     """Refuse what is out of range; return the most lags."""
     if lags != "aic" and (
@@ -179,6 +255,7 @@ def _checked(
     for name, value, among in (
         ("direction", direction, ("both", "dearer")),
         ("correction", correction, ("bh", "by", "none")),
+        ("method", method, ("engle-granger", "johansen", "distance")),
     ):
         if value not in among:
             raise SettingError(name, value, f"expected one of {', '.join(map(repr, among))}")
@@ -197,6 +274,10 @@ def _checked(
         if name not in COLUMNS or name in ("y", "x", "verdict"):
             numbers = [c for c in COLUMNS if c not in ("y", "x", "verdict")]
             raise SettingError("filters", name, f"expected one of {', '.join(numbers)}")
+    if method == "johansen" and lags == "aic":
+        raise SettingError("lags", lags, "expected a number for method='johansen'")
+    if method != "engle-granger" and client is not None:
+        raise SettingError("client", client, "expected None but for method='engle-granger'")
     return _MOST_LAGS if lags == "aic" else int(lags)
 
 
@@ -220,9 +301,9 @@ def _wanted(
     return wanted, counts
 
 
-def _first_is_y(prices: Floats, tests: Tests, direction: Direction) -> NDArray[np.bool_]:
-    """Return at (i, j) whether i is y."""
-    if direction == "dearer":
+def _first_is_y(prices: Floats, tests: Tests | None) -> NDArray[np.bool_]:
+    """Return at (i, j) whether i is y: by the tests, or because its mean price is higher."""
+    if tests is None:
         mean = np.nanmean(prices, axis=1)
         chosen: NDArray[np.bool_] = mean[:, None] >= mean[None, :]
         return chosen
@@ -238,106 +319,34 @@ def _p_of(tests: Tests, first: NDArray[np.bool_], direction: Direction) -> Float
 
 
 def _placebo(
-    universe: Universe,
-    wanted: NDArray[np.bool_],
-    p: Floats,
-    q: Floats,
-    first: NDArray[np.bool_],
-    direction: Direction,
-    most: int,
-    choose: bool,
-    times: int,
-    seed: int,
-    n_jobs: int,
-) -> pd.DataFrame:
-    """Return, for each level of p, how many pairs were found and how many are by chance."""
-    cut = float(p[q <= 0.05].max()) if (q <= 0.05).any() else 0.0
-    levels = {f"p ≤ {level:g}": level for level in _LEVELS}
-    levels["q ≤ 0.05"] = cut
+    scanner: _Scanner, key: Floats, q: Floats, times: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return how many pairs were found and how many are by chance: at levels, and in bins of p."""
+    if scanner.method == "distance":
+        ranked = np.sort(key)
+        levels = {f"closest {n:,}": ranked[n - 1] for n in _CLOSEST if n <= len(ranked)}
+        edges = np.linspace(0.0, float(np.quantile(ranked, 0.9)), _BINS + 1)
+    else:
+        cut = float(key[q <= 0.05].max()) if (q <= 0.05).any() else 0.0
+        levels = {f"p ≤ {level:g}": level for level in _LEVELS} | {"q ≤ 0.05": cut}
+        edges = np.linspace(0.0, 1.0, _BINS + 1)
     limits = np.array([*levels.values()])
-    found = [int((p <= limit).sum()) if limit > 0.0 else 0 for limit in limits]
-    counts = np.empty((times, len(limits)))
+    found = [int((key <= limit).sum()) if limit > 0.0 else 0 for limit in limits]
+    counts, bins = np.empty((times, len(limits))), np.empty((times, _BINS))
     for at in range(times):
-        rng = np.random.default_rng([seed, at])
-        tests = every_pair(
-            universe.prices, broken(universe.prices, rng), wanted, most, choose=choose,
-            n_jobs=n_jobs,
-        )  # fmt: skip
-        chance = _p_of(tests, first, direction)
+        chance = scanner.keys(at)[0]
         chance = np.sort(chance[np.isfinite(chance)])
         counts[at] = np.searchsorted(chance, limits, side="right")
+        bins[at] = np.histogram(chance, edges)[0]
     counts[:, limits == 0.0] = 0.0
     frame = pd.DataFrame({"level": [*levels], "p": limits, "found": found})
     frame["by_chance"] = counts.mean(axis=0) if times else np.nan
     error = counts.std(axis=0, ddof=1) / math.sqrt(times) if times > 1 else np.nan
     frame["standard_error"] = error
-    return frame.set_index("level")
-
-
-def _frame(
-    universe: Universe,
-    pairs: Numbers,
-    most: int,
-    choose: bool,
-    split: float,
-    fee_bps: float,
-    n_jobs: int,
-) -> pd.DataFrame:
-    """Return the columns of some pairs, but for p, q and the verdict."""
-    prices, symbols = universe.prices, np.array(universe.symbols, object)
-    found = from_residuals(prices, pairs, most, choose=choose, n_jobs=n_jobs)
-    n, beta, intercept, statistic, used, gamma, deviation, _, left = found.T
-    details = np.empty((len(pairs), len(DETAILS)))
-    pair_details(prices, pairs, np.ascontiguousarray(found[:, [1, 2, 6]]), split, details)
-    more = dict(zip(DETAILS, details.T, strict=True))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        half_life = np.where(
-            (gamma > -1.0) & (gamma < -1e-12), -math.log(2) / np.log1p(gamma), np.nan
-        )
-    y, x = symbols[pairs[:, 0]], symbols[pairs[:, 1]]
-    last = [np.flatnonzero(np.isfinite(prices[a]) & np.isfinite(prices[b]))[-1] for a, b in pairs]
-    y_price, x_price = prices[pairs[:, 0], last], prices[pairs[:, 1], last]
-    deviation_bps = deviation / y_price * 1e4
-    round_trip = 2.0 * fee_bps * (1.0 + np.abs(beta) * x_price / y_price)
-    with np.errstate(divide="ignore"):
-        trips = np.where(round_trip > 0.0, deviation_bps / round_trip, np.inf)
-    columns: dict[str, Any] = {
-        "y": y,
-        "x": x,
-        "n": n.astype(np.int64),
-        "coverage": n / len(universe.index),
-        "correlation": more["correlation"],
-        "return_correlation": more["return_correlation"],
-        "hedge_ratio": beta,
-        "intercept": intercept,
-        "statistic": statistic,
-        "lags": used.astype(np.int64),
-        "half_life": half_life,
-        "variance_ratio": more["variance_ratio"],
-        "crossings": more["crossings"].astype(np.int64),
-        "zscore": more["zscore"],
-        "half_life_last": more["half_life_last"],
-        "p_last": p_values(more["statistic_last"], 1),
-        "p_leg": p_values(more["statistic_leg"], 1),
-        "stability": _stability(prices, pairs, most, choose, n_jobs),
-        "deviation_bps": deviation_bps,
-        "deviation_round_trips": trips,
-        "unchanged": more["unchanged"],
-        "same_underlying": [underlying(a) == underlying(b) for a, b in zip(y, x, strict=True)],
-        "collinear": left < _COLLINEAR,
-    }
-    return pd.DataFrame(columns)
-
-
-def _stability(
-    prices: Floats, pairs: Numbers, most: int, choose: bool, n_jobs: int
-) -> NDArray[np.float64]:
-    """Return the share of sub-windows, each a third of the rows, in which p ≤ 0.1."""
-    count = prices.shape[1]
-    length = count // 3
-    stable = np.zeros(len(pairs))
-    for start in np.linspace(0, count - length, _WINDOWS).astype(int):
-        rows = int(start), int(start) + length
-        found = from_residuals(prices, pairs, most, choose=choose, n_jobs=n_jobs, rows=rows)
-        stable += p_values(found[:, 3]) <= 0.1
-    return stable / _WINDOWS
+    histogram = pd.DataFrame(
+        {"from": edges[:-1], "to": edges[1:], "found": np.histogram(key, edges)[0]}
+    )
+    histogram["by_chance"] = bins.mean(axis=0) if times else np.nan
+    if scanner.method == "distance":
+        frame = frame.rename(columns={"p": "distance"})
+    return frame.set_index("level"), histogram

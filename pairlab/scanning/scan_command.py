@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from pairlab.errors import DataError, MissingExtraError
+from pairlab.errors import DataError
 from pairlab.scanning.result import COLUMNS
 from pairlab.scanning.scan import scan
+from pairlab.scanning.sources.live import scan_live
 
 __all__ = ["add_scan_command"]
 
@@ -23,11 +23,39 @@ def add_scan_command(commands: Any) -> None:
     command = commands.add_parser(
         "scan",
         help="test every pair of a universe for cointegration",
-        description="Test every pair of a file of prices (Engle-Granger), correct for the number "
-        "of tests, and scan the same series with each pair broken to see what is found by chance.",
+        description="Test every pair of a universe of prices for cointegration, correct for the "
+        "number of tests, and scan the same series with each pair broken to see what is found by "
+        "chance.",
     )
     command.add_argument(
-        "data", metavar="DATA", help="CSV or Parquet: times first, then a column a symbol"
+        "data",
+        metavar="DATA",
+        nargs="*",
+        help="a CSV or Parquet table (times first, then a column a symbol); or recordings and "
+        "files of Binance's archive, or folders of them",
+    )
+    command.add_argument(
+        "--symbols",
+        nargs="+",
+        metavar="SYMBOL",
+        help="fetch the last candles of these over REST instead",
+    )
+    command.add_argument(
+        "--feed",
+        default="binance",
+        metavar="URL",
+        help="of the exchange that --symbols asks (default: binance)",
+    )
+    command.add_argument(
+        "--timeframe",
+        metavar="T",
+        help="length of a bar (default: 1m of DATA, 1h of --symbols)",
+    )
+    command.add_argument(
+        "--bars", type=int, default=1_000, metavar="N", help="of --symbols (default: 1,000)"
+    )
+    command.add_argument(
+        "--method", choices=("engle-granger", "johansen", "distance"), default="engle-granger"
     )
     command.add_argument(
         "--lags", type=_lags, default=1, metavar="N", help="0 to 12, or aic (default: 1)"
@@ -48,31 +76,22 @@ def _lags(text: str) -> int | str:
     return text if text == "aic" or not text.isdecimal() else int(text)
 
 
-def _prices(path: str) -> pd.DataFrame:
-    """Read a wide table of prices; its first column, or its index, is the time."""
-    try:
-        if path.endswith((".parquet", ".pq")):
-            try:
-                table = pd.read_parquet(path)
-            except ImportError:
-                raise MissingExtraError("pyarrow", "storage") from None
-        else:
-            table = pd.read_csv(path, comment="#")
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a table: {error}") from None
-    if isinstance(table.index, pd.RangeIndex) and len(table.columns):
-        table = table.set_index(table.columns[0])
-    return table
-
-
 def _run(options: argparse.Namespace) -> None:
     """Scan, print what was found, and write what was asked for."""
-    found = scan(
-        _prices(options.data), lags=options.lags, direction=options.direction,
-        correction=options.correction, placebo=options.placebo,
-    )  # fmt: skip
+    if bool(options.data) == bool(options.symbols):
+        raise DataError("give either DATA or --symbols")
+    terms: dict[str, Any] = {
+        "method": options.method, "lags": options.lags, "direction": options.direction,
+        "correction": options.correction, "placebo": options.placebo,
+    }  # fmt: skip
+    if options.symbols:
+        found = asyncio.run(
+            scan_live(
+                options.symbols, options.timeframe or "1h", options.bars, feed=options.feed, **terms
+            )
+        )
+    else:
+        found = scan(options.data, timeframe=options.timeframe or "1m", **terms)
     print(found.summary())
     if options.placebo:
         print(found.placebo[["found", "by_chance", "standard_error"]].round(2).to_string(), "\n")

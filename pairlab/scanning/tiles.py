@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,16 @@ from pairlab.scanning.engle_granger import (
     variables_of,
 )
 
-__all__ = ["Tests", "every_pair", "from_residuals", "pairs_of"]
+__all__ = [
+    "Elsewhere",
+    "Statistics",
+    "Tests",
+    "Tile",
+    "every_pair",
+    "from_residuals",
+    "pairs_of",
+    "tile_statistics",
+]
 
 _TILE: Final = 128
 """Symbols a side: fixed, because the order of a product's sums depends on its shape."""
@@ -30,6 +39,27 @@ _FEW: Final = 64
 _CHUNK: Final = 512
 
 Numbers = NDArray[np.int64]
+
+
+class Tile(NamedTuple):
+    """A block of pairs: numbers of the symbols i, of the symbols j, and the rows that all have."""
+
+    one: Numbers
+    two: Numbers
+    rows: NDArray[np.bool_]
+
+
+class Statistics(NamedTuple):
+    """Of a tile's pairs, of i on j and of j on i, each with the lags used; shape (i, j)."""
+
+    forward: Floats
+    forward_lags: NDArray[np.int8]
+    backward: Floats
+    backward_lags: NDArray[np.int8]
+
+
+Elsewhere = Callable[[Sequence[Tile]], Iterable[tuple[int, Statistics]]]
+"""Computes tiles on other machines: yields the number of each, in any order, and its results."""
 
 
 class Tests:
@@ -91,6 +121,7 @@ def every_pair(
     *,
     choose: bool,
     n_jobs: int,
+    elsewhere: Elsewhere | None = None,
 ) -> Tests:
     """Test every pair that is wanted, in both directions.
 
@@ -105,13 +136,23 @@ def every_pair(
         Which (i, j) to test, i below j.
     lags, choose, n_jobs
         As `scan` takes them.
+    elsewhere : callable, optional
+        What computes the tiles, in place of threads here.
     """
     tests = Tests(len(prices))
     second = prices if others is None else others
     groups = _groups_of(np.isfinite(prices))
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers_of(n_jobs)) as threads:
-        works = [work for work in _tiles(groups) if wanted[np.ix_(work[0], work[1])].any()]
-        list(threads.map(lambda work: _tile(prices, second, work, lags, choose, tests), works))
+    works = [work for work in _tiles(groups) if wanted[np.ix_(work.one, work.two)].any()]
+    if elsewhere is not None:
+        for number, found in elsewhere(works):
+            _keep(tests, works[number], found)
+    else:
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers_of(n_jobs)) as threads:
+
+            def run(work: Tile) -> None:
+                _keep(tests, work, tile_statistics(prices, second, work, lags, choose))
+
+            list(threads.map(run, works))
     # What lost its digits, and pairs of symbols that few others share their rows with.
     table = prices if others is None else np.concatenate([prices, others])
     shift = 0 if others is None else len(prices)
@@ -136,10 +177,8 @@ def _groups_of(there: NDArray[np.bool_]) -> list[tuple[Numbers, NDArray[np.bool_
     return [(np.array(numbers), there[numbers[0]]) for numbers in groups.values()]
 
 
-def _tiles(
-    groups: list[tuple[Numbers, NDArray[np.bool_]]],
-) -> Iterator[tuple[Numbers, Numbers, NDArray[np.bool_]]]:
-    """Yield tiles (i, j, rows in common); of two groups, both orders hold pairs with i below j."""
+def _tiles(groups: list[tuple[Numbers, NDArray[np.bool_]]]) -> Iterator[Tile]:
+    """Yield tiles; of two groups, both orders hold pairs with i below j."""
     for one, one_rows in groups:
         for two, two_rows in groups:
             if len(one) * len(two) < _FEW:
@@ -147,26 +186,42 @@ def _tiles(
             rows = one_rows & two_rows
             for i in range(0, len(one), _TILE):
                 for j in range(0, len(two), _TILE):
-                    yield one[i : i + _TILE], two[j : j + _TILE], rows
+                    yield Tile(one[i : i + _TILE], two[j : j + _TILE], rows)
 
 
-def _tile(
-    prices: Floats,
-    others: Floats,
-    work: tuple[Numbers, Numbers, NDArray[np.bool_]],
-    lags: int,
-    choose: bool,
-    tests: Tests,
-) -> None:
+def _keep(tests: Tests, work: Tile, found: Statistics) -> None:
+    where = np.ix_(work.one, work.two)
+    tests.forward[where], tests.forward_lags[where] = found.forward, found.forward_lags
+    tests.backward[where], tests.backward_lags[where] = found.backward, found.backward_lags
+
+
+def tile_statistics(
+    prices: Floats, others: Floats, work: Tile, lags: int, choose: bool
+) -> Statistics:
+    """Test the pairs of one tile; NaN where digits are lost, or rows are too few.
+
+    Parameters
+    ----------
+    prices, others : array, shape (symbols, rows)
+        Of the symbols i and of the symbols j.
+    work : Tile
+        Which pairs.
+    lags, choose
+        As `engle_granger.pair_statistics` takes them.
+    """
     one, two, rows = work
     count = int(rows.sum())
+    shape = len(one), len(two)
+    results = Statistics(
+        np.full(shape, np.nan), np.zeros(shape, np.int8),
+        np.full(shape[::-1], np.nan), np.zeros(shape[::-1], np.int8),
+    )  # fmt: skip
     if count < 2 * lags + 6:
-        return
+        return Statistics(*results[:2], results.backward.T, results.backward_lags.T)
     with np.errstate(invalid="ignore", divide="ignore"):
         a, b = _levels(prices[one], rows), _levels(others[two], rows)
     own, their = variables_of(a, lags), variables_of(b, lags)
     pairs = moment_pairs(lags)
-    shape = len(one), len(two)
     products = np.empty((len(pairs), *shape))
     own_a, own_b = np.empty((len(pairs), len(one))), np.empty((len(pairs), len(two)))
     for at, (i, j) in enumerate(pairs):
@@ -177,15 +232,11 @@ def _tile(
     left = own_a, np.einsum("ts,ts->s", a, a), np.ascontiguousarray(a[: lags + 1])
     right = own_b, np.einsum("ts,ts->s", b, b), np.ascontiguousarray(b[: lags + 1])
     cross = a.T @ b
-    where = np.ix_(one, two)
-    statistic, used = np.full(shape, np.nan), np.zeros(shape, np.int8)
-    pair_statistics(products, cross, *left, *right, count, lags, choose, statistic, used)
-    tests.forward[where], tests.forward_lags[where] = statistic, used
-    statistic, used = np.full(shape[::-1], np.nan), np.zeros(shape[::-1], np.int8)
+    pair_statistics(products, cross, *left, *right, count, lags, choose, *results[:2])
     products = np.ascontiguousarray(products.transpose(0, 2, 1))
     cross = np.ascontiguousarray(cross.T)
-    pair_statistics(products, cross, *right, *left, count, lags, choose, statistic, used)
-    tests.backward[where], tests.backward_lags[where] = statistic.T, used.T
+    pair_statistics(products, cross, *right, *left, count, lags, choose, *results[2:])
+    return Statistics(*results[:2], results.backward.T, results.backward_lags.T)
 
 
 def _levels(prices: Floats, rows: NDArray[np.bool_]) -> Floats:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import os
 import pickle
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from pairlab.backtesting.inputs import Source, source_of
 from pairlab.backtesting.sweeping.jobs import Job, Span, Trading, scored
 from pairlab.backtesting.sweeping.score import Score
-from pairlab.errors import DataError, MissingExtraError, PairlabError
+from pairlab.research.cluster import on_workers, require_client
 from pairlab.schema import Pair
 from pairlab.settings import SettingValues
 
@@ -24,9 +22,6 @@ __all__ = ["on_cluster"]
 
 _SETS_AT_ONCE: Final = 256
 """Sets of one future: a run of the engine for each costs little beside their decisions."""
-
-_ATTEMPTS: Final = 5
-"""How often the data are sent before a cluster that loses them is given up."""
 
 
 @dataclass(frozen=True)
@@ -96,47 +91,22 @@ def on_cluster(
     PairlabError
         If the cluster loses the data again and again.
     """
-    try:
-        distributed: Any = importlib.import_module("distributed")
-    except ImportError:
-        raise MissingExtraError("distributed", "cluster") from None
-    if not isinstance(client, distributed.Client):
-        raise DataError(f"client must be a dask.distributed.Client, not {type(client).__name__}")
-    waiting = {_key_of(piece, trading): piece for piece in _pieces(jobs)}
+    require_client(client)
+    pieces = {_key_of(piece, trading): piece for piece in _pieces(jobs)}
     files = _files_of(data, source, client)
-    for attempt in range(_ATTEMPTS):
-        # Scattered data do not survive the worker that holds them: they are then sent again.
-        given: Any = files
-        if files is None:
-            given = client.scatter([source], hash=False)[0]  # of a tuple, each part alone
-        name = given.key if files is None else files
-        futures = {
-            client.submit(
-                _scored, given, trading, piece.settings, piece.sets,
-                key=_name_of(key, name, attempt), pure=False,
-            ): key
-            for key, piece in waiting.items()
-        }  # fmt: skip
-        lost = False
-        try:
-            for future in distributed.as_completed(list(futures)):
-                try:
-                    scores, span = future.result()
-                except CancelledError:
-                    lost = True
-                    continue
-                piece = waiting.pop(futures[future])
-                future.release()
-                if span is not None:
-                    tell_span(span)
-                for number, score in zip(piece.numbers, scores, strict=True):
-                    take(number, score)
-        except BaseException:
-            client.cancel(list(futures))
-            raise
-        if not lost:
-            return
-    raise PairlabError(f"the cluster has lost the data {_ATTEMPTS} times: its workers do not last")
+
+    def taken(key: str, result: tuple[list[Score], Span | None]) -> None:
+        scores, span = result
+        if span is not None:
+            tell_span(span)
+        for number, score in zip(pieces[key].numbers, scores, strict=True):
+            take(number, score)
+
+    on_workers(
+        client, _scored, source if files is None else files,
+        {key: (trading, piece.settings, piece.sets) for key, piece in pieces.items()},
+        taken, prefix="sweep", scatter=files is None,
+    )  # fmt: skip
 
 
 def _pieces(jobs: Sequence[Job]) -> list[_Piece]:
@@ -153,12 +123,6 @@ def _key_of(piece: _Piece, trading: Trading) -> str:
     """Return a digest of what is computed, but for the data."""
     content = pickle.dumps((piece.settings, piece.numbers, piece.sets, trading))
     return hashlib.sha256(content).hexdigest()
-
-
-def _name_of(key: str, data: object, attempt: int) -> str:
-    """Return the name of a future: another one for other settings, data, or after a loss."""
-    content = f"{key} {data!r} {attempt}".encode()
-    return f"pairlab-sweep-{hashlib.sha256(content).hexdigest()[:32]}"
 
 
 def _files_of(data: object, source: Source, client: Any) -> _Files | None:

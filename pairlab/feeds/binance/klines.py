@@ -15,7 +15,7 @@ from pairlab.feeds.binance.lenient import ListDecoder
 from pairlab.feeds.binance.rest_client import RestClient
 from pairlab.schema import TIMEFRAMES_NS, Pair
 
-__all__ = ["KLINE_TIMEFRAMES", "Closes", "fetch_closes"]
+__all__ = ["KLINE_TIMEFRAMES", "Closes", "fetch_closes", "fetch_symbol_closes"]
 
 KLINE_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h", "1d")
 """Timeframes that the exchange keeps candles of; shorter ones warm up quickly."""
@@ -23,6 +23,10 @@ KLINE_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h", "1d")
 _NS_PER_MS: Final = 1_000_000
 _MAX_CANDLES: Final = 1_500
 """Candles that one answer holds at most."""
+
+_WEIGHTS: Final = ((100, 1), (500, 2), (1_001, 5))
+_LARGEST_WEIGHT: Final = 10
+"""Of a request, by how many candles it asks for."""
 
 _DECODER: Final[ListDecoder[list[Any]]] = ListDecoder(list[Any])
 _CLOSE, _CLOSE_TIME = 4, 6
@@ -58,21 +62,89 @@ async def fetch_closes(rest: RestClient, pair: Pair, timeframe: str, count: int)
     length_ns = TIMEFRAMES_NS[timeframe]
     legs = []
     for symbol in pair:
-        raw = await rest.get(
-            "/fapi/v1/klines",
-            {"symbol": symbol, "interval": timeframe, "limit": min(count + 1, _MAX_CANDLES)},
-            weight=5 if count < 500 else 10,
-            can_wait=True,
-        )
-        try:
-            times, closes = _read(raw, lambda text: rest.report_odd("klines", text))
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise FeedError(f"{rest.base_url} sent unreadable klines: {error}.") from error
-        good = (times <= now_ns) & (times % length_ns == 0) & np.isfinite(closes) & (closes > 0)
+        times, closes = await _page(rest, symbol, timeframe, count + 1, None, can_wait=True)
+        good = _usable(times, closes, now_ns, length_ns)
         legs.append((times[good], closes[good]))
     (y_times, y), (x_times, x) = legs
     times, in_y, in_x = np.intersect1d(y_times, x_times, return_indices=True)
     return times, y[in_y], x[in_x]
+
+
+async def fetch_symbol_closes(
+    rest: RestClient, symbol: str, timeframe: str, count: int, now_ns: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the last bars of one symbol that have closed by `now_ns`, page by page.
+
+    Parameters
+    ----------
+    rest : RestClient
+        Open; its budget makes this wait.
+    symbol : str
+        As the exchange writes it.
+    timeframe : {"1m", "5m", "15m", "1h", "1d"}
+        Length of a bar.
+    count : int
+        The most bars.
+    now_ns : int
+        The exchange's clock.
+
+    Returns
+    -------
+    tuple of array
+        Close times (ns, the exclusive end of the bar) and closes; fewer of a young symbol.
+
+    Raises
+    ------
+    FeedError
+        For no answer, a refusal, or an answer that cannot be read.
+    """
+    length_ns = TIMEFRAMES_NS[timeframe]
+    parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+    left, before_ms = count + 1, None  # one is not closed yet
+    while left > 0:
+        asked = min(left, _MAX_CANDLES)
+        times, closes = await _page(rest, symbol, timeframe, asked, before_ms, can_wait=False)
+        parts.insert(0, (times, closes))
+        left -= len(times)
+        if len(times) < asked:
+            break
+        before_ms = int(times.min() - length_ns) // _NS_PER_MS - 1
+    times, closes = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    times, first = np.unique(times, return_index=True)
+    closes = closes[first]
+    good = _usable(times, closes, now_ns, length_ns)
+    return times[good][-count:], closes[good][-count:]
+
+
+def _usable(
+    times: NDArray[np.int64], closes: NDArray[np.float64], now_ns: int, length_ns: int
+) -> NDArray[np.bool_]:
+    good: NDArray[np.bool_] = (
+        (times <= now_ns) & (times % length_ns == 0) & np.isfinite(closes) & (closes > 0)
+    )
+    return good
+
+
+async def _page(
+    rest: RestClient,
+    symbol: str,
+    timeframe: str,
+    count: int,
+    before_ms: int | None,
+    *,
+    can_wait: bool,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return close times and closes of the candles that open by `before_ms`, or of the last."""
+    limit = min(count, _MAX_CANDLES)
+    query: dict[str, str | int] = {"symbol": symbol, "interval": timeframe, "limit": limit}
+    if before_ms is not None:
+        query["endTime"] = before_ms
+    weight = next((w for least, w in _WEIGHTS if limit < least), _LARGEST_WEIGHT)
+    raw = await rest.get("/fapi/v1/klines", query, weight=weight, can_wait=can_wait)
+    try:
+        return _read(raw, lambda text: rest.report_odd("klines", text))
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise FeedError(f"{rest.base_url} sent unreadable klines: {error}.") from error
 
 
 def _read(

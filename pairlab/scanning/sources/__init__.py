@@ -1,0 +1,1 @@
+"""Where the prices of a scan come from, beside a DataFrame."""
