@@ -7,7 +7,8 @@ S_m = Σ w / σ over m residuals behaves like a Brownian motion. The chance that
     ± √(m (a² + ln(m / n))),   m = n, n + 1, …
 
 where n residuals are history, is 2 (1 − Φ(a) + a φ(a)) (Robbins and Siegmund 1970): a² = 7.78 for
-5 %. So one may look at every row, for ever, and be wrong about 5 % of the pairs that did not change.
+5 %. So one may look at every row, for ever, and be wrong about 5 % of the pairs that stayed as they
+were.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ Method = Literal["engle-granger", "johansen", "distance"]
 _CHUNK: Final = 256
 _MOST_OPTIMAL: Final = 400  # symbols: the best order of leaves takes their square, or their cube
 _TRACE_CRITICAL: Final = 15.4943, 19.9349
-"""5 % and 1 % points of the trace of two series with a constant: MacKinnon, Haug, Michelis (1999)."""
+"""5 % and 1 % points of the trace of two series with a constant (MacKinnon et al. 1999)."""
 
 
 def _scipy(part: str) -> Any:

@@ -240,6 +240,7 @@ class ScanResult:
     def summary(self) -> str:
         """Return what was tested and found, in a line."""
         text = f"{self.pairs_tested:,} pairs of {len(self.symbols):,} symbols tested"
+        cut: Any
         if self.method == "distance":
             cut = self.placebo.iloc[-1]
             text += f"; the closest {cut['found']:,.0f}"

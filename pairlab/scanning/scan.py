@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from pairlab.errors import DataError, SettingError
-from pairlab.scanning.correction import Correction, both_directions, corrected, p_values
 from pairlab.scanning.cluster import Cluster
 from pairlab.scanning.columns import columns_of
+from pairlab.scanning.correction import Correction, both_directions, corrected, p_values
 from pairlab.scanning.engle_granger import Floats
 from pairlab.scanning.methods import Method, distances, johansen_traces, trace_p_values
 from pairlab.scanning.placebo import broken

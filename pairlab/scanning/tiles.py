@@ -162,9 +162,9 @@ def every_pair(
     ):
         left = wanted & np.isnan(statistic)
         pairs = (pairs_of(left) + np.array([0, shift]))[:, order]
-        found = from_residuals(table, pairs, lags, choose=choose, n_jobs=n_jobs)
-        statistic[left] = found[:, 3]
-        used[left] = np.nan_to_num(found[:, 4]).astype(np.int8)
+        again = from_residuals(table, pairs, lags, choose=choose, n_jobs=n_jobs)
+        statistic[left] = again[:, 3]
+        used[left] = np.nan_to_num(again[:, 4]).astype(np.int8)
         statistic[~wanted] = np.nan
     return tests
 

@@ -48,6 +48,13 @@
       svg_figure.py          bars, dots and lines as SVG with labels
       heat_map.py            SweepHeatmap: `SweepResult.heatmap`
       words.py               its head, notes and figures
+    scan/                    the pairs of a scan
+      scan_report.py         ScanReport: `ScanResult.dashboard`
+      scan_view.py           what it reads of a scan
+      pair_table.py          PairTable: sorted, filtered, a page at a time
+      pair_filter.py         pairs by words
+      matrix_map.py          MatrixMap: p and correlations of all pairs
+      pair_charts.py         what chance finds; spread and z of one pair
     charts/
       chart.py               the base of all charts on the time axis
       autoscaled.py          its subclass whose y axis fits its data

@@ -90,10 +90,7 @@ def _is_table(path: Path) -> bool:
 def _table(path: Path) -> pd.DataFrame:
     """Read a wide table of prices; its first column, or its index, is the time."""
     try:
-        if path.suffix == ".csv":
-            table = pd.read_csv(path, comment="#")
-        else:
-            table = pd.read_parquet(path)
+        table = pd.read_csv(path, comment="#") if path.suffix == ".csv" else pd.read_parquet(path)
     except ImportError:
         raise MissingExtraError("pyarrow", "storage") from None
     except OSError as error:

@@ -16,7 +16,7 @@ from pairlab.widgets.report.result_view import ResultView
 from pairlab.widgets.still.page_data import plain
 from pairlab.widgets.style.formats import MISSING, count, fitted
 from pairlab.widgets.style.theme import ThemeName, apply_theme, read_theme
-from pairlab.widgets.transport.frontend_channel import PageScript
+from pairlab.widgets.transport.frontend_channel import StaticPageScript
 
 __all__ = ["SweepHeatmap", "SweepView", "best_of_cells"]
 
@@ -153,7 +153,7 @@ class SweepHeatmap(VBox):  # type: ignore[misc]
         ).add_class("pairlab-map")
         panel = VBox([HBox([head]).add_class("pairlab-head"), grid, foot])
         panel.add_class("pairlab-panel").add_class("pairlab")
-        super().__init__([panel, self._opened, PageScript(lambda _: None)])
+        super().__init__([panel, self._opened, StaticPageScript()])
         apply_theme(self, theme)
         self.add_class("pairlab").add_class("pairlab-sweep")
 

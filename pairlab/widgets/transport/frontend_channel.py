@@ -18,7 +18,7 @@ from pairlab.widgets.transport.frame_pacer import FramePacer
 from pairlab.widgets.transport.heartbeat import Heartbeat
 from pairlab.widgets.transport.message_batching import bundled
 
-__all__ = ["FrontendChannel", "PageEvents", "PageScript"]
+__all__ = ["FrontendChannel", "PageEvents", "PageScript", "StaticPageScript"]
 
 # Read when the module is imported, not when a view is made: that may happen on a running loop.
 _PARTS: Final = ("labels", "message_batching", "export", "watch", "still", "frontend_channel")
@@ -46,6 +46,20 @@ class PageScript(AnyWidget):
     def carrier(self) -> Layout:
         """What takes the kernel's messages to every page: `frontend_channel.js` says why."""
         return self.layout
+
+
+class StaticPageScript(PageScript):
+    """The same for what has no lab: it tells pages that ask for a sign of life that none follows.
+
+    Unanswered, they would take the kernel for dead.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(self._answer)
+
+    def _answer(self, content: Mapping[str, Any]) -> None:
+        if content.get("asks"):
+            self.carrier.send({"beat": False}, [])
 
 
 class PageEvents(Protocol):
