@@ -10,7 +10,7 @@ The demo, replay and the tests all use it, so that a feed has only one protocol 
 ::
 
     protocol/   Binance's messages, WebSocket frames, control messages and REST, without I/O
-    market/     sources of messages: synthetic, recorded, several at once
+    market/     sources of messages: synthetic, recorded, several at once, a universe
     server/     sockets: clients, fan-out, the market's clock, injected faults
 """
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pairlab.local_exchange.market.market_group import MarketGroup
     from pairlab.local_exchange.market.recording import Recording
     from pairlab.local_exchange.market.synthetic import SyntheticMarket
+    from pairlab.local_exchange.market.universe import PlantedPair, UniverseMarket
     from pairlab.local_exchange.protocol.messages import Message, SymbolInfo
     from pairlab.local_exchange.server.faults import FAULT_KINDS, REPAIRABLE, Fault, Faults
     from pairlab.local_exchange.server.pump import ENDED
@@ -40,10 +41,12 @@ __all__ = [
     "Market",
     "MarketGroup",
     "Message",
+    "PlantedPair",
     "Recording",
     "StartCondition",
     "SymbolInfo",
     "SyntheticMarket",
+    "UniverseMarket",
 ]
 
 _MODULES = {
@@ -51,6 +54,7 @@ _MODULES = {
     "market.market_group": ("MarketGroup",),
     "market.recording": ("Recording",),
     "market.synthetic": ("SyntheticMarket",),
+    "market.universe": ("PlantedPair", "UniverseMarket"),
     "protocol.messages": ("Message", "SymbolInfo"),
     "server.faults": ("FAULT_KINDS", "REPAIRABLE", "Fault", "Faults"),
     "server.pump": ("ENDED",),

@@ -22,7 +22,6 @@ __all__ = ["row_of", "settings_of", "spread_of", "timeframe_of"]
 _HALF_LIVES: Final = 10.0
 """Of a spread in the window of its z-score: enough for a mean, few enough to follow it."""
 _LEAST_WINDOW: Final = 30
-_FEE_BPS: Final = 4.0
 
 
 def row_of(result: ScanResult, y: str, x: str) -> pd.Series[Any]:
@@ -45,9 +44,18 @@ def row_of(result: ScanResult, y: str, x: str) -> pd.Series[Any]:
     if there.any():
         return frame[there].iloc[0]
     i, j = sorted((numbers[y], numbers[x]))
-    found = columns_of(
-        result.universe, np.array([[numbers[y], numbers[x]]]), 1, False, result.split, _FEE_BPS, 1
-    ).iloc[0]
+    orders = [[numbers[y], numbers[x]], [numbers[x], numbers[y]]]
+    both = columns_of(
+        result.universe, np.array(orders), result.lags, result.choose, result.split,
+        result.fee_bps, 1,
+    )  # fmt: skip
+    prices = result.universe.prices
+    if result.direction == "both" and result.method == "engle-granger":
+        second = both["statistic"].iloc[1] < both["statistic"].iloc[0]
+    else:
+        means = np.nanmean(prices[orders[0]], axis=1)
+        second = means[1] > means[0]
+    found = both.iloc[int(second)].copy()
     p = result.p_matrix
     tested = np.isfinite(p)
     q = np.full(p.shape, np.nan)

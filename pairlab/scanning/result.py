@@ -78,8 +78,16 @@ class ScanResult:
     correction, method : str
         As `pairlab.scan` was given them; ``statistic`` is the method's: the t-value of a
         Dickey-Fuller test, the trace, or the distance.
+    direction : str
+        As `pairlab.scan` was given it.
     split : float
         Share of the last rows that are out of sample.
+    lags : int
+        Lagged differences; the most of them with `choose`.
+    choose : bool
+        Whether Akaike's criterion chose among them.
+    fee_bps : float
+        Of one fill.
     p_matrix : array, shape (symbols, symbols)
         p of every pair, above the diagonal.
     rows_in_common : array of int, shape (symbols, symbols)
@@ -97,7 +105,11 @@ class ScanResult:
     pairs_skipped: int
     correction: Correction
     method: Method
+    direction: str
     split: float
+    lags: int
+    choose: bool
+    fee_bps: float
     p_matrix: Floats
     rows_in_common: Numbers
     universe: Universe

@@ -84,6 +84,11 @@ class SyntheticMarket:
         Length of the kline history before the start, seconds.
     keep_trades : int, default 1_000_000
         Number of trades kept for REST.
+    past : (array, array), optional
+        Closes of y and x before the start, oldest first, in steps of `past_step_s`, for the kline
+        history; by default one is made up. `prices` should continue them.
+    past_step_s : int, default 3,600
+        Whole minutes.
 
     Raises
     ------
@@ -104,6 +109,8 @@ class SyntheticMarket:
         prices: tuple[float, float] | None = None,
         history_s: float = 14 * 86_400.0,
         keep_trades: int = 1_000_000,
+        past: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+        past_step_s: int = 3_600,
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise SettingError("seed", seed, "expected a whole number, 0 or above")
@@ -115,6 +122,12 @@ class SyntheticMarket:
             raise SettingError("keep_trades", keep_trades, "expected 1,000 or more")
         if start_ns is not None and (start_ns < 0 or start_ns % _NS_PER_MS):
             raise SettingError("start_ns", start_ns, "expected whole milliseconds since 1970")
+        if past_step_s % 60 or past_step_s <= 0:
+            raise SettingError("past_step_s", past_step_s, "expected whole minutes")
+        if past is not None and len(past[0]) != len(past[1]):
+            raise SettingError(
+                "past", (len(past[0]), len(past[1])), "expected as many of x as of y"
+            )
         names = _check_symbols(symbols)
         defaults = [_DEFAULTS.get(name) or _made_up_price(name) for name in names]
         if prices is not None:
@@ -139,6 +152,7 @@ class SyntheticMarket:
         self._intercept = y_price - self.ratio * x_price
         self._x_price = x_price
         self._keep_trades = int(keep_trades)
+        self._past, self._past_step_ms = past, past_step_s * 1_000
         self._history: tuple[NDArray[Any], NDArray[Any]] | None = None
         self._rewind()
 
@@ -332,20 +346,28 @@ class SyntheticMarket:
     def _make_history(self) -> tuple[NDArray[Any], NDArray[Any]]:
         rng = np.random.default_rng([self.seed, 1])
         process = PairProcess(rng, self.ratio, self._intercept, self._x_price)
-        steps = int(self.history_s * 1_000) // _HISTORY_STEP_MS
-        step_trades = self.rate_per_s * _HISTORY_STEP_MS / 1_000
+        step_ms = _HISTORY_STEP_MS if self._past is None else self._past_step_ms
+        steps = int(self.history_s * 1_000) // step_ms
+        if self._past is not None:
+            steps = len(self._past[0])
+        step_trades = self.rate_per_s * step_ms / 1_000
         start_ms = self.start_ns // _NS_PER_MS
-        time_ms = start_ms - _HISTORY_STEP_MS * np.arange(steps, 0, -1)
+        time_ms = start_ms - step_ms * np.arange(steps, 0, -1)
         candles = []
-        paths = process.history(steps, step_trades) if steps else (np.zeros(0), np.zeros(0))
+        paths = self._past
+        if paths is None:
+            paths = process.history(steps, step_trades) if steps else (np.zeros(0), np.zeros(0))
         for i, path in zip(self.instruments, paths, strict=True):
             fine = np.zeros(steps, CANDLE)
-            following = np.append(path[1:], path[-1:])  # each step closes where the next opens
+            # Each step closes where the next opens; of a past, closes are what is given.
+            opens, closes = path, np.append(path[1:], path[-1:])
+            if self._past is not None:
+                opens, closes = np.append(path[:1], path[:-1]), path
             for name, value in (
-                ("open", path),
-                ("close", following),
-                ("high", np.maximum(path, following)),
-                ("low", np.minimum(path, following)),
+                ("open", opens),
+                ("close", closes),
+                ("high", np.maximum(opens, closes)),
+                ("low", np.minimum(opens, closes)),
             ):
                 fine[name] = np.round(value * i.ticks) / i.ticks
             fine["open_ms"] = time_ms

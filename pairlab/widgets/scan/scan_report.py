@@ -158,6 +158,8 @@ class ScanReport(VBox):  # type: ignore[misc]
         """Run what a button asks for; a second click while it runs does nothing."""
         if self.work is not None and not self.work.done():
             return
+        for button in (self._backtest, self._live):
+            button.disabled = True
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -166,8 +168,6 @@ class ScanReport(VBox):  # type: ignore[misc]
             self.work = loop.create_task(self._told(work))
 
     async def _told(self, work: Callable[[], Awaitable[None]]) -> None:
-        for button in (self._backtest, self._live):
-            button.disabled = True
         try:
             await work()
         except PairlabError as error:
