@@ -89,6 +89,13 @@ class Alert:
         return "long" if self.side > 0 else "short"
 
     @property
+    def loses_by_construction(self) -> bool:
+        """Whether it is an entry whose way back to the mean pays less than a round trip costs."""
+        t = self.settings
+        cost = round_trip_bps(t.fee_bps, self.at, t.price_scale)
+        return self.kind == AlertKind.ENTRY and self.edge_bps < cost
+
+    @property
     def edge_bps(self) -> float:
         """What the distance from the mean was worth, bps of y's notional; NaN if not known."""
         return edge_bps(self.at, self.settings.price_scale)
@@ -167,6 +174,7 @@ class Alert:
         least = "off" if t.min_edge_bps is None else f"at least {t.min_edge_bps:g}"
         cost = round_trip_bps(t.fee_bps, at, t.price_scale)
         edge = plain(self.edge_bps, 4 if self.edge_bps < 0.1 else 2)
+        loses = ": it loses even if z returns to 0" if self.loses_by_construction else ""
         p_value, most = compared(at.p_value, largest_p(t), 4)
         if at.p_value < 0.0001 < largest_p(t):
             p_value = "<0.0001"
@@ -184,7 +192,7 @@ class Alert:
             "z": f"{signed(at.zscore, z_at)} ({limits}{hold})",
             "ρ": f"{plain(at.correlation, 4)} ({against}at least {t.min_correlation:g})",
             "p-value": f"{p_value} (at most {most}: {t.max_p_value:g} at this window, {required})",
-            "edge": f"{edge} bps ({least}); a round trip costs {plain(cost)} bps",
+            "edge": f"{edge} bps ({least}); a round trip costs {plain(cost)} bps{loses}",
             "window": f"{at.filled} of {t.window} rows",
         }
         return "\n".join([self.sentence, *(f"  {name:8} {text}" for name, text in numbers.items())])

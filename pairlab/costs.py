@@ -20,7 +20,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Profit", "edge_bps", "profit", "round_trip_bps", "x_quantity"]
+__all__ = ["Profit", "break_even_z", "edge_bps", "profit", "round_trip_bps", "x_quantity"]
 
 _BPS = 1e4
 
@@ -126,6 +126,36 @@ def round_trip_bps(fee_bps: float, row: _Row, price_scale: str) -> float:
     16.0
     """
     return fee_bps * 2.0 * (1.0 + _divide(abs(x_quantity(row, price_scale)) * row.x, row.y))
+
+
+def break_even_z(row: _Row, fee_bps: float, price_scale: str) -> float:
+    """Return the |z| whose way back to 0 pays for a round trip, at a row's deviation and prices.
+
+    An entry below it loses by construction: fees alone are more than its edge.
+
+    Parameters
+    ----------
+    row : Snapshot
+        Provides prices, β and the spread's standard deviation.
+    fee_bps : float
+        Fee of one fill, bps of that fill's notional.
+    price_scale : {"linear", "log"}
+        Of the row's spread.
+
+    Returns
+    -------
+    float
+        In standard deviations; NaN where β is undefined or the spread does not vary.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> row = SimpleNamespace(y=60_000.0, x=2_400.0, hedge_ratio=25.0, spread_std=48.0, zscore=-2.0)
+    >>> break_even_z(row, 4.0, "linear")
+    2.0
+    """
+    one = row.spread_std * _BPS if price_scale == "log" else _divide(row.spread_std, row.y) * _BPS
+    return _divide(round_trip_bps(fee_bps, row, price_scale), one)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pairlab.alerts import AlertLog
-from pairlab.costs import edge_bps, profit, round_trip_bps, x_quantity
+from pairlab.costs import break_even_z, edge_bps, profit, round_trip_bps, x_quantity
 from pairlab.schema import EVENT, ROW, AlertKind, Snapshot
 from pairlab.settings import Settings
 
@@ -127,3 +127,13 @@ def test_the_log_knows_the_entry_of_the_position_held() -> None:
     assert log.opened is not opened
     log.add(events(AlertKind.STOP, AlertKind.SUPPRESSED), rows, values)
     assert log.opened is None
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_at_the_break_even_z_the_edge_is_the_cost(scale: str) -> None:
+    given = {"hedge_ratio": 0.9, "spread_std": 3e-4} if scale == "log" else {}
+    least = break_even_z(row(**given), 4.0, scale)
+    at = row(**given, zscore=-least)
+    assert edge_bps(at, scale) == pytest.approx(round_trip_bps(4.0, at, scale))
+    assert math.isnan(break_even_z(row(spread_std=0.0), 4.0, scale))
+    assert break_even_z(row(**given), 0.0, scale) == 0.0

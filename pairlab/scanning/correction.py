@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from pairlab.engine.cointegration import mackinnon_p
 from pairlab.engine.jit import jit_kernel
 from pairlab.scanning.engle_granger import Floats, sources_version
 
-__all__ = ["Correction", "both_directions", "corrected", "p_values"]
+__all__ = ["Correction", "both_directions", "corrected", "detection_power", "p_values"]
 
 Correction = Literal["bh", "by", "none"]
 
@@ -68,3 +69,32 @@ def corrected(p: Floats, method: Correction) -> Floats:
     q = np.empty(count)
     q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return q
+
+
+def detection_power(half_life: float, rows: int, p: float) -> float:
+    """Return the chance that a test of a spread with a half-life has at most a p-value.
+
+    Parameters
+    ----------
+    half_life : float
+        Of an Ornstein-Uhlenbeck spread, rows.
+    rows : int
+        Of the pair.
+    p : float
+        MacKinnon's p-value of one direction.
+
+    Returns
+    -------
+    float
+        Φ(c + √(n (1 − φ) / (1 + φ))), with φ = 2^(−1 / half-life) and c the statistic that has `p`:
+        the t-value of γ = φ − 1 in a stationary first-order autoregression is about normal, with
+        deviation 1. It is too optimistic where it is low, for a slow spread in few rows.
+    """
+    low, high = -100.0, 5.0
+    for _ in range(100):
+        critical = (low + high) / 2
+        below = float(p_values(np.array([critical]))[0]) < p
+        low, high = (critical, high) if below else (low, critical)
+    phi = 2.0 ** (-1.0 / half_life)
+    expected = -math.sqrt(rows * (1.0 - phi) / (1.0 + phi))
+    return 0.5 * math.erfc(-(critical - expected) / math.sqrt(2.0))

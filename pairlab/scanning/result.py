@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pairlab.errors import SettingError
-from pairlab.scanning.correction import Correction
+from pairlab.scanning.correction import Correction, detection_power
 from pairlab.scanning.engle_granger import Floats
 from pairlab.scanning.follow_up import row_of, settings_of, spread_of, timeframe_of
 from pairlab.scanning.methods import Method, clustered
@@ -227,6 +228,26 @@ class ScanResult:
 
         return ScanReport(self, theme, feed)
 
+    def power(self, half_life: float, level: float = 0.05) -> float:
+        """Return the chance that this scan would have found a pair whose spread has a half-life.
+
+        Parameters
+        ----------
+        half_life : float
+            Rows.
+        level : float
+            Of q, with no other pair to be found: p ≤ level / pairs tested, in the better of both
+            directions.
+
+        See Also
+        --------
+        pairlab.scanning.correction.detection_power : The formula.
+        """
+        if not (half_life > 0.0 and math.isfinite(half_life)):
+            raise SettingError("half_life", half_life, "expected a number of rows above 0")
+        p = level / self.pairs_tested / (2.0 if self.direction == "both" else 1.0)
+        return detection_power(half_life, len(self.universe.index), p)
+
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the frame as CSV, with what was tested in a first line that begins with ``#``."""
         with open(path, "w", encoding="utf-8", newline="") as file:
@@ -262,7 +283,7 @@ class ScanResult:
         if np.isfinite(cut["by_chance"]):
             text += f", by chance {cut['by_chance']:,.1f}"
         if self.set_aside:
-            text += f"; {len(self.set_aside):,} columns set aside"
+            text += f"; {len(self.set_aside):,} set aside"
         return text
 
     def __repr__(self) -> str:

@@ -102,7 +102,7 @@ def test_what_cannot_be_monitored_is_told() -> None:
     short = pd.Series(np.arange(20.0) + 1)
     with pytest.raises(DataError, match="20 rows with both prices"):
         monitor_break(short, short**2)
-    with pytest.raises(SettingError, match="split = 0.9 is invalid"):
+    with pytest.raises(SettingError, match=r"split = 0\.9 is invalid"):
         monitor_break(short, short, split=0.9)
     with pytest.raises(SettingError, match="false_alarm_rate = 2 is invalid"):
         monitor_break(short, short, false_alarm_rate=2)

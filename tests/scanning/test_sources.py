@@ -52,10 +52,8 @@ def test_closes_of_klines_are_what_they_say(tmp_path: Path) -> None:
     prices = walks(3, 120)
     for name in prices:
         opens = prices.index.as_unit("ns").asi8 // 10**6 - 3_600_000
-        rows = pd.DataFrame(
-            {n: (opens if n == 0 else prices[name] if n == 4 else opens + 3_599_999 if n == 6 else 1)
-             for n in range(12)}
-        )  # fmt: skip
+        rows = pd.DataFrame(dict.fromkeys(range(12), 1), index=range(len(opens)))
+        rows[0], rows[4], rows[6] = opens, prices[name].to_numpy(), opens + 3_599_999
         for month, part in rows.groupby(pd.to_datetime(opens, unit="ms").strftime("%Y-%m")):
             path = tmp_path / f"{name}-1h-{month}.zip"
             part.to_csv(path, index=False, header=False, compression="zip")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
+from pairlab.costs import break_even_z, round_trip_bps
 from pairlab.schema import AlertKind, Filter, Records
 from pairlab.widgets.charts.chart import nice_ticks
 from pairlab.widgets.core.render_loop import RenderLoop
@@ -179,3 +182,33 @@ def test_ticks_are_round_and_inside() -> None:
         assert np.allclose(steps, steps[0])
     assert nice_ticks(1, 1, 4) == ([], 0)
     assert nice_ticks(float("nan"), 1, 4) == ([], 0)
+
+
+async def test_z_that_does_not_pay_is_shaded_and_entries_in_it_are_ringed(
+    running_lab: MakeLab,
+) -> None:
+    async with running_lab(rows=2_000, speed=100.0, window=30, fee_bps=0.05) as lab:
+        screen = lab.dashboard().render_loop
+        screen.view.span_s = 604_800
+        chart = lab.dashboard().parts["zscore"]
+        await lab.stop()
+        screen.paint(due=True)
+        row = screen._frame(due=True).read
+        exact = break_even_z(row, 0.05, "linear")
+        low, high = chart.scale.min, chart.scale.max
+        shaded = np.asarray(chart._unpaid.y)
+        assert 0.0 <= min(shaded[1, 0], high) - min(exact, high) <= 0.1
+        assert shaded[0, 0] == max(-math.ceil(10 * exact) / 10, low)
+        assert f"pays from ±{number(math.ceil(10 * exact) / 10, 1)}" in text(
+            chart.head_text(screen._frame(due=True))
+        )
+        entries = [a for a in screen._frame(due=True).alerts if a.kind == AlertKind.ENTRY]
+        losing = [a for a in entries if a.edge_bps < round_trip_bps(0.05, a.at, "linear")]
+        assert 0 < len(losing) < len(entries)
+        assert list(chart._losing.x) == [a.time_ns / 1e6 for a in losing]
+        assert "it loses even if z returns to 0" in losing[0].explain()
+        free = next(a for a in entries if a not in losing)
+        assert "it loses" not in free.explain()
+        lab.settings.fee_bps = 0.0
+        screen.paint(due=True)
+        assert len(chart._unpaid.y) == 0

@@ -1,4 +1,4 @@
-"""A market of many symbols with a known past: pairs that are cointegrated, and what only seems so."""
+"""A market of many symbols with a known past: pairs that are cointegrated, and decoys."""
 
 from __future__ import annotations
 

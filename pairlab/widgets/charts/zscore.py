@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pairlab.costs import break_even_z
 from pairlab.protocols import LabView, WhatIfOutcome, WhatIfView
 from pairlab.schema import Snapshot
 from pairlab.settings import SettingValues
@@ -41,6 +42,15 @@ def _time_text(frame: Frame, snapshot: Snapshot | None) -> str:
         return ""
     sign = icon("cursor", var("muted"), 11) if frame.pointed is not None else ""
     return f'<span class="pairlab-when">{sign}{frame.when(snapshot.time_ns)}</span>'
+
+
+def _break_even(frame: Frame) -> float:
+    """Return the |z| that pays a round trip, in tenths: the band stands while σ wanders."""
+    row, v = frame.read, frame.values
+    if row is None or v.fee_bps <= 0.0:
+        return math.nan
+    reach = break_even_z(row, v.fee_bps, v.price_scale)
+    return math.ceil(10.0 * reach) / 10.0 if math.isfinite(reach) else math.nan
 
 
 def _supposed_words(outcome: WhatIfOutcome, unit: str) -> str:
@@ -90,6 +100,7 @@ class ZScoreChart(Chart):
 
     def draw(self) -> list[Any]:
         """Return zones, thresholds, ribbon, line and end value, from back to front."""
+        self._unpaid = self.zone("muted", 0.1)
         self._zones = [self.zone(colour, 0.09) for colour in ("x", "y")]
         self._zero = self.line("axis", 1)
         self._exits = self.line("muted", 1, line_style="dotted")
@@ -107,9 +118,13 @@ class ZScoreChart(Chart):
             )
             for shape, size in (("triangle-up", 52), ("triangle-down", 52), ("circle", 34))
         ]  # fmt: skip
+        self._losing = Scatter(
+            x=[], y=[], scales=scales, marker="circle", default_size=150, fill=False,
+            colors=[var("warn")], stroke=var("warn"), stroke_width=1.25,
+        )  # fmt: skip
         return [
-            *self._zones, self._zero, self._exits, self._entries, self._stops,
-            *self._ribbons.values(), self._curve, *self._end, *self._ghosts,
+            self._unpaid, *self._zones, self._zero, self._exits, self._entries, self._stops,
+            *self._ribbons.values(), self._curve, *self._end, *self._ghosts, self._losing,
         ]  # fmt: skip
 
     def axes(self) -> list[Axis]:
@@ -128,6 +143,7 @@ class ZScoreChart(Chart):
         """Send the curve, its end, the ribbon and, when they moved, the thresholds."""
         low, high = self._range(frame.thinned.bounds("zscore"), frame.values)
         self._place_thresholds(frame, low, high)
+        self._paint_unpaid(frame, low, high)
         self.show_curve(frame, self._curve, self._end, signed)
         self._paint_ribbon(frame, low + (high - low) * 2.5 / SIZES.zscore_plot)
 
@@ -168,6 +184,22 @@ class ZScoreChart(Chart):
         wide = apart if exit_ * px >= _TICK_GAP_PX and not crowded else zero
         self.show_ticks(self._exit_labels["wide"], wide)
         self.show_ticks(self._exit_labels["narrow"], zero)
+
+    def _paint_unpaid(self, frame: Frame, low: float, high: float) -> None:
+        """Shade the z that does not pay for a round trip, and ring the entries that were there."""
+        reach = _break_even(frame)
+        if self.changed("unpaid", (reach, low, high, frame.span_ns)):
+            edges: dict[str, Any] = {"x": [], "y": []}
+            if math.isfinite(reach):
+                edges = self.across(frame, max(-reach, low), min(reach, high))
+            set_traits(self._unpaid, **edges)
+        if frame.text_due and self.changed("losing", frame.alerts_key):
+            entries = [alert for alert in frame.alerts if alert.loses_by_construction]
+            set_traits(
+                self._losing,
+                x=np.array([alert.time_ns / 1e6 for alert in entries]),
+                y=np.array([self.marked_value(alert) for alert in entries], np.float64),
+            )
 
     def _paint_ribbon(self, frame: Frame, at: float) -> None:
         for side, mark in self._ribbons.items():
@@ -215,7 +247,9 @@ class ZScoreChart(Chart):
         words = "frozen, recorded rows" if len(frame.past.rows) else "frozen"
         frozen = f'<span class="pairlab-held">{words}</span>' if frame.frozen else ""
         when = _time_text(frame, row)
+        reach = _break_even(frame)
+        pays = f"<small>pays from ±{number(reach, 1)}</small>" if math.isfinite(reach) else ""
         return (
-            f"<h3>Z-score</h3><small>σ</small>{when}{frozen}{legend('z', 'z', shown)}"
+            f"<h3>Z-score</h3><small>σ</small>{pays}{when}{frozen}{legend('z', 'z', shown)}"
             f'<span class="pairlab-key">position{value(side)}</span>'
         )

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from pairlab.costs import break_even_z
 from pairlab.formatting import resolved
 from pairlab.widgets.charts.decimation import Decimated
 from pairlab.widgets.still.page_data import PageData
@@ -60,6 +61,10 @@ def zscore_chart(data: PageData, span: TimeSpan, drawn: Decimated) -> SvgChart:
     low = math.floor(float(np.fmin(-reach, lowest)) * 2 - 1.1) / 2
     high = math.ceil(float(np.fmax(reach, highest)) * 2 + 0.5) / 2
     chart = SvgChart("Z-score", "σ", 270, span, low, high)
+    if data.latest is not None and v.fee_bps > 0.0:
+        reach = break_even_z(data.latest, v.fee_bps, v.price_scale)
+        if math.isfinite(reach):
+            chart.zone(max(-reach, low), min(reach, high), "muted", 0.1)
     chart.zone(v.entry_z, high, "x")
     chart.zone(low, -v.entry_z, "y")
     crowded = min(v.exit_z, v.entry_z - v.exit_z) / (high - low) < 14 / 270
