@@ -4,6 +4,29 @@
 const WORD = /\p{L}{2}/u;
 const LOOK_MS = 1000;
 
+// Buttons that open something over the page: the feed's figures, the export's choices, the log.
+const OPENERS = ".pairlab-opener, .pairlab-button-more, .pairlab-event-button";
+const openOf = (button) => button.closest(".pairlab-export, .pairlab-event, .pairlab-status-bar");
+const isOpen = (button) => Boolean(openOf(button)?.classList.contains("pairlab-open"));
+
+// Escape closes what is open, and so does a press elsewhere: but for the log, which is read beside
+// the charts. The kernel opens and closes: until it has, a second press must not ask again.
+function closeOpened(event) {
+  const all = [...document.querySelectorAll(".pairlab button")].filter((one) => one.matches(OPENERS));
+  all.filter((one) => !isOpen(one)).forEach((one) => delete one.dataset.asked);
+  if (event.type !== "pointerdown" && event.key !== "Escape") return;
+  const escape = event.key === "Escape";
+  for (const button of all) {
+    if (!isOpen(button) || button.dataset.asked) continue;
+    const own = button.matches(".pairlab-opener") ? ".pairlab-feed-box, .pairlab-feed-detail" : ".pairlab-export";
+    const inside = openOf(button).contains(event.target.closest?.(own) ?? null);
+    if (!escape && (inside || button.matches(".pairlab-event-button"))) continue;
+    button.dataset.asked = "yes";
+    if (openOf(button).contains(document.activeElement)) button.focus();
+    button.click();
+  }
+}
+
 const textOf = (node) => (node?.textContent ?? "").replace(/[\u200b\s]+/g, " ").trim();
 
 // Text of every piece by itself: "z" and "−0.90" stand in two elements without a space between.
@@ -24,9 +47,7 @@ function nameButton(button) {
   if (button.matches(".widget-toggle-button")) {
     put(button, "aria-pressed", String(button.classList.contains("mod-active")));
   }
-  if (button.matches(".pairlab-event-button")) {
-    put(button, "aria-expanded", String(Boolean(button.closest(".pairlab-event.pairlab-open"))));
-  }
+  if (button.matches(OPENERS)) put(button, "aria-expanded", String(isOpen(button)));
   if (button.closest(".widget-toggle-buttons")) return; // a word or a timeframe: their own names
   const face = textOf(button);
   const [title] = button.title.split("\n");
@@ -86,11 +107,15 @@ function keepNames() {
     target.toggleAttribute("data-lm-suppress-shortcuts", !jupyters);
   };
   const timer = setInterval(look, LOOK_MS);
+  window.addEventListener("pointerdown", closeOpened, true);
+  window.addEventListener("keydown", closeOpened, true);
   window.addEventListener("keydown", claim, true);
   document.addEventListener("focusin", moved);
   document.addEventListener("keyup", moved);
   return () => {
     clearInterval(timer);
+    window.removeEventListener("pointerdown", closeOpened, true);
+    window.removeEventListener("keydown", closeOpened, true);
     window.removeEventListener("keydown", claim, true);
     document.removeEventListener("focusin", moved);
     document.removeEventListener("keyup", moved);
