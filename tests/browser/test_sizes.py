@@ -143,7 +143,7 @@ TOUCHING = """() => {
         const clip = {left: -1e9, top: -1e9, right: 1e9, bottom: 1e9};
         for (let e = inside; e !== root && seen; e = e.parentElement) {
             const style = getComputedStyle(e);
-            seen = shown(e) && style.display !== 'none'; // an SVG's text may have a box all the same
+            seen = shown(e) && style.display !== 'none'; // SVG text may have a box then
             if (style.overflowX === 'visible' || style.display === 'inline') continue;
             const c = e.getBoundingClientRect();
             clip.left = Math.max(clip.left, c.left); clip.right = Math.min(clip.right, c.right);
@@ -162,11 +162,12 @@ TOUCHING = """() => {
         }
     }
     boxes.forEach((a, i) => boxes.slice(i + 1).forEach(b => {
-        const x = Math.min(a.r, b.r) - Math.max(a.l, b.l), y = Math.min(a.b, b.b) - Math.max(a.t, b.t);
+        const x = Math.min(a.r, b.r) - Math.max(a.l, b.l);
+        const y = Math.min(a.b, b.b) - Math.max(a.t, b.t);
         const together = a.inside.parentElement === b.inside.parentElement
             || a.inside.contains(b.inside) || b.inside.contains(a.inside);
         if (a.text !== b.text && y > 0.5 && (x > 0.5 || (x > -1 && !together)))
-            found.push([a.text.data.trim(), b.text.data.trim(), Math.round(a.l), Math.round(a.t), x]);
+            found.push([a.text.data.trim(), b.text.data.trim(), a.l, a.t, x]);
     }));
     return [boxes.length, found];
 }"""

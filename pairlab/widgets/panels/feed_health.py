@@ -169,8 +169,9 @@ class FeedHealth:
                 below = f"{health.feed} · not retried"
         kind, sign, words = badge
         tooltip = (
-            f"{health.feed}: {_state(health)}. {health.detail}.{verdict} {health.reconnects} reconnects, "
-            f"{count(health.ticks)} ticks of {health.stream} in {_uptime(health.uptime_s)}. "
+            f"{health.feed}: {_state(health)}. {health.detail}.{verdict} "
+            f"{health.reconnects} reconnects, {count(health.ticks)} ticks of {health.stream} "
+            f"in {_uptime(health.uptime_s)}. "
             + ("Real market." if health.real_money else "Not real money: no live market.")
         )
         self._set(

@@ -224,11 +224,11 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             name, sign, kind = "FLAT", "dash", "flat"
         self._find_last_alerts(frame.alert_log)
         lines = self._reasons(frame, position)
-        spread = " <i>SPREAD</i>" if position else ""  # where there is room for it
+        word = f"{name} <i>SPREAD</i>" if position else name  # shortened where there is no room
         outline = " pairlab-outline" if quiet or not position else ""
         self._set(
             "signal",
-            f'<div class="pairlab-chip pairlab-chip-{kind}{outline}">{icon(sign)}{name}{spread}</div>'
+            f'<div class="pairlab-chip pairlab-chip-{kind}{outline}">{icon(sign)}{word}</div>'
             f'<div class="pairlab-why">{"<br>".join(safe(line) for line in lines if line)}</div>',
             self._signal_words(frame, position),
         )
@@ -261,8 +261,8 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         reach, entry_z = abs(row.zscore), v.entry_z
         decimals = decimals_apart(reach, entry_z)
         sign = "<" if reach < entry_z else "≥"
-        away = f" · {number(entry_z - reach, decimals)} away" if reach < entry_z else ""
-        lines = [f"|z| {number(reach, decimals)} {sign} {number(entry_z, decimals)}{away}"]
+        to_go = f" · {number(entry_z - reach, decimals)} away" if reach < entry_z else ""
+        lines = [f"|z| {number(reach, decimals)} {sign} {number(entry_z, decimals)}{to_go}"]
         held_back = [words for passed, words in entry_filters(row, v, self._left_ns) if not passed]
         if held_back:
             lines.append(held_back[0])
