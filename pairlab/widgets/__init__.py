@@ -59,7 +59,10 @@
       histogram.py           ZHistogram: how often z was where
       decimation.py          thousands of rows in a few hundred pixels
     panels/
-      status_bar.py          StatusBar
+      strip/
+        status_bar.py        StatusBar: pair, feed, z, signal, profit, stationarity, buttons
+        feed_health.py       the feed's verdict in words, and the figures behind it
+        legend.py            what every word and sign means
       filter_text.py         why the signal waits, in words
       controls.py            Controls: settings as sliders, both ways
       typed_number.py        what a person typed into a field, as a number
@@ -92,7 +95,7 @@ from pairlab.widgets.panels.event_log import EventLog
 from pairlab.widgets.panels.export import ExportButton
 from pairlab.widgets.panels.record_button import RecordButton
 from pairlab.widgets.panels.signal_panel import SignalPanel
-from pairlab.widgets.panels.status_bar import StatusBar
+from pairlab.widgets.panels.strip.status_bar import StatusBar
 from pairlab.widgets.panels.tables import LatestTable, RowTable
 from pairlab.widgets.panels.transport_bar import TransportBar
 from pairlab.widgets.panels.view_toolbar import ViewTools

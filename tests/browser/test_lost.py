@@ -19,7 +19,7 @@ NOTICED_MS = 5_000 + 2_500  # a machine that is busy with something else draws l
 BANNER = ".pairlab-dash > .pairlab-lost-banner"
 NO_LIFE = """() => {
     const strip = document.querySelector('.pairlab-status-bar').innerText;
-    return !/\\b(live|running|healthy|net|SPREAD)\\b/.test(strip) && !/[+−]\\d\\.\\d\\d/.test(strip);
+    return !/\\b(live|running|healthy|SPREAD)\\b/.test(strip) && !/[+−]\\d\\.\\d\\d/.test(strip);
 }"""
 MOVES = """before => {
     const now = document.querySelector('.pairlab-prices path.line')?.getAttribute('d');

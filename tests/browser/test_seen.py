@@ -352,8 +352,10 @@ def test_a_message_with_html_in_it_is_shown_as_text(page: Any, kernel: Kernel) -
 @pytest.mark.in_the_app
 def test_what_opens_over_the_page_closes_by_escape_and_by_a_press_elsewhere(page: Any) -> None:
     opened = {
-        ".pairlab-opener": ".pairlab-feed-detail", ".pairlab-button-more": ".pairlab-export-choices"
-    }  # fmt: skip
+        ".pairlab-opener": ".pairlab-feed-detail",
+        ".pairlab-button-more": ".pairlab-export-choices",
+        ".pairlab-button-legend": ".pairlab-legend",
+    }
     for button, panel in opened.items():
         page.locator(button).click()
         page.locator(panel).wait_for(state="visible")
@@ -366,6 +368,13 @@ def test_what_opens_over_the_page_closes_by_escape_and_by_a_press_elsewhere(page
         page.keyboard.press("Escape")
         page.locator(panel).wait_for(state="hidden")
         shows(page, "document.activeElement.matches(arg)", button)
+    page.locator(".pairlab-zscore h3").click()
+    page.keyboard.press("?")
+    page.locator(".pairlab-legend").wait_for(state="visible")
+    for words in ("half-life", "Engle-Granger", "DECOUPLED", "lag p50 / p99"):
+        assert words in page.locator(".pairlab-legend").inner_text()
+    page.keyboard.press("?")
+    page.locator(".pairlab-legend").wait_for(state="hidden")
 
 
 @pytest.mark.in_the_app

@@ -4,23 +4,36 @@
 const WORD = /\p{L}{2}/u;
 const LOOK_MS = 1000;
 
-// Buttons that open something over the page: the feed's figures, the export's choices, the log.
-const OPENERS = ".pairlab-opener, .pairlab-button-more, .pairlab-event-button";
-const openOf = (button) => button.closest(".pairlab-export, .pairlab-event, .pairlab-status-bar");
-const isOpen = (button) => Boolean(openOf(button)?.classList.contains("pairlab-open"));
+// Buttons that open something over the page: the feed's figures, the legend, the export's choices,
+// the log; what is theirs, so that a press there does not close it.
+const OWN = {
+  ".pairlab-opener": ".pairlab-feed-box, .pairlab-feed-detail",
+  ".pairlab-button-legend": ".pairlab-button-legend, .pairlab-legend",
+  ".pairlab-button-more": ".pairlab-export",
+  ".pairlab-event-button": "*", // it is read beside the charts
+};
+const OPENERS = Object.keys(OWN).join();
+const openOf = (button) =>
+  button.closest(button.matches(".pairlab-button-more") ? ".pairlab-export" : ".pairlab-event, .pairlab-status-bar");
+const isOpen = (button) =>
+  Boolean(openOf(button)?.classList.contains(
+    button.matches(".pairlab-button-legend") ? "pairlab-legend-open" : "pairlab-open"));
 
-// Escape closes what is open, and so does a press elsewhere: but for the log, which is read beside
-// the charts. The kernel opens and closes: until it has, a second press must not ask again.
+// Escape closes what is open, and so does a press elsewhere; "?" opens and closes the legend. The
+// kernel opens and closes: until it has, a second press must not ask again.
 function closeOpened(event) {
   const all = [...document.querySelectorAll(".pairlab button")].filter((one) => one.matches(OPENERS));
   all.filter((one) => !isOpen(one)).forEach((one) => delete one.dataset.asked);
+  const typed = event.target.closest?.("input, textarea, [contenteditable]");
+  if (event.key === "?" && !typed && (event.target.closest?.(".pairlab") || event.target === document.body)) {
+    (event.target.closest?.(".pairlab-dash") ?? document).querySelector(".pairlab-button-legend")?.click();
+  }
   if (event.type !== "pointerdown" && event.key !== "Escape") return;
   const escape = event.key === "Escape";
   for (const button of all) {
     if (!isOpen(button) || button.dataset.asked) continue;
-    const own = button.matches(".pairlab-opener") ? ".pairlab-feed-box, .pairlab-feed-detail" : ".pairlab-export";
-    const inside = openOf(button).contains(event.target.closest?.(own) ?? null);
-    if (!escape && (inside || button.matches(".pairlab-event-button"))) continue;
+    const own = Object.entries(OWN).find(([kind]) => button.matches(kind))[1];
+    if (!escape && (own === "*" || openOf(button).contains(event.target.closest?.(own) ?? null))) continue;
     button.dataset.asked = "yes";
     if (openOf(button).contains(document.activeElement)) button.focus();
     button.click();

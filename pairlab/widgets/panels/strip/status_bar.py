@@ -19,9 +19,10 @@ from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.panels.export import ExportButton
-from pairlab.widgets.panels.feed_health import FeedHealth
 from pairlab.widgets.panels.filter_text import entry_filters, p_words
 from pairlab.widgets.panels.record_button import RecordButton
+from pairlab.widgets.panels.strip.feed_health import FeedHealth
+from pairlab.widgets.panels.strip.legend import legend_panel
 from pairlab.widgets.style.formats import (
     MISSING,
     duration,
@@ -68,12 +69,17 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         self.on_frontend(self._pause, "click", self._on_pause)
         self.export = ExportButton(lab)
         record = [] if lab.recordings is None else [RecordButton(lab)]
-        buttons = HBox([self._pause, *record, self.export]).add_class("pairlab-buttons")
-        self._opened = False
+        self._help = Button(
+            description="?", tooltip="Legend: what every word and sign means (key: ?)"
+        ).add_class("pairlab-button-legend")
+        self.on_frontend(self._help, "click", self._on_help)
+        buttons = HBox([self._pause, *record, self.export, self._help])
+        buttons.add_class("pairlab-buttons")
+        self._opened = self._explained = False
         self._newest: Alert | None = None
         self._left_ns: int | None = None
         pair, *rest = own.values()
-        super().__init__([pair, self._feed.box, *rest, buttons, self._feed.detail])
+        super().__init__([pair, self._feed.box, *rest, buttons, self._feed.detail, legend_panel()])
         for style in ("pairlab", "pairlab-panel", "pairlab-status-bar"):
             self.add_class(style)
         self.join(lab)
@@ -85,6 +91,10 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
     def _on_feed(self, _: Any) -> None:
         self._opened = not self._opened
         self.toggle_class("pairlab-open", self._opened)
+
+    def _on_help(self, _: Any) -> None:
+        self._explained = not self._explained
+        self.toggle_class("pairlab-legend-open", self._explained)
 
     def _paint_pause(self, paused: bool) -> None:
         if self.changed("paused", paused):
