@@ -59,10 +59,6 @@
       histogram.py           ZHistogram: how often z was where
       decimation.py          thousands of rows in a few hundred pixels
     panels/
-      strip/
-        status_bar.py        StatusBar: pair, feed, z, signal, profit, stationarity, buttons
-        feed_health.py       the feed's verdict in words, and the figures behind it
-        legend.py            what every word and sign means
       filter_text.py         why the signal waits, in words
       controls.py            Controls: settings as sliders, both ways
       typed_number.py        what a person typed into a field, as a number
@@ -75,6 +71,10 @@
       what_if.py             WhatIf: net profit over entry z and timeframe
       record_button.py       RecordButton: starts and ends a recording, shows its state
       export.py              ExportButton: tables as CSV, charts as PNG or SVG
+    panels/strip/            the status bar
+      status_bar.py          StatusBar: pair, feed, z, signal, profit, stationarity, buttons
+      feed_health.py         the feed's verdict in words, and the figures behind it
+      legend.py              what every word and sign means
     style/
       theme.py               colours, sizes, icons; apply_theme
       stylesheet.py          the style sheet

@@ -244,6 +244,7 @@ async def test_the_mouse_over_one_chart_reads_all_of_them(running_lab: MakeLab) 
 async def test_a_mouse_that_rests_reads_what_moves_by_under_it(running_lab: MakeLab) -> None:
     async with running_lab(rows=600) as lab:
         screen = lab.dashboard().render_loop
+        screen.view.set_span(30)
         screen.interaction.mouse._handle_custom_msg({"share": 0.75}, [])
         await settled(lambda: screen.view.pointer_ns is not None, lab)
         at_ns, edge_ms = screen.view.pointer_ns, screen.time_axis.time_scale.max
@@ -262,3 +263,21 @@ async def test_a_mouse_that_rests_reads_what_moves_by_under_it(running_lab: Make
         await lab.wait_async(lab.health().rows + 50, 30)
         screen.paint(due=True)
         assert screen.view.pointer_ns == held_ns
+
+
+async def test_what_is_held_fills_the_picture_until_a_span_is_chosen(running_lab: MakeLab) -> None:
+    async with running_lab(rows=200) as lab:
+        await lab.stop()
+        view, rows = lab.dashboard().render_loop.view, lab.rows.view()
+        held_s = (int(rows[-1]["time_ns"]) - int(rows[0]["time_ns"])) / 1e9
+        assert 0 < held_s < 24  # of a usual span of 30
+        width_s = view.current(rows).span_ns / 1e9
+        assert held_s <= width_s < 30
+        assert held_s / width_s > 0.55
+        start_ns, end_ns = view.ends_ns()
+        assert (end_ns - start_ns) / 1e9 == width_s
+        view.set_span(30)
+        assert view.current(rows).span_ns == 30_000_000_000
+        view.reset()  # goes back to the newest rows; there already, to the usual span
+        view.reset()
+        assert view.current(rows).span_ns / 1e9 == width_s

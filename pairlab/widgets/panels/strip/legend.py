@@ -68,7 +68,7 @@ def legend_panel() -> VBox:
 
 
 def _group(title: str, terms: list[str]) -> str:
-    return f"<section><h4>{safe(title)}</h4><dl>{''.join(terms)}</dl></section>"
+    return f"<div><b>{safe(title)}</b><dl>{''.join(terms)}</dl></div>"
 
 
 def _term(name: str, meaning: str) -> str:
