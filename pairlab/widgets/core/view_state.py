@@ -280,6 +280,28 @@ class ViewState:
             around = (start + end) // 2
         self._freeze_around(around, round(min(max((end - start) * factor, least), most)))
 
+    def zoom_at(self, share: float, factor: float) -> None:
+        """Show `factor` times as much time; what is at a share of the width stays there.
+
+        A view that reaches the newest row follows it, over the span that it then has.
+        """
+        start, end = self.ends_ns()
+        rows = self.rows()
+        if not len(rows):
+            return
+        width = end - start if self.window_ns else self._following_span_ns(rows)
+        start = end - width
+        wanted = width * factor
+        wider = round(min(max(wanted, _MIN_SPAN_S * NS_PER_S), SPANS[-1] * NS_PER_S))
+        at = start + share * width * (1 + PAD)
+        edge = round(at + (end - at) * wider / width)
+        if edge >= int(rows[-1]["time_ns"]):
+            self.span_s, self._span_chosen = wider / NS_PER_S, True
+            self.follow()
+            return
+        edge = self._not_before_all(edge, wider)
+        self.freeze(edge - wider, edge)
+
     def pan(self, share: float) -> None:
         """Freeze the view `share` of its width later (negative: earlier); at the end, follow."""
         start, end = self.ends_ns()

@@ -53,6 +53,13 @@ _SIGNS: Final = (
     ("cross", "text", "DECOUPLED", "ρ fell below the minimum while a position is held."),
 )
 
+_KEYS: Final = (
+    ("drag, wheel", "Moves all charts in time; zooms them at the mouse. Two fingers zoom, too."),
+    ("double click", "Back to the newest rows and the usual span."),
+    ("?", "Opens and closes this legend."),
+    ("Esc", "Closes what is open."),
+)
+
 
 def legend_panel() -> VBox:
     """Return the panel; a style sheet shows it while the status bar has ``pairlab-legend-open``."""
@@ -61,8 +68,10 @@ def legend_panel() -> VBox:
         f"<dt>{icon(sign, var(colour))} {safe(name)}</dt><dd>{safe(meaning)}</dd>"
         for sign, colour, name, meaning in _SIGNS
     ]
-    keys = [_term("?", "Opens and closes this legend."), _term("Esc", "Closes what is open.")]
-    groups += [_group("Signals", signs), _group("Keys", keys)]
+    groups += [
+        _group("Signals", signs),
+        _group("Mouse and keys", [_term(*term) for term in _KEYS]),
+    ]
     text = HTML(f"<h3>Legend</h3>{''.join(groups)}").add_class("pairlab-legend-text")
     return VBox([text]).add_class("pairlab-legend")
 
