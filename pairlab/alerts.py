@@ -16,6 +16,7 @@ from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.formatting import (
     compared,
     decimals_apart,
+    html_table,
     in_full,
     plain,
     resolved,
@@ -30,7 +31,7 @@ from pairlab.settings import SettingValue, SettingValues
 __all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "entries_frame", "records"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Alert:
     """One transition of the signal machine.
 
@@ -72,6 +73,16 @@ class Alert:
             failed=Filter(int(event["failed"])),
             withheld=int(event["withheld"]),
         )
+
+    def __repr__(self) -> str:
+        when = pd.Timestamp(self.time_ns, tz="UTC").isoformat(timespec="milliseconds")
+        return f"<Alert {self.number} at {when}: {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        """Return what `explain` says as a table."""
+        sentence, *lines = self.explain().split("\n")
+        rows = [(line[2:10].strip(), line[10:].strip()) for line in lines]
+        return html_table(f"Alert {self.number}: {self.kind.name}", (), rows, notes=(sentence,))
 
     @property
     def time_ns(self) -> int:

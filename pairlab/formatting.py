@@ -6,9 +6,11 @@ A true minus (−) instead of a hyphen; – where there is no number; never ``na
 
 from __future__ import annotations
 
+import html
 import math
 import re
 import sys
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import permutations, product
 from typing import Final, NamedTuple
@@ -18,6 +20,7 @@ __all__ = [
     "MISSING",
     "compared",
     "decimals_apart",
+    "html_table",
     "in_full",
     "number",
     "parse_number",
@@ -235,3 +238,39 @@ def _with_minus(text: str) -> str:
         return text
     body = text[1:]
     return MINUS + body if any(c in "123456789" for c in body) else body
+
+
+def html_table(
+    title: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    bold: Sequence[bool] = (),
+    notes: Sequence[str] = (),
+) -> str:
+    """Return a table as a notebook shows it, in its own style, every text escaped.
+
+    Parameters
+    ----------
+    title : str
+        Stands above it.
+    head : sequence of str
+        Names of the columns; empty: none.
+    rows : sequence of sequence of str
+        The cells' texts.
+    bold : sequence of bool, optional
+        Which rows are set in bold.
+    notes : sequence of str
+        Lines below it.
+    """
+
+    def cells(kind: str, texts: Sequence[str], style: str = "") -> str:
+        look = f"text-align:left;{style}"
+        return "".join(f'<{kind} style="{look}">{html.escape(text)}</{kind}>' for text in texts)
+
+    marked = bold or [False] * len(rows)
+    lines = [f"<tr>{cells('th', head)}</tr>"] if head else []
+    for row, strong in zip(rows, marked, strict=True):
+        lines.append(f"<tr>{cells('td', row, 'font-weight:bold' if strong else '')}</tr>")
+    below = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    return f"<h4>{html.escape(title)}</h4><table>{''.join(lines)}</table>{below}"

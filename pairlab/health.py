@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pairlab.feeds.base import FeedState
+from pairlab.formatting import html_table, number
 
 __all__ = ["Health", "RecentQuantiles"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Health:
     """A lab at one moment.
 
@@ -86,6 +88,31 @@ class Health:
     late_ticks: int
     warnings: tuple[str, ...]
     bad_frames: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Say in one line whether all is well; the fields have the rest."""
+        lag = f", lag p50 {number(self.lag_p50_ms, 0)} ms" if math.isfinite(self.lag_p50_ms) else ""
+        gaps = f", {self.gaps:,} gaps ({self.missing:,} trades missing)" if self.gaps else ""
+        return (
+            f"<Health: {self.feed} {self.state}, {self.detail}; {self.ticks:,} ticks, "
+            f"{self.rows:,} rows, {number(self.ticks_per_s, 1)} ticks/s{lag}{gaps}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return every field in a table."""
+        rows = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float):
+                text = number(value, 3)
+            elif isinstance(value, Mapping):
+                text = ", ".join(f"{n:,} {reason}" for reason, n in value.items()) or "none"
+            elif isinstance(value, tuple):
+                text = "; ".join(value) or "none"
+            else:
+                text = f"{value:,}" if isinstance(value, int) else str(value)
+            rows.append((field.name, text))
+        return html_table("Health", (), rows)
 
 
 class RecentQuantiles:

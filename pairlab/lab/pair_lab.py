@@ -17,6 +17,7 @@ from pairlab.data.journal import Journal
 from pairlab.data.row_store import RowStore
 from pairlab.errors import MissingExtraError, PairlabError, SettingError
 from pairlab.feeds.base import Feed
+from pairlab.formatting import signed
 from pairlab.lab.event_log import EventLog
 from pairlab.lab.feed.feed_factory import Source, require_source
 from pairlab.lab.listeners import Listeners
@@ -375,6 +376,14 @@ class PairLab:
     def _repr_mimebundle_(self, **kwargs: object) -> object:
         """Show the dashboard where a notebook displays the lab."""
         return self.dashboard()._repr_mimebundle_(**kwargs)
+
+    def __repr__(self) -> str:
+        health, row = self.health(), self.latest()
+        where = "no row yet" if row is None else f"{health.rows:,} rows, z {signed(row.zscore)}"
+        return (
+            f"<PairLab {self.pair.y}/{self.pair.x}: {health.feed} {health.state}, "
+            f"{self.settings.timeframe}, {where}>"
+        )
 
     # -- for widgets, services and user code ----------------------------------------------------
 

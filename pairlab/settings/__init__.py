@@ -18,7 +18,7 @@ from traitlets import TraitType
 from pairlab.errors import SettingError
 from pairlab.limits.consistency import check_together, choice_of
 from pairlab.schema import TIMEFRAMES_NS
-from pairlab.settings.observers import IsolatedObservers
+from pairlab.settings.display import DisplayedSettings
 
 __all__ = [
     "METRIC_SETTINGS",
@@ -206,7 +206,7 @@ class SettingKwargs(TypedDict, total=False):
     ticks_held: int
 
 
-class Settings(IsolatedObservers):
+class Settings(DisplayedSettings):
     """Every setting of a lab, validated together; observe with ``settings.observe(f, "entry_z")``.
 
     A refused change raises a `SettingError` that names the setting, the value and the allowed

@@ -66,7 +66,6 @@
       histogram.py           ZHistogram: how often z was where
       decimation.py          thousands of rows in a few hundred pixels
     panels/
-      status_bar.py          StatusBar
       filter_text.py         why the signal waits, in words
       controls.py            Controls: settings as sliders, both ways
       typed_number.py        what a person typed into a field, as a number
@@ -79,6 +78,10 @@
       what_if.py             WhatIf: net profit over entry z and timeframe
       record_button.py       RecordButton: starts and ends a recording, shows its state
       export.py              ExportButton: tables as CSV, charts as PNG or SVG
+    panels/strip/            the status bar
+      status_bar.py          StatusBar: pair, feed, z, signal, profit, stationarity, buttons
+      feed_health.py         the feed's verdict in words, and the figures behind it
+      legend.py              what every word and sign means
     style/
       theme.py               colours, sizes, icons; apply_theme
       stylesheet.py          the style sheet
@@ -99,7 +102,7 @@ from pairlab.widgets.panels.event_log import EventLog
 from pairlab.widgets.panels.export import ExportButton
 from pairlab.widgets.panels.record_button import RecordButton
 from pairlab.widgets.panels.signal_panel import SignalPanel
-from pairlab.widgets.panels.status_bar import StatusBar
+from pairlab.widgets.panels.strip.status_bar import StatusBar
 from pairlab.widgets.panels.tables import LatestTable, RowTable
 from pairlab.widgets.panels.transport_bar import TransportBar
 from pairlab.widgets.panels.view_toolbar import ViewTools

@@ -22,7 +22,7 @@ from pairlab.widgets.panels.alert_table import AlertTable
 from pairlab.widgets.panels.controls import Controls
 from pairlab.widgets.panels.event_log import EventLog
 from pairlab.widgets.panels.signal_panel import SignalPanel
-from pairlab.widgets.panels.status_bar import StatusBar
+from pairlab.widgets.panels.strip.status_bar import StatusBar
 from pairlab.widgets.panels.tables import LatestTable, RowTable
 from pairlab.widgets.panels.transport_bar import TransportBar
 from pairlab.widgets.panels.what_if import WhatIf

@@ -64,6 +64,8 @@ def select(page: Any) -> None:
 
 
 def test_a_drag_selects_in_all_charts_and_a_click_clears(place: Place, page: Any) -> None:
+    with place.kernel() as kernel:
+        kernel.run("lab.dashboard().render_loop.view.set_span(30)")
     select(page)
     drag(page, "spread", 0.65, 0.95)
     event_says(page, "rows: lab.selection")
@@ -301,3 +303,27 @@ def test_charts_are_saved_in_the_colours_of_the_theme(place: Place, page: Any) -
     )
     hiding.evaluate("style => style.remove()")
     page.locator(".pairlab-button-more").click()
+
+
+def test_the_wheel_zooms_at_the_mouse_and_a_double_click_takes_it_back(
+    place: Place, page: Any
+) -> None:
+    with place.kernel() as kernel:
+        kernel.run("s = lab.dashboard().render_loop.view\ns.reset(); s.reset()")
+        box = page.locator(".pairlab-zscore .selectormouse").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x - 20, y)
+        page.mouse.move(x, y, steps=3)
+        whole = float(kernel.run("a, b = s.ends_ns(); print((b - a) / 1e9)"))
+        for _ in range(4):
+            page.mouse.wheel(0, -200)
+        kernel.holds("s.window_ns is not None")
+        held(page)
+        kernel.holds(f"(s.window_ns[1] - s.window_ns[0]) / 1e9 < {whole} / 2")
+        for _ in range(12):
+            page.mouse.wheel(0, 200)
+        kernel.holds("s.window_ns is None")  # it reached the newest row: it follows
+        kernel.holds(f"s.span_s > {whole}")
+        page.mouse.dblclick(x, y)
+        kernel.holds("s.window_ns is None and s.span_s == 30")
+        kernel.run("s.set_pointer(None)")

@@ -19,7 +19,7 @@ NOTICED_MS = 5_000 + 2_500  # a machine that is busy with something else draws l
 BANNER = ".pairlab-dash > .pairlab-lost-banner"
 NO_LIFE = """() => {
     const strip = document.querySelector('.pairlab-status-bar').innerText;
-    return !/\\blive\\b/.test(strip) && !/\\d\\.\\d\\d \\/ \\d/.test(strip);
+    return !/\\b(live|running|healthy|SPREAD)\\b/.test(strip) && !/[+−]\\d\\.\\d\\d/.test(strip);
 }"""
 MOVES = """before => {
     const now = document.querySelector('.pairlab-prices path.line')?.getAttribute('d');
@@ -63,7 +63,7 @@ def notices(page: Any, *words: str) -> None:
 def recovers(page: Any, before: Any) -> None:
     page.wait_for_function(MOVES, arg=before)
     page.wait_for_function(
-        "document.querySelector('.pairlab-status-bar').innerText.includes('live')"
+        "document.querySelector('.pairlab-status-bar').innerText.includes('running')"
     )
     assert page.locator(".pairlab-lost, .pairlab-lost-banner").count() == 0
 

@@ -178,11 +178,19 @@ def hovers(page: Any, css: str, *words: str) -> None:
 
 
 def test_the_strip_gives_its_reasons_where_the_mouse_rests(page: Any, kernel: Kernel) -> None:
-    hovers(page, ".pairlab-cell-feed", "SIMULATED: live", "Not real money")
+    hovers(page, ".pairlab-cell-feed", "SIMULATED: running", "Not real money")
+    page.locator(".pairlab-opener").click()
+    page.locator(".pairlab-feed-detail").wait_for(state="visible")
     hovers(page, ".pairlab-cell-rate", "ticks accepted, none dropped")
     hovers(page, ".pairlab-cell-lag", "Receipt to row: ")
     hovers(page, ".pairlab-cell-ages", "Since the last trade: BTCUSDT", "no entry from 10 s on")
     hovers(page, ".pairlab-cell-gaps", "0 trades missing")
+    page.keyboard.press("Escape")
+    page.locator(".pairlab-feed-detail").wait_for(state="hidden")
+    hovers(page, ".pairlab-cell-z", "z-score of the newest row")
+    hovers(
+        page, ".pairlab-cell-net", "after two fills at the entry", "A round trip costs 16.00 bps"
+    )
     hovers(page, ".pairlab-cell-test", "ADF on the spread", "for a level of 0.050")
     kernel.holds("any(lab.alert_log.newest_first())")
     hovers(page, ".pairlab-explain", "a round trip costs 16", "of 50 rows")
@@ -339,3 +347,51 @@ def test_a_message_with_html_in_it_is_shown_as_text(page: Any, kernel: Kernel) -
     hovers(page, ".pairlab-event-text", attack)
     assert page.locator("img[src=x]").count() == 0
     assert page.evaluate("window.broken") is None
+
+
+@pytest.mark.in_the_app
+def test_what_opens_over_the_page_closes_by_escape_and_by_a_press_elsewhere(page: Any) -> None:
+    opened = {
+        ".pairlab-opener": ".pairlab-feed-detail",
+        ".pairlab-button-more": ".pairlab-export-choices",
+        ".pairlab-button-legend": ".pairlab-legend",
+    }
+    for button, panel in opened.items():
+        page.locator(button).click()
+        page.locator(panel).wait_for(state="visible")
+        page.locator(f"{panel} h3").click()  # a press inside leaves it open
+        page.locator(".pairlab-zscore h3").click()
+        page.locator(panel).wait_for(state="hidden")
+        page.locator(button).focus()
+        page.keyboard.press("Enter")
+        page.locator(panel).wait_for(state="visible")
+        page.keyboard.press("Escape")
+        page.locator(panel).wait_for(state="hidden")
+        shows(page, "document.activeElement.matches(arg)", button)
+    page.locator(".pairlab-zscore h3").click()
+    page.keyboard.press("?")
+    page.locator(".pairlab-legend").wait_for(state="visible")
+    for words in ("half-life", "Engle-Granger", "DECOUPLED", "lag p50 / p99"):
+        assert words in page.locator(".pairlab-legend").inner_text()
+    page.keyboard.press("?")
+    page.locator(".pairlab-legend").wait_for(state="hidden")
+
+
+@pytest.mark.in_the_app
+def test_the_number_in_the_head_and_at_the_lines_end_are_of_one_row(page: Any) -> None:
+    """They are compared in the page, after every frame that it draws."""
+    differ, seen = page.evaluate(
+        """() => new Promise(done => {
+            let differ = 0, seen = 0;
+            const look = () => {
+                const head = document.querySelector('.pairlab-hero')?.textContent;
+                const end = [...document.querySelectorAll('.pairlab-zscore text.label')]
+                    .map(e => e.textContent).find(t => /^[+−]\\d/.test(t));
+                if (head && end) { seen += 1; differ += head !== end; }
+                if (seen < 300) requestAnimationFrame(look); else done([differ, seen]);
+            };
+            look();
+        })"""
+    )
+    assert seen == 300
+    assert differ <= 3  # the browser may draw between two widgets' changes

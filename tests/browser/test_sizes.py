@@ -128,3 +128,73 @@ def test_nothing_is_cut_off_and_nothing_scrolls(place: Place, page: Any, kernel:
                     "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
                 )
                 assert whole == [width, height]
+
+
+TOUCHING = """() => {
+    // Texts of which two overlap, or stand so close that they read as one.
+    const root = document.querySelector('.pairlab-dash'), boxes = [], found = [];
+    const shown = e => e.checkVisibility({opacityProperty: true, visibilityProperty: true})
+        && getComputedStyle(e).clipPath === 'none' && !e.closest('.pairlab-covers, select');
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const text = walker.currentNode, inside = text.parentElement;
+        if (!text.data.replaceAll('\\u200b', '').trim()) continue;
+        let seen = true;
+        const clip = {left: -1e9, top: -1e9, right: 1e9, bottom: 1e9};
+        for (let e = inside; e !== root && seen; e = e.parentElement) {
+            const style = getComputedStyle(e);
+            seen = shown(e) && style.display !== 'none'; // SVG text may have a box then
+            if (style.overflowX === 'visible' || style.display === 'inline') continue;
+            const c = e.getBoundingClientRect();
+            clip.left = Math.max(clip.left, c.left); clip.right = Math.min(clip.right, c.right);
+            clip.top = Math.max(clip.top, c.top); clip.bottom = Math.min(clip.bottom, c.bottom);
+        }
+        if (!seen) continue;
+        const range = document.createRange();
+        range.selectNodeContents(text);
+        for (const r of range.getClientRects()) {
+            const pad = 0.22 * r.height; // letters are lower than the box that their font asks for
+            const box = {
+                inside, text, l: Math.max(r.left, clip.left), r: Math.min(r.right, clip.right),
+                t: Math.max(r.top + pad, clip.top), b: Math.min(r.bottom - pad, clip.bottom),
+            };
+            if (box.r - box.l > 0.5 && box.b - box.t > 1) boxes.push(box);
+        }
+    }
+    boxes.forEach((a, i) => boxes.slice(i + 1).forEach(b => {
+        const x = Math.min(a.r, b.r) - Math.max(a.l, b.l);
+        const y = Math.min(a.b, b.b) - Math.max(a.t, b.t);
+        const together = a.inside.parentElement === b.inside.parentElement
+            || a.inside.contains(b.inside) || b.inside.contains(a.inside);
+        if (a.text !== b.text && y > 0.5 && (x > 0.5 || (x > -1 && !together)))
+            found.push([a.text.data.trim(), b.text.data.trim(), a.l, a.t, x]);
+    }));
+    return [boxes.length, found];
+}"""
+WIDTHS = (
+    360, 390, 430, 480, 560, 639, 640, 691, 760, 800, 860, 861, 930, 999, 1000, 1001, 1028, 1055,
+    1080, 1110, 1111, 1150, 1200, 1240, 1241, 1280, 1340, 1341, 1366, 1440, 1600, 1920, 2560, 3840,
+)  # fmt: skip
+
+
+@pytest.mark.in_the_app
+def test_no_two_texts_touch_at_any_width(page: Any, kernel: Kernel) -> None:
+    kernel.run(
+        "lab.settings.update(entry_z=0.2, exit_z=0.0, stop_z=2.75, min_correlation=-1.0, "
+        "fee_bps=1000.0, min_edge_bps=0.05, window=10)"  # losses of five digits
+    )
+    kernel.holds("lab.alert_log.count(1) > 99", 60)
+    kernel.run("lab.settings.update(window=50, stop_z=6.75)")
+    warm(page)
+    for theme, widths in (("dark", WIDTHS), ("light", (390, 800, 1055, 1280, 1920))):
+        kernel.run(f"dress(dashboard, {theme!r})")
+        for width in widths:
+            page.set_viewport_size({"width": width, "height": 800})
+            page.wait_for_function("width => innerWidth === width", arg=width)
+            for _ in range(20):
+                page.wait_for_timeout(60)
+                texts, touching = page.evaluate(TOUCHING)
+                if not touching:
+                    break
+            assert touching == [], (theme, width)
+            assert texts > 100

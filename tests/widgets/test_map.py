@@ -15,7 +15,7 @@ MAX_LINES, MAX_FILES = 450, 15
 def mapped() -> set[str]:
     """Return the paths that the map names."""
     found, folder = set(), ""
-    for indent, name in re.findall(r"^    ( *)([\w.]+/?)", widgets.__doc__ or "", flags=re.M):
+    for indent, name in re.findall(r"^    ( *)([\w./]+)", widgets.__doc__ or "", flags=re.M):
         if name.endswith("/"):
             folder = name
         else:

@@ -66,7 +66,7 @@ async def test_a_click_begins_and_a_click_ends(
             await asyncio.sleep(0.02)
         shown = painted(lab)
         button.paint(button.render_loop._frame(due=True))
-        assert text(shown["feed"]).split(" live ")[1].startswith("rec 0:00:")
+        assert text(shown["feed"]).split(" running ")[1].startswith("rec 0:00:")
         assert "Click to end" in button._button.tooltip
         assert button._button.description == "End"
         button._button.click()

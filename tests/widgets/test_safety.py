@@ -127,7 +127,7 @@ async def test_a_part_that_breaks_is_told_and_the_others_go_on(
         assert lab.health().state == "live"
         monkeypatch.undo()
         screen.paint(due=True)
-        assert "live" in text(parts["strip"]._cells["feed"].value)
+        assert "running" in text(parts["strip"]._cells["feed"].value)
 
 
 async def test_a_request_that_breaks_is_told(
@@ -169,7 +169,7 @@ async def test_a_broken_pipeline_is_told_and_stream_and_screen_live_on(
         rows = dashboard.parts["rows"]._body
         before = rows.value
         await settled(lambda: rows.value != before, lab, 30)
-        assert "live" in text(dashboard.parts["strip"]._cells["feed"].value)
+        assert "running" in text(dashboard.parts["strip"]._cells["feed"].value)
 
 
 async def test_a_task_that_breaks_fails_the_lab_in_words_and_a_start_mends_it(
@@ -198,5 +198,5 @@ async def test_a_task_that_breaks_fails_the_lab_in_words_and_a_start_mends_it(
         await lab.wait_async(lab.health().rows + 20, 60)
         await settled(lambda: lab.health().state == "live", lab, 30)
         dashboard.render_loop.paint(due=True)
-        assert "live" in text(dashboard.parts["strip"]._cells["feed"].value)
+        assert "running" in text(dashboard.parts["strip"]._cells["feed"].value)
         await settled(lambda: lab.latest().filled == 40, lab, 30)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from html import unescape
 from typing import Any
 
 from pairlab import PairLab
+from pairlab.costs import profit
 from pairlab.schema import NS_PER_S, RowFlag
 from pairlab.widgets.core.frame import Frame
+from pairlab.widgets.style.formats import signed
 from tests.widgets.conftest import MakeLab, settled
 
 
@@ -34,7 +37,8 @@ async def test_a_running_lab(running_lab: MakeLab) -> None:
     async with running_lab(stop_z=4.0) as lab:
         shown = painted(lab)
         assert text(shown["pair"]) == "BTCUSDT / ETHUSDT tick · fixed β · 60 rows"
-        assert " · live" in text(shown["feed"])
+        assert re.search(r" · running healthy · [\d,.]+ ticks/s$", text(shown["feed"]))
+        assert re.fullmatch(r"z [+−]\d\.\d\d", text(shown["z"]))
         assert "pairlab-badge-sim" in shown["feed"]
         assert re.fullmatch(r"ticks/s [\d,.]+", text(shown["rate"]))
         assert re.fullmatch(r"lag p50 / p99 [−\d,.]+ / [−\d,.]+ ms", text(shown["lag"]))
@@ -42,12 +46,21 @@ async def test_a_running_lab(running_lab: MakeLab) -> None:
         assert re.search(r"STATIONARY p (<0\.001|\d\.\d{3}) · half-life", text(shown["test"]))
 
 
-UP = {"stream": "trade", "uptime_s": 3_725.0}
+UP = {"stream": "trade", "uptime_s": 3_725.0, "ticks_per_s": 12.0, "lag_p50_ms": 20.0,
+      "row_p99_ms": 1.0}  # fmt: skip
 FEED_STATES = [
     ({"state": "live", "real_money": True, "feed": "BINANCE", **UP},
-     "BINANCE · live", "trade · up 1:02:05", "live"),
+     "BINANCE · live", "healthy · 12 ticks/s", "live"),
     ({"state": "live", "real_money": False, "feed": "RECORDING", **UP},
-     "RECORDING · live", "trade · up 1:02:05", "sim"),
+     "RECORDING · playing", "healthy · 12 ticks/s", "sim"),
+    ({"state": "live", "real_money": False, "feed": "SIMULATED", **UP},
+     "SIMULATED · running", "healthy · 12 ticks/s", "sim"),
+    ({"state": "live", "real_money": True, "feed": "BINANCE", **UP, "gaps": 2, "missing": 13},
+     "BINANCE · live", "2 gaps · 13 missing", "live"),
+    ({"state": "live", "real_money": True, "feed": "BINANCE", **UP, "lag_p50_ms": 2_300.0},
+     "BINANCE · live", "2.3 s behind", "live"),
+    ({"state": "live", "real_money": True, "feed": "BINANCE", **UP, "row_p99_ms": 1_900.0},
+     "BINANCE · live", "kernel late by 1.9 s", "live"),
     ({"state": "stalled", "detail": "no data for 12 s"}, "STALLED", "F · no data for 12 s", "warn"),
     ({"state": "reconnecting", "detail": "try 3 in 4 s"},
      "RECONNECTING", "F · try 3 in 4 s", "warn"),
@@ -78,7 +91,7 @@ async def test_unknown_numbers_are_a_dash_and_never_zero(running_lab: MakeLab) -
         assert text(shown["gaps"]) == "gaps 1"
         assert "pairlab-warn" in shown["gaps"]
         # Filters that pass are not claimed while nothing new can pass them.
-        assert text(shown["signal"]) == "FLAT |z| 0.84 < 2.00 no new rows"
+        assert text(shown["signal"]) == "FLAT |z| 0.84 < 2.00 · 1.16 away no new rows"
 
 
 async def test_warm_up_tells_how_far_it_is(running_lab: MakeLab) -> None:
@@ -117,14 +130,14 @@ async def test_the_signal_and_its_reasons(running_lab: MakeLab) -> None:
     async with running_lab(rows=100) as lab:
         flat = {"position": 0, "zscore": -0.84, "correlation": 0.9}
         assert text(painted(lab, flat, state="live")["signal"]) == (
-            "FLAT |z| 0.84 < 2.00 filters pass"
+            "FLAT |z| 0.84 < 2.00 · 1.16 away filters pass"
         )
         weak = {**flat, "correlation": 0.61}
         assert "ρ 0.61 < 0.70" in text(painted(lab, weak, state="live")["signal"])
         held = {"position": -1, "zscore": 1.2}
         shown = painted(lab, held, state="live")["signal"]
         assert text(shown).startswith("SHORT SPREAD")
-        assert text(shown).endswith("out at z ≤ +0.50")
+        assert text(shown).endswith("out at z ≤ +0.50 · 0.70 away")
         assert "pairlab-outline" not in shown
         silent = painted(lab, {"position": 1}, state="stalled", detail="…")["signal"]
         assert text(silent).startswith("LONG SPREAD")
@@ -187,3 +200,40 @@ async def test_the_log_opens_counts_what_was_not_seen_and_turns_pages(
         await settled(lambda: "pairlab-open" not in part._dom_classes, lab)
         assert part._list.value == ""
         assert "Open the event log" in part._button.tooltip
+
+
+async def test_a_leg_that_has_not_traded_for_long_makes_the_feed_unhealthy(
+    running_lab: MakeLab,
+) -> None:
+    async with running_lab(rows=100) as lab:
+        shown = painted(lab, {"y_age_s": 0.2, "x_age_s": 7.5}, state="live", real_money=True)
+        assert text(shown["feed"]).endswith("live ETHUSDT 7.50 s old")
+        assert "pairlab-warn" in shown["ages"]
+
+
+async def test_whether_an_entry_can_pay_its_costs(running_lab: MakeLab) -> None:
+    async with running_lab(rows=100) as lab:
+        # At |z| = 2 the spread is 2 × 15 = 30 of 60,000 from its mean: 5 bps; four fills of 4 bps
+        # on legs of equal notional are 16.
+        row = {"y": 60_000.0, "x": 2_400.0, "hedge_ratio": 25.0, "spread_std": 15.0, "position": 0}
+        shown = painted(lab, row)["net"]
+        assert text(shown) == "– no position entry 5.00 < cost 16.00 bps"
+        assert "loses even if it reverts" in lab.dashboard().parts["strip"]._cells["net"].tooltip
+        wide = text(painted(lab, {**row, "spread_std": 60.0})["net"])
+        assert wide == "– no position entry 20.00 ≥ cost 16.00 bps"
+        unknown = text(painted(lab, {**row, "spread_std": float("nan")})["net"])
+        assert unknown == "– no position cost not known yet"
+
+
+async def test_an_open_position_shows_its_profit_after_costs(running_lab: MakeLab) -> None:
+    async with running_lab(rows=200, entry_z=0.5, exit_z=0.0) as lab:
+        await settled(lambda: lab.alert_log.opened is not None, lab, 30)
+        entry = lab.alert_log.opened
+        assert entry is not None
+        row = {"y": entry.at.y + 100.0 * entry.side, "x": entry.at.x, "position": entry.side}
+        expected = profit(
+            entry.side, entry.at, "linear", row["y"], row["x"], lab.settings.fee_bps
+        ).net
+        shown = text(painted(lab, row)["net"])
+        assert math.isfinite(expected)
+        assert shown.startswith(f"{signed(expected)} USDT net ")

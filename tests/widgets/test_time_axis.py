@@ -93,7 +93,7 @@ async def test_the_time_under_the_pointer_has_the_day_where_days_are_seen(
             ("1s", 300, clock(at_ns, milliseconds=False)),
             ("1h", 604_800, f"{day(at_ns)} {clock(at_ns, milliseconds=False)}"),
         ):
-            screen.view.span_s = span_s
+            screen.view.set_span(span_s)
             screen.view.pointer_ns = at_ns
             frame = screen._frame(due=True)
             frame = replace(frame, values=replace(frame.values, timeframe=timeframe))
@@ -132,7 +132,7 @@ async def test_a_chart_with_a_clock_says_the_day_once(running_lab: MakeLab, kind
         assert found == [f"{today} UTC"]
         assert "pairlab-dated" in chart._dom_classes
         assert "pairlab-day" not in kind(lab, clock=False).head.value
-        chart.render_loop.view.span_s = 604_800
+        chart.render_loop.view.set_span(604_800)
         chart.render_loop.paint(due=True)
         assert '<small class="pairlab-day">UTC</small>' in chart.head.value
 

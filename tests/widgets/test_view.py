@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pairlab import PairLab
 from pairlab.schema import NO_TIME_NS
 from pairlab.widgets.core.render_loop import RenderLoop
+from pairlab.widgets.core.view_state import PAD, ViewState
+from tests.engine import worlds
 from tests.widgets.conftest import MakeLab, Wire, settled
 
 CHARTS = ("zscore", "spread", "correlation", "prices")
@@ -244,6 +248,7 @@ async def test_the_mouse_over_one_chart_reads_all_of_them(running_lab: MakeLab) 
 async def test_a_mouse_that_rests_reads_what_moves_by_under_it(running_lab: MakeLab) -> None:
     async with running_lab(rows=600) as lab:
         screen = lab.dashboard().render_loop
+        screen.view.set_span(30)
         screen.interaction.mouse._handle_custom_msg({"share": 0.75}, [])
         await settled(lambda: screen.view.pointer_ns is not None, lab)
         at_ns, edge_ms = screen.view.pointer_ns, screen.time_axis.time_scale.max
@@ -262,3 +267,55 @@ async def test_a_mouse_that_rests_reads_what_moves_by_under_it(running_lab: Make
         await lab.wait_async(lab.health().rows + 50, 30)
         screen.paint(due=True)
         assert screen.view.pointer_ns == held_ns
+
+
+async def test_what_is_held_fills_the_picture_until_a_span_is_chosen(running_lab: MakeLab) -> None:
+    async with running_lab(rows=200) as lab:
+        await lab.stop()
+        view, rows = lab.dashboard().render_loop.view, lab.rows.view()
+        held_s = (int(rows[-1]["time_ns"]) - int(rows[0]["time_ns"])) / 1e9
+        assert 0 < held_s < 24  # of a usual span of 30
+        width_s = view.current(rows).span_ns / 1e9
+        assert held_s <= width_s < 30
+        assert held_s / width_s > 0.55
+        start_ns, end_ns = view.ends_ns()
+        assert (end_ns - start_ns) / 1e9 == width_s
+        view.set_span(30)
+        assert view.current(rows).span_ns == 30_000_000_000
+        view.reset()  # goes back to the newest rows; there already, to the usual span
+        view.reset()
+        assert view.current(rows).span_ns / 1e9 == width_s
+
+
+@given(
+    share=st.floats(0.0, 1.0),
+    factor=st.floats(0.05, 20.0),
+    frozen=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_zoom_leaves_what_is_under_the_mouse_where_it_is(
+    share: float, factor: float, frozen: bool
+) -> None:
+    lab = PairLab(feed="demo")
+    lab._pipeline.start_engine()
+    lab._pipeline.on_ticks(worlds.trades(5, 4_000))
+    view, rows = ViewState(lab), lab.rows.view()
+    newest, oldest = int(rows[-1]["time_ns"]), int(rows[0]["time_ns"])
+    if frozen:
+        third = (newest - oldest) // 3
+        view.freeze(oldest + third, newest - third)
+    start, end = view.ends_ns()
+    width = end - start
+    view.zoom_at(share, factor)
+    start_after, end_after = view.ends_ns()
+    width_after = end_after - start_after
+    at = start + share * width * (1 + PAD)
+    if view.window_ns is None:  # it reaches the newest row, and follows
+        assert end_after == newest
+        assert at + (end - at) * factor >= newest - 2
+        assert view.span_s * 1e9 == pytest.approx(width * factor, rel=1e-6)
+    elif end_after > oldest + width_after // 2 + 2:  # not where the history ends
+        at_after = start_after + share * width_after * (1 + PAD)
+        assert at_after == pytest.approx(at, abs=3 + 2 * PAD * abs(width_after - width))
+        assert width_after == pytest.approx(width * factor, rel=1e-6, abs=2)
+    view.close()

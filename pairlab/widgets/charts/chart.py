@@ -258,7 +258,9 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
         """Show `frame`; send nothing that is already on the screen."""
         values = frame.values
         self.show_staleness(frame)
-        if self.changed("lines", (frame.chart_version, values)):
+        # The numbers at the lines' ends are texts, and of the row that the other texts show.
+        ends = self.changed("ends", (frame.chart_version, values)) if frame.text_due else False
+        if self.changed("lines", (frame.chart_version, values)) or ends:
             self.paint_lines(frame)
             self._paint_selection(frame)
         self._paint_markers(frame)
@@ -285,10 +287,16 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
     def show_curve(
         self, frame: Frame, mark: Lines, end: tuple[Scatter, Label], text: Callable[[float], str]
     ) -> None:
-        """Send the chart's own column as a line, and the value at its end."""
+        """Send the chart's own column as a line, and the value at its end.
+
+        The dot moves in every frame; the number is a text, and changes with the texts: it is the
+        row's that the headers show.
+        """
         last = self.show_line(mark, *frame.thinned.extremes(self.column))
-        row = frame.end
-        self.show_end(end, last, MISSING if row is None else text(getattr(row, self.column)))
+        row, shown = frame.end, end[1].text
+        if frame.text_due or not len(shown):
+            shown = [MISSING if row is None else text(getattr(row, self.column))]
+        self.show_end(end, last, str(shown[0]))
 
     def show_end(self, marks: tuple[Scatter, Label], end: tuple[float, float], text: str) -> None:
         """Put the dot and the value at a line's last point."""

@@ -58,7 +58,7 @@ class CorrelationChart(AutoChart):
             set_traits(self._least, **self.across(frame, least))
             self.show_ticks(self._least_axis, {least: f"{number(least)} min"})
             ticks, _ = nice_ticks(low + 0.04, 1.0, 3)
-            near = 11 / 68 * (high - low)
+            near = 10 / 46 * (high - low)  # a label's height, in the lowest of the layouts
             shown = [1.0, *(t for t in ticks if t != 1.0 and abs(t - 1) > near)]
             self.show_ticks(self._axis, {t: number(t) for t in shown if abs(t - least) > near})
         self.show_curve(frame, self._curve, self._end, number)

@@ -32,6 +32,8 @@ from pairlab.widgets.transport.message_batching import HTML
 __all__ = ["ZScoreChart"]
 
 _TICK_GAP_PX: Final = 10.5
+_LOW_PLOT_PX: Final = 160
+"""Height of the plot in a narrow layout, which decides which thresholds have room for a label."""
 _GHOSTS: Final = 150
 """Marks of each kind that are drawn of what might have been."""
 _POSITIONS: Final = {1: "LONG", -1: "SHORT", 0: "FLAT"}
@@ -175,8 +177,13 @@ class ZScoreChart(Chart):
         apart = {0.0: "0", exit_: f"{signed(exit_)} exit", -exit_: f"{signed(-exit_)} exit"}
         entries = {entry: f"{signed(entry)} entry", -entry: f"{signed(-entry)} entry"}
         stops = {} if stop is None else {s: f"{signed(s)} stop" for s in (stop, -stop)}
-        if stop is not None and (stop - entry) * px < _TICK_GAP_PX:
+        low_px = _LOW_PLOT_PX / (high - low)
+        if stop is not None and (stop - entry) * low_px < _TICK_GAP_PX:
             entries = {}
+        elif 2 * entry * low_px < _TICK_GAP_PX:
+            entries, zero, apart = {0.0: f"±{number(entry)} entry"}, {}, {}
+        elif entry * low_px < _TICK_GAP_PX:
+            zero = {}
         at_foot = {low + 2.5 / px: "position"}
         for colour, labels in (("muted", at_foot), ("text2", entries), ("stop", stops)):
             self.show_ticks(self._labels[colour], labels)

@@ -47,7 +47,12 @@ class ChartInteraction:
         self.brush_selector = BrushIntervalSelector(
             scale=time_axis.time_scale, color=var("focus"), marks=[]
         )
-        self.mouse = Pointer(hand_over(self._on_mouse), hand_over(self._on_drag))
+        self.mouse = Pointer(
+            hand_over(self._on_mouse),
+            hand_over(self._on_drag),
+            hand_over(self._on_zoom),
+            hand_over(self._on_reset),
+        )
         self.pointer_selector.observe(hand_over(self._on_pointer), "selected")
         self.brush_selector.observe(self._on_brush, ["selected", "brushing"])
 
@@ -85,6 +90,19 @@ class ChartInteraction:
         share, phase = (drag.get(name) for name in ("by", "phase"))
         if isinstance(share, int | float) and abs(share) < _FAR and not self._view.select_mode:
             self._view.drag(share, begins=phase == "begin", ends=phase == "end")
+
+    def _on_zoom(self, zoom: Any) -> None:
+        """Show more or less time: the wheel was turned, or two fingers moved, over a chart."""
+        factor, share = (zoom.get(name) for name in ("by", "at"))
+        numbers = isinstance(factor, int | float) and isinstance(share, int | float)
+        if numbers and 1 / _FAR < factor < _FAR and 0 <= share <= 1:
+            self._view.zoom_at(share, factor)
+
+    def _on_reset(self, _: Any) -> None:
+        """Follow the newest rows over the usual span: a chart was clicked twice."""
+        if not self._view.select_mode:
+            self._view.reset()
+            self._view.reset()  # the first leaves a part of the history, the second the span
 
     def _on_brush(self, _: Any) -> None:
         # Read here, when the message comes: by the time that the loop turns, another may have come.

@@ -29,6 +29,10 @@ _DEFAULT_SPANS: Final = {
 PAD: Final = 4 / SIZES.plot_width
 """Room at the right edge for the dot at a line's end, as a share of the span."""
 
+_FILLING: Final = (1 / 15, 1 / 10, 1 / 6, 1 / 4, 0.4, 0.6, 0.8)
+"""Shares of the usual span that are shown while no more is held: nobody looks at an empty picture,
+and in steps the time axis stands still between them."""
+
 _MIN_SPAN_S: Final = 0.1
 """The shortest span that can be zoomed to: trades come in whole milliseconds."""
 
@@ -69,6 +73,7 @@ class ViewState:
         self._refresh = refresh
         self.past = RecordedPast(lab, self._on_past)
         self._usual_span_s: float | None = None
+        self._span_chosen = False  # by a person
         self.span_s: float = _DEFAULT_SPANS[lab.settings.timeframe]
         self.window_ns: tuple[int, int] | None = None
         self.paused = False
@@ -126,7 +131,7 @@ class ViewState:
             start_ns, edge_ns = self.window_ns
             span_ns = max(edge_ns - start_ns, 1)
         else:
-            span_ns = round(self.span_s * NS_PER_S)
+            span_ns = self._following_span_ns(rows)
             edge_ns = int(rows[-1]["time_ns"]) if len(rows) else 0
             start_ns = edge_ns - span_ns
         if self.window_ns is None or self._dragging:
@@ -204,7 +209,15 @@ class ViewState:
         if not len(rows):
             return 0, 0
         edge = int(rows[-1]["time_ns"])
-        return max(edge - round(self.span_s * NS_PER_S), self.cleared_ns), edge
+        return max(edge - self._following_span_ns(rows), self.cleared_ns), edge
+
+    def _following_span_ns(self, rows: Records) -> int:
+        """Return the width of a view that follows: the span, or less while less is held."""
+        span_ns = round(self.span_s * NS_PER_S)
+        if self._span_chosen or self.past.exists or not len(rows):
+            return span_ns
+        held_ns = int(rows[-1]["time_ns"]) - int(rows[0]["time_ns"])
+        return next((round(s * span_ns) for s in _FILLING if s * span_ns >= held_ns), span_ns)
 
     def follow(self) -> None:
         """Show the newest rows, from now on."""
@@ -217,6 +230,7 @@ class ViewState:
         if len(rows) > 1:
             span_ns = int(rows[-1]["time_ns"]) - int(rows[0]["time_ns"])
             self.span_s = self._usual_span_s = max(span_ns / NS_PER_S, _MIN_SPAN_S)
+            self._span_chosen = True
         self.follow()
 
     def reset(self) -> None:
@@ -225,6 +239,7 @@ class ViewState:
             self.span_s = self._usual_span_s
         elif self.window_ns is None and self.cleared_ns == NO_TIME_NS:
             self.span_s = _DEFAULT_SPANS[self._lab.settings.timeframe]
+            self._span_chosen = False
         self.cleared_ns = NO_TIME_NS
         self.selected = None
         self.follow()
@@ -243,13 +258,14 @@ class ViewState:
 
     def set_span(self, seconds: float) -> None:
         """Show this much time: before the newest row, or around the middle of a frozen view."""
-        self.span_s = seconds
+        self.span_s, self._span_chosen = seconds, True
         if self.window_ns is not None:
             self._freeze_around(sum(self.window_ns) // 2, round(seconds * NS_PER_S))
 
     def zoom(self, factor: float) -> None:
         """Show `factor` times as much time: the next usual span; around the middle if frozen."""
         if self.window_ns is None:
+            self._span_chosen = True
             wider = [s for s in SPANS if s > self.span_s]
             narrower = [s for s in SPANS if s < self.span_s]
             if factor > 1:
@@ -264,13 +280,35 @@ class ViewState:
             around = (start + end) // 2
         self._freeze_around(around, round(min(max((end - start) * factor, least), most)))
 
+    def zoom_at(self, share: float, factor: float) -> None:
+        """Show `factor` times as much time; what is at a share of the width stays there.
+
+        A view that reaches the newest row follows it, over the span that it then has.
+        """
+        start, end = self.ends_ns()
+        rows = self.rows()
+        if not len(rows):
+            return
+        width = end - start if self.window_ns else self._following_span_ns(rows)
+        start = end - width
+        wanted = width * factor
+        wider = round(min(max(wanted, _MIN_SPAN_S * NS_PER_S), SPANS[-1] * NS_PER_S))
+        at = start + share * width * (1 + PAD)
+        edge = round(at + (end - at) * wider / width)
+        if edge >= int(rows[-1]["time_ns"]):
+            self.span_s, self._span_chosen = wider / NS_PER_S, True
+            self.follow()
+            return
+        edge = self._not_before_all(edge, wider)
+        self.freeze(edge - wider, edge)
+
     def pan(self, share: float) -> None:
         """Freeze the view `share` of its width later (negative: earlier); at the end, follow."""
         start, end = self.ends_ns()
         rows = self.rows()
         if end == start or not len(rows):
             return
-        width = end - start if self.window_ns else round(self.span_s * NS_PER_S)
+        width = end - start if self.window_ns else self._following_span_ns(rows)
         end += round(width * share)
         if end >= int(rows[-1]["time_ns"]):
             self.follow()
@@ -282,7 +320,7 @@ class ViewState:
         """Move the view with the mouse, by a share of its width since the drag began."""
         if begins or self._drag_from is None:
             start, edge = self.ends_ns()
-            width = edge - start if self.window_ns else round(self.span_s * NS_PER_S)
+            width = edge - start if self.window_ns else self._following_span_ns(self.rows())
             self._drag_from = edge, width
         edge, width = self._drag_from
         if ends:
@@ -358,7 +396,7 @@ class ViewState:
             )
             return
         start, end = self.ends_ns()
-        width = end - start if self.window_ns else round(self.span_s * NS_PER_S)
+        width = end - start if self.window_ns else self._following_span_ns(rows)
         self._freeze_around(alert.time_ns, width)
 
     # -- selection ------------------------------------------------------------------------------
@@ -401,10 +439,10 @@ class ViewState:
         if not len(rows):
             return None
         edge = int(rows[-1]["time_ns"])
-        return edge - round(self.span_s * NS_PER_S), edge
+        return edge - self._following_span_ns(rows), edge
 
     def _on_timeframe(self, change: Any) -> None:
-        self.span_s = _DEFAULT_SPANS[change.new]
+        self.span_s, self._span_chosen = _DEFAULT_SPANS[change.new], False
         self.cleared_ns = NO_TIME_NS
         self.selected = None
         self.follow()

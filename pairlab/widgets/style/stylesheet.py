@@ -24,6 +24,7 @@ _SHEETS: Final = (
     "transport.css",
     "report.css",
     "scan.css",
+    "legend.css",
 )
 
 # Read when the module is imported, not when a view is made: that may happen on a running loop.

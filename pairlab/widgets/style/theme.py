@@ -135,13 +135,15 @@ SIZES: Final = _Sizes()
 
 @dataclass(frozen=True, slots=True)
 class _Type:
-    """Pixels: captions, axes and table heads; most text; the signal; the status bar; the pair."""
+    """Pixels: captions and axes; most text; the signal; numbers; the pair; profit; z."""
 
     caption: int = 10
     body: int = 11
     chip: int = 12
     number: int = 13
     pair: int = 14
+    net: int = 16
+    hero: int = 26
 
 
 TYPE: Final = _Type()

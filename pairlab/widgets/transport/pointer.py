@@ -1,4 +1,4 @@
-"""The mouse over a chart: where it is, reported without a click, and how far it drags."""
+"""The mouse over a chart: where it is, reported without a click; drags, wheel, double clicks."""
 
 from __future__ import annotations
 
@@ -25,19 +25,32 @@ class Pointer(AnyWidget):
     dragged : callable
         Is given a dict: ``by``, how far to the right as a share of the plot's width, and
         ``phase``, ``"begin"``, ``"move"`` or ``"end"``.
+    zoomed : callable
+        Is given a dict: ``by``, how many times as much time is wanted, and ``at``, the share of
+        the plot's width that stays where it is.
+    reset : callable
+        Is given True at a double click.
     """
 
     _esm = _SCRIPT
 
     def __init__(
-        self, moved: Callable[[float | None], Any], dragged: Callable[[dict[str, Any]], Any]
+        self,
+        moved: Callable[[float | None], Any],
+        dragged: Callable[[dict[str, Any]], Any],
+        zoomed: Callable[[dict[str, Any]], Any],
+        reset: Callable[[bool], Any],
     ) -> None:
         super().__init__(layout=Layout(display="none"))
 
         def on_message(_widget: Any, content: dict[str, Any], _buffers: Any) -> None:
-            drag = content.get("drag")
+            drag, zoom = content.get("drag"), content.get("zoom")
             if isinstance(drag, dict):
                 dragged(drag)
+            elif isinstance(zoom, dict):
+                zoomed(zoom)
+            elif content.get("reset") is True:
+                reset(True)
             else:
                 moved(content.get("share"))
 

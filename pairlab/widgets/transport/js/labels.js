@@ -4,6 +4,42 @@
 const WORD = /\p{L}{2}/u;
 const LOOK_MS = 1000;
 
+// Buttons that open something over the page: the feed's figures, the legend, the export's choices,
+// the log; what is theirs, so that a press there does not close it.
+const OWN = {
+  ".pairlab-opener": ".pairlab-feed-box, .pairlab-feed-detail",
+  ".pairlab-button-legend": ".pairlab-button-legend, .pairlab-legend",
+  ".pairlab-button-more": ".pairlab-export",
+  ".pairlab-event-button": "*", // it is read beside the charts
+};
+const OPENERS = Object.keys(OWN).join();
+const openOf = (button) =>
+  button.closest(button.matches(".pairlab-button-more") ? ".pairlab-export" : ".pairlab-event, .pairlab-status-bar");
+const isOpen = (button) =>
+  Boolean(openOf(button)?.classList.contains(
+    button.matches(".pairlab-button-legend") ? "pairlab-legend-open" : "pairlab-open"));
+
+// Escape closes what is open, and so does a press elsewhere; "?" opens and closes the legend. The
+// kernel opens and closes: until it has, a second press must not ask again.
+function closeOpened(event) {
+  const all = [...document.querySelectorAll(".pairlab button")].filter((one) => one.matches(OPENERS));
+  all.filter((one) => !isOpen(one)).forEach((one) => delete one.dataset.asked);
+  const typed = event.target.closest?.("input, textarea, [contenteditable]");
+  if (event.key === "?" && !typed && (event.target.closest?.(".pairlab") || event.target === document.body)) {
+    (event.target.closest?.(".pairlab-dash") ?? document).querySelector(".pairlab-button-legend")?.click();
+  }
+  if (event.type !== "pointerdown" && event.key !== "Escape") return;
+  const escape = event.key === "Escape";
+  for (const button of all) {
+    if (!isOpen(button) || button.dataset.asked) continue;
+    const own = Object.entries(OWN).find(([kind]) => button.matches(kind))[1];
+    if (!escape && (own === "*" || openOf(button).contains(event.target.closest?.(own) ?? null))) continue;
+    button.dataset.asked = "yes";
+    if (openOf(button).contains(document.activeElement)) button.focus();
+    button.click();
+  }
+}
+
 const textOf = (node) => (node?.textContent ?? "").replace(/[\u200b\s]+/g, " ").trim();
 
 // Text of every piece by itself: "z" and "−0.90" stand in two elements without a space between.
@@ -24,9 +60,7 @@ function nameButton(button) {
   if (button.matches(".widget-toggle-button")) {
     put(button, "aria-pressed", String(button.classList.contains("mod-active")));
   }
-  if (button.matches(".pairlab-event-button")) {
-    put(button, "aria-expanded", String(Boolean(button.closest(".pairlab-event.pairlab-open"))));
-  }
+  if (button.matches(OPENERS)) put(button, "aria-expanded", String(isOpen(button)));
   if (button.closest(".widget-toggle-buttons")) return; // a word or a timeframe: their own names
   const face = textOf(button);
   const [title] = button.title.split("\n");
@@ -86,11 +120,15 @@ function keepNames() {
     target.toggleAttribute("data-lm-suppress-shortcuts", !jupyters);
   };
   const timer = setInterval(look, LOOK_MS);
+  window.addEventListener("pointerdown", closeOpened, true);
+  window.addEventListener("keydown", closeOpened, true);
   window.addEventListener("keydown", claim, true);
   document.addEventListener("focusin", moved);
   document.addEventListener("keyup", moved);
   return () => {
     clearInterval(timer);
+    window.removeEventListener("pointerdown", closeOpened, true);
+    window.removeEventListener("keydown", closeOpened, true);
     window.removeEventListener("keydown", claim, true);
     document.removeEventListener("focusin", moved);
     document.removeEventListener("keyup", moved);

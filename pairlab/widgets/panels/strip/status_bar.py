@@ -1,79 +1,55 @@
-"""The status bar: pair, feed, rates, ages, gaps, stationarity, signal."""
+"""The status bar: pair, feed, z, signal, profit, stationarity."""
 
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import Any, Final
 
 from ipywidgets import Button, HBox
 
 from pairlab.alerts import Alert, AlertLog
+from pairlab.costs import edge_bps, profit, round_trip_bps
 from pairlab.formatting import compared, decimals_apart
-from pairlab.limits.consistency import leg_age_limit_s
 from pairlab.limits.stationarity import largest_p
 from pairlab.protocols import LabView
-from pairlab.schema import NS_PER_S, AlertKind, RowFlag, kalman_rows
+from pairlab.schema import NS_PER_S, AlertKind, RowFlag, Snapshot, kalman_rows
 from pairlab.settings import SettingValues
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
 from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.panels.export import ExportButton
 from pairlab.widgets.panels.filter_text import entry_filters, p_words
-from pairlab.widgets.panels.record_button import RecordButton, recording_words
+from pairlab.widgets.panels.record_button import RecordButton
+from pairlab.widgets.panels.strip.feed_health import FeedHealth
+from pairlab.widgets.panels.strip.legend import legend_panel
 from pairlab.widgets.style.formats import (
     MISSING,
-    age,
-    count,
     duration,
     exact,
     number,
     p_value,
-    quantity_ms,
+    quote,
     safe,
     signed,
 )  # fmt: skip
 from pairlab.widgets.style.theme import icon, var
 from pairlab.widgets.transport.message_batching import HTML
 
-if TYPE_CHECKING:
-    from pairlab.health import Health
-
 __all__ = ["StatusBar"]
 
-_ALIVE: Final = ("live", "stalled", "reconnecting")
-_OLD_LEG_SHARE: Final = 0.5
-"""From this share of the limit on, a leg's age is shown as a warning."""
-
 _PAUSE: Final = ("Freeze charts and tables; the feed continues", "Continue with the newest rows")
-
-_BADGES: Final = {
-    "stalled": ("warn", "up", "STALLED"),
-    "reconnecting": ("warn", "reload", "RECONNECTING"),
-    "failed": ("fail", "times", "FAILED"),
-    "stopped": ("calm", "square", "STOPPED"),
-    "connecting": ("calm", "clock", "CONNECTING"),
-}
 
 
 def _two(first: str, second: str) -> str:
     return f'<div class="pairlab-one">{first}</div><div class="pairlab-two">{second}</div>'
 
 
-def _caption(name: str, shown: str, unit: str = "", *, warn: bool = False) -> str:
-    sign = icon("warning", var("warn"), 12) if warn else ""
-    unit = f"<small> {safe(unit)}</small>" if unit else ""
-    kind = "pairlab-number pairlab-warn" if warn else "pairlab-number"
-    return (
-        f'<div class="pairlab-caption">{safe(name)}</div>'
-        f'<div class="{kind}">{sign}{safe(shown)}{unit}</div>'
-    )
-
-
 class StatusBar(LabWidget, HBox):  # type: ignore[misc]
-    """Pair, feed, rates, ages, gaps, stationarity, signal; Pause, Record and Export.
+    """Pair, feed, z, signal, profit and stationarity; Pause, Record and Export.
 
-    Every state has a word and a shape beside its colour, and its reasons in the tooltip.
+    Every state has a word and a shape beside its colour, and its reasons in the tooltip. The feed
+    opens to its figures: ticks a second, lag, ages of the legs, gaps.
 
     Parameters
     ----------
@@ -82,19 +58,28 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
     """
 
     def __init__(self, lab: LabView) -> None:
-        names = ("pair", "feed", "rate", "lag", "ages", "gaps", "test", "signal")
-        self._cells = {n: HTML(description=n).add_class(f"pairlab-cell-{n}") for n in names}
-        for cell in self._cells.values():
-            cell.add_class("pairlab-cell")
+        own = {n: HTML(description=n) for n in ("pair", "z", "signal", "net", "test")}
+        for name, cell in own.items():
+            cell.add_class(f"pairlab-cell-{name}").add_class("pairlab-cell")
+        self._feed = FeedHealth()
+        self._cells = {**own, **self._feed.cells}
+        self.on_frontend(self._feed.opener, "click", self._on_feed)
         self._pause = Button(description="Pause", tooltip=_PAUSE[False])
         self._pause.add_class("pairlab-button-pause")
         self.on_frontend(self._pause, "click", self._on_pause)
         self.export = ExportButton(lab)
         record = [] if lab.recordings is None else [RecordButton(lab)]
-        buttons = HBox([self._pause, *record, self.export]).add_class("pairlab-buttons")
+        self._help = Button(
+            description="?", tooltip="Legend: what every word and sign means (key: ?)"
+        ).add_class("pairlab-button-legend")
+        self.on_frontend(self._help, "click", self._on_help)
+        buttons = HBox([self._pause, *record, self.export, self._help])
+        buttons.add_class("pairlab-buttons")
+        self._opened = self._explained = False
         self._newest: Alert | None = None
         self._left_ns: int | None = None
-        super().__init__([*self._cells.values(), buttons])
+        pair, *rest = own.values()
+        super().__init__([pair, self._feed.box, *rest, buttons, self._feed.detail, legend_panel()])
         for style in ("pairlab", "pairlab-panel", "pairlab-status-bar"):
             self.add_class(style)
         self.join(lab)
@@ -102,6 +87,14 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
     def _on_pause(self, _: Any) -> None:
         view = self.render_loop.view
         view.pause(not view.paused)
+
+    def _on_feed(self, _: Any) -> None:
+        self._opened = not self._opened
+        self.toggle_class("pairlab-open", self._opened)
+
+    def _on_help(self, _: Any) -> None:
+        self._explained = not self._explained
+        self.toggle_class("pairlab-legend-open", self._explained)
 
     def _paint_pause(self, paused: bool) -> None:
         if self.changed("paused", paused):
@@ -116,8 +109,8 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         if not frame.text_due:
             return
         self._paint_pair(frame)
-        self._paint_feed(frame.health)
-        self._paint_numbers(frame)
+        self._feed.paint(frame, self.render_loop)
+        self._paint_hero(frame)
         self._paint_test(frame)
         self._paint_signal(frame)
 
@@ -137,92 +130,57 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             f"y = {pair.y}, bought when the spread is bought; x = {pair.x}, sold against it",
         )
 
-    def _paint_feed(self, health: Health) -> None:
-        recordings = self.render_loop.lab.recordings
-        recording = "" if recordings is None else recording_words(recordings.newest)
-        source = recording or f"{health.stream} · up {_uptime(health.uptime_s)}"
-        replay = self.render_loop.lab.playback
-        if health.state == "live" and replay is not None:
-            # Not "live": what the screen shows was recorded, and when.
-            date = f"{datetime.fromtimestamp(replay.position_ns / NS_PER_S, UTC):%Y-%m-%d}"
-            badge = ("replay", "play" if replay.playing else "pause", f"{health.feed} · {date}")
-            source = f"{health.stream} · {health.detail}"
-        elif health.state == "live":
-            kind, sign = ("live", "dot") if health.real_money else ("sim", "diamond")
-            badge = (kind, sign, f"{health.feed} · live")
-        else:
-            badge = _BADGES[health.state]
-            source = f"{health.feed} · {health.detail}"
-            if health.state == "failed" and "HTTP " in health.detail:
-                status = health.detail.split("HTTP ", 1)[1][:3]
-                badge = ("fail", "times", f"FAILED · HTTP {status}")
-                source = f"{health.feed} · not retried"
-        kind, sign, words = badge
+    def _paint_hero(self, frame: Frame) -> None:
+        """Show z, the open position's profit, and whether an entry could pay its costs."""
+        row, v = frame.live, frame.values
+        z = MISSING if row is None else signed(row.zscore)
         self._set(
-            "feed",
-            f'<div class="pairlab-badge pairlab-badge-{kind}">{icon(sign, size=11)}<span>'
-            f"{safe(words)}</span>"
-            f'</div><div class="pairlab-two">{safe(source)}</div>',
-            f"{health.feed}: {health.state}. {health.detail}. {health.reconnects} reconnects, "
-            f"{count(health.ticks)} ticks of {health.stream}. "
-            + ("Real market." if health.real_money else "Not real money: no live market."),
+            "z",
+            f'<span class="pairlab-hero-name">z</span><b class="pairlab-hero">{safe(z)}</b>',
+            "z-score of the newest row: the spread's distance from its mean, in deviations",
+        )
+        entry = frame.alert_log.opened
+        if entry is not None and (row is None or entry.side != row.position):
+            entry = None  # its row is not the newest one yet
+        currency = quote(self.render_loop.lab.pair)
+        net, small, tone = MISSING, "no position", "text2"
+        if entry is not None and row is not None and currency is not None:
+            scale = entry.settings.price_scale
+            made = profit(entry.side, entry.at, scale, row.y, row.x, v.fee_bps)
+            if math.isfinite(made.net):
+                net, tone = signed(made.net), "corr" if made.net >= 0 else "warn"
+                small = f"{currency} net"
+        pays, words, reason = self._pays(row, v)
+        self._set(
+            "net",
+            f'<div class="pairlab-net" style="color:{var(tone)}"><b>{safe(net)}</b>'
+            f'<small> {safe(small)}</small></div><div class="pairlab-two">'
+            f"{pays}{safe(words)}</div>",
+            "Net profit of one unit of y, at the last prices, after two fills at the entry and two "
+            f"to close now.\n{reason}",
         )
 
-    def _paint_numbers(self, frame: Frame) -> None:
-        h, row, v = frame.health, frame.live, frame.values
-        known = h.state in ("live", "stalled") or (h.state == "stopped" and h.ticks > 0)
-        rate = number(h.ticks_per_s, 0 if h.ticks_per_s >= 9.5 else 1) if known else MISSING
-        self._set(
-            "rate", _caption("ticks/s", rate), f"{count(h.ticks)} ticks accepted, {_drops(h)}"
+    @staticmethod
+    def _pays(row: Snapshot | None, v: SettingValues) -> tuple[str, str, str]:
+        """Return whether an entry at the threshold is worth its costs: a sign, words, a reason."""
+        if row is None or not math.isfinite(row.spread_std):
+            return "", "cost not known yet", ""
+        at_entry = edge_bps(replace(row, zscore=v.entry_z), v.price_scale)
+        cost = round_trip_bps(v.fee_bps, row, v.price_scale)
+        if not (math.isfinite(at_entry) and math.isfinite(cost)):
+            return "", "cost not known yet", ""
+        pays = at_entry >= cost
+        places = decimals_apart(at_entry, cost)
+        sign = icon("check", var("corr")) if pays else icon("warning", var("warn"))
+        relation = "≥" if pays else "<"
+        return (
+            sign,
+            f"entry {number(at_entry, places)} {relation} cost {number(cost, places)} bps",
+            f"At |z| = {number(v.entry_z)} the spread is {number(at_entry, places)} bps of y's "
+            f"notional from its mean: the most that an entry can earn. A round trip costs "
+            f"{number(cost, places)} bps at a fee of {v.fee_bps:g} bps a fill."
+            + ("" if pays else " An entry at this threshold loses even if it reverts in full."),
         )
-        lag = MISSING
-        if known and math.isfinite(h.lag_p50_ms):
-            lag = f"{quantity_ms(h.lag_p50_ms)} / {quantity_ms(h.lag_p99_ms)}"
-        self._set(
-            "lag",
-            _caption("lag p50 / p99", lag, "" if lag == MISSING else "ms"),
-            self._way_words(h),
-        )
-        ages, old = (math.nan, math.nan), False
-        if row is not None:
-            # Rows carry ages at trade time; while nothing comes, both grow by the silence.
-            silence_s = self._silence_s(frame)
-            ages = (row.y_age_s + silence_s, row.x_age_s + silence_s)
-            old = max(ages) >= _OLD_LEG_SHARE * leg_age_limit_s(v)
-        pair = self.render_loop.lab.pair
-        text = MISSING if row is None else f"{age(ages[0])} / {age(ages[1])}"
-        self._set(
-            "ages",
-            _caption("age y / x", text, "" if row is None else "s", warn=old),
-            f"Since the last trade: {pair.y} {age(ages[0])} s, {pair.x} {age(ages[1])} s; "
-            f"no entry from {leg_age_limit_s(v):g} s on",
-        )
-        gaps = MISSING if h.state == "failed" and not h.ticks else count(h.gaps)
-        self._set(
-            "gaps",
-            _caption("gaps", gaps, warn=h.gaps > 0),
-            f"Gaps in the trade ids that could not be filled: {count(h.missing)} trades missing",
-        )
-
-    def _way_words(self, h: Health) -> str:
-        """Return how long every stretch of the way to the screen takes."""
-        drawn = self.render_loop.latency.p50_p99_ms()
-        ways = [
-            ("From the exchange's event to its receipt here, corrected by the clocks' offset",
-             h.lag_p50_ms, h.lag_p99_ms),
-            ("Receipt to row", h.row_p50_ms, h.row_p99_ms),
-            ("Receipt until the browser has drawn the row first", *drawn),
-        ]  # fmt: skip
-        lines = [f"{name}: {quantity_ms(p50)} / {quantity_ms(p99)} ms" for name, p50, p99 in ways]
-        return "Median / 99 %.\n" + "\n".join(lines)
-
-    def _silence_s(self, frame: Frame) -> float:
-        """Seconds since the newest tick; 0 for pauses that an ordinary frame rate explains."""
-        if self.changed("tick", (frame.newest_ns, frame.cursor)):
-            self._tick_came_ns = frame.now_ns
-        quiet_s = (frame.now_ns - self._tick_came_ns) / NS_PER_S
-        alive = frame.health.state in _ALIVE and self.render_loop.lab.playback is None
-        return quiet_s if quiet_s > 1 and alive else 0.0
 
     def _paint_test(self, frame: Frame) -> None:
         row, h, v = frame.live, frame.health, frame.values
@@ -270,16 +228,17 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         quiet = h.state != "live" or row is None
         if position:
             name, sign, kind = (
-                ("LONG SPREAD", "up", "long") if position > 0 else ("SHORT SPREAD", "down", "short")
+                ("LONG", "up", "long") if position > 0 else ("SHORT", "down", "short")
             )
         else:
             name, sign, kind = "FLAT", "dash", "flat"
         self._find_last_alerts(frame.alert_log)
         lines = self._reasons(frame, position)
+        word = f"{name} <i>SPREAD</i>" if position else name  # shortened where there is no room
         outline = " pairlab-outline" if quiet or not position else ""
         self._set(
             "signal",
-            f'<div class="pairlab-chip pairlab-chip-{kind}{outline}">{icon(sign)}{name}</div>'
+            f'<div class="pairlab-chip pairlab-chip-{kind}{outline}">{icon(sign)}{word}</div>'
             f'<div class="pairlab-why">{"<br>".join(safe(line) for line in lines if line)}</div>',
             self._signal_words(frame, position),
         )
@@ -292,9 +251,15 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         if position:
             entry = frame.alert_log.opened
             out = f"out at z {'≥' if position > 0 else '≤'} {signed(-position * v.exit_z)}"
+            away = -position * row.zscore - v.exit_z  # z goes back to 0 on its way out
+            if math.isfinite(away) and away > 0:
+                out += f" · {number(away)} away"
+            elif row.provisional:
+                out += " · at the bar's close"
             since = ""
             if entry is not None and entry.side == position:
-                held_s = (frame.live_ns - entry.time_ns) / NS_PER_S + self._silence_s(frame)
+                silence_s = self._feed.silence_s(frame, self.render_loop)
+                held_s = (frame.live_ns - entry.time_ns) / NS_PER_S + silence_s
                 since = f"in at z {signed(entry.at.zscore)} · {duration(held_s)}"
             return [since, out if h.state == "live" else "no new rows"]
         if h.filled < v.window:
@@ -306,7 +271,8 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         reach, entry_z = abs(row.zscore), v.entry_z
         decimals = decimals_apart(reach, entry_z)
         sign = "<" if reach < entry_z else "≥"
-        lines = [f"|z| {number(reach, decimals)} {sign} {number(entry_z, decimals)}"]
+        to_go = f" · {number(entry_z - reach, decimals)} away" if reach < entry_z else ""
+        lines = [f"|z| {number(reach, decimals)} {sign} {number(entry_z, decimals)}{to_go}"]
         held_back = [words for passed, words in entry_filters(row, v, self._left_ns) if not passed]
         if held_back:
             lines.append(held_back[0])
@@ -358,16 +324,3 @@ def _half_life_words(v: SettingValues) -> str:
 
 def _signed_apart(value: float, limit: float) -> str:
     return signed(value, decimals_apart(value, limit))
-
-
-def _uptime(seconds: float) -> str:
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}"
-
-
-def _drops(health: Health) -> str:
-    dropped = {reason: n for reason, n in health.dropped.items() if n}
-    if not dropped:
-        return "none dropped"
-    return "dropped: " + ", ".join(f"{n:,} {reason}" for reason, n in dropped.items())
