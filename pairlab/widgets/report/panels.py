@@ -105,7 +105,7 @@ def _excursions(result: ResultView) -> str:
         figure.dot(a, b, _tone(made), words, hollow=made < 0)
     note = f"{count(len(shown))} of {count(len(trades))}" if len(shown) < len(trades) else ""
     key = '● net above 0 &nbsp; <span style="color:{}">○</span> below'.format(var("stop"))
-    body = f'{figure.html()}<p class="pairlab-legend" style="color:{var("corr")}">{key}</p>'
+    body = f'{figure.html()}<p class="pairlab-figure-legend" style="color:{var("corr")}">{key}</p>'
     return panel(name, about, body, note=note, tip=tip)
 
 

@@ -53,7 +53,7 @@ def histogram_html(scan: ScanView) -> str:
         figure.bar(low + 0.12 * width, low + width, 0.0, float(found), "corr", tip)
     figure.ticks_foot(6)
     legend = (
-        f'<p class="pairlab-legend"><span style="color:{var("corr")}">■</span> found '
+        f'<p class="pairlab-figure-legend"><span style="color:{var("corr")}">■</span> found '
         f'<span style="color:{var("axis")}">■</span> by chance</p>'
     )
     about = "of all pairs tested, before any correction"
