@@ -239,6 +239,11 @@ def monitor_break(
         The chance of an alarm for each of the two where nothing changes, over an unlimited future;
         over a finite one it is less.
 
+    Returns
+    -------
+    BreakReport
+        Sums and first alarms.
+
     Raises
     ------
     DataError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, Unpack
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,10 @@ from pairlab.scanning.follow_up import row_of, settings_of, spread_of, timeframe
 from pairlab.scanning.methods import Method, clustered
 from pairlab.scanning.tiles import Numbers
 from pairlab.scanning.universe import Universe
+from pairlab.settings import SettingKwargs
 
 if TYPE_CHECKING:
-    from pairlab.backtesting import BacktestResult
+    from pairlab.backtesting import BacktestResult, Costs
     from pairlab.lab.pair_lab import PairLab
     from pairlab.widgets.scan.scan_report import ScanReport
     from pairlab.widgets.style.theme import ThemeName
@@ -37,6 +38,9 @@ COLUMNS: Final = (
 
 _STALE: Final = 0.5
 _LEVEL: Final = 0.05
+
+PairColumns: TypeAlias = "pd.Series[Any]"
+"""Numbers and words of one pair."""
 
 Matrix = Literal["p", "correlation", "return_correlation", "rows"]
 
@@ -146,8 +150,18 @@ class ScanResult:
             )
         return pd.DataFrame(values, index=names, columns=names)
 
-    def pair(self, y: str, x: str) -> pd.Series[Any]:
+    def pair(self, y: str, x: str) -> PairColumns:
         """Return the columns of any pair that was tested, whichever leg is named first.
+
+        Parameters
+        ----------
+        y, x : str
+            Symbols.
+
+        Returns
+        -------
+        pandas.Series
+            As a row of the frame.
 
         Raises
         ------
@@ -161,30 +175,54 @@ class ScanResult:
 
         The legs are as the scan has them (``attrs["pair"]``). Hedge ratio, mean and deviation are
         those of all rows, so that no z is out of sample.
+
+        Parameters
+        ----------
+        y, x : str
+            Symbols.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each that both legs have.
         """
         return spread_of(self, y, x)
 
-    def backtest(self, y: str, x: str, **options: Any) -> BacktestResult:
+    def backtest(
+        self, y: str, x: str, costs: Costs | None = None, **settings: Unpack[SettingKwargs]
+    ) -> BacktestResult:
         """Backtest a pair on the prices that were scanned, in sample.
 
         Parameters
         ----------
         y, x : str
             Symbols.
-        **options
+        costs : Costs, optional
+            As for `pairlab.backtest`.
+        **settings
             As for `pairlab.backtest`. By default the hedge ratio is the scan's, and the window has
             ten half-lives of the spread.
+
+        Returns
+        -------
+        BacktestResult
+            Its notes say that it is in sample.
         """
-        from pairlab.backtesting import backtest
+        from pairlab.backtesting import Costs, backtest
 
         row = row_of(self, y, x)
         prices = spread_of(self, y, x)
         legs = prices["y"].rename(row["y"]), prices["x"].rename(row["x"])
         index = self.universe.index
-        given = {"selected_on": (index[0], index[-1]), **settings_of(self, row), **options}
-        return backtest(legs, **given)
+        given: Any = {**settings_of(self, row), **settings}
+        return backtest(
+            legs, costs=Costs() if costs is None else costs, selected_on=(index[0], index[-1]),
+            **given,
+        )  # fmt: skip
 
-    def lab(self, y: str, x: str, feed: object = "binance", **settings: Any) -> PairLab:
+    def lab(
+        self, y: str, x: str, feed: object = "binance", **settings: Unpack[SettingKwargs]
+    ) -> PairLab:
         """Return a live lab of a pair, not started.
 
         Parameters
@@ -196,6 +234,11 @@ class ScanResult:
         **settings
             By default the hedge ratio is the scan's, the window has ten half-lives of the spread,
             and bars are as long as the scanned rows.
+
+        Returns
+        -------
+        PairLab
+            `start` begins it.
         """
         from pairlab.lab.pair_lab import PairLab
 
@@ -242,6 +285,11 @@ class ScanResult:
         See Also
         --------
         pairlab.scanning.correction.detection_power : The formula.
+
+        Returns
+        -------
+        float
+            0 to 1.
         """
         if not (half_life > 0.0 and math.isfinite(half_life)):
             raise SettingError("half_life", half_life, "expected a number of rows above 0")
@@ -259,6 +307,16 @@ class ScanResult:
 
         Average linkage of √(½ (1 − ρ)), ρ the correlation of returns (Mantegna 1999), with leaves
         ordered so that neighbours are close.
+
+        Parameters
+        ----------
+        among : tuple of str, optional
+            Some of the symbols tested.
+
+        Returns
+        -------
+        tuple of str
+            The same symbols.
 
         Raises
         ------

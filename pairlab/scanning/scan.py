@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from pairlab.scanning.sources.files import prices_of_files
 from pairlab.scanning.tiles import Numbers, Tests, every_pair
 from pairlab.scanning.universe import Universe, universe_of
 
-__all__ = ["Direction", "scan"]
+__all__ = ["Direction", "ScanOptions", "scan"]
 
 Direction = Literal["both", "dearer"]
 
@@ -33,6 +33,24 @@ _LEVELS: Final = (0.1, 0.05, 0.01, 1e-3, 1e-4)
 _CLOSEST: Final = (1, 5, 20, 100)
 """How many of the closest pairs a placebo of distances is compared with."""
 _BINS: Final = 20
+
+
+class ScanOptions(TypedDict, total=False):
+    """Arguments of `scan` beside the prices."""
+
+    method: Method
+    lags: int | Literal["aic"]
+    direction: Direction
+    correction: Correction
+    placebo: int
+    split: float
+    min_overlap: float
+    filters: Mapping[str, tuple[float, float]] | None
+    rows: int
+    fee_bps: float
+    seed: int
+    n_jobs: int
+    client: object
 
 
 def scan(

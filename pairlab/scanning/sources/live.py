@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from pairlab.feeds.binance.rest_client import ExchangeInfo, RestClient
 from pairlab.feeds.binance.venue import LIVE_URL, Venue
 from pairlab.limits.symbols import exchange_symbol
 from pairlab.scanning.result import ScanResult
-from pairlab.scanning.scan import scan
+from pairlab.scanning.scan import ScanOptions, scan
 
 __all__ = ["scan_live"]
 
@@ -32,7 +32,7 @@ async def scan_live(
     bars: int = 1_000,
     *,
     feed: str = "binance",
-    **options: Any,
+    **options: Unpack[ScanOptions],
 ) -> ScanResult:
     """Fetch the last candles of symbols from the exchange, and scan their closes.
 
