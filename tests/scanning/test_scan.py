@@ -273,7 +273,7 @@ def test_what_cannot_be_tested_is_set_aside_and_the_others_go_on() -> None:
 @pytest.mark.parametrize(
     ("prices", "says"),
     [
-        ([1, 2], "must be a pandas DataFrame with a column a symbol, not list"),
+        ([1, 2], "must be a pandas DataFrame with a column a symbol, or the path.*, not list"),
         (walks(1, 100), "1 column that can be tested, expected at least 2"),
         (walks(3, 10), "10 prices, expected at least 22"),
         (pd.DataFrame(), "0 columns that can be tested"),
