@@ -25,6 +25,7 @@ def painted(lab: PairLab, live: dict[str, Any] | None = None, **health: Any) -> 
     parts, screen = lab.dashboard().parts, lab.dashboard().render_loop
     frame: Frame = screen._frame(due=True)
     frame = replace(frame, health=replace(frame.health, **health))
+    parts["strip"]._opened = True  # the feed's figures are seen
     parts["strip"]._states.clear()  # a state that was shown before does not stay for its moment
     if live is not None:
         frame = replace(frame, live=replace(frame.live, **live))

@@ -114,7 +114,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         if not frame.text_due:
             return
         self._paint_pair(frame)
-        self._feed.paint(frame, self.render_loop)
+        self._feed.paint(frame, self.render_loop, opened=self._opened)
         self._paint_z(frame.live)
         row = frame.live
         stationary, position = (None, None) if row is None else (row.stationary, row.position)
