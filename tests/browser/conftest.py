@@ -40,6 +40,7 @@ screen.view.select_mode, screen.view.signal_in_front, screen.view.cleared_ns = F
 screen.view.pause(False)
 screen.view.reset()
 screen.view.reset()
+screen.view.set_span(screen.view.span_s)  # that, however little is held yet
 screen.paint(due=True)
 import math
 from pairlab.widgets.core.widget_utils import programmatic_update

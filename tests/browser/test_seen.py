@@ -239,6 +239,7 @@ def test_a_window_that_fills_says_how_far_it_is(page: Any, kernel: Kernel) -> No
 @pytest.mark.in_the_app
 def test_the_ages_of_both_legs_are_told_as_they_grow(page: Any, kernel: Kernel) -> None:
     ages = "document.querySelector('.pairlab-cell-ages .pairlab-number').textContent"
+    page.locator(".pairlab-opener").click()
     shows(page, f"/^0\\.\\d\\d \\/ 0\\.\\d\\d s$/.test({ages})")
     kernel.run(
         "import gc; from pairlab.local_exchange import Fault, LocalExchange\n"
@@ -253,6 +254,8 @@ def test_the_ages_of_both_legs_are_told_as_they_grow(page: Any, kernel: Kernel) 
     row = told(kernel, "r = lab.latest(); told(y=r.y_age_s, x=r.x_age_s)")
     shows(page, f"/^0\\.\\d\\d \\/ 0\\.\\d\\d s$/.test({ages})")
     assert row["y"] + 0.5 < row["x"]
+    page.keyboard.press("Escape")
+    page.locator(".pairlab-feed-detail").wait_for(state="hidden")
 
 
 @pytest.mark.parametrize(("chart", "column"), [("zscore", "zscore"), ("spread", "spread")])

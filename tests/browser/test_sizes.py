@@ -108,7 +108,7 @@ def test_nothing_is_cut_off_and_nothing_scrolls(place: Place, page: Any, kernel:
         "lab.settings.update(entry_z=0.2, exit_z=0.0, stop_z=2.75, min_correlation=-1.0, "
         "fee_bps=12.5, min_edge_bps=0.05, window=10)"  # a short window crosses its mean often
     )
-    kernel.holds("lab.alert_log.count(1) > 99", 60)  # entries
+    kernel.holds("lab.alert_log.count(1) > 99", 180)  # entries
     kernel.run("lab.settings.update(window=50, stop_z=6.75)")
     warm(page)
     for theme, colour in PAGES.items():
@@ -183,7 +183,7 @@ def test_no_two_texts_touch_at_any_width(page: Any, kernel: Kernel) -> None:
         "lab.settings.update(entry_z=0.2, exit_z=0.0, stop_z=2.75, min_correlation=-1.0, "
         "fee_bps=1000.0, min_edge_bps=0.05, window=10)"  # losses of five digits
     )
-    kernel.holds("lab.alert_log.count(1) > 99", 60)
+    kernel.holds("lab.alert_log.count(1) > 99", 180)
     kernel.run("lab.settings.update(window=50, stop_z=6.75)")
     warm(page)
     for theme, widths in (("dark", WIDTHS), ("light", (390, 800, 1055, 1280, 1920))):

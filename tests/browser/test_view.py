@@ -164,7 +164,7 @@ def test_pause_holds_charts_and_tables_and_the_strip_goes_on(page: Any, kernel: 
     drawn = """[...document.querySelectorAll('.pairlab-chart path.line')]
         .map(line => line.getAttribute('d')).join()
         + document.querySelector('.pairlab-rows').textContent"""
-    ticks = "document.querySelector('.pairlab-cell-rate label').title"
+    ticks = "document.querySelector('.pairlab-cell-feed label').title"
     button = page.locator(".pairlab-button-pause")
     for by_hand in (True, False):
         paused(page, False)

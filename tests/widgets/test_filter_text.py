@@ -189,6 +189,7 @@ def test_where_pages_answer_a_row_waits_until_it_is_drawn() -> None:
 async def test_the_whole_way_is_on_the_strip_and_on_the_event_line(running_lab: MakeLab) -> None:
     async with running_lab(rows=300) as lab:
         screen, strip = lab.dashboard().render_loop, lab.dashboard().parts["strip"]
+        strip._feed.opener.click()
         # painted by the screen's own clock while rows come
         await settled(lambda: math.isfinite(screen.latency.p50_p99_ms()[0]), lab, 30)
         p50, p99 = screen.latency.p50_p99_ms()
@@ -201,6 +202,7 @@ async def test_the_whole_way_is_on_the_strip_and_on_the_event_line(running_lab: 
             r'<span class="pairlab-lags"><i>[^<]*→receive[^<]*</i>→row[^<]*→screen', way
         )
         assert "nan" not in way
+        await settled(lambda: "Receipt to row" in strip._cells["lag"].tooltip, lab)
         words = strip._cells["lag"].tooltip
         assert "Receipt to row" in words
         assert "Receipt until the browser has drawn" in words

@@ -14,6 +14,7 @@ async def test_every_name_of_the_latest_row_and_the_feed_is_explained(
 ) -> None:
     known = {word.strip() for name in NAMES for word in name.split(",")}
     async with running_lab(rows=100) as lab:
+        lab.dashboard().parts["strip"]._opened = True
         lab.dashboard().render_loop.paint(due=True)
         shown = lab.dashboard().parts["latest"]._body.value
         named = {line.split("<")[0] for line in shown.split("<dt>")[1:]}

@@ -147,6 +147,7 @@ def test_while_a_bar_forms_ages_and_times_are_those_of_its_ticks(
     clock_s = [time.time()]
     monkeypatch.setattr(time, "time_ns", lambda: int(clock_s[0] * NS_PER_S))
     strip, one.lab._runner._state = one.parts["strip"], FeedHealth("live", "as if")
+    strip._opened = True  # the feed's figures are seen
     for _ in range(3):
         one.feed(100)  # five seconds
         clock_s[0] += 5

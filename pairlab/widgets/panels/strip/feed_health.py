@@ -113,9 +113,24 @@ class FeedHealth:
         alive = frame.health.state in _ALIVE and loop.lab.playback is None
         return quiet_s if quiet_s > 1 and alive else 0.0
 
-    def paint(self, frame: Frame, loop: RenderLoop) -> None:
-        """Update what has changed."""
-        h, row, v, pair = frame.health, frame.live, frame.values, loop.lab.pair
+    def paint(self, frame: Frame, loop: RenderLoop, *, opened: bool) -> None:
+        """Update what has changed: of the figures nothing while nobody sees them."""
+        row, limit_s = frame.live, leg_age_limit_s(frame.values)
+        ages = (math.nan, math.nan)
+        if row is not None:
+            # Rows carry ages at trade time; while nothing comes, both grow by the silence.
+            silence_s = self.silence_s(frame, loop)
+            ages = (row.y_age_s + silence_s, row.x_age_s + silence_s)
+        oldest = max(zip(ages, loop.lab.pair, strict=True))
+        old = oldest[0] >= _OLD_LEG_SHARE * limit_s
+        self._paint_feed(frame.health, loop, f"{oldest[1]} {age(oldest[0])} s old" if old else "")
+        if opened:
+            self._paint_figures(frame, loop, ages, old=old)
+
+    def _paint_figures(
+        self, frame: Frame, loop: RenderLoop, ages: tuple[float, float], *, old: bool
+    ) -> None:
+        h, pair = frame.health, loop.lab.pair
         known = h.state in ("live", "stalled") or (h.state == "stopped" and h.ticks > 0)
         rate = _rate(h.ticks_per_s) if known else MISSING
         self._set("rate", _line("ticks/s", rate), f"{count(h.ticks)} ticks accepted, {_drops(h)}")
@@ -124,19 +139,12 @@ class FeedHealth:
             lag = f"{quantity_ms(h.lag_p50_ms)} / {quantity_ms(h.lag_p99_ms)}"
         unit = "" if lag == MISSING else "ms"
         self._set("lag", _line("lag p50 / p99", lag, unit), _way_words(h, loop))
-        ages, limit_s = (math.nan, math.nan), leg_age_limit_s(v)
-        if row is not None:
-            # Rows carry ages at trade time; while nothing comes, both grow by the silence.
-            silence_s = self.silence_s(frame, loop)
-            ages = (row.y_age_s + silence_s, row.x_age_s + silence_s)
-        oldest = max(zip(ages, pair, strict=True))
-        old = oldest[0] >= _OLD_LEG_SHARE * limit_s
-        text = MISSING if row is None else f"{age(ages[0])} / {age(ages[1])}"
+        text = MISSING if frame.live is None else f"{age(ages[0])} / {age(ages[1])}"
         self._set(
             "ages",
-            _line("age y / x", text, "" if row is None else "s", warn=old),
+            _line("age y / x", text, "" if frame.live is None else "s", warn=old),
             f"Since the last trade: {pair.y} {age(ages[0])} s, {pair.x} {age(ages[1])} s; "
-            f"no entry from {limit_s:g} s on",
+            f"no entry from {leg_age_limit_s(frame.values):g} s on",
         )
         gaps = MISSING if h.state == "failed" and not h.ticks else count(h.gaps)
         self._set(
@@ -144,7 +152,6 @@ class FeedHealth:
             _line("gaps", gaps, warn=h.gaps > 0),
             f"Gaps in the trade ids that could not be filled: {count(h.missing)} trades missing",
         )
-        self._paint_feed(h, loop, f"{oldest[1]} {age(oldest[0])} s old" if old else "")
 
     def _paint_feed(self, health: Health, loop: RenderLoop, old_leg: str) -> None:
         recordings, replay = loop.lab.recordings, loop.lab.playback

@@ -40,6 +40,10 @@ __all__ = ["StatusBar"]
 
 _PAUSE: Final = ("Freeze charts and tables; the feed continues", "Continue with the newest rows")
 
+_TEST_STANDS_S: Final = 2.0
+_SIGNAL_STANDS_S: Final = 1.0
+"""How long a state is shown at least."""
+
 
 def _two(first: str, second: str) -> str:
     return f'<div class="pairlab-one">{first}</div><div class="pairlab-two">{second}</div>'
@@ -78,6 +82,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         self._opened = self._explained = False
         self._newest: Alert | None = None
         self._left_ns: int | None = None
+        self._states: dict[str, tuple[int | None, int, object]] = {}
         pair, *rest = own.values()
         super().__init__([pair, self._feed.box, *rest, buttons, self._feed.detail, legend_panel()])
         for style in ("pairlab", "pairlab-panel", "pairlab-status-bar"):
@@ -109,10 +114,31 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         if not frame.text_due:
             return
         self._paint_pair(frame)
-        self._feed.paint(frame, self.render_loop)
-        self._paint_hero(frame)
-        self._paint_test(frame)
-        self._paint_signal(frame)
+        self._feed.paint(frame, self.render_loop, opened=self._opened)
+        self._paint_z(frame.live)
+        row = frame.live
+        stationary, position = (None, None) if row is None else (row.stationary, row.position)
+        if not self._stands("test", stationary, _TEST_STANDS_S, frame):
+            self._paint_test(frame)
+        if not self._stands("signal", position, _SIGNAL_STANDS_S, frame):
+            self._paint_signal(frame)
+            self._paint_net(frame)
+
+    def _stands(self, cell: str, state: int | None, least_s: float, frame: Frame) -> bool:
+        """Return whether a cell keeps what it shows: a state that came a moment ago.
+
+        At the tick timeframe a state may last for a few hundredths of a second, which nobody can
+        read. What is decided is not touched by it; nor is what changes with a setting or the feed.
+        """
+        shown, since_ns, under = self._states.get(cell, (None, 0, None))
+        around = (frame.values, frame.health.state)
+        if shown == state and under == around:
+            return False
+        flickers = None not in (shown, state) and under == around
+        if flickers and 0 <= frame.now_ns - since_ns < least_s * NS_PER_S:
+            return True
+        self._states[cell] = (state, frame.now_ns, around)
+        return False
 
     def _set(self, name: str, text: str, tooltip: str) -> None:
         set_traits(self._cells[name], value=text, tooltip=tooltip)
@@ -130,16 +156,17 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             f"y = {pair.y}, bought when the spread is bought; x = {pair.x}, sold against it",
         )
 
-    def _paint_hero(self, frame: Frame) -> None:
-        """Show z, the open position's profit, and whether an entry could pay its costs."""
-        row, v = frame.live, frame.values
+    def _paint_z(self, row: Snapshot | None) -> None:
         z = MISSING if row is None else signed(row.zscore)
         self._set(
             "z",
             f'<span class="pairlab-hero-name">z</span><b class="pairlab-hero">{safe(z)}</b>',
             "z-score of the newest row: the spread's distance from its mean, in deviations",
         )
-        entry = frame.alert_log.opened
+
+    def _paint_net(self, frame: Frame) -> None:
+        """Show the open position's profit, and whether an entry could pay its costs."""
+        row, v, entry = frame.live, frame.values, frame.alert_log.opened
         if entry is not None and (row is None or entry.side != row.position):
             entry = None  # its row is not the newest one yet
         currency = quote(self.render_loop.lab.pair)

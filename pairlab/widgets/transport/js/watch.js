@@ -19,8 +19,10 @@ function whySilent(kernel, gone) {
   if ((kernel.connectionStatus ?? "connected") !== "connected") {
     return "the server cannot be reached; the page connects again by itself";
   }
-  if (kernel.status === "busy") return "the kernel is busy: a cell that runs holds up the lab";
-  return "the kernel does not answer: it is frozen, or the network is down";
+  // The app runs no cells: its kernel is "busy" for an instant with every message, and stays so for
+  // a page whose server stops in that instant.
+  if (kernel.status === "busy" && !inApp()) return "the kernel is busy: a cell that runs holds up the lab";
+  return "the kernel does not answer: it is busy or frozen, or the network is down";
 }
 
 // Jupyter gives up after some attempts; a page that stands for a night is to come back, too. In the
