@@ -16,6 +16,9 @@
     validation     checks of what an engine is given
     diagnostics    whether the Kalman hedge leaves a spread to trade
     pair_engine    `PairEngine`: kernel and buffers of one pair
+    many_kernel    the kernel of many pairs: ticks of all symbols in, each pair's rows out
+    many_pairs     `ManyPairs`: many engines in one memory, advanced by one call a batch
+    compiling      `compile_kernel`: all of that before it is needed
 
 A new column of a row takes its field in `pairlab.schema.ROW` and, to be shown, its name in
 `HISTORY_COLUMNS`; what it remembers in `state.STATE`; and its computation in
@@ -24,6 +27,7 @@ A new column of a row takes its field in `pairlab.schema.ROW` and, to be shown, 
 Importing this package does not import numba: the first `PairEngine` does.
 """
 
-from pairlab.engine.pair_engine import PairEngine, compile_kernel
+from pairlab.engine.compiling import compile_kernel
+from pairlab.engine.pair_engine import PairEngine
 
 __all__ = ["PairEngine", "compile_kernel"]

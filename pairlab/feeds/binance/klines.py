@@ -15,7 +15,7 @@ from pairlab.feeds.binance.lenient import ListDecoder
 from pairlab.feeds.binance.rest_client import RestClient
 from pairlab.schema import TIMEFRAMES_NS, Pair
 
-__all__ = ["KLINE_TIMEFRAMES", "Closes", "fetch_closes"]
+__all__ = ["KLINE_TIMEFRAMES", "Closes", "fetch_closes", "fetch_symbol_closes"]
 
 KLINE_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h", "1d")
 """Timeframes that the exchange keeps candles of; shorter ones warm up quickly."""
@@ -53,26 +53,42 @@ async def fetch_closes(rest: RestClient, pair: Pair, timeframe: str, count: int)
     FeedError
         For no answer, a refusal, or an answer that cannot be read.
     """
-    offset = await rest.clock_offset(samples=1)
-    now_ns = rest.clock.time_ns() - offset.offset_ns
-    length_ns = TIMEFRAMES_NS[timeframe]
-    legs = []
-    for symbol in pair:
-        raw = await rest.get(
-            "/fapi/v1/klines",
-            {"symbol": symbol, "interval": timeframe, "limit": min(count + 1, _MAX_CANDLES)},
-            weight=5 if count < 500 else 10,
-            can_wait=True,
-        )
-        try:
-            times, closes = _read(raw, lambda text: rest.report_odd("klines", text))
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise FeedError(f"{rest.base_url} sent unreadable klines: {error}.") from error
-        good = (times <= now_ns) & (times % length_ns == 0) & np.isfinite(closes) & (closes > 0)
-        legs.append((times[good], closes[good]))
-    (y_times, y), (x_times, x) = legs
+    now_ns = await _exchange_ns(rest)
+    (y_times, y), (x_times, x) = [
+        await _closes(rest, symbol, timeframe, count, now_ns) for symbol in pair
+    ]
     times, in_y, in_x = np.intersect1d(y_times, x_times, return_indices=True)
     return times, y[in_y], x[in_x]
+
+
+async def fetch_symbol_closes(
+    rest: RestClient, symbol: str, timeframe: str, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return close times and closes of one symbol's last bars, as `fetch_closes`, which see."""
+    return await _closes(rest, symbol, timeframe, count, await _exchange_ns(rest))
+
+
+async def _exchange_ns(rest: RestClient) -> int:
+    offset = await rest.clock_offset(samples=1)
+    return rest.clock.time_ns() - offset.offset_ns
+
+
+async def _closes(
+    rest: RestClient, symbol: str, timeframe: str, count: int, now_ns: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    length_ns = TIMEFRAMES_NS[timeframe]
+    raw = await rest.get(
+        "/fapi/v1/klines",
+        {"symbol": symbol, "interval": timeframe, "limit": min(count + 1, _MAX_CANDLES)},
+        weight=5 if count < 500 else 10,
+        can_wait=True,
+    )
+    try:
+        times, closes = _read(raw, lambda text: rest.report_odd("klines", text))
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise FeedError(f"{rest.base_url} sent unreadable klines: {error}.") from error
+    good = (times <= now_ns) & (times % length_ns == 0) & np.isfinite(closes) & (closes > 0)
+    return times[good], closes[good]
 
 
 def _read(

@@ -21,6 +21,11 @@ class CheckedSequencer(Sequencer):
     `begin_anew` is called.
     """
 
+    @property
+    def waits(self) -> bool:
+        """Whether a trade may be on its way that other trades must wait for."""
+        return any(self._waits(leg) for leg in (0, 1))
+
     def last_held(self, leg: int) -> TickTuple | None:
         """Return the trade right before the next id, None where that is not known."""
         last = self._last[leg]
