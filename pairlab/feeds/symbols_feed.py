@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from types import MappingProxyType
 from typing import Final
 
@@ -70,6 +70,7 @@ class SymbolsFeed:
         self._align_ns = int(source.config.align_s * NS_PER_S)
         self._closing: asyncio.Future[None] | None = None
         self._ended = asyncio.Event()
+        self.on_wait: Callable[[], None] = lambda: None  # called when `waits` begins to hold
         self._starting = "not started"
         self._lags = LagGauge()
         self._reset()
@@ -162,7 +163,7 @@ class SymbolsFeed:
         """
         sequencer = self._sequencer
         connections = self._connections()
-        state, detail = self._state()
+        state, detail = self.state()
         dropped = sum((connection.dropped for connection in connections), self.dropped)
         offset = self._metadata.clock_offset if self._metadata else None
         offset_ns = offset.offset_ns if offset else 0
@@ -195,7 +196,8 @@ class SymbolsFeed:
         """Return the connections that bring the legs: one, or two."""
         return list(dict.fromkeys(connection for connection, _ in self._places))
 
-    def _state(self) -> tuple[FeedState, str]:
+    def state(self) -> tuple[FeedState, str]:
+        """Return the state now, and why, in plain words."""
         if self._final is not None:
             return self._final
         if not self._places:
@@ -423,5 +425,6 @@ class SymbolsFeed:
         )
 
     def _wake_gap_filler(self) -> None:
+        self.on_wait()
         if self._gap_filler is not None:
             self._gap_filler.wake()

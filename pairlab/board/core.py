@@ -1,0 +1,221 @@
+"""Ticks of all symbols to rows of all pairs, by one call of the kernel a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from pairlab.board.pair_pipeline import PairPipeline
+from pairlab.board.tick_store import TickStore
+from pairlab.clock import Clock
+from pairlab.engine.many_pairs import ManyPairs
+from pairlab.engine.state import SYMBOL_TICK
+from pairlab.health import RecentQuantiles
+from pairlab.schema import TICK, Pair, Records
+from pairlab.settings import Settings
+
+__all__ = ["BoardCore"]
+
+
+class BoardCore:
+    """Holds what the symbols' feeds bring, and advances every pair with it.
+
+    A symbol whose feed waits for missing trades holds back the pairs that it is a leg of, and no
+    others; once it has gone on, or given up, what they missed comes out by time.
+
+    Parameters
+    ----------
+    ticks_held : int
+        Ticks of all symbols together that are kept.
+    clock : Clock
+        Read for latencies alone: no row depends on it.
+
+    Attributes
+    ----------
+    pipelines : dict of Pair to PairPipeline
+        The pairs.
+    symbols : dict of str to int
+        Number of each symbol that ever was on the board.
+    store : TickStore
+        The ticks.
+    latency_ms : RecentQuantiles
+        From a tick's receipt to its rows.
+    """
+
+    def __init__(self, ticks_held: int, clock: Clock) -> None:
+        self.pipelines: dict[Pair, PairPipeline] = {}
+        self.symbols: dict[str, int] = {}
+        self.store: Final = TickStore(ticks_held)
+        self.latency_ms = RecentQuantiles()
+        self.many: Final = ManyPairs(self._make_room)
+        self.waits: Callable[[int], bool] = lambda symbol: False
+        self._clock = clock
+        self._by_slot: dict[int, PairPipeline] = {}
+        self._of_symbol: dict[int, list[PairPipeline]] = {}
+        self._pending: list[tuple[int, Records]] = []
+        self._about_to_wait: set[int] = set()
+        self._waiting: set[int] = set()
+        self._ready = False
+
+    # -- pairs ------------------------------------------------------------------------------------
+
+    def number(self, symbol: str) -> int:
+        """Return a symbol's number, a new one if need be."""
+        if symbol not in self.symbols:
+            self.flush()
+            self.symbols[symbol] = number = self.store.add_symbol()
+            self._of_symbol[number] = []
+        return self.symbols[symbol]
+
+    def add(
+        self, pair: Pair, settings: Settings, rebuild_wanted: Callable[[], None]
+    ) -> PairPipeline:
+        """Add a pair; what is held of its symbols' ticks makes its first rows."""
+        y, x = self.number(pair.y), self.number(pair.x)
+        self.flush()
+        pipeline = PairPipeline(
+            settings, rebuild_wanted, self._clock, self.many, self.store, y, x
+        )  # fmt: skip
+        self.pipelines[pair] = self._by_slot[pipeline.slot] = pipeline
+        for symbol in (y, x):
+            self._of_symbol[symbol].append(pipeline)
+        if self._waiting & {y, x}:
+            pipeline.hold()
+        return pipeline
+
+    def remove(self, pair: Pair) -> PairPipeline:
+        """Remove a pair; its rows stay where they are."""
+        self.flush()
+        pipeline = self.pipelines.pop(pair)
+        del self._by_slot[pipeline.slot]
+        for symbol in pipeline.symbols:
+            self._of_symbol[symbol].remove(pipeline)
+        pipeline.close()
+        return pipeline
+
+    def start_engine(self, pair: Pair) -> None:
+        """Make a pair's engine, the kernel being compiled, and catch up with the ticks held."""
+        pipeline = self.pipelines.get(pair)
+        if pipeline is not None and pipeline.engine is None:
+            self.flush()
+            pipeline.start_engine()
+            if pipeline.alert_log.total:
+                pipeline.on_alerts(pipeline)
+
+    def begin(self) -> None:
+        """Have the kernel make rows from now on: it is compiled."""
+        self.flush()
+        self._ready = True
+
+    def pairs_of(self, symbol: int) -> list[PairPipeline]:
+        """Return the pairs that a symbol is a leg of."""
+        return self._of_symbol[symbol]
+
+    # -- what the feeds bring ---------------------------------------------------------------------
+
+    def on_ticks(self, symbol: int, ticks: Records) -> None:
+        """Take ticks of a symbol, of `pairlab.TICK`, to be made rows of by the next `flush`."""
+        if self._about_to_wait:
+            self._begin_to_wait(symbol)
+        self._pending.append((symbol, ticks))
+
+    def on_gap(self, symbol: int) -> None:
+        """Mark that trades of a symbol are missing before its next tick."""
+        self.flush()
+        gap = self.store.mark(symbol)
+        for pipeline in self._of_symbol[symbol]:
+            pipeline.mark(gap)
+
+    def on_wait(self, symbol: int) -> None:
+        """Note that a symbol's feed waits for trades: others' are held back from its pairs."""
+        if symbol not in self._waiting:
+            self._about_to_wait.add(symbol)
+
+    def _begin_to_wait(self, arrived: int) -> None:
+        """Hold back what comes after those that wait; what `arrived` itself still had, came before.
+
+        A symbol that has gone on before any other has a tick makes nobody wait.
+        """
+        for symbol in tuple(self._about_to_wait):
+            if not self.waits(symbol):
+                self._about_to_wait.discard(symbol)
+            elif symbol != arrived:
+                self._about_to_wait.discard(symbol)
+                self._append_pending()
+                self._waiting.add(symbol)
+                for pipeline in self._of_symbol[symbol]:
+                    pipeline.hold()
+
+    @property
+    def waiting(self) -> frozenset[int]:
+        """The symbols that hold back their pairs."""
+        return frozenset(self._waiting)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether `flush` has anything to do."""
+        return bool(self._pending or self._waiting)
+
+    def flush(self) -> int:
+        """Make rows of what has come; return how many ticks it was."""
+        count = self._append_pending()
+        for symbol in tuple(self._waiting):
+            if not self.waits(symbol):
+                self._waiting.discard(symbol)
+                for pipeline in self._of_symbol[symbol]:
+                    if not self._waiting & set(pipeline.symbols):
+                        pipeline.release()
+        return count
+
+    def _append_pending(self) -> int:
+        pending, self._pending = self._pending, []
+        if not pending:
+            return 0
+        count = sum(len(ticks) for _, ticks in pending)
+        batch = np.empty(count, SYMBOL_TICK)
+        bytes_ = batch.view((np.void, TICK.itemsize))
+        at = 0
+        for symbol, ticks in pending:
+            end = at + len(ticks)
+            bytes_[at:end] = ticks.view((np.void, TICK.itemsize))
+            batch["leg"][at:end] = symbol
+            at = end
+        self.store.append(batch)
+        if self._ready:
+            self._make_rows(batch)
+        self.latency_ms.add((self._clock.time_ns() - batch["received_ns"]) / 1e6)
+        return count
+
+    def _make_rows(self, batch: Records) -> None:
+        for events, slots in self.many.update(batch):
+            for slot in dict.fromkeys(slots.tolist()):
+                self._by_slot[slot].take_events(events[slots == slot])
+        gaps = self.many.slots["gaps"]
+        if gaps.any():
+            for slot in np.flatnonzero(gaps).tolist():
+                gaps[slot] = 0
+                if slot in self._by_slot:
+                    self._by_slot[slot].candles_wanted()
+
+    def _make_room(self, slot: int) -> None:
+        self._by_slot[slot].rows.make_room()
+
+    # -- together ---------------------------------------------------------------------------------
+
+    @property
+    def row_count(self) -> int:
+        """Rows of all pairs that are on the board, since each was added."""
+        return int(self.many.slots["made"][list(self._by_slot)].sum())
+
+    @property
+    def newest_ns(self) -> int:
+        """Exchange time of the newest tick of any symbol; `NO_TIME_NS` before the first."""
+        times = self.store.newest_ns
+        return int(times.max()) if len(times) else np.iinfo(np.int64).min
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes reserved for rows and ticks."""
+        return self.store.nbytes + sum(p.rows.nbytes for p in self.pipelines.values())
