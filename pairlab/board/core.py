@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pairlab.board.pair_pipeline import PairPipeline
 from pairlab.board.tick_store import TickStore
@@ -50,12 +51,11 @@ class BoardCore:
         self.store: Final = TickStore(ticks_held)
         self.latency_ms = RecentQuantiles()
         self.many: Final = ManyPairs(self._make_room)
-        self.waits: Callable[[int], bool] = lambda symbol: False
         self._clock = clock
         self._by_slot: dict[int, PairPipeline] = {}
         self._of_symbol: dict[int, list[PairPipeline]] = {}
         self._pending: list[tuple[int, Records]] = []
-        self._about_to_wait: set[int] = set()
+        self._turns: list[tuple[int, int, bool]] = []  # when a symbol begins and ceases to wait
         self._waiting: set[int] = set()
         self._ready = False
 
@@ -117,8 +117,6 @@ class BoardCore:
 
     def on_ticks(self, symbol: int, ticks: Records) -> None:
         """Take ticks of a symbol, of `pairlab.TICK`, to be made rows of by the next `flush`."""
-        if self._about_to_wait:
-            self._begin_to_wait(symbol)
         self._pending.append((symbol, ticks))
 
     def on_gap(self, symbol: int) -> None:
@@ -128,25 +126,29 @@ class BoardCore:
         for pipeline in self._of_symbol[symbol]:
             pipeline.mark(gap)
 
-    def on_wait(self, symbol: int) -> None:
-        """Note that a symbol's feed waits for trades: others' are held back from its pairs."""
-        if symbol not in self._waiting:
-            self._about_to_wait.add(symbol)
+    def on_wait(self, symbol: int, since_ns: int) -> None:
+        """Note that a symbol's feed waits for trades: others' are held back from its pairs.
 
-    def _begin_to_wait(self, arrived: int) -> None:
-        """Hold back what comes after those that wait; what `arrived` itself still had, came before.
-
-        A symbol that has gone on before any other has a tick makes nobody wait.
+        Parameters
+        ----------
+        symbol : int
+            Its number.
+        since_ns : int
+            Receive time of the first item that has to wait: what came before it has not.
         """
-        for symbol in tuple(self._about_to_wait):
-            if not self.waits(symbol):
-                self._about_to_wait.discard(symbol)
-            elif symbol != arrived:
-                self._about_to_wait.discard(symbol)
-                self._append_pending()
-                self._waiting.add(symbol)
-                for pipeline in self._of_symbol[symbol]:
-                    pipeline.hold()
+        self._turns.append((since_ns, symbol, True))
+
+    def on_resume(self, symbol: int, at_ns: int) -> None:
+        """Note that a symbol's feed waits no more: what its pairs have missed comes out by time.
+
+        Parameters
+        ----------
+        symbol : int
+            Its number.
+        at_ns : int
+            Receive time of the last item that had to wait.
+        """
+        self._turns.append((at_ns, symbol, False))
 
     @property
     def waiting(self) -> frozenset[int]:
@@ -156,37 +158,66 @@ class BoardCore:
     @property
     def has_pending(self) -> bool:
         """Whether `flush` has anything to do."""
-        return bool(self._pending or self._waiting)
+        return bool(self._pending or self._turns)
 
     def flush(self) -> int:
         """Make rows of what has come; return how many ticks it was."""
-        count = self._append_pending()
-        for symbol in tuple(self._waiting):
-            if not self.waits(symbol):
-                self._waiting.discard(symbol)
-                for pipeline in self._of_symbol[symbol]:
-                    if not self._waiting & set(pipeline.symbols):
-                        pipeline.release()
-        return count
+        batch, arrived_ns = self._joined()
+        turns, self._turns = sorted(self._turns, key=lambda turn: turn[0]), []
+        start = 0
+        for at_ns, symbol, begins in turns:
+            side: Literal["left", "right"] = "left" if begins else "right"
+            stop = max(int(np.searchsorted(arrived_ns, at_ns, side)), start)
+            self._take(batch[start:stop])
+            start = stop
+            (self._hold_pairs_of if begins else self._release_pairs_of)(symbol)
+        self._take(batch[start:])
+        if len(batch):
+            self.latency_ms.add((self._clock.time_ns() - batch["received_ns"]) / 1e6)
+        return len(batch)
 
-    def _append_pending(self) -> int:
+    def _joined(self) -> tuple[Records, NDArray[np.int64]]:
+        """Return what has come, in the order of its arrival, and when it did.
+
+        A feed's share of what was read together comes at once, so that receive times tell the
+        order; trades that were fetched later go before those of their symbol that waited for them.
+        """
         pending, self._pending = self._pending, []
-        if not pending:
-            return 0
         count = sum(len(ticks) for _, ticks in pending)
-        batch = np.empty(count, SYMBOL_TICK)
-        bytes_ = batch.view((np.void, TICK.itemsize))
+        batch, arrived_ns = np.empty(count, SYMBOL_TICK), np.empty(count, np.int64)
+        opaque = batch.view((np.void, TICK.itemsize))
+        newest_ns: dict[int, int] = {}
         at = 0
         for symbol, ticks in pending:
             end = at + len(ticks)
-            bytes_[at:end] = ticks.view((np.void, TICK.itemsize))
+            opaque[at:end] = ticks.view((np.void, TICK.itemsize))
             batch["leg"][at:end] = symbol
+            own = arrived_ns[at:end]
+            np.maximum(ticks["received_ns"], newest_ns.get(symbol, 0), out=own)
+            np.maximum.accumulate(own, out=own)
+            newest_ns[symbol] = int(own[-1])
             at = end
-        self.store.append(batch)
-        if self._ready:
-            self._make_rows(batch)
-        self.latency_ms.add((self._clock.time_ns() - batch["received_ns"]) / 1e6)
-        return count
+        if len(pending) > 1:
+            order = np.argsort(arrived_ns, kind="stable")
+            batch, arrived_ns = batch[order], arrived_ns[order]
+        return batch, arrived_ns
+
+    def _take(self, batch: Records) -> None:
+        if len(batch):
+            self.store.append(batch)
+            if self._ready:
+                self._make_rows(batch)
+
+    def _hold_pairs_of(self, symbol: int) -> None:
+        self._waiting.add(symbol)
+        for pipeline in self._of_symbol[symbol]:
+            pipeline.hold()
+
+    def _release_pairs_of(self, symbol: int) -> None:
+        self._waiting.discard(symbol)
+        for pipeline in self._of_symbol[symbol]:
+            if not self._waiting & set(pipeline.symbols):
+                pipeline.release()
 
     def _make_rows(self, batch: Records) -> None:
         for events, slots in self.many.update(batch):

@@ -56,6 +56,7 @@ class PairPipeline(Pipeline):
         self._many = many
         self.slot: Final = many.add(y, x)
         self.symbols: Final = (y, x)
+        self._store = store
         self._engine: PairEngine | None = None
         self.pair_ticks: Final = PairTicks(store, y, x)
         self._gaps_held: list[SymbolGap] = []
@@ -86,6 +87,11 @@ class PairPipeline(Pipeline):
     @row_count.setter
     def row_count(self, count: int) -> None:
         self.rows.made = count
+
+    @property
+    def newest_ns(self) -> int:
+        """Exchange time of the newest tick of either leg; `NO_TIME_NS` before the first."""
+        return int(self._store.newest_ns[list(self.symbols)].max())
 
     def _new_engine(self, values: SettingValues) -> PairEngine:
         return PairEngine(values=values, bars=False)

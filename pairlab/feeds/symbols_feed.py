@@ -70,7 +70,11 @@ class SymbolsFeed:
         self._align_ns = int(source.config.align_s * NS_PER_S)
         self._closing: asyncio.Future[None] | None = None
         self._ended = asyncio.Event()
-        self.on_wait: Callable[[], None] = lambda: None  # called when `waits` begins to hold
+        # Called when `waits` begins and ceases to hold: receive time of what comes too early, and
+        # of the last that did.
+        self.on_wait: Callable[[int], None] = lambda since_ns: None
+        self.on_resume: Callable[[int], None] = lambda at_ns: None
+        self._has_waited = False
         self._starting = "not started"
         self._lags = LagGauge()
         self._reset()
@@ -340,7 +344,7 @@ class SymbolsFeed:
     def on_items(self, items: list[TickTuple | ConsumedId]) -> None:
         """Take ticks of both legs in the order in which they arrived."""
         self._sequencer.accept_many(self._guard.corrected(items))
-        self.deliver_due()
+        self.deliver_due(self._sequencer.arrived_ns)
 
     def on_interruption(self, legs: Collection[int]) -> None:
         """Note that these legs may have a gap: a connection was lost, or their streams stall."""
@@ -360,8 +364,8 @@ class SymbolsFeed:
 
     # -- called from the gap filler --------------------------------------------------------------
 
-    def deliver_due(self) -> None:
-        """Hand on to the sink what is due."""
+    def deliver_due(self, at_ns: int | None = None) -> None:
+        """Hand on to the sink what is due, by items up to a receive time; by default now."""
         sink = self._sink
         if sink is None:
             return
@@ -379,6 +383,10 @@ class SymbolsFeed:
                     "continues; if this repeats, stop and start the lab",
                     extra=concerning([self], kind="sink"),
                 )
+
+        if self._has_waited and not self.waits:
+            self._has_waited = False
+            self.on_resume(self._clock.time_ns() if at_ns is None else at_ns)
 
     def _report_gap(self, sink: TickSink, missing: int, legs: int) -> None:
         try:
@@ -425,6 +433,8 @@ class SymbolsFeed:
         )
 
     def _wake_gap_filler(self) -> None:
-        self.on_wait()
+        if not self._has_waited:
+            self._has_waited = True
+            self.on_wait(self._sequencer.arrived_ns)
         if self._gap_filler is not None:
             self._gap_filler.wake()

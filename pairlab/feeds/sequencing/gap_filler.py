@@ -253,7 +253,8 @@ class GapFiller:
                 self._unknown[leg] = next_id
                 _logger.warning(
                     f"cannot tell whether {self._symbols[leg]} traded while disconnected or "
-                    f"stalled: {_reason(error)}; the stream continues, and the next trade's id will tell",
+                    f"stalled: {_reason(error)}; the stream continues, and the next trade's id "
+                    "will tell",
                     extra=concerning([self._owner], kind="confirm"),
                 )
                 self._owner.note_unknown(leg)
