@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -20,18 +21,20 @@ from pairlab.board.asked_pairs import (
     read_pair,
 )
 from pairlab.board.board_alerts import BoardAlerts
-from pairlab.board.board_health import BoardHealth
+from pairlab.board.board_health import board_health
 from pairlab.board.board_pair import BoardPair
-from pairlab.board.board_table import board_frame
+from pairlab.board.board_table import board_frame, board_snapshot
 from pairlab.board.group_source import BoardSource, require_group_source
 from pairlab.board.rescan import Rescan
 from pairlab.board.runner import BoardRunner
+from pairlab.board_protocol import BoardAlert, BoardSnapshot
 from pairlab.clock import Clock, SystemClock
 from pairlab.data.time_selection import Moment
 from pairlab.errors import PairlabError, SettingError
+from pairlab.health import BoardHealth
 from pairlab.lab.event_log import EventLog
 from pairlab.lab.nested_loop import run_inside
-from pairlab.protocols import DisplayListener
+from pairlab.protocols import DisplayListener, LabView
 from pairlab.schema import TIMEFRAMES_NS, LogLevel, Pair
 from pairlab.settings import SETTINGS, SettingKwargs, Settings, unknown_setting
 
@@ -123,6 +126,7 @@ class Board:
             feed, stream, defaults.ticks_held, clock or SystemClock()
         )  # fmt: skip
         self._rescan: Rescan | None = None
+        self._pages: dict[str, BoardPage] = {}
         for why in asked.refused:
             self._runner.log("warning", why)
         for pair, own in asked.pairs.items():
@@ -283,7 +287,7 @@ class Board:
         Columns: those of `PairLab.history`, then ``deviation_round_trips`` (what the deviation is
         worth, in costs of a round trip), ``state`` and ``detail`` of its feeds. Indexed by y and x.
         """
-        return board_frame(self._runner)
+        return board_frame(board_snapshot(self._runner))
 
     def history(
         self, pair: PairName, last: int | None = None, since: Moment | None = None
@@ -332,7 +336,7 @@ class Board:
 
     def health(self) -> BoardHealth:
         """Return how feeds, kernel and loop are, at this moment."""
-        return BoardHealth.of(self._runner, self._rescan)
+        return board_health(self._runner, self._rescan)
 
     @property
     def event_log(self) -> EventLog:
@@ -362,8 +366,25 @@ class Board:
 
     # -- on the screen ------------------------------------------------------------------------
 
+    def snapshot(self) -> BoardSnapshot:
+        """Return every pair at this moment: what the page shows."""
+        return board_snapshot(self._runner)
+
+    def lab(self, pair: Pair) -> LabView:
+        """Return a pair as a lab: what its dashboard shows."""
+        return self[pair]
+
+    def newest_alerts(self, most: int) -> list[BoardAlert]:
+        """Return the newest alerts of all pairs, newest first."""
+        return list(itertools.islice(reversed(self._runner.alerts), most))
+
+    @property
+    def alert_total(self) -> int:
+        """How many alerts and changes of settings there ever were."""
+        return self._runner.alerts.total
+
     def page(self, theme: ThemeName = "dark") -> BoardPage:
-        """Return the table, the heat map and the log of alerts as a widget.
+        """Return the table, the heat map and the log of alerts as a widget; each call the same.
 
         Parameters
         ----------
@@ -372,7 +393,10 @@ class Board:
         """
         from pairlab.widgets.board.board_page import BoardPage
 
-        return BoardPage(self, theme)
+        page = self._pages.get(theme)
+        if page is None or page.comm is None:
+            page = self._pages[theme] = BoardPage(self, theme)
+        return page
 
     def _repr_mimebundle_(self, **kwargs: object) -> object:
         """Show the page where a notebook displays the board."""

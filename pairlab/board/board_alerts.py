@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import pandas as pd
 
-from pairlab.alerts import Alert, AlertLog, SettingChange, entries_frame
+from pairlab.alerts import AlertLog, entries_frame
+from pairlab.board_protocol import BoardAlert
 from pairlab.schema import Pair
 
-__all__ = ["BoardAlert", "BoardAlerts"]
-
-
-class BoardAlert(NamedTuple):
-    """An alert, or a change of a setting, of one pair.
-
-    Attributes
-    ----------
-    pair : Pair
-        Whose.
-    entry : Alert or SettingChange
-        What was decided, with every number, or changed.
-    """
-
-    pair: Pair
-    entry: Alert | SettingChange
+__all__ = ["BoardAlerts"]
 
 
 class BoardAlerts:

@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pairlab.board.symbol_tasks import worst
+from pairlab.board_protocol import BoardSnapshot
 from pairlab.schema import HISTORY_COLUMNS, NO_TIME_NS, NS_PER_S, ROW, Records
 
 if TYPE_CHECKING:
     from pairlab.board.runner import BoardRunner
 
-__all__ = ["attention", "board_frame", "leg_ages_s", "newest_rows", "round_trips"]
+__all__ = ["attention", "board_frame", "board_snapshot", "leg_ages_s", "newest_rows", "round_trips"]
 
 _NO_ROW: Final = np.zeros(1, ROW)
 for _name in ROW.names or ():
@@ -85,24 +87,34 @@ def attention(rows: Records, failed: NDArray[np.bool_]) -> NDArray[np.int64]:
     return order
 
 
-def board_frame(runner: BoardRunner) -> pd.DataFrame:
-    """Return one line a pair, what needs attention first; see `Board.latest`."""
+def board_snapshot(runner: BoardRunner) -> BoardSnapshot:
+    """Return every pair at this moment."""
     rows = newest_rows(runner)
-    pairs = list(runner.pairs)
-    states = [runner.tasks.pair_state(tuple(pair)) for pair in pairs]
+    of_symbol = {symbol: runner.tasks.state(symbol) for symbol in runner.core.symbols}
+    states: list[tuple[str, str]] = [worst(of_symbol[y], of_symbol[x]) for y, x in runner.pairs]
+    if not runner.running:
+        states = [runner.state()] * len(states)
+    failed = np.array([state == "failed" for state, _ in states], bool)
+    y_age_s, x_age_s = leg_ages_s(runner)
+    return BoardSnapshot(
+        tuple(runner.pairs), rows, round_trips(runner, rows), y_age_s, x_age_s, states,
+        attention(rows, failed),
+    )  # fmt: skip
+
+
+def board_frame(at: BoardSnapshot) -> pd.DataFrame:
+    """Return one line a pair, what needs attention first; see `Board.latest`."""
+    rows = at.rows
     columns: dict[str, Any] = {name: rows[name] for name in HISTORY_COLUMNS}
-    columns["y_age_s"], columns["x_age_s"] = leg_ages_s(runner)
+    columns["y_age_s"], columns["x_age_s"] = at.y_age_s, at.x_age_s
     times = pd.DatetimeIndex(rows["time_ns"].view("M8[ns]")).tz_localize("UTC")
+    legs = [[pair[leg] for pair in at.pairs] for leg in (0, 1)]
     frame = pd.DataFrame(
         {
-            "time": times,
-            **columns,
-            "deviation_round_trips": round_trips(runner, rows),
-            "state": [state for state, _ in states],
-            "detail": [detail for _, detail in states],
+            "time": times, **columns, "deviation_round_trips": at.round_trips,
+            "state": [state for state, _ in at.states],
+            "detail": [detail for _, detail in at.states],
         },
-        index=pd.MultiIndex.from_tuples(pairs, names=["leg_y", "leg_x"])
-        if pairs
-        else pd.MultiIndex.from_arrays([[], []], names=["leg_y", "leg_x"]),
-    )
-    return frame.iloc[attention(rows, np.array([s == "failed" for s, _ in states], bool))]
+        index=pd.MultiIndex.from_arrays(legs, names=["leg_y", "leg_x"]),
+    )  # fmt: skip
+    return frame.iloc[at.order]

@@ -14,11 +14,16 @@ from pairlab.feeds.group import FeedGroup
 from pairlab.feeds.symbol import SymbolFeed
 from pairlab.schema import LogLevel, Records
 
-__all__ = ["SymbolTasks"]
+__all__ = ["SymbolTasks", "worst"]
 
 _WORST_FIRST: Final[tuple[FeedState, ...]] = (
     "failed", "stalled", "reconnecting", "connecting", "live", "stopped",
 )  # fmt: skip
+
+
+def worst(*states: tuple[FeedState, str]) -> tuple[FeedState, str]:
+    """Return the state that asks for most attention."""
+    return min(states, key=lambda state: _WORST_FIRST.index(state[0]))
 
 
 class _Sink:
@@ -142,8 +147,7 @@ class SymbolTasks:
 
     def pair_state(self, symbols: tuple[str, ...]) -> tuple[FeedState, str]:
         """Return the worst state of these symbols' feeds."""
-        states = [self.state(symbol) for symbol in symbols]
-        return min(states, key=lambda state: _WORST_FIRST.index(state[0]))
+        return worst(*(self.state(symbol) for symbol in symbols))
 
     def health(self, symbol: str) -> FeedHealth:
         """Return how a symbol's feed is, or was when it ended."""

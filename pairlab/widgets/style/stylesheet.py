@@ -23,6 +23,7 @@ _SHEETS: Final = (
     "lost.css",
     "transport.css",
     "report.css",
+    "board.css",
 )
 
 # Read when the module is imported, not when a view is made: that may happen on a running loop.
