@@ -67,6 +67,7 @@ class BoardCore:
             self.flush()
             self.symbols[symbol] = number = self.store.add_symbol()
             self._of_symbol[number] = []
+            self.many.know_symbols(number + 1)
         return self.symbols[symbol]
 
     def add(

@@ -85,6 +85,7 @@ class BoardRunner:
         self._due: asyncio.TimerHandle | None = None
         self._flushed_s = 0.0
         self._compiled = False
+        self._faults = 0
         self._rows_gone = 0  # of pairs that were removed
         self._state: tuple[FeedState, str] = ("stopped", "not started")
         self._counts = FeedHealth("stopped", "not started")
@@ -246,12 +247,26 @@ class BoardRunner:
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        if self.core.flush():
+        try:
+            count = self.core.flush()
+        except Exception as error:  # the streams must outlive a fault, and the fault be seen
+            self._count_fault(error)
+            return
+        if count:
             if self._waiters:
                 self._waiters.wake(self.row_count)
             self.listeners.notify()
         if self.loop is not None:
             self._flushed_s = self.loop.time()
+
+    def _count_fault(self, error: Exception) -> None:
+        self._faults += 1
+        if self._faults & (self._faults - 1) == 0:  # the first, the second, the fourth …
+            self.log(
+                "error",
+                f"a batch could not be processed ({self._faults:,} so far): "
+                f"{type(error).__name__}: {error}. The streams continue",
+            )
 
     async def _start_engines(self) -> None:
         """Compile off the loop; every pair then catches up with the ticks that came meanwhile."""

@@ -67,8 +67,12 @@ class ManyPairs:
                 self.slots = np.concatenate([self.slots, np.zeros(slot, PAIR_SLOT)])
         self.slots[slot] = np.zeros(1, PAIR_SLOT)[0]
         self.slots["y"][slot], self.slots["x"][slot] = y, x
-        self._symbols = max(self._symbols, y + 1, x + 1)
+        self.know_symbols(max(y, x) + 1)
         return slot
+
+    def know_symbols(self, count: int) -> None:
+        """Take ticks of so many symbols, at least: some may be in no pair."""
+        self._symbols = max(self._symbols, count)
 
     def bind(self, slot: int, engine: PairEngine) -> None:
         """Have an engine be the one of a slot: its state moves there.
@@ -114,7 +118,7 @@ class ManyPairs:
         Raises
         ------
         DataError
-            If they are not such ticks, or of a symbol that no pair ever had.
+            If they are not such ticks, or of a symbol that is not known.
         """
         from pairlab.engine.many_kernel import EVENT_COUNT, RESUME_SLOT, kernel_many
 

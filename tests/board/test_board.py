@@ -36,7 +36,7 @@ def group_of(url: str) -> FeedGroup:
     return FeedGroup(url=url, timeouts=quick(), retry=retry)
 
 
-async def until(board: Board, true: Callable[[], bool], within_s: float = 40.0) -> None:
+async def until(board: Board, true: Callable[[], bool], within_s: float = 120.0) -> None:
     """Wait until it holds, looked at after each batch."""
     news = asyncio.Event()
     remove = board.on_update(news.set)
@@ -225,3 +225,55 @@ async def test_a_wait_in_vain_says_how_many_rows_there_are() -> None:
         await board.wait_async(5, 30)
         with pytest.raises(WaitTimeoutError, match=r"rows after 0.05 s; the feed is live"):
             await board.wait_async(10**9, 0.05)
+
+
+async def test_symbols_are_scanned_and_pairs_come_and_leave() -> None:
+    from pairlab.local_exchange import MarketGroup, SyntheticMarket
+
+    market = MarketGroup(
+        [
+            SyntheticMarket(seed=k, symbols=pair, history_s=80_000.0, rate_per_s=60.0)
+            for k, pair in enumerate(pairs(3))
+        ]
+    )
+    symbols = [symbol for pair in pairs(3) for symbol in pair]
+    async with LocalExchange(market) as exchange:
+        board = Board(symbols, feed=group_of(exchange.url), scan_bars=1_000, scan_pairs=5)
+        async with board:
+            await until(board, lambda: len(board) >= 3)
+            rescan = board._rescan
+            assert rescan is not None
+            found = {frozenset(pair) for pair in board.pairs}
+            assert {frozenset(pair) for pair in pairs(3)} <= found
+            assert board.health().rescans == 1
+            assert not [e for e in board.event_log if "could not be processed" in e.message]
+            words = [entry.message for entry in board.event_log]
+            assert sum("comes to the board: q = " in text for text in words) == len(board)
+            await until(board, lambda: all(len(pair.rows) > 60 for pair in board))
+            # the first pair falls apart, the second too but its position is open
+            first, second = board.pairs[:2]
+            r = np.random.default_rng(1)
+            for y, _ in (first, second):
+                at = rescan.bars.symbols.index(y)
+                closes = rescan.bars.closes
+                closes[:, at] = closes[0, at] * np.exp(r.normal(0, 2e-3, len(closes)).cumsum())
+            own = board.add(("Y0USDT", "X1USDT"))
+            rescan.close_bar(int(rescan.bars.times[-1]) // rescan.bars.length_ns + 1)
+            rescan.bars.closes[-1] = rescan.bars.closes[-2]
+            position = board[second].rows.newest
+            board[second].rows.newest = lambda: held(position())  # type: ignore[method-assign]
+            await rescan._scan()
+            assert first not in board
+            assert second in board
+            assert own.pair in board
+            words = [entry.message for entry in board.event_log]
+            assert f"{first.y} / {first.x} leaves the board" in "".join(words)
+            assert f"{second.y} / {second.x} stays" in "".join(words)
+            assert exchange.stats().streams == 6  # what is scanned stays subscribed
+
+
+def held(row: np.ndarray) -> np.ndarray:
+    """A newest row with an open position."""
+    row = row.copy()
+    row["position"] = 1
+    return row
