@@ -18,7 +18,7 @@ from pairlab.schema import NS_PER_S, TIMEFRAMES_NS, Pair
 if TYPE_CHECKING:
     from pairlab.board.runner import BoardRunner
 
-__all__ = ["LEAST_BARS", "Rescan", "SymbolBars"]
+__all__ = ["LEAST_BARS", "Rescan", "SymbolBars", "scan_closes"]
 
 LEAST_BARS: Final = 60
 """Bars that a scan needs before it says anything."""
@@ -65,11 +65,6 @@ class SymbolBars:
             return
         self.times = np.append(self.times, time_ns)[-self._most :]
         self.closes = np.vstack([self.closes, prices])[-self._most :]
-
-    def frame(self) -> pd.DataFrame:
-        """Return them as `pairlab.scan` takes them."""
-        index = pd.DatetimeIndex(self.times.view("M8[ns]"), name="time").tz_localize("UTC")
-        return pd.DataFrame(self.closes.copy(), index, list(self.symbols))
 
 
 class Rescan:
@@ -167,7 +162,9 @@ class Rescan:
             return
         started_s = self._runner.clock.monotonic_s()
         try:
-            frame, aside = await asyncio.to_thread(_scan, self.bars.frame(), 2 * self._most)
+            frame, aside = await asyncio.to_thread(
+                scan_closes, self.bars.symbols, self.bars.closes, 2 * self._most
+            )
         except DataError as error:
             self._tell({"scan": str(error)})
             return
@@ -221,9 +218,27 @@ class Rescan:
             self._runner.log("info", f"{pair.y} / {pair.x} comes to the board: q = {q[key]:.3g}")
 
 
-def _scan(prices: pd.DataFrame, rows: int) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Run the scan; any thread will do."""
+def scan_closes(
+    symbols: tuple[str, ...], closes: NDArray[np.float64], rows: int
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Scan all pairs of symbols; any thread will do.
+
+    Parameters
+    ----------
+    symbols : tuple of str
+        The columns.
+    closes : array, shape (bars, symbols)
+        Their closes, NaN where there is none.
+    rows : int
+        Pairs that are described, the smallest p first.
+
+    Returns
+    -------
+    tuple
+        The `pairlab.ScanResult.frame`, and why symbols were set aside.
+    """
     from pairlab.scanning import scan
 
+    prices = pd.DataFrame(closes, columns=list(symbols))
     found = scan(prices, placebo=0, rows=max(rows, 1), n_jobs=1)
     return found.frame, found.set_aside

@@ -279,9 +279,9 @@ class BoardRunner:
             await asyncio.to_thread(compile_kernel, progress, many_pairs=True)
             self._compiled = True
         self.core.begin()
-        starts = [self._start_engine(pair) for pair in tuple(self.pairs)]
-        for at in range(0, len(starts), _AT_A_TIME):
-            await asyncio.gather(*starts[at : at + _AT_A_TIME])
+        pairs = tuple(self.pairs)
+        for at in range(0, len(pairs), _AT_A_TIME):
+            await asyncio.gather(*map(self._start_engine, pairs[at : at + _AT_A_TIME]))
             await asyncio.sleep(0)
 
     async def _start_engine(self, pair: Pair) -> None:

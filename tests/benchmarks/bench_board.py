@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import time
+
 import numpy as np
 
-from pairlab.engine import PairEngine
+from pairlab import Board
+from pairlab.board.rescan import scan_closes
+from pairlab.engine import PairEngine, compile_kernel
 from pairlab.engine.many_pairs import ManyPairs
 from pairlab.engine.state import SYMBOL_TICK
 from pairlab.schema import ROW, TICK, Records
+from tests.benchmarks.firehose import universe
 from tests.benchmarks.harness import Result, Wanted, benchmark, of_two, seconds
+from tests.benchmarks.kernels import firehose
 
 SYMBOLS, PAIRS, BATCH, TICKS = 100, 500, 200, 20_000
 ROOM = 12_000
@@ -85,3 +93,68 @@ def board_engine(rounds: int) -> list[Result]:
             Wanted(ours_at_most=one_ns + 150.0), rounds, slower=True,
         )
     ]  # fmt: skip
+
+
+async def loopback(seconds_: float, per_s: int) -> dict[str, float]:
+    """Run 500 pairs on a firehose in another process, with their table; return what it took."""
+    compile_kernel(many_pairs=True)
+    names = universe(SYMBOLS)
+    with firehose(int(per_s * (seconds_ + 60.0)), per_s, SYMBOLS) as url:
+        board = Board([(names[y], names[x]) for y, x in pairs()], feed=url, window=50)
+        async with board:
+            await board.wait_async(PAIRS * 60, 60.0)
+            page = board.page()
+            cpu_s, start_s = time.process_time(), time.monotonic()
+            ticks, rows = board.health().ticks, board.health().rows
+            frames, lags = page.table.frames, []
+            while time.monotonic() - start_s < seconds_:
+                page.table.page_says({"drawn": True})  # as a browser does that draws at once
+                await asyncio.sleep(0.1)
+                health = board.health()
+                lags.append(health.lag_p99_ms + health.row_p99_ms)
+            took_s = time.monotonic() - start_s
+            return {
+                "ticks_per_s": (health.ticks - ticks) / took_s,
+                "rows_per_s": (health.rows - rows) / took_s,
+                "frames_per_s": (page.table.frames - frames) / took_s,
+                "cores": (time.process_time() - cpu_s) / took_s,
+                "lag_p99_ms": float(np.quantile(lags, 0.99)),
+                "lag_p99_median_ms": float(np.median(lags)),
+                "lost": float(health.missing + sum(health.dropped.values())),
+                "megabytes_a_pair": health.memory_bytes / PAIRS / 1e6,
+            }
+
+
+@benchmark("500 pairs over loopback at 20,000 ticks/s with their table: event to row, p99")
+def board_loopback(rounds: int) -> list[Result]:
+    """Ten seconds; a minute is `python -m tests.benchmarks.bench_board 60`."""
+    found = asyncio.run(loopback(10.0, 20_000))
+    print("    ", ", ".join(f"{key} {value:,.4g}" for key, value in found.items()))
+    if found["lost"]:
+        raise RuntimeError(f"{found['lost']:,} trades were lost")
+    return [
+        of_two(
+            "event to row, p99", found["lag_p99_ms"], 100.0, "limit", "ms",
+            Wanted(ours_at_most=100.0), rounds, slower=False,
+        )
+    ]  # fmt: skip
+
+
+@benchmark("a rescan of all pairs of 100 symbols over 1,000 bars, as at each bar")
+def board_rescan(rounds: int) -> list[Result]:
+    """CPU time of the thread beside the loop."""
+    r = np.random.default_rng(1)
+    closes = 100 * np.exp(np.cumsum(r.normal(0, 1e-3, (1_000, SYMBOLS)), axis=0))
+    names = universe(SYMBOLS)
+    scan_closes(names, closes, 100)
+    times = sorted(seconds(lambda: scan_closes(names, closes, 100)) for _ in range(rounds))
+    return [
+        of_two(
+            "rescan, 4,950 pairs", times[rounds // 2] * 1e3, 50.0, "limit", "ms",
+            Wanted(ours_at_most=50.0), rounds, slower=False,
+        )
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    print(asyncio.run(loopback(float(sys.argv[1]), 20_000)))

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from pairlab.board_protocol import BoardSnapshot, BoardView
-from pairlab.widgets.style.formats import MISSING, age, number, p_value, signed
+from pairlab.widgets.style.formats import MISSING, age, fitted, number, p_value, signed
 
 __all__ = ["SPARK_POINTS", "lines", "spark"]
 
@@ -52,7 +52,7 @@ def _line(board: BoardView, at: BoardSnapshot, i: int) -> dict[str, Any]:
         "i": i, "y": pair.y, "x": pair.x, "kind": kind, "word": word,
         "z": signed(float(row["zscore"])), "corr": number(float(row["correlation"])),
         "p": p_value(float(row["p_value"])), "half": number(float(row["half_life"]), 1),
-        "dev": MISSING if np.isnan(dev) else f"{number(dev, 1)} ×",
+        "dev": MISSING if np.isnan(dev) else f"{fitted(dev, 2, 5)} ×",
         "ages": f"{age(float(at.y_age_s[i]))} / {age(float(at.x_age_s[i]))}",
         "spark": spark(board.lab(pair).rows.view(_SPARK_ROWS)["zscore"]),
         "tip": f"{pair.y} / {pair.x}: {detail}",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import Button, HBox, VBox
 
@@ -18,7 +19,7 @@ from pairlab.widgets.dashboard import Dashboard
 from pairlab.widgets.panels.status_bar import feed_badge
 from pairlab.widgets.style.formats import MISSING, clock, count, number, quantity_ms, safe
 from pairlab.widgets.style.theme import ThemeName, apply_theme, icon, read_theme, var
-from pairlab.widgets.transport.frontend_channel import PageScript
+from pairlab.widgets.transport.frontend_channel import FrontendChannel
 from pairlab.widgets.transport.message_batching import HTML
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class BoardPage(VBox):  # type: ignore[misc]
         self._alerts_shown = -1
         self._refreshing = False
         self.opened: Pair | None = None
+        self._channel = FrontendChannel(self._hand_over, self)
         self.table = BoardTable(board, self.open_pair, _ROWS)
         self._strip = HTML().add_class("pairlab-board-strip")
         self._alerts = HTML().add_class("pairlab-board-alerts")
@@ -80,7 +82,7 @@ class BoardPage(VBox):  # type: ignore[misc]
         super().__init__(
             [
                 self._strip, self.table, self._alerts, self._event, self._detail,
-                PageScript(lambda _: None),
+                self._channel.widget,
             ]
         )  # fmt: skip
         apply_theme(self, theme)
@@ -96,13 +98,19 @@ class BoardPage(VBox):  # type: ignore[misc]
         loop = self._board.loop
         if self._timer is None and self._board.running and loop is not None:
             self._timer = loop.call_later(1 / _FRAMES_PER_S, self._tick)
+            self._channel.heartbeat.start(loop)
 
     def finish(self) -> None:
         """Paint a final time, and no more."""
+        self._stop_clock()
+        self._paint(everything=True)
+        self._channel.heartbeat.tell()
+
+    def _stop_clock(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._paint(everything=True)
+        self._channel.heartbeat.stop()
 
     def refresh(self) -> None:
         """Show what was logged while nothing is painted."""
@@ -117,12 +125,27 @@ class BoardPage(VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """Close it, and the dashboard that it opened."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if getattr(self, "_detail", None) is not None:
+            self._stop_clock()
             self.close_pair()
         close_tree(self)
+
+    # -- what pages report -------------------------------------------------------------------------
+
+    def _hand_over(self, handler: Callable[..., Any]) -> Callable[[Any], None]:
+        return lambda message: self._board.call_on_loop(handler, message)
+
+    def page_opened(self) -> None:
+        """Do nothing: the table asks for what it needs."""
+
+    def control_touched(self, setting: str) -> None:
+        """Do nothing: the dashboard that is open has a channel of its own."""
+
+    def file_saved(self, token: str, error: str | None) -> None:
+        """Do nothing: the board's page saves no file."""
+
+    def frame_drawn(self, number: int) -> None:
+        """Do nothing: the table tells."""
 
     # -- one pair ---------------------------------------------------------------------------------
 

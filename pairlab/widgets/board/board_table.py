@@ -48,7 +48,7 @@ class BoardTable(AnyWidget):
         self._drawn = True
         self._pairs: tuple[Any, ...] = ()
         self.frames = 0
-        self.on_msg(lambda _widget, content, _buffers: board.call_on_loop(self._on_page, content))
+        self.on_msg(lambda _widget, content, _buffers: board.call_on_loop(self.page_says, content))
 
     @property
     def wanted(self) -> bool:
@@ -57,7 +57,8 @@ class BoardTable(AnyWidget):
         looked_at = now_s - self._seen_s < _LOST_S
         return looked_at and (self._drawn or now_s - self._sent_s > _ANSWER_S)
 
-    def _on_page(self, content: dict[str, Any]) -> None:
+    def page_says(self, content: dict[str, Any]) -> None:
+        """Take what a page says: that it is there, has drawn, turns the page, or opens a pair."""
         self._seen_s = time.monotonic()
         if content.get("drawn"):
             self._drawn = True
