@@ -131,6 +131,9 @@ function render({ model, el }) {
   older.setAttribute("aria-label", "Pairs after");
   newer.addEventListener("click", () => say({ page: -1 }));
   older.addEventListener("click", () => say({ page: 1 }));
+  // Lines stay where they are under the mouse, or a hand would open another pair than it aimed at.
+  panel.addEventListener("mouseenter", () => say({ hold: true }));
+  panel.addEventListener("mouseleave", () => say({ hold: false }));
   const table = make("table", "", panel);
   const names = make("tr", "", make("thead", "", table));
   COLUMNS.forEach(([name, text, tip]) => {

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from anywidget import AnyWidget
+from numpy.typing import NDArray
 
 from pairlab.board_protocol import BoardSnapshot, BoardView
 from pairlab.widgets.board.board_lines import lines
@@ -47,6 +48,7 @@ class BoardTable(AnyWidget):
         self._seen_s = self._sent_s = float("-inf")
         self._drawn = True
         self._pairs: tuple[Any, ...] = ()
+        self._held: NDArray[np.int64] | None = None  # the order while the mouse is over the lines
         self.frames = 0
         self.on_msg(lambda _widget, content, _buffers: board.call_on_loop(self.page_says, content))
 
@@ -69,12 +71,16 @@ class BoardTable(AnyWidget):
         if isinstance(step := content.get("page"), int):
             self._page += step
             self.show(self._board.snapshot())
+        if isinstance(hold := content.get("hold"), bool):
+            self._held = self._board.snapshot().order if hold else None
         at = content.get("open")
         if isinstance(at, int) and 0 <= at < len(self._pairs):
             self._opened(self._pairs[at])
 
     def show(self, at: BoardSnapshot) -> None:
         """Send a frame."""
+        if self._held is not None and len(self._held) == len(at.order) and at.pairs == self._pairs:
+            at = at._replace(order=self._held)
         pages = max(-(-len(at.pairs) // self._rows), 1)
         self._page = min(max(self._page, 0), pages - 1)
         frame: dict[str, Any] = {
