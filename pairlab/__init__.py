@@ -11,6 +11,7 @@ The map of the package; data flows one way, ticks → rows → views::
     backtesting/      backtest: the engine's decisions on the past, filled and paid for
     research/         analyze: the same engine on the past
     lab/              PairLab: facade, runner of its tasks, pipeline (ticks to rows), queries
+    board_protocol    what widgets need of a board
     protocols         what widgets need of a lab; what a lab notifies: displays and services
     storage/          what is kept: recordings, a database, replays of files, Binance's archive
     data/             ring buffers, DataFrames, CSV text, selection by time

@@ -2,13 +2,14 @@
 
 ::
 
-    board           Board: the facade
-    runner          its tasks on the notebook's loop: feeds, engine start, rebuilds, rescans
+    board           Board: the facade; asked_pairs reads what it is asked for
+    runner          its tasks on the notebook's loop; board_pair is one pair as a lab
+    group_source    feed= to a group of feeds; symbol_tasks runs one a symbol
     core            ticks of all symbols to rows of all pairs, without asyncio
-    pair_pipeline   one pair's pipeline, in the memory of all
-    slot_rows       rows that the kernel writes
-    tick_store      ticks of all symbols, and a pair's share of them
-    board_pair      one pair as a lab that every widget can show
+    pair_pipeline   one pair's pipeline; slot_rows and tick_store are its memory
+    board_klines    bars of before, each symbol asked for once
+    rescan          every pair of the symbols scanned again at each bar
+    board_table     a line a pair; board_alerts: the alerts of all pairs
 """
 
 from pairlab.board.board import Board

@@ -21,9 +21,8 @@ from pairlab.board.asked_pairs import (
     read_pair,
 )
 from pairlab.board.board_alerts import BoardAlerts
-from pairlab.board.board_health import board_health
 from pairlab.board.board_pair import BoardPair
-from pairlab.board.board_table import board_frame, board_snapshot
+from pairlab.board.board_table import board_frame, board_health, board_snapshot
 from pairlab.board.group_source import BoardSource, require_group_source
 from pairlab.board.rescan import Rescan
 from pairlab.board.runner import BoardRunner

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pairlab.board.pair_pipeline import PairPipeline
 from pairlab.board.tick_store import TickStore
 from pairlab.clock import Clock
-from pairlab.engine.many_pairs import ManyPairs
+from pairlab.engine.many.many_pairs import ManyPairs
 from pairlab.engine.state import SYMBOL_TICK
 from pairlab.health import RecentQuantiles
 from pairlab.schema import TICK, Pair, Records

@@ -13,7 +13,7 @@ from pairlab.clock import Clock
 from pairlab.data.gap_list import GapList
 from pairlab.engine import PairEngine
 from pairlab.engine.gaps import Gap, update_over_gaps
-from pairlab.engine.many_pairs import ManyPairs
+from pairlab.engine.many.many_pairs import ManyPairs
 from pairlab.engine.state import BAR
 from pairlab.lab.pipeline import Pipeline
 from pairlab.schema import Records

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pairlab.data.ring import Ring
 from pairlab.data.row_store import RowStore
-from pairlab.engine.many_pairs import ManyPairs
+from pairlab.engine.many.many_pairs import ManyPairs
 from pairlab.schema import ROW, Records
 
 __all__ = ["SlotRing", "SlotRows"]

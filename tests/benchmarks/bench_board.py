@@ -11,7 +11,7 @@ import numpy as np
 from pairlab import Board
 from pairlab.board.rescan import scan_closes
 from pairlab.engine import PairEngine, compile_kernel
-from pairlab.engine.many_pairs import ManyPairs
+from pairlab.engine.many.many_pairs import ManyPairs
 from pairlab.engine.state import SYMBOL_TICK
 from pairlab.schema import ROW, TICK, Records
 from tests.benchmarks.firehose import universe

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pairlab.engine import PairEngine
-from pairlab.engine.many_pairs import ManyPairs
+from pairlab.engine.many.many_pairs import ManyPairs
 from pairlab.engine.state import SYMBOL_TICK
 from pairlab.errors import DataError
 from pairlab.schema import EVENT, ROW, TICK, Records

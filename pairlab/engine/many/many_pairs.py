@@ -120,7 +120,7 @@ class ManyPairs:
         DataError
             If they are not such ticks, or of a symbol that is not known.
         """
-        from pairlab.engine.many_kernel import EVENT_COUNT, RESUME_SLOT, kernel_many
+        from pairlab.engine.many.many_kernel import EVENT_COUNT, RESUME_SLOT, kernel_many
 
         if ticks.dtype != SYMBOL_TICK or ticks.ndim != 1:
             raise DataError(f"ticks must be a 1-D array of SYMBOL_TICK, not of {ticks.dtype}")
