@@ -93,6 +93,7 @@ class SlotRows(RowStore):
         self._many = many
         self._slot = slot
         self._left = False
+        self._made_before = 0  # once it has left its slot
         super().__init__(capacity)
 
     def _new_ring(self, capacity: int) -> Ring:
@@ -110,18 +111,30 @@ class SlotRows(RowStore):
 
     def leave(self) -> None:
         """Keep what there is, in memory of its own: the pair gives its slot back."""
+        self._made_before = self.made
         if isinstance(self._ring, SlotRing):
             self._ring.leave()
         self._left = True
 
+    def resize(self, capacity: int) -> None:
+        """Do as `RowStore.resize`; the slot may be another pair's by now."""
+        if self._left:
+            rows = self._ring.view()[-capacity:]
+            self._ring = Ring.holding(rows, capacity, self._ring.total)
+        else:
+            super().resize(capacity)
+
     @property
     def made(self) -> int:
         """Rows since the start, over every rebuild."""
-        return int(self._many.slots["made"][self._slot])
+        return self._made_before if self._left else int(self._many.slots["made"][self._slot])
 
     @made.setter
     def made(self, count: int) -> None:
-        self._many.slots["made"][self._slot] = count
+        if self._left:
+            self._made_before = count
+        else:
+            self._many.slots["made"][self._slot] = count
 
     def written(self, first: int, stop: int) -> Records:
         """Return rows by number as `slice` does, those that are about to leave included."""

@@ -17,6 +17,7 @@ import time
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from pairlab.feeds.connection.connection import RECORDING_ENDED
 from pairlab.local_exchange.protocol.frames import text_frame
@@ -94,7 +95,7 @@ async def send_stamped(
 ) -> None:
     """Send each frame when it is due, stamped with the time."""
     start_s, sent = time.perf_counter(), 0
-    while sent < count and not ws.transport.is_closing():
+    while sent < count and ws.state is State.OPEN:
         due = min(int((time.perf_counter() - start_s) * per_s), count)
         now_ms = time.time_ns() // 1_000_000
         ws.transport.write(b"".join(stamped(n, symbols, now_ms) for n in range(sent, due)))

@@ -87,9 +87,19 @@ def test_the_key_covers_every_module_that_compiled_code_reads():
     assert {"pairlab.schema", "pairlab.engine.state", "pairlab.engine.kernel"} <= covered
 
 
-@pytest.mark.parametrize("name", [
-        "TICK", "ROW", "EVENT", "STATE", "PARAMS", "SYMBOL_BAR", "SYMBOL_TICK", "PAIR_SLOT",
-    ])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TICK",
+        "ROW",
+        "EVENT",
+        "STATE",
+        "PARAMS",
+        "SYMBOL_BAR",
+        "SYMBOL_TICK",
+        "PAIR_SLOT",
+    ],
+)
 def test_the_key_covers_the_layouts_in_memory_whatever_the_files_say(name, monkeypatch):
     module = schema if hasattr(schema, name) else state
     dtype = getattr(module, name)
