@@ -28,7 +28,7 @@ def test_a_click_opens_the_pair_warm_at_once(board: Server, visit: Callable[...,
             .filter(cell => /^[+−][0-9]/.test(cell.innerText)).length === 2"""
     )
     page.wait_for_selector("#pairlab-loading", state="detached")
-    assert page.locator(".pairlab-badge").first.inner_text() == "SIMULATED · live"
+    assert page.locator(".pairlab-badge").first.inner_text() == "SIMULATED · running"
     label = page.locator(".pairlab-board-map canvas").get_attribute("aria-label")
     assert label.endswith("of 2 pairs beyond 2")
     # the map's cells are painted: more than the panel's one colour

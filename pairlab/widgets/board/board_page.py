@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ipywidgets import Button, HBox, VBox
 
-from pairlab.alerts import Alert
-from pairlab.board_protocol import BoardAlert, BoardView
+from pairlab.board_protocol import BoardView
 from pairlab.schema import Pair
 from pairlab.widgets.board.board_table import BoardTable
+from pairlab.widgets.board.board_words import alerts_html, strip_html
 from pairlab.widgets.core.widget_utils import close_tree, set_traits
 from pairlab.widgets.dashboard import Dashboard
-from pairlab.widgets.panels.status_bar import feed_badge
-from pairlab.widgets.style.formats import MISSING, clock, count, number, quantity_ms, safe
-from pairlab.widgets.style.theme import ThemeName, apply_theme, icon, read_theme, var
+from pairlab.widgets.style.formats import clock, safe
+from pairlab.widgets.style.theme import ThemeName, apply_theme, read_theme
 from pairlab.widgets.transport.frontend_channel import FrontendChannel
 from pairlab.widgets.transport.message_batching import HTML
-
-if TYPE_CHECKING:
-    from pairlab.health import BoardHealth
 
 __all__ = ["BoardPage"]
 
@@ -32,11 +27,6 @@ _ROWS: Final = 24
 _ALERTS: Final = 14
 _BUSY: Final = 5
 """Painting may take one part in this many of the loop's time."""
-
-_SIGNS: Final = {
-    "ENTRY": ("up", "text"), "EXIT": ("circle", "text"), "STOP": ("square", "stop"),
-    "SUPPRESSED": ("diamond", "text2"), "DECOUPLED": ("cross", "text"),
-}  # fmt: skip
 
 
 class BoardPage(VBox):  # type: ignore[misc]
@@ -188,10 +178,13 @@ class BoardPage(VBox):  # type: ignore[misc]
     def _paint(self, *, everything: bool) -> None:
         if not (everything or self.table.wanted):
             return
-        set_traits(self._strip, value=self._strip_html(self._board.health()))
+        set_traits(self._strip, value=strip_html(self._board.health()))
         if self._board.alert_total != self._alerts_shown:
             self._alerts_shown = self._board.alert_total
-            set_traits(self._alerts, value=self._alerts_html())
+            set_traits(
+                self._alerts,
+                value=alerts_html(self._board.newest_alerts(_ALERTS), self._alerts_shown),
+            )
         log = self._board.event_log
         if len(log):
             last = log[-1]
@@ -201,49 +194,3 @@ class BoardPage(VBox):  # type: ignore[misc]
                 f"{safe(last.message)}</div>",
             )
         self.table.show(self._board.snapshot())
-
-    def _strip_html(self, health: BoardHealth) -> str:
-        kind, sign, words = feed_badge(health.state, health.feed, health.real_money)
-        lag = MISSING
-        if math.isfinite(health.lag_p50_ms):
-            lag = f"{quantity_ms(health.lag_p50_ms)} / {quantity_ms(health.lag_p99_ms)} ms"
-        rescan = MISSING
-        if health.rescans:
-            rescan = f"{count(health.rescans)}, {quantity_ms(health.rescan_s * 1e3)} ms"
-        cells = {
-            "pairs": count(health.pairs), "symbols": count(health.symbols),
-            "ticks/s": number(health.ticks_per_s, 0), "lag p50 / p99": lag,
-            "rows": count(health.rows), "gaps": count(health.gaps), "rescans": rescan,
-        }  # fmt: skip
-        shown = "".join(
-            f'<div class="pairlab-board-cell"><small>{name}</small><b>{safe(text)}</b></div>'
-            for name, text in cells.items()
-        )
-        return (
-            f'<div class="pairlab-board-feed"><div class="pairlab-badge pairlab-badge-{kind}">'
-            f"{icon(sign, size=11)}<span>{safe(words)}</span></div>"
-            f'<small title="{safe(health.detail)}">{safe(health.detail)}</small></div>{shown}'
-        )
-
-    def _alerts_html(self) -> str:
-        entries = self._board.newest_alerts(_ALERTS)
-        lines = "".join(map(_alert_html, entries))
-        head = (
-            '<div class="pairlab-board-head"><h3>Alerts of all pairs</h3><small>'
-            f"{count(self._board.alert_total)} so far, newest first</small></div>"
-        )
-        return head + (f"<ol>{lines}</ol>" if entries else "<p>No alerts yet.</p>")
-
-
-def _alert_html(alert: BoardAlert) -> str:
-    entry = alert.entry
-    name = f"{alert.pair.y} / {alert.pair.x}"
-    if not isinstance(entry, Alert):
-        return f"<li>{icon('dash', var('muted'))}<b>{safe(name)}</b> {safe(entry.sentence)}</li>"
-    sign, colour = _SIGNS[entry.kind.name]
-    if entry.kind.name == "ENTRY":
-        sign, colour = ("up", "y") if entry.side > 0 else ("down", "x")
-    return (
-        f'<li title="{safe(entry.explain())}"><small>{clock(entry.time_ns)}</small>'
-        f"{icon(sign, var(colour))}<b>{safe(name)}</b> {safe(entry.sentence)}</li>"
-    )

@@ -39,7 +39,7 @@ from pairlab.widgets.transport.message_batching import HTML
 if TYPE_CHECKING:
     from pairlab.health import Health
 
-__all__ = ["StatusBar", "feed_badge"]
+__all__ = ["StatusBar"]
 
 _ALIVE: Final = ("live", "stalled", "reconnecting")
 _OLD_LEG_SHARE: Final = 0.5
@@ -54,14 +54,6 @@ _BADGES: Final = {
     "stopped": ("calm", "square", "STOPPED"),
     "connecting": ("calm", "clock", "CONNECTING"),
 }
-
-
-def feed_badge(state: str, feed: str, real_money: bool) -> tuple[str, str, str]:
-    """Return the badge of a feed: its kind, its shape, and its words."""
-    if state == "live":
-        kind, sign = ("live", "dot") if real_money else ("sim", "diamond")
-        return kind, sign, f"{feed} · live"
-    return _BADGES[state]
 
 
 def _two(first: str, second: str) -> str:
@@ -156,9 +148,10 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
             badge = ("replay", "play" if replay.playing else "pause", f"{health.feed} · {date}")
             source = f"{health.stream} · {health.detail}"
         elif health.state == "live":
-            badge = feed_badge("live", health.feed, health.real_money)
+            kind, sign = ("live", "dot") if health.real_money else ("sim", "diamond")
+            badge = (kind, sign, f"{health.feed} · live")
         else:
-            badge = feed_badge(health.state, health.feed, health.real_money)
+            badge = _BADGES[health.state]
             source = f"{health.feed} · {health.detail}"
             if health.state == "failed" and "HTTP " in health.detail:
                 status = health.detail.split("HTTP ", 1)[1][:3]
