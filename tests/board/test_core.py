@@ -196,7 +196,7 @@ def test_a_pair_that_is_removed_keeps_its_rows_and_its_slot_is_used_again() -> N
     ticks = market(8, 3_000)
     both.give(ticks[:1_500])
     slot = both.other.slot
-    assert len(both.other.rows) > 700
+    assert len(both.other.rows) > 500
     kept = both.other.rows.view().tobytes()
     assert both.core.remove(OTHER) is both.other
     again = both.core.add(Pair("BUSDT", "CUSDT"), Settings(hedge="ols", history_rows=500), nothing)
@@ -208,9 +208,9 @@ def test_a_pair_that_is_removed_keeps_its_rows_and_its_slot_is_used_again() -> N
     assert 100 < len(again.rows.view()) <= 500
     # what is done to a pair that has left is none of the other pair's business
     made, rows = both.other.row_count, again.rows.view().tobytes()
-    both.other.settings.history_rows = 700
+    both.other.settings.history_rows = 400
     both.other.settings.window = 30
-    assert both.other.rows.view().tobytes() == kept[-700 * ROW.itemsize :]
+    assert both.other.rows.view().tobytes() == kept[-400 * ROW.itemsize :]
     assert (both.other.row_count, again.rows.view().tobytes()) == (made, rows)
     both.give(ticks[:500])
     assert len(again.rows.view()) > 100
