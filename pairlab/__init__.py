@@ -6,10 +6,12 @@ The map of the package; data flows one way, ticks → rows → views::
     app/              the dashboard as a Voila app, and its page template
     widgets/          charts, panels and the dashboard; their render loop and browser transport
     services/         the REST API, on the lab's own loop
+    board/            Board: many pairs on one feed, one call of the kernel a batch, one table
     scanning/         scan: every pair of a universe tested at once, and what chance finds
     backtesting/      backtest: the engine's decisions on the past, filled and paid for
     research/         analyze: the same engine on the past
     lab/              PairLab: facade, runner of its tasks, pipeline (ticks to rows), queries
+    board_protocol    what widgets need of a board
     protocols         what widgets need of a lab; what a lab notifies: displays and services
     storage/          what is kept: recordings, a database, replays of files, Binance's archive
     data/             ring buffers, DataFrames, CSV text, selection by time
@@ -70,6 +72,7 @@ if _TYPE_CHECKING:
         sweep,
         walk_forward,
     )
+    from pairlab.board import Board
     from pairlab.lab.verification.certificate import Certificate
     from pairlab.lab.verification.verify import verify
     from pairlab.scanning import BreakReport, ScanResult, monitor_break, scan, scan_live
@@ -99,6 +102,7 @@ _WHEN_ASKED = {
         ("BreakReport", "ScanResult", "monitor_break", "scan", "scan_live"), "pairlab.scanning"
     ),
     **dict.fromkeys(("Archive", "read_archive"), "pairlab.storage.archive"),
+    "Board": "pairlab.board",
     "Certificate": "pairlab.lab.verification.certificate",
     "open_store": "pairlab.storage.database.store",
     "verify": "pairlab.lab.verification.verify",
@@ -115,6 +119,7 @@ __all__ = [
     "AlertKind",
     "Archive",
     "BacktestResult",
+    "Board",
     "BreakReport",
     "Certificate",
     "Costs",

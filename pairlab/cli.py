@@ -20,6 +20,7 @@ from typing import Final
 
 from pairlab import __version__
 from pairlab.app.app import AppOptions, lab_for_page
+from pairlab.app.board_command import add_board_command, board_options
 from pairlab.app.exchange_watch import ExchangeWatch
 from pairlab.app.recorded_pair import recorded_pair, replayed_pair
 from pairlab.backtesting.backtest_command import add_backtest_command
@@ -153,6 +154,8 @@ def _parser() -> argparse.ArgumentParser:
     add_backtest_command(commands)
     add_sweep_command(commands)
     add_scan_command(commands)
+    board = add_board_command(commands)
+    board.set_defaults(run=_board)
 
     add_fetch_command(commands)
     add_verify_command(commands)
@@ -170,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
             choices=("aggTrade", "trade", "bookTicker"),
             help="source of ticks (default: aggTrade, or what the recording contains)",
         )
-    for command in (demo, live, replay):
+    for command in (demo, live, replay, board):
         command.add_argument(
             "--port",
             type=_port,
@@ -199,6 +202,10 @@ def _live(options: argparse.Namespace) -> None:
     pair = _pair(options)
     watch = ExchangeWatch(pair, _say, LIVE_URL)
     _serve_page(AppOptions("binance", *pair, options.stream), options, watch)
+
+
+def _board(options: argparse.Namespace) -> None:
+    _serve_notebook("board", board_options(options).to_environment(), options, many_pairs=True)
 
 
 def _replay(options: argparse.Namespace) -> None:
@@ -306,7 +313,22 @@ async def _serve_rest(lab: PairLab, host: str, port: int) -> None:
 def _serve_page(
     app: AppOptions, options: argparse.Namespace, watch: ExchangeWatch | None = None
 ) -> None:
-    """Serve the dashboard notebook until Ctrl-C; each page has its own kernel and lab.
+    """Serve the dashboard notebook until Ctrl-C; each page has its own kernel and lab."""
+    app = dataclasses.replace(app, settings=dict(_settings(Pair(app.y, app.x))))
+    environment = app.to_environment()
+    lab_for_page(environment)  # what no page could show is refused here
+    _serve_notebook("dashboard", environment, options, watch)
+
+
+def _serve_notebook(
+    name: str,
+    environment: dict[str, str],
+    options: argparse.Namespace,
+    watch: ExchangeWatch | None = None,
+    *,
+    many_pairs: bool = False,
+) -> None:
+    """Serve a notebook of the app until Ctrl-C, each page in a kernel with this environment.
 
     A watch ends it where no page could show anything.
     """
@@ -316,20 +338,17 @@ def _serve_page(
         if (error.name or "").startswith("pairlab"):
             raise
         raise MissingExtraError("voila", "app") from None
-    app = dataclasses.replace(app, settings=dict(_settings(Pair(app.y, app.x))))
-    environment = app.to_environment()
-    lab_for_page(environment)  # what no page could show is refused here
     with (
         contextlib.closing(listen("127.0.0.1", options.port)) as listener,
         watch or contextlib.nullcontext(),
     ):
         # Compiled once here, so that every kernel loads it from disk and no page waits for it.
-        compile_kernel(_say)
+        compile_kernel(_say, many_pairs=True) if many_pairs else compile_kernel(_say)
         os.environ.update(environment)
         if watch is not None:
             watch.refuse()
         serve_dashboard(
-            _notebook(),
+            _notebook(name),
             listener,
             _say,
             open_browser=not options.no_browser,
@@ -339,10 +358,10 @@ def _serve_page(
             watch.refuse(0.0)
 
 
-def _notebook() -> Path:
-    """Return the app's notebook: in the package if installed, beside it in a checkout."""
-    packaged = Path(str(resources.files("pairlab.app") / "dashboard.ipynb"))
-    checkout = Path(__file__).parents[1] / "notebooks" / "dashboard.ipynb"
+def _notebook(name: str) -> Path:
+    """Return a notebook of the app: in the package if installed, beside it in a checkout."""
+    packaged = Path(str(resources.files("pairlab.app") / f"{name}.ipynb"))
+    checkout = Path(__file__).parents[1] / "notebooks" / f"{name}.ipynb"
     for path in (packaged, checkout):
         if path.exists():
             return path

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pairlab.feeds.base import FeedState
 from pairlab.formatting import html_table, number
 
-__all__ = ["Health", "RecentQuantiles"]
+__all__ = ["BoardHealth", "Health", "RecentQuantiles"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -113,6 +113,76 @@ class Health:
                 text = f"{value:,}" if isinstance(value, int) else str(value)
             rows.append((field.name, text))
         return html_table("Health", (), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class BoardHealth:
+    """A board at one moment.
+
+    Attributes
+    ----------
+    state : FeedState
+        ``live`` as long as a symbol is.
+    detail : str
+        Why, and which symbols are not.
+    feed, stream : str
+        The feed's name, and what a tick is.
+    real_money : bool
+        False for everything but the live market.
+    pairs, symbols : int
+        On the board; subscribed.
+    failed : Mapping[str, str]
+        Symbols whose feeds have ended for good, and why.
+    waiting : tuple of str
+        Symbols whose missing trades are being fetched: their pairs stand still meanwhile.
+    ticks, rows : int
+        Taken from the feeds, each once; made of them, of all pairs.
+    ticks_per_s : float
+        Over the last two seconds.
+    dropped : Mapping[str, int]
+        What was not accepted, by reason.
+    reconnects, gaps, missing : int
+        As in `pairlab.Health`, of all symbols.
+    lag_ms, lag_p50_ms, lag_p99_ms : float
+        Exchange's event to our receipt: last, median, 99 %.
+    row_p50_ms, row_p99_ms : float
+        Receipt to row of every pair, over the newest 4,096 ticks.
+    loop_lag_ms, uptime_s : float
+        How late the loop last came round; since `start`.
+    memory_bytes : int
+        Reserved for rows and ticks.
+    rescans : int
+        Scans of all pairs so far.
+    rescan_s : float
+        Seconds that the last one took, off the loop; NaN before the first.
+    """
+
+    state: FeedState
+    detail: str
+    feed: str
+    stream: str
+    real_money: bool
+    pairs: int
+    symbols: int
+    failed: Mapping[str, str]
+    waiting: tuple[str, ...]
+    ticks: int
+    rows: int
+    ticks_per_s: float
+    dropped: Mapping[str, int]
+    reconnects: int
+    gaps: int
+    missing: int
+    lag_ms: float
+    lag_p50_ms: float
+    lag_p99_ms: float
+    row_p50_ms: float
+    row_p99_ms: float
+    loop_lag_ms: float
+    uptime_s: float
+    memory_bytes: int
+    rescans: int
+    rescan_s: float
 
 
 class RecentQuantiles:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import pairlab
+from pairlab.app.board_app import board_for_page
 from pairlab.cli import main
 from pairlab.local_exchange.__main__ import main as exchange_main
 
@@ -266,3 +267,25 @@ def test_ctrl_c_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["demo", "--port", "0"])
     assert ended.value.code == 130
+
+
+def test_a_board_is_of_symbols_or_of_pairs(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "not both" in refused("board", "BTCUSDT", "SOLUSDT,AVAXUSDT")
+    assert refused("board", "A,B,C").startswith("A,B,C: a pair is two symbols")
+    assert "two different symbols" in refused("board", "BTCUSDT,btcusdt")
+    assert "timeframe = '1min'" in refused("board", "BTCUSDT,ETHUSDT", "--timeframe", "1min")
+    assert "feed = 'benance'" in refused("board", "--feed", "benance")
+    served: list[str] = []
+    monkeypatch.setattr("pairlab.cli.compile_kernel", lambda *_, **__: None)
+    monkeypatch.setattr(
+        "pairlab.app.server.serve_dashboard",
+        lambda notebook, *_, **__: served.append(notebook.name),
+    )
+    monkeypatch.setenv("PAIRLAB_BOARD", "")
+    main(["board", "BTCUSDT,ETHUSDT", "--feed", "demo", "--port", "0", "--timeframe", "1s"])
+    assert served == ["board.ipynb"]
+    board = board_for_page()
+    assert board.pairs == (("BTCUSDT", "ETHUSDT"),)
+    assert board["BTCUSDT", "ETHUSDT"].settings.timeframe == "1s"

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from nbformat.sign import MemorySignatureStore
 
 from pairlab.app.app import AppOptions, PageQuery
+from pairlab.app.board_app import is_board_app
 from pairlab.app.visitor_kernels import PING_SETTINGS, VisitorKernels
 from pairlab.widgets.style.theme import DARK, theme_css
 
@@ -85,5 +86,6 @@ def prepare_page(handler: Any, notebook: Any, cwd: str) -> None:
     # end the page's kernel, and every visit would leave one running.
     _ = handler.xsrf_token
     query = PageQuery.read(handler.request.query, AppOptions.from_environment(os.environ))
-    notebook.metadata["title"] = f"{query.y} / {query.x} · pairlab"
+    shown = "Board" if is_board_app() else f"{query.y} / {query.x}"
+    notebook.metadata["title"] = f"{shown} · pairlab"
     notebook.metadata["voila"] = {"theme": "light" if query.theme == "light" else "dark"}

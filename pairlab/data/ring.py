@@ -10,9 +10,6 @@ from pairlab.schema import Records
 
 __all__ = ["Ring"]
 
-_SLACK: Final = 4
-"""A ring of capacity c is moved to a fresh buffer once every c / _SLACK appended records."""
-
 
 class Ring:
     """The last `capacity` records of a structured dtype, always one contiguous array.
@@ -31,9 +28,12 @@ class Ring:
         How many were appended elsewhere before.
     """
 
+    slack = 4
+    """A ring of capacity c is moved to a fresh buffer once every c / slack appended records."""
+
     def __init__(self, dtype: np.dtype[np.void], capacity: int, total: int = 0) -> None:
         self._capacity = capacity
-        self._buffer: Records = np.empty(capacity + capacity // _SLACK + 1, dtype)
+        self._buffer: Records = np.empty(capacity + capacity // self.slack + 1, dtype)
         # numpy copies records field by field; as opaque bytes, ten times as fast.
         self._opaque: Final = np.dtype((np.void, dtype.itemsize))
         self._end = 0
@@ -82,17 +82,20 @@ class Ring:
             records = records[count - self._capacity :]
             count = len(records)
         if self._end + count > len(self._buffer):
-            keep = min(self._capacity - count, self._end)
-            fresh = np.empty_like(self._buffer)
-            held = self._buffer[self._end - keep : self._end]
-            fresh.view(self._opaque)[:keep] = held.view(self._opaque)
-            self._buffer, self._end = fresh, keep
+            self._move(min(self._capacity - count, self._end))
         if records.dtype == self._buffer.dtype:
             room = self._buffer.view(self._opaque)[self._end : self._end + count]
             room[:] = records.view(self._opaque)
         else:
             self._buffer[self._end : self._end + count] = records
         self._end += count
+
+    def _move(self, keep: int) -> None:
+        """Move the newest records to a fresh buffer."""
+        fresh = np.empty_like(self._buffer)
+        held = self._buffer[self._end - keep : self._end]
+        fresh.view(self._opaque)[:keep] = held.view(self._opaque)
+        self._buffer, self._end = fresh, keep
 
     def view(self, last: int | None = None) -> Records:
         """Return the newest `last` records (all by default), oldest first, read-only, not copied.

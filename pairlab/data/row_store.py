@@ -63,8 +63,12 @@ class RowStore:
     """
 
     def __init__(self, capacity: int) -> None:
-        self._ring = Ring(ROW, capacity)
+        self._ring = self._new_ring(capacity)
         self._epoch = 0
+
+    def _new_ring(self, capacity: int) -> Ring:
+        """Return the ring of an epoch that begins."""
+        return Ring(ROW, capacity)
 
     @classmethod
     def holding(cls, rows: Records, capacity: int, epoch: int, end: int) -> RowStore:
@@ -117,7 +121,7 @@ class RowStore:
 
     def replace(self, rows: Records) -> None:
         """Begin a new epoch with `rows` in place of all others."""
-        ring = Ring(ROW, self._ring.capacity)
+        ring = self._new_ring(self._ring.capacity)
         ring.append(rows)
         self._ring = ring
         self._epoch += 1

@@ -140,6 +140,19 @@ class EngineBuffers:
         self.bars: BarBuffers | None = None
         self.set_bars(BarBuffers() if bars else None)
 
+    def move_to(self, state: Records, params: Records) -> int:
+        """Move state and parameters into slices of arrays of many pairs; return their window.
+
+        Returns
+        -------
+        int
+            Its address; it stays where it is.
+        """
+        state[:], params[:] = self.state, self.params
+        self.state, self.params = state, params
+        self.memory = self._addresses(self.rows, self.events)
+        return int(self.ring.ctypes.data)
+
     def set_bars(self, bars: BarBuffers | None) -> None:
         """Keep bars in these buffers from now on; None keeps none."""
         self.bars = bars

@@ -53,8 +53,13 @@ _CONSTANTS: Final = (bool, int, float, str, tuple, list, dict, MappingProxyType,
 
 def cached_sources() -> tuple[str, ...]:
     """Return the files that compiled code and record layouts are made of, below `pairlab`."""
-    engine = importlib.resources.files("pairlab.engine").iterdir()
-    names = sorted(source.name for source in engine if source.name.endswith(".py"))
+    engine = importlib.resources.files("pairlab.engine")
+    names = sorted(
+        f"{folder}{source.name}"
+        for folder in ("", "many/")
+        for source in engine.joinpath(folder).iterdir()
+        if source.name.endswith(".py")
+    )
     # TICK, ROW and EVENT are the schema's: a kernel of another layout would misread every record.
     return ("schema.py", "limits/stationarity.py", *(f"engine/{name}" for name in names))
 

@@ -258,6 +258,7 @@ def load_kernel(
     version: int,
     *,
     nogil: bool,
+    read: Callable[..., int] | None = None,
 ) -> Callable[..., Any]:
     """Load a kernel from the cache or compile it; one that is not `version` is not used.
 
@@ -270,12 +271,15 @@ def load_kernel(
     version : int
         What it writes to `STATE.kernel_version`. The digest in it covers every layout, so that a
         kernel that writes this number to this place was compiled for the records of this process.
+    read : callable, optional
+        Runs a kernel under `nothing` and returns its version; by default `version_of`.
     """
+    read = read or version_of
     run = jit_kernel(function, signature, nogil=nogil)
-    if version_of(run, nothing) != version:
+    if read(run, nothing) != version:
         _LOGGER.warning("the compile cache holds a kernel of another layout: compiling anew")
         run = jit_kernel(function, signature, nogil=nogil, cached=False)
-        if version_of(run, nothing) != version:
+        if read(run, nothing) != version:
             raise PairlabError("the compiled kernel does not fit the records: it is not used")
     return run
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Final, Unpack
 
@@ -18,7 +18,7 @@ from pairlab.errors import DataError, SettingError
 from pairlab.schema import EVENT, NO_TIME_NS, ROW, TIMEFRAMES_NS, Records, RowFlag
 from pairlab.settings import METRIC_SETTINGS, SettingKwargs, Settings, SettingValues
 
-__all__ = ["PairEngine", "compile_kernel"]
+__all__ = ["PairEngine"]
 
 _ROWS_PER_CALL: Final = 16_384
 """Room for rows at bar timeframes, where ticks do not tell how many bars they close."""
@@ -27,27 +27,6 @@ _SMALL_BATCH: Final = 1_024
 """Up to this many ticks the kernel keeps the GIL: a fifth of a millisecond."""
 
 _NO_EVENTS: Final = np.empty(0, EVENT)
-
-
-def compile_kernel(progress: Callable[[str], None] | None = None) -> None:
-    """Compile the kernels that are not in numba's cache yet; blocks, so call it in a thread.
-
-    Parameters
-    ----------
-    progress : callable, optional
-        Called with a line of text before each step.
-    """
-    say = progress or (lambda text: None)
-    say("loading the compiler")
-    from pairlab.engine import jit, kernel
-
-    steps = (kernel.kernel_gil, kernel.kernel_nogil, kernel.run_observations)
-    for number, compile_step in enumerate(steps, 1):
-        say(f"compiling the engine ({number} of {len(steps)})")
-        compile_step()
-    for problem in jit.cache_problems():
-        say(problem)
-    say("engine compiled")
 
 
 class PairEngine:
@@ -385,6 +364,15 @@ class PairEngine:
     def _copy_state(self, old: PairEngine, names: tuple[str, ...]) -> None:
         for name in names:
             self._buffers.state[name] = old._buffers.state[name]
+
+    @property
+    def keeps_bars(self) -> bool:
+        """Whether `bars` are kept."""
+        return self._buffers.bars is not None
+
+    def move_to(self, state: Records, params: Records) -> int:
+        """Do as `pairlab.engine.buffers.EngineBuffers.move_to`: one of many pairs from now on."""
+        return self._buffers.move_to(state, params)
 
     def bars(self, timeframe: str) -> Records:
         """Return the closed bars of a timeframe that are held, oldest first.

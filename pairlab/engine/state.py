@@ -12,7 +12,7 @@ import numpy as np
 
 from pairlab.limits.consistency import leg_age_limit_s
 from pairlab.limits.stationarity import largest_p
-from pairlab.schema import NO_TIME_NS, TIMEFRAMES_NS, Records, kalman_rows
+from pairlab.schema import NO_TIME_NS, TICK, TIMEFRAMES_NS, Records, kalman_rows
 from pairlab.settings import SettingValues
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "LEGS_STRIDE",
     "NEVER_NS",
     "OLS",
+    "PAIR_SLOT",
     "PARAMS",
     "PARAMS_AT",
     "RING_AT",
@@ -45,6 +46,7 @@ __all__ = [
     "STATE_AT",
     "SUPPRESSED_EVERY_S",
     "SYMBOL_BAR",
+    "SYMBOL_TICK",
     "fill_params",
     "new_state",
 ]
@@ -119,6 +121,35 @@ BAR: Final = np.dtype(
     align=True,
 )
 """Bars of both legs side by side, as `PairEngine.bars` returns them."""
+
+SYMBOL_TICK: Final = np.dtype(
+    [(name, np.int32) if name == "leg" else (name, TICK[name]) for name in (TICK.names or ())],
+    align=True,
+)
+"""A `pairlab.schema.TICK` whose ``leg`` is the number of its symbol among those of many pairs.
+
+Every field lies where `TICK` has it, so that a copy becomes a pair's ticks once ``leg`` is set.
+"""
+
+PAIR_SLOT: Final = np.dtype(
+    [
+        # addresses of the pair's STATE, PARAMS and window, and of the buffer of its rows
+        ("state", np.int64),
+        ("params", np.int64),
+        ("ring", np.int64),
+        ("rows", np.int64),
+        ("room", np.int64),  # rows that the buffer holds
+        ("end", np.int64),  # rows in it
+        ("total", np.int64),  # rows ever written, which number them
+        ("made", np.int64),  # rows since the start, over every rebuild
+        ("gaps", np.int64),  # rows flagged GAP_BEFORE at bar timeframes; who reads it zeroes it
+        ("y", np.int64),  # numbers of the symbols
+        ("x", np.int64),
+        ("active", np.int64),  # 0: passed over
+    ],
+    align=True,
+)
+"""One of many pairs: where the kernel finds its memory, and how far its rows are."""
 
 STATE_AT, PARAMS_AT, RING_AT, BAR_CLOCK_AT, BARS_AT, ROWS_AT, EVENTS_AT, CAPACITY_AT = range(8)
 """Where a kernel finds the addresses of its arrays, and how many rows there is room for."""

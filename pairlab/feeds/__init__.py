@@ -5,7 +5,8 @@
 
     base            the protocol: Feed, TickSink, FeedInfo, FeedHealth
     config          FeedConfig, Timeouts, Limits, Retry; context hands them to every part
-    pair, group     PairFeed: sequencer to sink; FeedGroup: many of them on few connections
+    symbols_feed    SymbolsFeed: sequencer to sink, for one symbol (symbol) or two (pair)
+    group           FeedGroup: many of them on few connections
     log             which feeds a log record concerns; repeated lines
     environment     proxies and certificates of this machine, for stream and REST alike
     rate_limit      request weights, connection attempts, delays between attempts
@@ -28,6 +29,7 @@ from pairlab.feeds.config import FeedConfig, Limits, Retry, Timeouts
 from pairlab.feeds.connection.connection_health import ConnectionHealth
 from pairlab.feeds.group import FeedGroup
 from pairlab.feeds.pair import PairFeed
+from pairlab.feeds.symbol import SymbolFeed
 
 __all__ = [
     "BinanceFeed",
@@ -42,6 +44,7 @@ __all__ = [
     "PairFeed",
     "ReplaySink",
     "Retry",
+    "SymbolFeed",
     "TickSink",
     "Timeouts",
 ]

@@ -17,6 +17,8 @@ from pairlab.feeds.connection.liveness import LagGauge
 from pairlab.feeds.connection.session import Session, StreamSlot
 from pairlab.feeds.context import FeedContext
 from pairlab.feeds.pair import PairFeed
+from pairlab.feeds.symbol import SymbolFeed
+from pairlab.feeds.symbols_feed import SymbolsFeed
 from pairlab.schema import Pair
 
 __all__ = ["FeedGroup"]
@@ -78,7 +80,8 @@ class FeedGroup:
         self.config = config = FeedConfig.from_options(options)
         self.venue = Venue(config.stream, config.url, config.rest_url, config.routes, config.name)
         self.context = FeedContext.of(config)
-        self._feeds: dict[Pair, PairFeed] = {}
+        self._pairs: dict[Pair, PairFeed] = {}
+        self._symbols: dict[str, SymbolFeed] = {}
         self._session: Session | None = None
         self._lags = LagGauge()
 
@@ -91,18 +94,27 @@ class FeedGroup:
             For one symbol twice.
         """
         pair = Pair(y, x)
-        if pair not in self._feeds:
-            self._feeds[pair] = PairFeed(self, pair)
-        return self._feeds[pair]
+        if pair not in self._pairs:
+            self._pairs[pair] = PairFeed(self, pair)
+        return self._pairs[pair]
+
+    def symbol(self, symbol: str) -> SymbolFeed:
+        """Return the feed of one symbol, the same one each time: for who combines many."""
+        if symbol not in self._symbols:
+            self._symbols[symbol] = SymbolFeed(self, symbol)
+        return self._symbols[symbol]
+
+    def _feeds(self) -> list[SymbolsFeed]:
+        return [*self._pairs.values(), *self._symbols.values()]
 
     # -- health ----------------------------------------------------------------------------------
 
     def health(self) -> FeedHealth:
-        """Return the worst state of any pair that runs, and the counters of all together.
+        """Return the worst state of any feed that runs, and the counters of all together.
 
         A connection's counters (bad frames, reconnects, attempts) are those since it is needed.
         """
-        feeds = [feed for feed in self._feeds.values() if feed.running]
+        feeds = [feed for feed in self._feeds() if feed.running]
         healths = [feed.health() for feed in feeds]
         session = self._session
         connections = list(session.connections) if session else []
@@ -136,16 +148,17 @@ class FeedGroup:
         )
 
     @staticmethod
-    def _state(healths: Mapping[PairFeed, FeedHealth]) -> tuple[FeedState, str]:
+    def _state(healths: Mapping[SymbolsFeed, FeedHealth]) -> tuple[FeedState, str]:
         if not healths:
             return "stopped", "no pair runs"
         feed, worst = min(healths.items(), key=lambda item: _WORST_FIRST.index(item[1].state))
         alike = sum(health.state == worst.state for health in healths.values())
+        what = "pair" if any(len(feed.symbols) > 1 for feed in healths) else "symbol"
         if worst.state == "live":
-            return "live", f"{alike:,} pairs are live" if alike > 1 else "one pair is live"
+            return "live", f"{alike:,} {what}s are live" if alike > 1 else f"one {what} is live"
         return worst.state, (
-            f"{alike:,} of {len(healths):,} pairs are {worst.state}; "
-            f"{feed.pair.y}/{feed.pair.x}: {worst.detail}"
+            f"{alike:,} of {len(healths):,} {what}s are {worst.state}; "
+            f"{'/'.join(feed.symbols)}: {worst.detail}"
         )
 
     def connections(self) -> tuple[ConnectionHealth, ...]:
@@ -155,7 +168,7 @@ class FeedGroup:
 
     # -- membership ------------------------------------------------------------------------------
 
-    def enter(self, feed: PairFeed) -> Session:
+    def enter(self, feed: SymbolsFeed) -> Session:
         """Let a feed take part, and begin if it is the first.
 
         Raises
@@ -170,11 +183,13 @@ class FeedGroup:
         self._session.subscribers.append(feed)
         return self._session
 
-    async def leave(self, feed: PairFeed, session: Session, places: tuple[StreamSlot, ...]) -> None:
+    async def leave(
+        self, feed: SymbolsFeed, session: Session, places: tuple[StreamSlot, ...]
+    ) -> None:
         """Release a feed, and end what no other feed needs."""
         session.subscribers.remove(feed)
         if session.subscribers:
-            await session.release(feed, feed.pair, places)
+            await session.release(feed, feed.symbols, places)
             return
         if self._session is session:
             self._session = None  # a feed that enters from now on gets a new one
@@ -182,7 +197,7 @@ class FeedGroup:
 
     async def close(self) -> None:
         """Let the `run` of every feed return, and wait until the last connection is closed."""
-        await asyncio.gather(*(feed.close() for feed in self._feeds.values()))
+        await asyncio.gather(*(feed.close() for feed in self._feeds()))
 
     async def __aenter__(self) -> Self:
         return self

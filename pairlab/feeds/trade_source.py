@@ -10,13 +10,13 @@ from pairlab.feeds.connection.session import Session, StreamSlot
 from pairlab.feeds.context import FeedContext
 
 if TYPE_CHECKING:
-    from pairlab.feeds.pair import PairFeed
+    from pairlab.feeds.symbols_feed import SymbolsFeed
 
 __all__ = ["TradeSource"]
 
 
 class TradeSource(Protocol):
-    """What brings the trades of many pairs: what a `PairFeed` needs of its group.
+    """What brings the trades of many pairs: what a `SymbolsFeed` needs of its group.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class TradeSource(Protocol):
     context: FeedContext
     venue: Venue
 
-    def enter(self, feed: PairFeed) -> Session:
+    def enter(self, feed: SymbolsFeed) -> Session:
         """Let a feed take part, and return what all that take part share.
 
         Raises
@@ -41,5 +41,7 @@ class TradeSource(Protocol):
             If the others run on another event loop.
         """
 
-    async def leave(self, feed: PairFeed, session: Session, places: tuple[StreamSlot, ...]) -> None:
+    async def leave(
+        self, feed: SymbolsFeed, session: Session, places: tuple[StreamSlot, ...]
+    ) -> None:
         """Release a feed and its streams, and what no other feed needs."""

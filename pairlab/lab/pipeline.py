@@ -39,8 +39,7 @@ from pairlab.settings import METRIC_SETTINGS, Settings, SettingValues
 
 __all__ = ["Pipeline", "RebuildWork"]
 
-_COPIED_ROWS = 1_000
-_KLINES_KEPT = 10_000
+_COPIED_ROWS, _KLINES_KEPT = 1_000, 10_000
 
 
 class RebuildWork(NamedTuple):
@@ -75,6 +74,8 @@ class Pipeline:
         another thread, if it likes) and `rebuild_finish`.
     clock : Clock, optional
         Read for latencies alone: no row depends on it.
+    rows, ticks : RowStore and Ring, optional
+        Where they are held; by default in memory of its own.
 
     Attributes
     ----------
@@ -87,14 +88,16 @@ class Pipeline:
         settings: Settings,
         rebuild_wanted: Callable[[], None],
         clock: Clock | None = None,
+        rows: RowStore | None = None,
+        ticks: Ring | None = None,
     ) -> None:
         self.settings = settings
         self.journal = Journal()
         self.taps: tuple[PipelineTap, ...] = ()
         self.session: Final = uuid.uuid4().hex  # one series of ordinals
         self._clock = clock or SystemClock()
-        self.rows = RowStore(settings.history_rows)
-        self.ticks = Ring(TICK, settings.ticks_held)
+        self.rows = RowStore(settings.history_rows) if rows is None else rows
+        self.ticks = Ring(TICK, settings.ticks_held) if ticks is None else ticks
         self.alert_log = AlertLog()
         self.latency_ms = RecentQuantiles()
         self.row_count = 0  # rows since the start or reset, whatever the history still holds
@@ -139,7 +142,7 @@ class Pipeline:
 
     def begin(self, event: EngineStarted) -> None:
         """Make the engine as an event says, of a journal's or of `start_engine`'s."""
-        engine = PairEngine(values=event.values)
+        engine = self._new_engine(event.values)
         self.journal.add(event)
         if event.seeds is not None:
             self._append(engine.seed(*event.seeds))
@@ -147,6 +150,12 @@ class Pipeline:
         ticks = self.ticks.view(self.next_tick - event.first_tick)
         gaps = _numbered_from(event.first_tick, event.gaps)
         self._take(engine, update_over_gaps(engine, ticks, gaps, event.candles))
+
+    def _new_engine(self, values: SettingValues) -> PairEngine:
+        return PairEngine(values=values)
+
+    def _own_bars(self, engine: PairEngine | None, timeframe: str) -> Records:
+        return np.empty(0, BAR) if engine is None else engine.bars(timeframe)
 
     def reset(self, klines: Mapping[str, Seeds] = MappingProxyType({})) -> None:
         """Forget ticks, rows, alerts, gaps and klines, and begin anew with the present settings.
@@ -336,7 +345,7 @@ class Pipeline:
         timeframe = self.settings.timeframe
         if timeframe == "tick":
             return None
-        bars = np.empty(0, BAR) if engine is None else engine.bars(timeframe)
+        bars = self._own_bars(engine, timeframe)
         bars = bars[np.isfinite(bars["y_close"]) & np.isfinite(bars["x_close"])]
         times, y, x = found = Seeds(bars["time_ns"], bars["y_close"], bars["x_close"])
         if timeframe in self.klines:

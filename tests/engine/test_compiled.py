@@ -75,7 +75,7 @@ print(len(seen), len(set(seen)), jit.DIGEST == seen[0])
 def test_the_key_covers_every_module_that_compiled_code_reads():
     package = Path(pairlab.__file__).parent
     read = set()
-    for path in (package / "engine").glob("*.py"):
+    for path in (package / "engine").rglob("*.py"):
         tree = ast.parse(path.read_text())
         modules = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
         if "pairlab.engine.jit" in modules or path.name == "state.py":
@@ -87,7 +87,19 @@ def test_the_key_covers_every_module_that_compiled_code_reads():
     assert {"pairlab.schema", "pairlab.engine.state", "pairlab.engine.kernel"} <= covered
 
 
-@pytest.mark.parametrize("name", ["TICK", "ROW", "EVENT", "STATE", "PARAMS", "SYMBOL_BAR"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TICK",
+        "ROW",
+        "EVENT",
+        "STATE",
+        "PARAMS",
+        "SYMBOL_BAR",
+        "SYMBOL_TICK",
+        "PAIR_SLOT",
+    ],
+)
 def test_the_key_covers_the_layouts_in_memory_whatever_the_files_say(name, monkeypatch):
     module = schema if hasattr(schema, name) else state
     dtype = getattr(module, name)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from pairlab.engine import PairEngine
+from pairlab.engine import PairEngine, compile_kernel
 from pairlab.engine.gaps import Gap, update_over_gaps
-from pairlab.engine.pair_engine import compile_kernel
 from pairlab.errors import DataError
 from pairlab.schema import NS_PER_S, TICK, TIMEFRAMES_NS, RowFlag
 from tests.engine import oracles, worlds

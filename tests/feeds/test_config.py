@@ -79,4 +79,4 @@ def test_a_feed_tells_the_time_by_the_clock_it_is_given() -> None:
     clock = Stopped()
     feed = BinanceFeed(PAIR, clock=clock)
     assert feed._clock is clock
-    assert feed._source.context.throttle._clock is clock
+    assert feed.source.context.throttle._clock is clock

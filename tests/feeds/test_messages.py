@@ -225,7 +225,8 @@ def test_many_at_once_are_decoded_as_one_by_one(stream: str) -> None:
         frame(good),
     ]
     single, many = (WireDecoder(PAIR, stream, bad_frames=100) for _ in range(2))
-    one_by_one = [item for f in frames if (item := single.decode(f, 7)) is not None]
+    stamped = enumerate(frames, 7)  # each a nanosecond after the one before
+    one_by_one = [item for at, f in stamped if (item := single.decode(f, at)) is not None]
     messages: list[ControlMessage] = []
     items = many.decode_many(frames, 7, messages)
     assert items == [item for item in one_by_one if not isinstance(item, ControlMessage)]

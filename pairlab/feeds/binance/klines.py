@@ -15,7 +15,7 @@ from pairlab.feeds.binance.lenient import ListDecoder
 from pairlab.feeds.binance.rest_client import RestClient
 from pairlab.schema import TIMEFRAMES_NS, Pair
 
-__all__ = ["KLINE_TIMEFRAMES", "Closes", "fetch_closes", "fetch_symbol_closes"]
+__all__ = ["KLINE_TIMEFRAMES", "Closes", "exchange_ns", "fetch_closes", "fetch_symbol_closes"]
 
 KLINE_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h", "1d")
 """Timeframes that the exchange keeps candles of; shorter ones warm up quickly."""
@@ -57,8 +57,7 @@ async def fetch_closes(rest: RestClient, pair: Pair, timeframe: str, count: int)
     FeedError
         For no answer, a refusal, or an answer that cannot be read.
     """
-    offset = await rest.clock_offset(samples=1)
-    now_ns = rest.clock.time_ns() - offset.offset_ns
+    now_ns = await exchange_ns(rest)
     length_ns = TIMEFRAMES_NS[timeframe]
     legs = []
     for symbol in pair:
@@ -70,8 +69,20 @@ async def fetch_closes(rest: RestClient, pair: Pair, timeframe: str, count: int)
     return times, y[in_y], x[in_x]
 
 
+async def exchange_ns(rest: RestClient) -> int:
+    """Return the exchange's time, ns since 1970 UTC."""
+    offset = await rest.clock_offset(samples=1)
+    return rest.clock.time_ns() - offset.offset_ns
+
+
 async def fetch_symbol_closes(
-    rest: RestClient, symbol: str, timeframe: str, count: int, now_ns: int
+    rest: RestClient,
+    symbol: str,
+    timeframe: str,
+    count: int,
+    now_ns: int,
+    *,
+    can_wait: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the last bars of one symbol that have closed by `now_ns`, page by page.
 
@@ -86,7 +97,9 @@ async def fetch_symbol_closes(
     count : int
         The most bars.
     now_ns : int
-        The exchange's clock.
+        The exchange's clock, see `exchange_ns`.
+    can_wait : bool
+        Whether the repair of gaps comes first.
 
     Returns
     -------
@@ -103,7 +116,7 @@ async def fetch_symbol_closes(
     left, before_ms = count + 1, None  # one is not closed yet
     while left > 0:
         asked = min(left, _MAX_CANDLES)
-        times, closes = await _page(rest, symbol, timeframe, asked, before_ms, can_wait=False)
+        times, closes = await _page(rest, symbol, timeframe, asked, before_ms, can_wait=can_wait)
         parts.insert(0, (times, closes))
         left -= len(times)
         if len(times) < asked:

@@ -233,7 +233,8 @@ class WireDecoder:
         frames : list of bytes
             As for `decode`.
         received_ns : int
-            When they arrived, wall clock.
+            When they arrived, wall clock. Each frame is stamped 1 ns after the one before: that
+            keeps the order of arrival where the streams part.
         messages : list of ControlMessage
             What the server says about the connection is appended here.
 
@@ -250,7 +251,7 @@ class WireDecoder:
             # What `_agg_trade` does, without a call per frame; all else is left to `decode`.
             todo = []
             read, legs, delay = self._frame.decode, self._legs, self.delays_ns.append
-            for frame in frames:
+            for at_ns, frame in enumerate(frames, received_ns):
                 try:
                     trade = read(frame).data
                     leg = legs[trade.s]
@@ -259,11 +260,11 @@ class WireDecoder:
                 except (msgspec.MsgspecError, ValueError, RecursionError, KeyError):
                     price = quantity = -1.0
                 if 0.0 < price < _INF and 0.0 < quantity < _INF:
-                    delay(received_ns - trade.E * NS_PER_MS)
+                    delay(at_ns - trade.E * NS_PER_MS)
                     append(
                         (
                             trade.T * NS_PER_MS,
-                            received_ns,
+                            at_ns,
                             trade.a,
                             leg,
                             price,
@@ -272,9 +273,9 @@ class WireDecoder:
                         )
                     )
                 else:
-                    self._add(self.decode(frame, received_ns), append, messages)
-        for frame in todo:
-            self._add(self.decode(frame, received_ns), append, messages)
+                    self._add(self.decode(frame, at_ns), append, messages)
+        for at_ns, frame in enumerate(todo, received_ns):
+            self._add(self.decode(frame, at_ns), append, messages)
         return items
 
     @staticmethod

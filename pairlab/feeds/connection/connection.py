@@ -218,7 +218,7 @@ class Connection:
         try:
             for start in range(0, len(frames), self._max_batch):
                 batch = frames[start : start + self._max_batch]
-                items = decoder.decode_many(batch, self._burst_ns, messages)
+                items = decoder.decode_many(batch, self._burst_ns + start, messages)
                 self.counts.update(map(_SLOT, items))
                 deliver(items)
         except Exception as error:

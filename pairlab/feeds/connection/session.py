@@ -14,7 +14,6 @@ from pairlab.feeds.connection.shared_connection import WILL_CONTINUE, SharedConn
 from pairlab.feeds.context import FeedContext
 from pairlab.feeds.log import concerning, feed_logger
 from pairlab.feeds.sequencing.trade_pages import TradePages
-from pairlab.schema import Pair
 
 __all__ = ["Session", "StreamSlot"]
 
@@ -161,12 +160,13 @@ class Session:
 
     # -- who takes part --------------------------------------------------------------------------
 
-    def subscribe(self, subscriber: Subscriber, pair: Pair) -> tuple[StreamSlot, StreamSlot]:
-        """Let a feed have two symbols' ticks, each symbol once on all connections together."""
-        y = self._find(pair.y, pair.x)
-        y_slot = y.subscribe(pair.y, subscriber, 0)
-        x = self._find(pair.x, pair.y)
-        return (y, y_slot), (x, x.subscribe(pair.x, subscriber, 1))
+    def subscribe(self, subscriber: Subscriber, symbols: tuple[str, ...]) -> tuple[StreamSlot, ...]:
+        """Let a feed have its symbols' ticks, each symbol once on all connections together."""
+        places = []
+        for leg, symbol in enumerate(symbols):
+            connection = self._find(symbol, symbols[1 - leg] if len(symbols) > 1 else "")
+            places.append((connection, connection.subscribe(symbol, subscriber, leg)))
+        return tuple(places)
 
     def _find(self, symbol: str, partner: str) -> SharedConnection:
         """Return the connection that has a symbol or, both legs together if it can be, gets it."""
@@ -179,7 +179,7 @@ class Session:
                 of_partner = connection
         if of_partner is not None and of_partner.room:
             return of_partner
-        needed = 2 if of_partner is None else 1
+        needed = 2 if partner and of_partner is None else 1
         found = next((connection for connection in alive if connection.room >= needed), None)
         if found is None:
             found = SharedConnection(self._venue, self.metadata, self._context)
@@ -188,11 +188,11 @@ class Session:
         return found
 
     async def release(
-        self, subscriber: Subscriber, pair: Pair, places: tuple[StreamSlot, ...]
+        self, subscriber: Subscriber, symbols: tuple[str, ...], places: tuple[StreamSlot, ...]
     ) -> None:
         """Take that back, and close a connection that no feed needs any more."""
         for leg, (connection, _) in enumerate(places):
-            connection.unsubscribe(pair[leg], subscriber, leg)
+            connection.unsubscribe(symbols[leg], subscriber, leg)
         await self._end([connection for connection in self.connections if not connection.symbols])
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ from pairlab.feeds.log import concerning, feed_logger
 from pairlab.feeds.sequencing.leg_state import Gap
 from pairlab.feeds.sequencing.series_check import CheckedSequencer
 from pairlab.feeds.sequencing.trade_pages import TradePages
-from pairlab.schema import NS_PER_S, Pair
+from pairlab.schema import NS_PER_S
 
 __all__ = ["GapFiller", "GapOwner"]
 
@@ -37,7 +37,7 @@ _OVERLAP_GRACE_S: Final = 1.0  # two connections overlap: the older one may stil
 class GapOwner(Protocol):
     """The feed whose gaps are filled, as far as its `GapFiller` knows it."""
 
-    pair: Pair
+    symbols: tuple[str, ...]
 
     def deliver_due(self) -> None:
         """Hand on what is due, now that a gap has closed."""
@@ -88,7 +88,7 @@ class GapFiller:
         repairable: bool,
     ) -> None:
         self._owner = owner
-        self._pair = owner.pair
+        self._symbols = owner.symbols
         self._sequencer = sequencer
         self._pages = pages
         self._timeouts = context.timeouts
@@ -160,7 +160,7 @@ class GapFiller:
         try:
             # Waiting for the budget, or out a Retry-After, must not hold ticks for ever either.
             async with asyncio.timeout(patience_s):
-                page = await self._pages.get(self._pair[gap.leg], first, limit)
+                page = await self._pages.get(self._symbols[gap.leg], first, limit)
         except (FeedError, TimeoutError) as error:
             _logger.warning(
                 f"gap repair postponed: {_reason(error)}; will retry automatically",
@@ -232,7 +232,7 @@ class GapFiller:
         try:
             async with asyncio.timeout(self._timeouts.repair_s):
                 while True:
-                    page = await self._pages.get(self._pair[leg], next_id, can_wait=True)
+                    page = await self._pages.get(self._symbols[leg], next_id, can_wait=True)
                     ticks = self._ticks(page, leg)
                     if (
                         held
@@ -252,8 +252,9 @@ class GapFiller:
             if next_id != self._unknown[leg]:
                 self._unknown[leg] = next_id
                 _logger.warning(
-                    f"cannot tell whether {self._pair[leg]} traded while disconnected or stalled: "
-                    f"{_reason(error)}; the stream continues, and the next trade's id will tell",
+                    f"cannot tell whether {self._symbols[leg]} traded while disconnected or "
+                    f"stalled: {_reason(error)}; the stream continues, and the next trade's id "
+                    "will tell",
                     extra=concerning([self._owner], kind="confirm"),
                 )
                 self._owner.note_unknown(leg)
@@ -284,7 +285,7 @@ class GapFiller:
         if missing:
             last = gap.last if through is None else min(through, gap.last)
             _logger.warning(
-                f"{self._pair[gap.leg]}: {missing:,} trades are missing between ids "
+                f"{self._symbols[gap.leg]}: {missing:,} trades are missing between ids "
                 f"{gap.first} and {last}: {why}; the charts show the gap, and rows continue "
                 "after it",
                 extra=concerning([self._owner]),

@@ -21,6 +21,23 @@ class CheckedSequencer(Sequencer):
     `begin_anew` is called.
     """
 
+    arrived_ns = 0
+    """Receive time of the last item, or of the last interruption, that was no plain next one."""
+
+    def note_interruption(self, legs: Iterable[int] = (0, 1)) -> None:
+        """Do as `Sequencer.note_interruption`."""
+        self.arrived_ns = self._clock.time_ns()
+        super().note_interruption(legs)
+
+    def _accept_slowly(self, item: TickTuple | ConsumedId, leg: int, id_: int) -> None:
+        self.arrived_ns = item[1]
+        super()._accept_slowly(item, leg, id_)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a trade may be on its way that other trades must wait for."""
+        return any(self._waits(leg) for leg in (0, 1))
+
     def last_held(self, leg: int) -> TickTuple | None:
         """Return the trade right before the next id, None where that is not known."""
         last = self._last[leg]

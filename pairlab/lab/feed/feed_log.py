@@ -12,6 +12,7 @@ from typing import Final
 
 from pairlab.clock import SYSTEM_CLOCK, Clock
 from pairlab.feeds.base import Feed
+from pairlab.feeds.group import FeedGroup
 from pairlab.schema import LogEntry, LogLevel
 
 __all__ = ["EventLogHandler", "feed_events"]
@@ -19,7 +20,7 @@ __all__ = ["EventLogHandler", "feed_events"]
 _FEEDS: Final = logging.getLogger("pairlab.feeds")
 
 # Set while a lab runs its feed; every task of that feed inherits it.
-_running_feed: ContextVar[Feed | None] = ContextVar("running_feed", default=None)
+_running_feed: ContextVar[Feed | FeedGroup | None] = ContextVar("running_feed", default=None)
 
 
 class EventLogHandler(logging.Handler):
@@ -31,8 +32,8 @@ class EventLogHandler(logging.Handler):
 
     Parameters
     ----------
-    feed : Feed
-        Whose records are taken.
+    feed : Feed or FeedGroup
+        Whose records are taken; of a group, those of all its feeds.
     add : callable
         Takes a `LogEntry`, on the loop on which the handler was made.
     clock : Clock
@@ -40,7 +41,7 @@ class EventLogHandler(logging.Handler):
     """
 
     def __init__(
-        self, feed: Feed, add: Callable[[LogEntry], None], clock: Clock = SYSTEM_CLOCK
+        self, feed: Feed | FeedGroup, add: Callable[[LogEntry], None], clock: Clock = SYSTEM_CLOCK
     ) -> None:
         super().__init__(logging.INFO)
         self._clock = clock
@@ -54,7 +55,9 @@ class EventLogHandler(logging.Handler):
         feeds: tuple[object, ...] | None = getattr(record, "feeds", None)
         if feeds is None:
             return _running_feed.get() is self._feed
-        return any(feed is self._feed for feed in feeds)
+        return any(
+            feed is self._feed or getattr(feed, "source", None) is self._feed for feed in feeds
+        )
 
     def emit(self, record: logging.LogRecord) -> None:
         """Add the record to the event log, if it concerns the feed."""
@@ -125,7 +128,7 @@ _OVERRIDE: Final = _LevelOverride()
 
 @contextlib.contextmanager
 def feed_events(
-    feed: Feed, add: Callable[[LogEntry], None], clock: Clock = SYSTEM_CLOCK
+    feed: Feed | FeedGroup, add: Callable[[LogEntry], None], clock: Clock = SYSTEM_CLOCK
 ) -> Iterator[None]:
     """Put what is logged about a feed into an event log, within the block that runs the feed.
 
@@ -133,8 +136,8 @@ def feed_events(
 
     Parameters
     ----------
-    feed : Feed
-        The feed that the block runs.
+    feed : Feed or FeedGroup
+        What the block runs.
     add : callable
         Takes a `LogEntry`, on the running loop.
     clock : Clock

@@ -25,6 +25,7 @@ _SHEETS: Final = (
     "report.css",
     "scan.css",
     "legend.css",
+    "board.css",
 )
 
 # Read when the module is imported, not when a view is made: that may happen on a running loop.

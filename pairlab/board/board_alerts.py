@@ -1,0 +1,59 @@
+"""The alerts of all pairs in one log."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import pandas as pd
+
+from pairlab.alerts import AlertLog, entries_frame
+from pairlab.board_protocol import BoardAlert
+from pairlab.schema import Pair
+
+__all__ = ["BoardAlerts"]
+
+
+class BoardAlerts:
+    """The newest alerts of all pairs, in the order in which they were decided; bounded.
+
+    Parameters
+    ----------
+    capacity : int
+        How many are kept.
+    """
+
+    def __init__(self, capacity: int = 10_000) -> None:
+        self._entries: deque[BoardAlert] = deque(maxlen=capacity)
+        self._read: dict[Pair, int] = {}
+        self.total = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[BoardAlert]:
+        return iter(self._entries)
+
+    def __reversed__(self) -> Iterator[BoardAlert]:
+        return reversed(self._entries)
+
+    def take(self, pair: Pair, log: AlertLog) -> list[BoardAlert]:
+        """Take what is new in a pair's log, and return it."""
+        new = log.total - self._read.get(pair, 0)
+        self._read[pair] = log.total
+        entries = list(log)[max(len(log) - new, 0) :] if new > 0 else []
+        taken = [BoardAlert(pair, entry) for entry in entries]
+        self._entries.extend(taken)
+        self.total += len(taken)
+        return taken
+
+    def forget(self, pair: Pair) -> None:
+        """Expect a new log of a pair; its alerts stay."""
+        self._read.pop(pair, None)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the log as a DataFrame indexed by time (UTC), oldest first: pair, then columns."""
+        entries = list(self._entries)
+        frame = entries_frame([alert.entry for alert in entries])
+        frame.insert(0, "pair", [f"{alert.pair.y} / {alert.pair.x}" for alert in entries])
+        return frame

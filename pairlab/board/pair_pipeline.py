@@ -1,0 +1,171 @@
+"""The pipeline of one pair of a board: another pair's but for where its memory is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from pairlab.board.slot_rows import SlotRows
+from pairlab.board.tick_store import PairTicks, SymbolGap, TickStore, merged
+from pairlab.clock import Clock
+from pairlab.data.gap_list import GapList
+from pairlab.engine import PairEngine
+from pairlab.engine.gaps import Gap, update_over_gaps
+from pairlab.engine.many.many_pairs import ManyPairs
+from pairlab.engine.state import BAR
+from pairlab.lab.pipeline import Pipeline
+from pairlab.schema import Records
+from pairlab.settings import Settings, SettingValues
+
+__all__ = ["PairPipeline"]
+
+
+class PairPipeline(Pipeline):
+    """Turns a pair's share of the ticks into rows; in a batch, the board's kernel does it for it.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the pair.
+    rebuild_wanted : callable
+        As `Pipeline` takes it.
+    clock : Clock
+        Read for latencies alone.
+    many : ManyPairs
+        Where its state is.
+    store : TickStore
+        Where its ticks are.
+    y, x : int
+        Numbers of its symbols.
+    """
+
+    rows: SlotRows
+
+    def __init__(
+        self,
+        settings: Settings,
+        rebuild_wanted: Callable[[], None],
+        clock: Clock,
+        many: ManyPairs,
+        store: TickStore,
+        y: int,
+        x: int,
+    ) -> None:
+        self._many = many
+        self.slot: Final = many.add(y, x)
+        self.symbols: Final = (y, x)
+        self._store = store
+        self._engine: PairEngine | None = None
+        self.pair_ticks: Final = PairTicks(store, y, x)
+        self._gaps_held: list[SymbolGap] = []
+        self.on_alerts: Callable[[PairPipeline], None] = lambda _: None
+        rows = SlotRows(many, self.slot, settings.history_rows)
+        super().__init__(settings, rebuild_wanted, clock, rows=rows, ticks=self.pair_ticks)
+        self._gaps = GapList(self.pair_ticks.gaps())
+
+    # -- where its memory is ------------------------------------------------------------------
+
+    @property
+    def engine(self) -> PairEngine | None:
+        """The engine of the pair's slot; None until the kernel is compiled."""
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: PairEngine | None) -> None:
+        self._engine = engine
+        if engine is not None:
+            self._many.bind(self.slot, engine)
+        self._many.activate(self.slot, engine is not None and not self.held)
+
+    @property
+    def row_count(self) -> int:
+        """Rows since the start, whatever the history still holds."""
+        return self.rows.made
+
+    @row_count.setter
+    def row_count(self, count: int) -> None:
+        self.rows.made = count
+
+    @property
+    def newest_ns(self) -> int:
+        """Exchange time of the newest tick of either leg; `NO_TIME_NS` before the first."""
+        return int(self._store.newest_ns[list(self.symbols)].max())
+
+    def _new_engine(self, values: SettingValues) -> PairEngine:
+        return PairEngine(values=values, bars=False)
+
+    def _own_bars(self, engine: PairEngine | None, timeframe: str) -> Records:
+        return np.empty(0, BAR)
+
+    def close(self) -> None:
+        """Give the slot back; the rows stay."""
+        self._engine = None
+        self.rows.leave()
+        self._many.remove(self.slot)
+
+    # -- what the kernel did ------------------------------------------------------------------
+
+    def take_events(self, events: Records) -> None:
+        """Log what the kernel decided; ``row`` is the number of a row."""
+        engine = self.engine
+        if engine is None:
+            return
+        first = int(events["row"].min())
+        rows = self.rows.written(first, int(events["row"].max()) + 1)
+        events = events.copy()
+        events["row"] -= first
+        self._positions.add(rows[events["row"]])
+        self.alert_log.add(events, rows, engine.values)
+        self.on_alerts(self)
+
+    # -- ticks that are held back -------------------------------------------------------------
+
+    @property
+    def held(self) -> bool:
+        """Whether its ticks are held back: older ones of a leg may still come."""
+        return self.pair_ticks.held_at is not None
+
+    def hold(self) -> None:
+        """Hold back its ticks from now on."""
+        if not self.held:
+            self.pair_ticks.hold()
+            self._many.activate(self.slot, False)
+
+    def mark(self, gap: SymbolGap) -> None:
+        """Mark that trades of a leg are missing, before its next tick."""
+        if self.held:
+            self._gaps_held.append(gap)
+        else:
+            self.on_gap(None, 2 if gap.symbol == self.symbols[1] else 1)
+
+    def release(self) -> None:
+        """Make rows of what was held back, in the order of time."""
+        if not self.held:
+            return
+        ticks, ordinals = self.pair_ticks.waiting()
+        order = merged(ticks)
+        ticks, ordinals = ticks[order], ordinals[order]
+        first = self.next_tick
+        gaps: dict[int, int] = {}
+        for gap in self._gaps_held:
+            leg = int(gap.symbol == self.symbols[1])
+            own = (ticks["leg"] == leg) & (ordinals >= gap.tick)
+            after = own | ((ticks["leg"] != leg) & (ticks["time_ns"] > gap.since_ns))
+            at = int(after.argmax()) if after.any() else len(ticks)
+            gaps[at] = gaps.get(at, 0) | 1 << leg
+        self._gaps_held.clear()
+        self.pair_ticks.release()
+        for at, legs in gaps.items():
+            self._gaps.mark(Gap(first + at, legs))
+        engine = self.engine
+        if engine is None:
+            return
+        marks = [Gap(at, legs) for at, legs in sorted(gaps.items())]
+        candles = self._candles(tuple(marks))
+        before = self.alert_log.total
+        self._take(engine, update_over_gaps(engine, ticks, marks, candles))
+        self._many.activate(self.slot)
+        if self.alert_log.total != before:
+            self.on_alerts(self)

@@ -1,0 +1,217 @@
+"""The newest ticks of all symbols, held once, and any pair's share of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairlab.data.ring import Ring
+from pairlab.engine.gaps import Gap
+from pairlab.engine.state import SYMBOL_TICK
+from pairlab.schema import NO_TIME_NS, TICK, Records
+
+__all__ = ["PairTicks", "SymbolGap", "TickStore", "merged"]
+
+_GAPS_KEPT: Final = 10_000
+
+
+class SymbolGap(NamedTuple):
+    """Trades of a symbol that are missing.
+
+    Attributes
+    ----------
+    tick : int
+        Ordinal, among the ticks of all symbols, from which on its next tick comes.
+    symbol : int
+        Its number.
+    since_ns : int
+        Time of its last trade before; `NO_TIME_NS` if there was none.
+    """
+
+    tick: int
+    symbol: int
+    since_ns: int
+
+
+class TickStore:
+    """The newest ticks of all symbols.
+
+    Parameters
+    ----------
+    capacity : int
+        How many are held.
+
+    Attributes
+    ----------
+    counts : numpy.ndarray
+        Ticks that each symbol ever had, by its number.
+    newest_ns : numpy.ndarray
+        Time of the last one of each; `NO_TIME_NS` before the first.
+    gaps : deque of SymbolGap
+        The newest ones.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._ring = Ring(SYMBOL_TICK, capacity)
+        self.counts: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.newest_ns: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.prices: NDArray[np.float64] = np.zeros(0)
+        self.gaps: deque[SymbolGap] = deque(maxlen=_GAPS_KEPT)
+
+    def add_symbol(self) -> int:
+        """Return the number of one more symbol."""
+        self.counts = np.append(self.counts, 0)
+        self.newest_ns = np.append(self.newest_ns, NO_TIME_NS)
+        self.prices = np.append(self.prices, np.nan)
+        return len(self.counts) - 1
+
+    @property
+    def total(self) -> int:
+        """Ticks ever appended."""
+        return self._ring.total
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes reserved."""
+        return self._ring.nbytes
+
+    def append(self, ticks: Records) -> None:
+        """Hold ticks, of `SYMBOL_TICK`."""
+        self._ring.append(ticks)
+        symbols = ticks["leg"]
+        self.counts += np.bincount(symbols, minlength=len(self.counts))
+        self.newest_ns[symbols] = ticks["time_ns"]  # the last one of each stays
+        self.prices[symbols] = ticks["price"]
+
+    def mark(self, symbol: int) -> SymbolGap:
+        """Note that trades of a symbol are missing before its next tick."""
+        gap = SymbolGap(self.total, symbol, int(self.newest_ns[symbol]))
+        self.gaps.append(gap)
+        return gap
+
+    def of_pair(
+        self, y: int, x: int, since: int = 0, until: int | None = None
+    ) -> tuple[Records, NDArray[np.int64]]:
+        """Return a pair's ticks that are held, as `TICK`, and their ordinals among all.
+
+        Parameters
+        ----------
+        y, x : int
+            Numbers of the symbols.
+        since, until : int
+            Ordinals: the first one that is wanted, and the one after the last.
+        """
+        held = self._ring.view()
+        first = self.total - len(held)
+        stop = len(held) if until is None else max(until - first, 0)
+        start = max(since - first, 0)
+        held = held[start:stop]
+        symbols = held["leg"]
+        at = np.flatnonzero((symbols == y) | (symbols == x))
+        share = held[at]
+        is_x = share["leg"] == x
+        ticks: Records = share.view(TICK)  # every field but the leg lies where TICK has it
+        ticks["leg"] = is_x
+        return ticks, at + (first + start)
+
+
+class PairTicks(Ring):
+    """A pair's share of a `TickStore`, as a pipeline reads its ticks.
+
+    Parameters
+    ----------
+    store : TickStore
+        Where all ticks are.
+    y, x : int
+        Numbers of the symbols.
+
+    Attributes
+    ----------
+    held_at : int or None
+        Ordinal among all ticks from which on they are held back from the pair; None: none are.
+    """
+
+    def __init__(self, store: TickStore, y: int, x: int) -> None:
+        self._store = store
+        self._y, self._x = y, x
+        self.held_at: int | None = None
+        self._held_total = 0
+        self._spans: deque[tuple[int, int]] = deque(maxlen=1_000)  # that came out by time
+
+    @property
+    def total(self) -> int:
+        """The ticks that the pair ever had."""
+        if self.held_at is not None:
+            return self._held_total
+        counts = self._store.counts
+        return int(counts[self._y] + counts[self._x])
+
+    @property
+    def nbytes(self) -> int:
+        """Nothing of its own."""
+        return 0
+
+    def __len__(self) -> int:
+        return len(self.view())
+
+    def hold(self) -> None:
+        """Hold back the ticks that come from now on."""
+        self._held_total = self.total
+        self.held_at = self._store.total
+
+    def waiting(self) -> tuple[Records, NDArray[np.int64]]:
+        """Return the ticks that are held back, and their ordinals among all."""
+        return self._store.of_pair(self._y, self._x, self.held_at or 0)
+
+    def release(self) -> None:
+        """Hold back nothing any more: what waited has come out by time."""
+        first = self._held_total
+        self.held_at = None
+        if self.total > first:
+            self._spans.append((first, self.total))
+
+    def append(self, records: Records) -> None:
+        """Refuse: ticks go to the store."""
+        raise NotImplementedError
+
+    def resized(self, capacity: int) -> Ring:
+        """Return itself: how many are held is the store's."""
+        return self
+
+    def emptied(self) -> Ring:
+        """Refuse: the store is not one pair's."""
+        raise NotImplementedError
+
+    def view(self, last: int | None = None) -> Records:
+        """Return the newest `last` ticks, or all, as the engine has had them."""
+        ticks, _ = self._store.of_pair(self._y, self._x, 0, self.held_at)
+        first = self.total - len(ticks)
+        for start, stop in self._spans:
+            if stop > first:
+                part = slice(max(start - first, 0), stop - first)
+                ticks[part] = ticks[part][merged(ticks[part])]
+        return ticks if last is None else ticks[max(len(ticks) - last, 0) :]
+
+    def gaps(self) -> list[Gap]:
+        """Return the gaps before ticks that are held, by the pair's own ordinals."""
+        ticks, ordinals = self._store.of_pair(self._y, self._x, 0, self.held_at)
+        first = self.total - len(ticks)
+        found: dict[int, int] = {}
+        for gap in self._store.gaps:
+            if gap.symbol in (self._y, self._x):
+                at = first + int(np.searchsorted(ordinals, gap.tick))
+                found[at] = found.get(at, 0) | (2 if gap.symbol == self._x else 1)
+        return [Gap(at, legs) for at, legs in sorted(found.items()) if at > first]
+
+
+def merged(ticks: Records) -> NDArray[np.int64]:
+    """Return the order by time, y before x, in which held ticks come out; each leg's own stays."""
+    keys = ticks["time_ns"].copy()
+    for leg in (0, 1):
+        own = ticks["leg"] == leg
+        keys[own] = np.maximum.accumulate(keys[own]) if own.any() else keys[own]
+    order: NDArray[np.int64] = np.lexsort((ticks["leg"], keys))
+    return order

@@ -1,0 +1,50 @@
+"""``pairlab board`` in Chromium: a line a pair, a cell a pair, and a dashboard that is warm."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.browser.conftest import Screen, Server, free_port, warm
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    port = free_port()
+    pairs = ["BTCUSDT,ETHUSDT", "SOLUSDT,AVAXUSDT", "NOSUCHUSDT,NOSUCHUSDT"]
+    command = [sys.executable, "-m", "pairlab", "board", *pairs, "--feed", "demo"]
+    command += ["--no-browser", "--port", str(port)]
+    server = Server(command, tmp_path_factory.mktemp("board"), "is running at", port)
+    yield server
+    server.stop()
+
+
+def test_a_click_opens_the_pair_warm_at_once(board: Server, visit: Callable[..., Screen]) -> None:
+    page = visit(f"{board.url}/?theme=light").page
+    page.wait_for_function(
+        """[...document.querySelectorAll('.pairlab-board-z')]
+            .filter(cell => /^[+−][0-9]/.test(cell.innerText)).length === 2"""
+    )
+    page.wait_for_selector("#pairlab-loading", state="detached")
+    assert page.locator(".pairlab-badge").first.inner_text() == "SIMULATED · running"
+    label = page.locator(".pairlab-board-map canvas").get_attribute("aria-label")
+    assert label.endswith("of 2 pairs beyond 2")
+    # the map's cells are painted: more than the panel's one colour
+    colours = """() => { const c = document.querySelector('.pairlab-board-map canvas');
+        const d = c.getContext('2d').getImageData(0, 0, 62, 18).data;
+        return new Set(new Uint32Array(d.buffer)).size; }"""
+    assert page.evaluate(colours) > 3
+    before = page.locator(".pairlab-board-table tbody").inner_text()
+    page.wait_for_function(
+        "was => document.querySelector('.pairlab-board-table tbody').innerText !== was", arg=before
+    )
+    page.get_by_role("button", name="SOLUSDT / AVAXUSDT, open its dashboard").click()
+    warm(page)  # long before 50 trades of either could have come
+    assert "SOLUSDT" in page.locator(".pairlab-cell-pair").inner_text()
+    assert page.locator(".pairlab-lost").count() == 0
+    page.locator(".pairlab-board-detail button", has_text="Close").click()
+    page.wait_for_function("!document.querySelector('.pairlab-dash')")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
