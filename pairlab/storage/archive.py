@@ -282,7 +282,10 @@ def _frame(merged: _BySymbol, names: dict[str, Any]) -> pd.DataFrame:
         running = [np.maximum.accumulate(part["time_ns"]) for part in parts]
         order = np.argsort(np.concatenate(running), kind="stable")
         columns, codes = {n: c[order] for n, c in columns.items()}, codes[order]
-    columns["gap_before"] = columns["gap_before"].astype(np.int64) << codes
+    gaps = columns["gap_before"]
+    columns["gap_before"] = (
+        gaps.astype(np.int64) << codes if gaps.any() else np.zeros(len(gaps), np.int64)
+    )
     index = pd.DatetimeIndex(columns.pop("time_ns").view("M8[ns]"), name="time").tz_localize("UTC")
     symbol = pd.Categorical.from_codes(codes, pd.Index(list(merged), dtype="str"))
     return pd.DataFrame({"symbol": symbol, **columns}, index=index, copy=False)

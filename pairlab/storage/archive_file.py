@@ -203,7 +203,7 @@ def _read(path: Path, symbol: str, named: re.Match[str] | None) -> ArchiveFile:
     kind, names, has_header = _layout(path, first, second, "klines" if interval else known)
     report = FileReport(str(path), symbol, kind, interval, header=has_header)
     read = ArchiveFile(report, daily=named is not None and named["day"] is not None)
-    table = _table(path, kind, names, has_header)
+    table = _table(path, kind, names, has_header, is_empty=not first)
     read.columns = _columns(path, kind, table, report)
     return read
 
@@ -260,7 +260,9 @@ def _layout(
     return kind, names, has_header
 
 
-def _table(path: Path, kind: str, names: tuple[str, ...], has_header: bool) -> pa.Table:
+def _table(
+    path: Path, kind: str, names: tuple[str, ...], has_header: bool, *, is_empty: bool
+) -> pa.Table:
     try:
         import pyarrow as pa
         from pyarrow import csv as pa_csv
@@ -279,10 +281,9 @@ def _table(path: Path, kind: str, names: tuple[str, ...], has_header: bool) -> p
     )  # fmt: skip
     parse = pa_csv.ParseOptions(quote_char=False)
     empty = pa.schema([(name, types.get(name, pa.float64())) for name in used]).empty_table()
+    if is_empty:
+        return empty
     try:
-        with opened(path) as text:
-            if not text.read(1):
-                return empty
         with opened(path) as text:
             return pa_csv.read_csv(pa.PythonFile(text, mode="r"), read, parse, convert)
     except pa.ArrowInvalid as error:
