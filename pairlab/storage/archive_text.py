@@ -54,11 +54,14 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         with path.open("rb") as plain:
             yield plain
     else:
-        try:
-            archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            raise DataError(f"{path} is damaged or no zip file: {error}; fetch it again") from None
-        with archive, archive.open(_member(path, archive)) as member:
+        with contextlib.ExitStack() as stack:
+            try:
+                archive = stack.enter_context(zipfile.ZipFile(path))
+                member = stack.enter_context(archive.open(_member(path, archive)))
+            except DAMAGE as error:
+                raise DataError(
+                    f"{path} is damaged or no zip file: {error}; fetch it again"
+                ) from None
             _inflate_faster(member)
             yield member
 

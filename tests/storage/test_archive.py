@@ -281,6 +281,9 @@ def test_a_damaged_zip(tmp_path: Path) -> None:
     for cut in (0, 1, 30, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:cut])
         refused(path, "damaged or no zip file")
+    for at in (0, 31, whole.rindex(b"PK\x01\x02") + 42):  # headers, and where the first one is
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x21]) + whole[at + 1 :])
+        refused(path, "damaged|in the zip")
     # One bit anywhere in the compressed text, whose CRC the zip holds.
     start = 30 + len(NAME)
     for at in range(start, start + len(whole) // 2, 97):
