@@ -329,25 +329,27 @@ class FolderSink:
         """Seal what a writer that was killed has left."""
         if self._left_before is None:
             return
-        self._manifest, recovery = recover(
-            self.folder, self._manifest, self._step, before=self._left_before
+        _, recovery = recover(
+            self.folder, self._manifest, self._step, before=self._left_before, saved=self._take
         )
         self._left_before = None
-        self._sealed_bytes = sum(file.nbytes for file in self._manifest.files)
         if recovery.segments:
             self._tell("warning" if recovery.losses else "info", f"{self.folder}: {recovery}")
+
+    def _take(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._sealed_bytes = sum(file.nbytes for file in manifest.files)
 
     def _seal_all(self, before: int | None = None) -> None:
         for number, _ in live_segments(self.folder):
             if number > self._manifest.sealed_through and (before is None or number < before):
-                self._manifest = seal_segment(self.folder, self._manifest, number, self._step)
-                self._sealed_bytes = sum(file.nbytes for file in self._manifest.files)
+                self._take(seal_segment(self.folder, self._manifest, number, self._step))
 
     def _keep_limits(self) -> None:
         if self._max_bytes is None and self._max_age_s is None:
             return
         dropped = self._manifest.dropped.files
-        self._manifest = drop_oldest(
+        manifest = drop_oldest(
             self.folder,
             self._manifest,
             max_bytes=None if self._max_bytes is None else self._max_bytes - self._segment_bytes,
@@ -356,7 +358,7 @@ class FolderSink:
             else self._clock.time_ns() - int(self._max_age_s * 1e9),
             step=self._step,
         )
-        self._sealed_bytes = sum(file.nbytes for file in self._manifest.files)
+        self._take(manifest)
         if count := self._manifest.dropped.files - dropped:
             self._tell("info", f"{self.folder}: {count} old files removed, as its limits ask")
 

@@ -8,7 +8,7 @@ left of a step that was interrupted is done again from the live segment, with th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -157,7 +157,12 @@ def remove_leftovers(folder: Path, manifest: Manifest) -> None:
 
 
 def recover(
-    folder: Path, manifest: Manifest, step: Step = no_step, *, before: int | None = None
+    folder: Path,
+    manifest: Manifest,
+    step: Step = no_step,
+    *,
+    before: int | None = None,
+    saved: Callable[[Manifest], None] = lambda manifest: None,
 ) -> tuple[Manifest, Recovery]:
     """Finish what a writer that is gone has left; the caller holds the lock.
 
@@ -173,6 +178,8 @@ def recover(
         Called after each step.
     before : int, optional
         Number of the live segment that is written to by now: it and later ones stay.
+    saved : callable
+        Called with the manifest each time that another one is on disk: what fails later leaves it.
 
     Raises
     ------
@@ -182,12 +189,14 @@ def recover(
         If a frame's checksum is right and its table is none.
     """
     manifest = finish_dropping(folder, manifest, step)
+    saved(manifest)
     remove_leftovers(folder, manifest)
     known = len(manifest.losses)
     segments = 0
     for number, _ in live_segments(folder):
         if number > manifest.sealed_through and (before is None or number < before):
             manifest = seal_segment(folder, manifest, number, step)
+            saved(manifest)
             segments += 1
     return manifest, Recovery(segments, tuple(manifest.losses[known:]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -242,3 +243,30 @@ def test_what_was_left_is_sealed_while_the_next_session_is_written(tmp_path: Pat
         ]
         assert numbers[0][0] == (0, 0, numbers[0][0][2])
         assert sum(n[2] for n in numbers[0]) == sum(n[2] for n in numbers[1]) == 2 * len(of.rows)
+
+
+def test_a_disk_that_fills_while_what_was_left_is_sealed(tmp_path: Path) -> None:
+    """One of two old segments is sealed, the other is tried again: neither is forgotten."""
+    interrupted(tmp_path)
+    told: list[str] = []
+    fails = [True]
+
+    def step(name: str) -> None:
+        if fails[0] and name.startswith("renamed") and "000002" in name:
+            fails[0] = False
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    sink = FolderSink(tmp_path, tell=lambda level, text: told.append(f"{level} {text}"), step=step)
+    sink.open(info("two"))
+    sink._join_sealing()
+    assert [text.split()[0] for text in told] == ["warning"]
+    assert "could not seal a full segment" in told[0]
+    assert bits(ticks_of(RecordedSession(tmp_path))) == bits(world().ticks)
+    sink.sync()
+    sink.close()
+    session = RecordedSession(tmp_path)
+    assert session.damaged_files() == []
+    assert not list((tmp_path / "live").glob("*.frames"))
+    assert bits(ticks_of(session)) == bits(world().ticks)
+    assert sum(len(rows) for _, _, rows in session.rows()) == len(world().rows)
+    assert "recovered a recording that was not sealed: 1 live segments" in told[1]
