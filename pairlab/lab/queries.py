@@ -327,11 +327,13 @@ class Queries:
         with contextlib.ExitStack() as stack:
             if isinstance(target, str | os.PathLike):
                 target = stack.enter_context(open(target, "w", encoding="utf-8", newline=""))
-            file = target
-            if self._reads_files(what, start, end):
-                run_beside(lambda: file.writelines(pieces))
-            else:
-                file.writelines(pieces)
+            write = target.write
+
+            def write_all() -> None:
+                for text in pieces:
+                    write(text)
+
+            run_beside(write_all) if self._reads_files(what, start, end) else write_all()
 
     def csv_bytes(
         self, what: Table = "history", start: Moment | None = None, end: Moment | None = None
