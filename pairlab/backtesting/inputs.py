@@ -63,7 +63,7 @@ def source_of(data: object, pair: tuple[str, str] | None) -> Source:
         market = without_credentials(health.feed)
         return Source(given, "lab", settings, market, _is_simulated(market, health.real_money))
     if isinstance(data, Archive):
-        return Source(given_of(data.ticks, None, pair, None), "archive", {})
+        return Source(_given_of_archive(data, pair), "archive", {})
     if isinstance(data, str | os.PathLike) and is_recording(Path(data)):
         session = RecordedSession(data)
         settings = _without_unused_ratio(asdict(session.settings))
@@ -75,7 +75,7 @@ def source_of(data: object, pair: tuple[str, str] | None) -> Source:
     if isinstance(data, str | os.PathLike) or _are_paths(data):
         archive = read_archive(data)  # type: ignore[arg-type]  # it says what it cannot read
         name = os.fspath(data) if isinstance(data, str | os.PathLike) else f"{len(data)} files"  # type: ignore[arg-type]
-        return Source(given_of(archive.ticks, None, pair, None), name, {})
+        return Source(_given_of_archive(archive, pair), name, {})
     if isinstance(data, tuple) and len(data) == 2:
         given = given_of(data[0], data[1], None, None)
         if pair is not None:
@@ -89,6 +89,17 @@ def source_of(data: object, pair: tuple[str, str] | None) -> Source:
         "an Archive, or the path of a recording or of an archive's files, not "
         f"{type(data).__name__}"
     )
+
+
+def _given_of_archive(archive: Archive, pair: tuple[str, str] | None) -> Given:
+    """Return the ticks of an archive, or, where it has none, the closes of its bars."""
+    if len(archive.ticks) or not len(archive.bars):
+        return given_of(archive.ticks, None, pair, None)
+    closes = archive.pair_bars(*(pair or ()))[["y_close", "x_close"]]
+    names = list(pair or archive.bars["symbol"].cat.categories)
+    closes = closes.set_axis(names, axis=1)
+    closes.attrs["label"] = "close"
+    return given_of(closes, None, None, None)
 
 
 def _is_simulated(market: str, real_money: bool) -> bool:

@@ -6,9 +6,10 @@ whether it was simulated, and pandas reads it without an argument.
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -78,15 +79,20 @@ def alerts_csv(
         yield frame.to_csv(header=at == 0, lineterminator="\n")
 
 
-def csv_pieces(rows: Records, origin: Origin | None = None) -> Iterator[str]:
+def csv_pieces(
+    rows: Records, origin: Origin | None = None, before: Iterable[Records] = ()
+) -> Iterator[str]:
     """Yield `rows` as CSV text in pieces: a header, ISO 8601 UTC times, NaN as an empty field.
 
-    Numbers are written so that they read back to the same bits.
+    Numbers are written so that they read back to the same bits. The rows of `before` come first,
+    and are taken as they are written.
     """
     unit = time_unit(rows)
     yield csv_header(origin)
-    for at in range(0, len(rows), _RECORDS_PER_PIECE):
-        yield csv_text(rows[at : at + _RECORDS_PER_PIECE], unit, origin)
+    for part in itertools.chain(before, [rows]):
+        finer = unit if unit == "ns" else time_unit(part)
+        for at in range(0, len(part), _RECORDS_PER_PIECE):
+            yield csv_text(part[at : at + _RECORDS_PER_PIECE], finer, origin)
 
 
 def csv_header(origin: Origin | None = None) -> str:

@@ -6,6 +6,7 @@ import bisect
 import datetime as dt
 import re
 import time as wall_clock
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 from pairlab.alerts import Alert
 from pairlab.data.row_store import RowStore
 from pairlab.errors import DataError
-from pairlab.schema import HISTORY_COLUMNS, NO_TIME_NS, Records, Snapshot
+from pairlab.schema import HISTORY_COLUMNS, NO_TIME_NS, NS_PER_S, ROW, Records, Snapshot
 
 _CLOCK: Final = re.compile(
     r"\d{1,2}:\d{2}(:\d{2}(\.\d*)?)?\s*([ap]m)?\s*(z|utc|[+-][\d:]+)?", re.IGNORECASE
@@ -30,6 +31,9 @@ __all__ = [
     "time_ns",
     "within",
 ]
+
+_LOOK_BACK_NS: Final = tuple(s * NS_PER_S for s in (1, 60, 3_600, 86_400, 4_000_000_000))
+"""How far before a moment the row that stood at it is looked for: the least is read first."""
 
 Moment: TypeAlias = str | int | dt.datetime | np.datetime64 | pd.Timestamp
 """A point in time: UTC where no zone is named; an int is in ns since 1970."""
@@ -134,38 +138,75 @@ def inside(what: Any, times_ns: Any, start_ns: int | None, end_ns: int | None) -
     return what[(times_ns >= start_ns) & (times_ns <= end_ns)]
 
 
-def row_at(store: RowStore, when: Alert | Moment) -> Records:
+def row_at(
+    store: RowStore,
+    when: Alert | Moment,
+    older: Callable[[int, int], Records] = lambda first, last: np.zeros(0, ROW),
+) -> Records:
     """Return the row, as an array of one, that an alert was decided on or that stood at a moment.
+
+    Parameters
+    ----------
+    store : RowStore
+        The rows that are held.
+    when : Alert or Moment
+        Which.
+    older : callable
+        Returns rows of a span of time (both ends included) that are not held any more, the last one
+        among them.
 
     Raises
     ------
     DataError
-        If it is not held, saying why, or the moment is still to come.
+        If it is neither held nor among the older ones, saying why, or the moment is still to come.
     """
     rows = store.view()
-    at_ns = when.time_ns if isinstance(when, Alert) else time_ns(when, "when")
-    moment = pd.Timestamp(at_ns, tz="UTC")
-    if not isinstance(when, Alert):
-        refuse_future("when", when, at_ns, rows)
-    up_to = between_ns(rows, None, at_ns)
-    if not len(up_to):
-        oldest = pd.Timestamp(int(rows[0]["time_ns"]), tz="UTC") if len(rows) else None
-        held = "there is none yet" if oldest is None else f"the oldest held is of {oldest}"
-        raise DataError(
-            f"no row of {moment} is held: {held}; history_rows = {store.capacity:,} are kept"
-        )
-    if not isinstance(when, Alert):
-        return up_to[-1:]
+    if isinstance(when, Alert):
+        return _row_of(when, rows, older, store.capacity)
+    at_ns = time_ns(when, "when")
+    refuse_future("when", when, at_ns, rows)
+    found = between_ns(rows, None, at_ns)[-1:]
+    for back_ns in _LOOK_BACK_NS if not len(found) else ():
+        found = older(max(at_ns - back_ns, 0), at_ns)[-1:]
+        if len(found):
+            break
+    if not len(found):
+        raise _not_held(rows, at_ns, store.capacity)
+    return found
+
+
+def _row_of(
+    alert: Alert, rows: Records, older: Callable[[int, int], Records], capacity: int
+) -> Records:
+    at_ns = alert.time_ns
     # Trades of one millisecond are rows of one time: the numbers tell which it was.
-    same = between_ns(up_to, at_ns, None)
-    same = same[[_is_row(row, when.at) for row in same]]
-    if not len(same):
-        raise DataError(
-            f"no row of {moment} has the numbers that alert {when.number} was decided on: the "
-            "history has been recomputed since, under other settings. alert.explain() has them; "
-            "at(alert.time_ns) gives the row as it is now"
-        )
-    return same[-1:]
+    same = _decided_on(between_ns(rows, at_ns, at_ns), alert)
+    is_older = not len(rows) or at_ns <= int(rows[0]["time_ns"])
+    if not len(same) and is_older:
+        same = _decided_on(older(at_ns, at_ns), alert)
+    if len(same):
+        return same[-1:]
+    if not len(rows) or at_ns < int(rows[0]["time_ns"]):
+        raise _not_held(rows, at_ns, capacity)
+    raise DataError(
+        f"no row of {pd.Timestamp(at_ns, tz='UTC')} has the numbers that alert {alert.number} was "
+        "decided on: the history has been recomputed since, under other settings. alert.explain() "
+        "has them; at(alert.time_ns) gives the row as it is now"
+    )
+
+
+def _not_held(rows: Records, at_ns: int, capacity: int) -> DataError:
+    oldest = pd.Timestamp(int(rows[0]["time_ns"]), tz="UTC") if len(rows) else None
+    held = "there is none yet" if oldest is None else f"the oldest held is of {oldest}"
+    return DataError(
+        f"no row of {pd.Timestamp(at_ns, tz='UTC')} is held: {held}; history_rows = {capacity:,} "
+        "are kept"
+    )
+
+
+def _decided_on(rows: Records, alert: Alert) -> Records:
+    found: Records = rows[np.array([_is_row(row, alert.at) for row in rows], bool)]
+    return found
 
 
 def _is_row(row: Any, at: Snapshot) -> bool:

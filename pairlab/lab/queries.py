@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import IO, Final, get_args
 
@@ -31,7 +32,7 @@ from pairlab.lab.nested_loop import run_beside
 from pairlab.lab.pipeline import Pipeline
 from pairlab.lab.record.past_rows import Held, PastRows
 from pairlab.protocols import Table
-from pairlab.schema import Pair, Records
+from pairlab.schema import ROW, Pair, Records
 
 __all__ = ["Queries", "Table"]
 
@@ -122,17 +123,31 @@ class Queries:
         """
         if since is None:
             return self._frame(self._rows.view(last))
-        rows = self._rows_since(span_ns(since, None)[0] or 0)
+        rows = self._rows_between(span_ns(since, None)[0] or 0, None)
         return self._frame(rows if last is None else rows[max(len(rows) - last, 0) :])
 
-    def _rows_since(self, since_ns: int) -> Records:
+    def _rows_between(self, first: int | None, last: int | None) -> Records:
+        """Return the rows of a span, those that have left the memory from the recording."""
+        rows, older = between_ns(self._rows.view(), first, last), self._older(first, last)
+        if older is None:
+            return rows
+        return run_beside(lambda: np.concatenate([*older(), rows]))
+
+    def _older(self, first: int | None, last: int | None) -> Callable[[], Iterator[Records]] | None:
+        """Return what reads the rows of a span that are older than those held; None: nothing."""
         store, past = self._rows, self._past()
         rows = store.view()
-        if past is None or not len(rows) or rows[0]["time_ns"] < since_ns:
-            return between_ns(rows, since_ns, None)
+        if first is None or past is None or not len(rows) or rows[0]["time_ns"] < first:
+            return None
         held = Held(store.epoch, store.end - len(rows), int(rows[0]["time_ns"]))
-        older = run_beside(lambda: past.before(held, since_ns))
-        return np.concatenate([older, rows])
+        return lambda: past.older(held, first, last)
+
+    def _newest_of(self, first: int, last: int) -> Records:
+        """Return rows of a span that are older than those held, its last one among them."""
+        older = self._older(first, last)
+        if older is None:
+            return self._rows.view(0)
+        return run_beside(lambda: deque([np.zeros(0, ROW), *older()], 1)[0])
 
     def _frame(self, rows: Records) -> pd.DataFrame:
         frame = rows_frame(rows)
@@ -146,25 +161,28 @@ class Queries:
         Parameters
         ----------
         start, end : str, datetime, numpy.datetime64, pandas.Timestamp, int or None
-            UTC where no zone is named; an int is in ns; None is open.
+            UTC where no zone is named; an int is in ns; None is open: the oldest row in memory,
+            and the newest.
 
         Returns
         -------
         pandas.DataFrame
-            As `history` gives it.
+            As `history` gives it; from a `start` before the rows in memory on as of its `since`.
 
         Raises
         ------
         DataError
-            If one is not a valid time, `end` is before `start`, or `start` is still to come.
+            If one is not a valid time, `end` is before `start`, or `start` is still to come; or
+            the recording is damaged, naming the file.
         """
         first, last = span_ns(start, end)
-        rows = self._rows.view()
-        refuse_future("start", start, first, rows)
-        return self._frame(between_ns(rows, first, last))
+        refuse_future("start", start, first, self._rows.view())
+        return self._frame(self._rows_between(first, last))
 
     def at(self, when: Alert | Moment) -> pd.Series[float]:
         """Return the row of `history` that an alert was decided on, or that stood at a moment.
+
+        One that is no longer in memory is looked for in the recording, as of `history`.
 
         Parameters
         ----------
@@ -179,10 +197,10 @@ class Queries:
         Raises
         ------
         DataError
-            If that row is no longer held, was recomputed under other settings since, or there
-            was none yet. An alert's own numbers stay in ``alert.at`` and ``alert.explain()``.
+            If that row is neither held nor recorded, was recomputed under other settings since, or
+            there was none yet. An alert's own numbers stay in ``alert.at`` and ``alert.explain()``.
         """
-        return rows_frame(row_at(self._rows, when)).iloc[0]
+        return rows_frame(row_at(self._rows, when, self._newest_of)).iloc[0]
 
     def ticks(self) -> pd.DataFrame:
         """Return the ticks held.
@@ -235,11 +253,10 @@ class Queries:
 
     @property
     def selection(self) -> pd.DataFrame:
-        """The selected rows that are still held."""
-        rows = self._rows.view()
+        """The selected rows that are still held, or recorded."""
         if self.selected_ns is None:
-            return rows_frame(rows[:0])
-        return rows_frame(between_ns(rows, *self.selected_ns))
+            return rows_frame(self._rows.view(0))
+        return rows_frame(self._rows_between(*self.selected_ns))
 
     def select(self, start: Moment | None = None, end: Moment | None = None) -> None:
         """Select a span of time on the charts, as a drag with the mouse does; without, none.
@@ -291,7 +308,8 @@ class Queries:
         what : {"history", "ticks", "alerts"}
             Which table: the columns of the method of that name.
         start, end : moments, optional
-            Only what is between them, as in `between`.
+            Only what is between them, as in `between`: of the history, rows before those in memory
+            are read from the recording, piece by piece.
 
         Raises
         ------
@@ -299,7 +317,7 @@ class Queries:
             If there is no such table.
         DataError
             If `start` or `end` is not a valid time, or they are the wrong way round, or the file's
-            name ends as that of another format does.
+            name ends as that of another format does; or the recording is damaged, naming the file.
         OSError
             If the file cannot be written.
         """
@@ -309,8 +327,13 @@ class Queries:
         with contextlib.ExitStack() as stack:
             if isinstance(target, str | os.PathLike):
                 target = stack.enter_context(open(target, "w", encoding="utf-8", newline=""))
-            for text in pieces:
-                target.write(text)
+            write = target.write
+
+            def write_all() -> None:
+                for text in pieces:
+                    write(text)
+
+            run_beside(write_all) if self._reads_files(what, start, end) else write_all()
 
     def csv_bytes(
         self, what: Table = "history", start: Moment | None = None, end: Moment | None = None
@@ -327,10 +350,18 @@ class Queries:
         bytes
             UTF-8.
         """
-        out = io.BytesIO()
-        for text in self.csv_pieces(what, start, end):
-            out.write(text.encode())
-        return out.getvalue()
+        pieces = self.csv_pieces(what, start, end)
+
+        def joined() -> bytes:
+            out = io.BytesIO()
+            out.writelines(text.encode() for text in pieces)
+            return out.getvalue()
+
+        return run_beside(joined) if self._reads_files(what, start, end) else joined()
+
+    def _reads_files(self, what: Table, start: Moment | None, end: Moment | None) -> bool:
+        """Return whether a thread should read a table, that the stream goes on."""
+        return what == "history" and self._older(*span_ns(start, end)) is not None
 
     def csv_pieces(
         self, what: Table = "history", start: Moment | None = None, end: Moment | None = None
@@ -355,7 +386,8 @@ class Queries:
         refuse_future("start", start, first, self._rows.view())
         origin = Origin.of(self._pair, self._health(), self._pipeline.values())
         if what == "history":
-            return csv_pieces(between_ns(self._rows.view(), first, last), origin)
+            rows, older = between_ns(self._rows.view(), first, last), self._older(first, last)
+            return csv_pieces(rows, origin, older() if older is not None else ())
         if what == "ticks":
             held = ticks, _ = self._pipeline.ticks_and_gap_legs()
             ticks, gap_legs = (inside(a, ticks["time_ns"], first, last) for a in held)

@@ -95,9 +95,9 @@ class Demo:
 
 
 @contextlib.asynccontextmanager
-async def demo(program: str, home: Path, command: str = "demo") -> AsyncIterator[Demo]:
+async def demo(program: str, home: Path, *command: str) -> AsyncIterator[Demo]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, command, "--no-browser", "--port", "0",
+        sys.executable, "-c", program, *(command or ["demo"]), "--no-browser", "--port", "0",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "PYTHONUNBUFFERED": "1", "HOME": str(home), "USERPROFILE": str(home)},
     )  # fmt: skip

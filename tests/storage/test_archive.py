@@ -18,7 +18,7 @@ from isal import isal_zlib
 from pandas.testing import assert_frame_equal
 
 from pairlab import DataError, analyze, read_archive
-from pairlab.storage import archive_file
+from pairlab.storage import archive_text
 
 DAY = "2024-08-08"
 NAME = f"BTCUSDT-aggTrades-{DAY}.zip"
@@ -89,8 +89,8 @@ def test_a_day_as_published(tmp_path: Path) -> None:
     assert one(archive.report) == {
         "symbol": "BTCUSDT", "kind": "aggTrades", "rows": 5_000, "first_id": 100, "last_id": 5_099,
         "missing": 0, "duplicates": 0, "conflicts": 0, "out_of_order": 0, "time_steps_back": 0,
-        "zero_quantity": 0, "bad_price": 0, "one_sided": False, "unit": "ms", "header": True,
-        "sha256": sha, "checksum": "verified",
+        "zero_quantity": 0, "bad_price": 0, "off_grid": 0, "one_sided": False,
+        "unit": "ms", "header": True, "interval": "", "sha256": sha, "checksum": "verified",
     }  # fmt: skip
     assert archive.report.index.tolist() == [str(path)]
     assert "5,000 ticks" in repr(archive)
@@ -281,6 +281,9 @@ def test_a_damaged_zip(tmp_path: Path) -> None:
     for cut in (0, 1, 30, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:cut])
         refused(path, "damaged or no zip file")
+    for at in (0, 31, whole.rindex(b"PK\x01\x02") + 42):  # headers, and where the first one is
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x21]) + whole[at + 1 :])
+        refused(path, "damaged|in the zip")
     # One bit anywhere in the compressed text, whose CRC the zip holds.
     start = 30 + len(NAME)
     for at in range(start, start + len(whole) // 2, 97):
@@ -304,7 +307,9 @@ def test_zips_are_inflated_by_either_library(
             inflaters.append(bits)
             return isal_zlib.decompressobj(bits)
 
-    monkeypatch.setattr(archive_file, "isal_zlib", Counted if fast else None)
+        crc32 = staticmethod(isal_zlib.crc32)
+
+    monkeypatch.setattr(archive_text, "isal_zlib", Counted if fast else None)
     assert_frame_equal(read_archive(path).ticks, expected(frame))
     assert bool(inflaters) == fast
 
@@ -335,6 +340,10 @@ def test_a_checksum_that_does_not_match(tmp_path: Path) -> None:
     beside = tmp_path / f"{NAME}.CHECKSUM"
     beside.write_text(f"{'0' * 64}  {NAME}")
     refused(path, "is not the file that .* describes")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    refused(path, "is not the file that .* describes")  # which says more than that it is damaged
+    path.write_bytes(whole)
     beside.write_text("<html>Not here</html>")
     with pytest.raises(DataError, match="holds no SHA-256"):
         read_archive(path)
@@ -344,7 +353,7 @@ def test_a_checksum_that_does_not_match(tmp_path: Path) -> None:
     ("rows", "match"),
     [
         (["1,2,3,4,5"], "unknown layout|5 columns"),
-        ([f"{T0_MS},1,2,3,4,{T0_MS},5,6,7,8,9,0"], "klines, not trades|12 columns"),
+        ([f"{T0_MS},1,2,3,4,{T0_MS},5,6,7,8,9,0"], "12 columns: expected 7 of aggTrades"),
         (["1,5.0,1.0,1,1,never,true"], "cannot be read as aggTrades"),
         (["1,free,1.0,1,1,1723075200000,true"], "cannot be read as aggTrades"),
         (["1,5.0,1.0,1,1,1723075200000,true", "2,5.0,1.0,2,2,1723075200,true"], "no one unit"),
@@ -362,12 +371,9 @@ def test_text_that_cannot_be_understood(tmp_path: Path, rows: list[str], match: 
     refused(zipped(tmp_path, "\n".join(rows).encode()), match)
 
 
-def test_klines_and_funding_are_named(tmp_path: Path) -> None:
-    kline = ",".join(["1723075200000", *"1234", "5", "1723075259999", *"67890"])
-    path = zipped(tmp_path, kline.encode(), f"BTCUSDT-1m-{DAY}.zip")
-    refused(path, "holds klines, not trades", symbol="BTCUSDT")
+def test_funding_rates_are_named(tmp_path: Path) -> None:
     path = zipped(tmp_path, b"1723075200000,8,0.0001", "BTCUSDT-fundingRate-2024-08.zip")
-    refused(path, "holds funding rates, not trades", symbol="BTCUSDT")
+    refused(path, "holds funding rates, not trades or klines", symbol="BTCUSDT")
 
 
 def test_paths_and_symbols_that_cannot_be(tmp_path: Path) -> None:
@@ -389,7 +395,7 @@ def test_paths_and_symbols_that_cannot_be(tmp_path: Path) -> None:
 def test_a_file_larger_than_allowed_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_file, "MAX_BYTES", 1_000)
+    monkeypatch.setattr(archive_text, "MAX_BYTES", 1_000)
     refused(zipped(tmp_path, GOOD), "expected at most 1,000 bytes")
 
 

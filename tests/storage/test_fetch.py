@@ -22,6 +22,8 @@ from pairlab import DataError, PairlabError, SettingError, read_archive
 from pairlab.storage import fetch
 from pairlab.storage.fetch import FetchedFile, fetch_archive
 from tests.storage.test_archive import agg_trades, text_of, zipped
+from tests.storage.test_archive_klines import klines as klines_of
+from tests.storage.test_archive_klines import published as published_bars
 
 TODAY = dt.date(2024, 8, 20)
 DAYS = [dt.date(2024, 8, n) for n in (1, 2, 3)]
@@ -235,11 +237,18 @@ async def test_klines_and_funding_rates_have_paths_of_their_own(
 ) -> None:
     klines = "/data/futures/um/daily/klines/BTCUSDT/1h/BTCUSDT-1h-2024-08-01.zip"
     funding = "/data/futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2024-{}.zip"
-    public_archive.publish(klines, b"klines")
+    bars = klines_of(24, step_ms=3_600_000)
+    public_archive.publish(
+        klines, published_bars(tmp_path, bars, "2024-08-01", interval="1h").read_bytes()
+    )
     for month in ("06", "07"):
         public_archive.publish(funding.format(month), b"funding")
-    (file,) = await fetched(public_archive, tmp_path, kind="klines", interval="1h", last=DAYS[0])
+    out = tmp_path / "out"
+    (file,) = await fetched(public_archive, out, kind="klines", interval="1h", last=DAYS[0])
     assert file.status == "fetched"
+    archive = await asyncio.to_thread(read_archive, out)
+    assert archive.bars["close"].tolist() == bars["close"].tolist()
+    assert archive.report["checksum"].tolist() == ["verified"]
     files = await fetched(
         public_archive,
         tmp_path,

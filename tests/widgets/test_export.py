@@ -9,6 +9,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -290,6 +291,44 @@ async def test_what_is_in_view_is_exported_though_the_ring_went_on(
         button._csv.click()
         await next_job(page, lab)
         assert page.file()[1].count("\n") == 1 + len(screen._frame(due=True).inside) > 200
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_what_is_in_view_is_exported_from_the_recording_too(
+    running_lab: MakeLab, wire: Wire, tmp_path: Path, paused: bool
+) -> None:
+    async with running_lab(rows=100, history_rows=300, window=30, speed=60.0) as lab:
+        recording = lab.record(tmp_path / "r")
+        assert await recording.wait_opened() == "recording"
+        begin_ns = int(lab.rows.view()["time_ns"][50])
+        button, page = ExportButton(lab), Page(lab, wire)
+        screen = lab.dashboard().render_loop
+        await lab.wait_async(lab.health().rows + 700, 60)
+        screen.view.pause(paused)
+        rows = screen.view.rows()
+        assert int(rows["time_ns"][0]) > begin_ns
+        end_ns = int(rows["time_ns"][100])
+        screen.view.freeze(begin_ns, end_ns)
+        if paused:
+            await lab.wait_async(lab.health().rows + 500, 60)
+        wanted = await asyncio.to_thread(lab.between, begin_ns, end_ns)
+        button._rows.value = "view"
+        button._csv.click()
+        await next_job(page, lab)
+        assert page.file()[1].count("\n") == 1 + len(wanted) > 600
+        await settled(lambda: button._work.done(), lab)
+
+
+async def test_a_table_too_large_for_a_page_is_not_sent(
+    running_lab: MakeLab, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "_MOST_BYTES", 1_000)
+    async with running_lab(rows=200) as lab:
+        button, page = lab.dashboard().parts["strip"].export, Page(lab, wire)
+        button._button.click()
+        await settled(lambda: "too many for a browser" in lab.event_log[-1].message, lab)
+        assert "lab.to_csv(path, start=" in lab.event_log[-1].message
+        assert not page.jobs
 
 
 async def test_pictures_are_asked_of_the_charts_that_there_are(

@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import numpy as np
-
 from pairlab.data.journal import SettingChanged
 from pairlab.errors import DataError
 from pairlab.protocols import PastPieces
-from pairlab.schema import ROW, Records, RowFlag
+from pairlab.schema import Records, RowFlag
 from pairlab.settings import METRIC_SETTINGS, SettingValues
 
 if TYPE_CHECKING:
@@ -71,21 +69,21 @@ class PastRows:
         metrics = values and tuple(getattr(values, name) for name in _METRICS)
         return self._folder, metrics
 
-    def before(self, held: Held, since_ns: int) -> Records:
-        """Return the rows from a time on that are older than those in memory.
+    def older(self, held: Held, since_ns: int, until_ns: int | None = None) -> Iterator[Records]:
+        """Go through the rows of a span that are older than those in memory.
 
         Parameters
         ----------
         held : Held
             Where the rows in memory begin. What is not written yet is waited for, for 5 s at most.
-        since_ns : int
-            Exchange time, ns since 1970 UTC.
+        since_ns, until_ns : int
+            Exchange times, ns since 1970 UTC, both included; by default as far as there are any.
 
-        Returns
-        -------
+        Yields
+        ------
         numpy.ndarray
-            `pairlab.ROW` records, shape (n,); none where a recording that is played was made with
-            other settings.
+            `pairlab.ROW` records, shape (n,), read as they are asked for; none where a recording
+            that is played was made with other settings.
 
         Raises
         ------
@@ -93,18 +91,17 @@ class PastRows:
             If a file is missing or damaged, naming it.
         """
         session = _session(self._folder)
+        end_ns = held.first_ns if until_ns is None else min(held.first_ns, until_ns)
         if self._played_with is not None:
-            if _other_settings(session, self._played_with):
-                return np.zeros(0, ROW)
-            runs = _runs(session, since_ns, held.first_ns)
-            return np.concatenate(
-                [np.zeros(0, ROW), *(_up_to(run.rows, held.first_ns) for run in runs)]
-            )
+            if not _other_settings(session, self._played_with):
+                for run in _runs(session, since_ns, end_ns):
+                    yield _up_to(run.rows, held.first_ns)
+            return
         until_s = time.monotonic() + _PATIENCE_S
         while not _reaches(session, held) and time.monotonic() < until_s:
             time.sleep(_LOOK_S)  # the writer's thread flushes four times a second
             session.refresh()
-        return np.concatenate([np.zeros(0, ROW), *_older(session, held, since_ns)])
+        yield from _older(session, held, since_ns, end_ns)
 
     def read(self, start_ns: int, end_ns: int) -> PastPieces:
         """Return what was recorded of a span of time.
@@ -214,11 +211,11 @@ def _runs(session: RecordedSession, since_ns: int, until_ns: int) -> Iterator[_R
             yield _Run(epoch, number + begin, kept, begin + len(kept) < len(rows))
 
 
-def _older(session: RecordedSession, held: Held, since_ns: int) -> Iterator[Records]:
+def _older(session: RecordedSession, held: Held, since_ns: int, until_ns: int) -> Iterator[Records]:
     """Go through the rows that are older than those in memory."""
     last = held.epoch + _offset(session)
     recomputed = held.first < _recomputed(session).get(last, 0 if last == 0 else _UNKNOWN)
-    for run in _runs(session, since_ns, held.first_ns):
+    for run in _runs(session, since_ns, until_ns):
         if run.epoch == last:
             yield run.rows[: max(held.first - run.first, 0)]
         elif run.epoch < last and recomputed:

@@ -177,9 +177,14 @@ class _Collector:
     def finish(self, text: bytes) -> RecordedFile:
         if not self._rows:
             raise DataError(f"{self._path}: contains no messages; {_EXPECTED}")
-        columns = np.array(self._rows, np.int64).T
+        try:
+            columns = np.array(self._rows, np.int64).T
+            trades = {symbol: np.array(rows, _TRADE) for symbol, rows in self._trades.items()}
+        except OverflowError:
+            raise DataError(
+                f"{self._path}: a time or an id has more than 64 bits: no message of an exchange's"
+            ) from None
         received_ns, event_ms, code, begin, stop = (np.ascontiguousarray(c) for c in columns)
-        trades = {symbol: np.array(rows, _TRADE) for symbol, rows in self._trades.items()}
         return RecordedFile(
             text, list(self._codes), received_ns, event_ms, code, begin, stop, trades,
             self._aggs, self._prices, self._quantities,

@@ -25,7 +25,15 @@ from pairlab.storage.recording.folder_lock import FolderLock
 from pairlab.storage.recording.live_segment import LiveSegment, frames_of
 from pairlab.storage.recording.manifest import LIVE, NAME, Manifest
 from pairlab.storage.recording.retention import drop_oldest
-from pairlab.storage.recording.sealing import live_segments, recover, seal_segment, segment_path
+from pairlab.storage.recording.sealing import (
+    as_sealed,
+    finish_dropping,
+    live_segments,
+    recover,
+    remove_leftovers,
+    seal_segment,
+    segment_path,
+)
 from pairlab.storage.recording.sink import RecordBatch, RecordingInfo
 
 __all__ = ["FolderSink"]
@@ -92,6 +100,7 @@ class FolderSink:
         self._seal_told = False
         self._session: str | None = None
         self._segment_day: int | None = None
+        self._left_before: int | None = None  # a killed writer's segments have lower numbers
 
     @property
     def nbytes(self) -> int:
@@ -126,15 +135,16 @@ class FolderSink:
             raise
         self._sealing = Background("pairlab seal")
         self._syncing = Background("pairlab sync")
+        if self._left_before is not None:
+            self._sealing.submit(self._seal_full)
 
     def _begin(self, info: RecordingInfo) -> None:
         folder = self.folder
         if (folder / NAME).exists():
             manifest = Manifest.load(folder)
             _require_same(folder, manifest, info)
-            manifest, recovery = recover(folder, manifest, self._step)
-            if recovery.segments:
-                self._tell("warning" if recovery.losses else "info", f"{folder}: {recovery}")
+            manifest = finish_dropping(folder, manifest, self._step)
+            remove_leftovers(folder, manifest)
         else:
             if live_segments(folder):
                 raise DataError(f"{folder} has live segments and no {NAME}: move them away first")
@@ -146,19 +156,24 @@ class FolderSink:
                     "there, in which what was stored before is a gap",
                 )
         self._session = info.session
-        part = manifest.part_for(info)
+        # What a killed writer has left is sealed beside: until then, ticks would not be written.
+        left = [n for n, _ in live_segments(folder)]
+        self._number = max([manifest.sealed_through, *left])
+        foreseen, parts = as_sealed(folder, manifest), list(manifest.parts)
+        part = foreseen.part_for(info, self._number + 1)
+        parts += foreseen.parts[len(parts) :]
+        manifest = msgspec.structs.replace(manifest, parts=parts, status="recording")
         if manifest.price_decimals is None:
             manifest.price_decimals = info.price_decimals
-        manifest.status = "recording"
         manifest.save(folder, self._step)
         self._manifest = manifest
         self._sealed_bytes = sum(file.nbytes for file in manifest.files)
         self._offset, self._epoch_offset = part.seq_offset, part.epoch_offset
-        self._next_seq = max(manifest.last_seq + 1, part.first_seq)
-        self._next_row = manifest.last_epoch, manifest.last_row + 1
+        self._next_seq = max(foreseen.last_seq + 1, part.first_seq)
+        self._next_row = foreseen.last_epoch, foreseen.last_row + 1
         self._events, self._alerts = part.events, part.alerts
-        self._day = manifest.last_ns // _DAY_NS
-        self._number = manifest.sealed_through
+        self._day = foreseen.last_ns // _DAY_NS
+        self._left_before = self._number + 1 if left else None
         self._next_segment()
 
     def close(self) -> None:
@@ -174,6 +189,7 @@ class FolderSink:
                 segment, self._segment = self._segment, None
                 segment.close()
                 self._join()
+                self._seal_left()
                 self._seal_all()
                 manifest = msgspec.structs.replace(self._manifest, status="sealed")
                 manifest.save(self.folder, self._step)
@@ -296,6 +312,7 @@ class FolderSink:
         """Seal every segment but the one that is written to; a full disk is told once."""
         try:
             _lower_priority()
+            self._seal_left()
             self._seal_all(before=self._number)
             self._keep_limits()
             self._seal_told = False
@@ -308,17 +325,31 @@ class FolderSink:
                     "as they are, and it is tried again",
                 )
 
+    def _seal_left(self) -> None:
+        """Seal what a writer that was killed has left."""
+        if self._left_before is None:
+            return
+        _, recovery = recover(
+            self.folder, self._manifest, self._step, before=self._left_before, saved=self._take
+        )
+        self._left_before = None
+        if recovery.segments:
+            self._tell("warning" if recovery.losses else "info", f"{self.folder}: {recovery}")
+
+    def _take(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._sealed_bytes = sum(file.nbytes for file in manifest.files)
+
     def _seal_all(self, before: int | None = None) -> None:
         for number, _ in live_segments(self.folder):
             if number > self._manifest.sealed_through and (before is None or number < before):
-                self._manifest = seal_segment(self.folder, self._manifest, number, self._step)
-                self._sealed_bytes = sum(file.nbytes for file in self._manifest.files)
+                self._take(seal_segment(self.folder, self._manifest, number, self._step))
 
     def _keep_limits(self) -> None:
         if self._max_bytes is None and self._max_age_s is None:
             return
         dropped = self._manifest.dropped.files
-        self._manifest = drop_oldest(
+        manifest = drop_oldest(
             self.folder,
             self._manifest,
             max_bytes=None if self._max_bytes is None else self._max_bytes - self._segment_bytes,
@@ -327,7 +358,7 @@ class FolderSink:
             else self._clock.time_ns() - int(self._max_age_s * 1e9),
             step=self._step,
         )
-        self._sealed_bytes = sum(file.nbytes for file in self._manifest.files)
+        self._take(manifest)
         if count := self._manifest.dropped.files - dropped:
             self._tell("info", f"{self.folder}: {count} old files removed, as its limits ask")
 

@@ -19,7 +19,7 @@ from pairlab.storage.tables import FORMAT_VERSION, settings_of, settings_text
 
 __all__ = ["Dropped", "Hole", "Loss", "Manifest", "Part", "SealedFile", "Status"]
 
-Status = Literal["recording", "sealed", "recovered"]
+Status = Literal["recording", "sealed"]
 FileKind = Literal["ticks", "rows", "alerts", "journal"]
 
 NAME: Final = "manifest.json"
@@ -89,6 +89,8 @@ class Part(msgspec.Struct, kw_only=True):
         In force before its first tick.
     complete : bool
         Whether the session's first tick is its first.
+    first_segment : int
+        Number of the first live segment that is its own.
     versions : dict of str
         Of what computed its rows.
     events, alerts : int
@@ -102,6 +104,7 @@ class Part(msgspec.Struct, kw_only=True):
     started_ns: int = 0
     settings: dict[str, Any] = {}
     complete: bool = True
+    first_segment: int = 0
     versions: dict[str, str] = {}
     events: int = 0
     alerts: int = 0
@@ -178,7 +181,7 @@ class Manifest(msgspec.Struct, kw_only=True):
         The symbols.
     stream, feed, real_money, price_decimals
         As in `RecordingInfo`.
-    status : {"recording", "sealed", "recovered"}
+    status : {"recording", "sealed"}
         ``recording`` also where the process that wrote it was killed.
     sealed_through : int
         Number of the last live segment that was sealed: what is left of it in ``live/`` counts no
@@ -243,8 +246,21 @@ class Manifest(msgspec.Struct, kw_only=True):
         """The symbols of legs 0 and 1."""
         return Pair(self.y, self.x)
 
-    def part_for(self, info: RecordingInfo) -> Part:
-        """Return the part that a session continues, or a new one for it behind all others."""
+    def part_of(self, segment: int) -> Part | None:
+        """Return the part whose ticks a live segment holds, if any has begun."""
+        begun = [part for part in self.parts if part.first_segment <= segment]
+        return begun[-1] if begun else None
+
+    def part_for(self, info: RecordingInfo, segment: int) -> Part:
+        """Return the part that a session continues, or a new one for it behind all others.
+
+        Parameters
+        ----------
+        info : RecordingInfo
+            Of the session.
+        segment : int
+            Number of the live segment that it begins.
+        """
         if self.parts and self.parts[-1].session == info.session:
             return self.parts[-1]
         # Behind the last events, too: an ordinal tells to which part an event belongs.
@@ -257,6 +273,7 @@ class Manifest(msgspec.Struct, kw_only=True):
             started_ns=info.started_ns,
             settings=json.loads(settings_text(info.settings)),
             complete=info.complete,
+            first_segment=segment,
             versions=dict(info.versions),
         )
         self.parts.append(part)

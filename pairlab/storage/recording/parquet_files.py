@@ -126,9 +126,18 @@ def read_groups(file: Any, path: Path, groups: list[int], columns: list[str] | N
         raise DataError(f"{path} is damaged: {error}") from None
 
 
-def group_spans(file: Any, column: str) -> np.ndarray[Any, Any]:
-    """Return the least and greatest value of a column in each row group, shape (groups, 2)."""
-    index = file.schema_arrow.names.index(column)
+def group_spans(file: Any, path: Path, column: str) -> np.ndarray[Any, Any]:
+    """Return the least and greatest value of a column in each row group, shape (groups, 2).
+
+    Raises
+    ------
+    DataError
+        If there is no such column of numbers, naming the file.
+    """
+    names = file.schema_arrow.names
+    if column not in names:
+        raise DataError(f"{path} is damaged: it has no column {column!r}")
+    index = names.index(column)
     metadata = file.metadata
     found = []
     for group in range(metadata.num_row_groups):

@@ -45,9 +45,9 @@ from pairlab.storage.recording.sealing import (
 from pairlab.storage.recording.sink import RebuiltRows
 from pairlab.storage.tables import alerts_of, column, ticks_of
 
-__all__ = ["RecordedPart", "RecordedSession", "open_recording"]
+__all__ = ["RecordedPart", "RecordedSession"]
 
-RecordingStatus = Literal["recording", "sealed", "recovered", "interrupted"]
+RecordingStatus = Literal["recording", "sealed", "interrupted"]
 _END: Final = 2**63 - 1
 
 
@@ -86,6 +86,7 @@ class RecordedPart(NamedTuple):
 class _Live(NamedTuple):
     """The whole frames of a live segment, and the file, open: sealing may remove it."""
 
+    number: int
     path: Path
     file: int
     frames: list[Frame]
@@ -112,7 +113,7 @@ class RecordedSession:
         Whether it was the live market.
     price_decimals : tuple of int or None
         Of y and x.
-    status : {"recording", "sealed", "recovered", "interrupted"}
+    status : {"recording", "sealed", "interrupted"}
         ``interrupted``: whoever wrote it is gone and has not sealed it; all is readable, and the
         next recorder on the folder seals it.
     started_ns : int
@@ -162,7 +163,11 @@ class RecordedSession:
         if manifest.status == "recording" and not is_locked(self.path):
             self.status = "interrupted"
         ticks = [frame for _, frame in self._frames(FrameKind.TICKS)]
-        self.holes: tuple[Hole, ...] = (*manifest.holes, *holes_of(manifest, ticks))
+        frames = [
+            (live.number, [frame for frame in live.frames if frame.kind is FrameKind.TICKS])
+            for live in self._live
+        ]
+        self.holes: tuple[Hole, ...] = (*manifest.holes, *holes_of(manifest, frames))
         self.losses: tuple[Loss, ...] = tuple(manifest.losses)
         notes = [
             read_note(live.path, frame, live.file) for live, frame in self._frames(FrameKind.NOTE)
@@ -193,7 +198,7 @@ class RecordedSession:
                 except FileNotFoundError:  # sealed meanwhile: the manifest read again says so
                     break
                 weakref.finalize(self, os.close, file)
-                live.append(_Live(path, file, *scan(path, file)[:2]))
+                live.append(_Live(number, path, file, *scan(path, file)[:2]))
             else:
                 if Manifest.load(self.path).sealed_through == manifest.sealed_through:
                     return manifest, live
@@ -243,8 +248,9 @@ class RecordedSession:
 
     def _last_before(self, part: Part) -> int:
         """Return the last ordinal before a part: none is used twice, some not at all."""
-        lasts = [file.last for file in self._files("ticks") if file.last < part.first_seq]
-        return max(lasts, default=part.first_seq - 1)
+        lasts = [file.last for file in self._files("ticks")]
+        lasts += [frame.last for _, frame in self._frames(FrameKind.TICKS)]
+        return max((last for last in lasts if last < part.first_seq), default=part.first_seq - 1)
 
     def _files(self, kind: str) -> list[SealedFile]:
         return [file for file in self._manifest.files if file.kind == kind]
@@ -440,8 +446,3 @@ class RecordedSession:
             if any(torn.offset < end for torn in live.torn):
                 found.append(str(live.path.relative_to(self.path)))
         return found
-
-
-def open_recording(path: str | os.PathLike[str]) -> RecordedSession:
-    """Open a recording; see `RecordedSession`."""
-    return RecordedSession(path)

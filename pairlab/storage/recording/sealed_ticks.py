@@ -129,7 +129,7 @@ class _FileTicks:
         pa = arrow()
         names = ["seq", *_COLUMNS.values()]
         with open_parquet(self._path) as opened:
-            spans = group_spans(opened, "seq")
+            spans = group_spans(opened, self._path, "seq")
             wanted = (spans[:, 1] >= self._first) & (spans[:, 0] <= self._last)
             groups = np.flatnonzero(wanted).tolist()
             try:
@@ -224,7 +224,9 @@ def seq_in_sealed(folder: Path, files: list[SealedFile], time_ns: int) -> int | 
             continue
         path = folder / file.path
         with open_parquet(path) as opened:
-            for group in np.flatnonzero(group_spans(opened, "time")[:, 1] >= time_ns).tolist():
+            for group in np.flatnonzero(
+                group_spans(opened, path, "time")[:, 1] >= time_ns
+            ).tolist():
                 table = read_groups(opened, path, [group], ["seq", "time"])
                 at = np.flatnonzero(column(table, "time", np.int64) >= time_ns)
                 if len(at):

@@ -8,7 +8,7 @@ left of a step that was interrupted is done again from the live segment, with th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -47,7 +47,17 @@ from pairlab.storage.tables import arrow, column
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Recovery", "holes_of", "live_segments", "recover", "seal_segment", "segment_path"]
+__all__ = [
+    "Recovery",
+    "as_sealed",
+    "finish_dropping",
+    "holes_of",
+    "live_segments",
+    "recover",
+    "remove_leftovers",
+    "seal_segment",
+    "segment_path",
+]
 
 _DAY_NS: Final = 86_400_000_000_000
 _SEGMENT: Final = re.compile(r"(\d{6})\.frames")
@@ -94,27 +104,82 @@ def live_segments(folder: Path) -> list[tuple[int, Path]]:
     return [(int(match[1]), path) for match, path in matches if match]
 
 
-def holes_of(manifest: Manifest, frames: Iterable[Frame]) -> list[Hole]:
-    """Return the ticks that are missing before or between frames of ticks, the next after it."""
-    part_first = manifest.parts[-1].first_seq if manifest.parts else 0
-    next_seq, last_ns = max(manifest.last_seq + 1, part_first), manifest.last_ns
+def holes_of(manifest: Manifest, segments: Iterable[tuple[int, list[Frame]]]) -> list[Hole]:
+    """Return the ticks that are missing before or between frames of ticks.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of what is sealed.
+    segments : iterable of (int, list of Frame)
+        Numbers of the live segments that follow, and their frames of ticks.
+    """
+    next_seq, last_ns = manifest.last_seq + 1, manifest.last_ns
     holes = []
-    for frame in frames:
-        if frame.first > next_seq:
-            holes.append(
-                Hole(
-                    first_seq=next_seq, last_seq=frame.first - 1, first_ns=last_ns,
-                    last_ns=frame.low,
-                )
-            )  # fmt: skip
-        next_seq, last_ns = frame.last + 1, max(last_ns, frame.high)
+    for number, frames in segments:
+        part = manifest.part_of(number)
+        next_seq = max(next_seq, part.first_seq if part is not None else 0)
+        for frame in frames:
+            if frame.first > next_seq:
+                holes.append(
+                    Hole(
+                        first_seq=next_seq, last_seq=frame.first - 1, first_ns=last_ns,
+                        last_ns=frame.low,
+                    )
+                )  # fmt: skip
+            next_seq, last_ns = frame.last + 1, max(last_ns, frame.high)
     return holes
 
 
-def recover(folder: Path, manifest: Manifest, step: Step = no_step) -> tuple[Manifest, Recovery]:
+def as_sealed(folder: Path, manifest: Manifest) -> Manifest:
+    """Return the manifest as it will be once every live segment is sealed, but for the files.
+
+    Raises
+    ------
+    OSError
+        If a segment cannot be read.
+    """
+    for number, path in live_segments(folder):
+        if number > manifest.sealed_through:
+            manifest = _with_segment(manifest, number, [], path, scan(path))
+    return manifest
+
+
+def remove_leftovers(folder: Path, manifest: Manifest) -> None:
+    """Remove what an interrupted sealing has left in ``live/``; the caller holds the lock."""
+    for number, path in live_segments(folder):
+        if number <= manifest.sealed_through:
+            remove(path)
+    if (folder / LIVE).is_dir():
+        for path in (folder / LIVE).iterdir():
+            if _TEMPORARY.fullmatch(path.name):
+                remove(path)
+
+
+def recover(
+    folder: Path,
+    manifest: Manifest,
+    step: Step = no_step,
+    *,
+    before: int | None = None,
+    saved: Callable[[Manifest], None] = lambda manifest: None,
+) -> tuple[Manifest, Recovery]:
     """Finish what a writer that is gone has left; the caller holds the lock.
 
     Done twice, or begun anew after it was killed, it comes to the same result.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The recording's.
+    manifest : Manifest
+        As it is on disk.
+    step : callable
+        Called after each step.
+    before : int, optional
+        Number of the live segment that is written to by now: it and later ones stay.
+    saved : callable
+        Called with the manifest each time that another one is on disk: what fails later leaves it.
 
     Raises
     ------
@@ -123,23 +188,16 @@ def recover(folder: Path, manifest: Manifest, step: Step = no_step) -> tuple[Man
     DataError
         If a frame's checksum is right and its table is none.
     """
-    was_recording = manifest.status == "recording"
     manifest = finish_dropping(folder, manifest, step)
+    saved(manifest)
+    remove_leftovers(folder, manifest)
     known = len(manifest.losses)
     segments = 0
-    for number, path in live_segments(folder):
-        if number > manifest.sealed_through:
+    for number, _ in live_segments(folder):
+        if number > manifest.sealed_through and (before is None or number < before):
             manifest = seal_segment(folder, manifest, number, step)
+            saved(manifest)
             segments += 1
-        else:
-            remove(path)
-    if (folder / LIVE).is_dir():
-        for path in (folder / LIVE).iterdir():
-            if _TEMPORARY.fullmatch(path.name):
-                remove(path)
-    if was_recording:
-        manifest = msgspec.structs.replace(manifest, status="recovered")
-        manifest.save(folder, step)
     return manifest, Recovery(segments, tuple(manifest.losses[known:]))
 
 
@@ -273,8 +331,10 @@ def _with_segment(
     ticks, rows = _of_kind(found, FrameKind.TICKS), _of_kind(found, FrameKind.ROWS)
     events = _of_kind(found, FrameKind.EVENTS)
     parts = list(manifest.parts)
-    if parts:
-        parts[-1] = part = msgspec.structs.replace(parts[-1])
+    part = manifest.part_of(number)
+    if part is not None:
+        at = parts.index(part)
+        parts[at] = part = msgspec.structs.replace(part)
         count_events_and_alerts(part, found.frames)
     notes = [read_note(path, frame) for frame in _of_kind(found, FrameKind.NOTE)]
     rebuilds = rebuilds_of(notes)
@@ -296,7 +356,7 @@ def _with_segment(
         last_event_seq=max([manifest.last_event_seq, *(frame.high for frame in events)]),
         last_epoch=last_row[0],
         last_row=last_row[1],
-        holes=[*manifest.holes, *holes_of(manifest, ticks)],
+        holes=[*manifest.holes, *holes_of(manifest, [(number, ticks)])],
         losses=[*manifest.losses, *_losses(number, found)],
         rebuilds=[*manifest.rebuilds, *rebuilds],
     )

@@ -54,6 +54,11 @@ def open_archive(paths: Sequence[Path], pair: Pair, stream: str | None = None) -
     if not kinds:
         found = ", ".join(sorted(set(report["symbol"])))
         raise DataError(f"the archive files are of {found}: expected {pair.y} and {pair.x}")
+    if kinds[0] == "klines":
+        raise DataError(
+            "the archive files hold bars, not ticks: a replay plays ticks; "
+            "pairlab.analyze(pairlab.read_archive(files).pair_bars()) computes the rows of bars"
+        )
     kind = _STREAMS[kinds[0]]
     if stream not in (None, kind):
         raise DataError(f"the archive files hold {kind} ticks, not {stream}")

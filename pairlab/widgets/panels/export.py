@@ -14,6 +14,7 @@ from ipywidgets import Button, Dropdown, HBox, ToggleButtons, VBox
 from pairlab.data.csv_export import csv_name, csv_pieces
 from pairlab.data.origin import Origin
 from pairlab.data.time_selection import between_ns
+from pairlab.errors import PairlabError
 from pairlab.protocols import LabView, Table
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
@@ -25,6 +26,9 @@ __all__ = ["ExportButton"]
 
 _WAIT_S: Final = 20.0
 """How long to wait for a page to confirm that it has saved a file."""
+
+_MOST_BYTES: Final = 500_000_000
+"""Most bytes of a table that a page is given: it holds them in memory."""
 
 _TABLES: Final = [(what, what) for what in get_args(Table)]
 _ROWS: Final = [("all", "all"), ("in view", "view"), ("selected", "selection")]
@@ -145,16 +149,11 @@ class ExportButton(LabWidget, HBox):  # type: ignore[misc]
 
     def _pieces(self, what: Table, ends: tuple[int | None, int | None]) -> Iterator[str]:
         if what == "history" and self._rows.value == "view":
-            # What is seen: while the view is paused, the ring may have gone on without it.
             rows = self.render_loop.view.rows()
             before = len(rows) and ends[0] is not None and ends[0] < int(rows[0]["time_ns"])
-            if before and self._lab.past is not None:
-                self._lab.log(
-                    "warning",
-                    "rows that are no longer in memory are not in the file: "
-                    "lab.history(since=…).to_csv(…) writes recorded ones, too",
-                )
-            return csv_pieces(between_ns(rows, *ends), self._origin())
+            if not (before and self._lab.past is not None):
+                # What is seen: while the view is paused, the ring may have gone on without it.
+                return csv_pieces(between_ns(rows, *ends), self._origin())
         return self._lab.csv_pieces(what, *ends)
 
     async def _export(self, name: str, pieces: Iterator[str]) -> None:
@@ -283,6 +282,11 @@ def _pack(pieces: Iterator[str]) -> tuple[bytes, int]:
     for piece in pieces:
         raw = piece.encode()
         size += len(raw)
+        if size > _MOST_BYTES:
+            raise PairlabError(
+                f"the table has more than {_MOST_BYTES:,} bytes, too many for a browser; "
+                "lab.to_csv(path, start=…, end=…) writes files of any size"
+            )
         parts.append(packer.compress(raw))
     parts.append(packer.flush())
     return b"".join(parts), size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,66 @@ async def test_rows_that_were_forgotten_are_read_again(tmp_path: Path) -> None:
     assert lab.history(since="2100-01-01").empty
     with pytest.raises(DataError, match="is not a valid time"):
         lab.history(since="soon")
+    await lab.stop()
+
+
+async def test_spans_moments_alerts_and_csv_reach_into_the_recording(tmp_path: Path) -> None:
+    lab, shown, feed = await recorded(
+        tmp_path / "r", {}, entry_z=1.0, min_correlation=-1.0, fee_bps=0.0, cooldown_s=0.0
+    )
+    every = np.concatenate(shown.rows)
+    times = every["time_ns"]
+    first_ns, last_ns = int(times[1_234]), int(times[3_800])  # the last one is in memory
+    assert times[1_234] < lab.rows.view()["time_ns"][0] < last_ns
+    wanted = frame_of(lab, every[(times >= first_ns) & (times <= last_ns)])
+    same(lab.between(first_ns, last_ns), wanted)
+    same(lab.between(first_ns, int(times[2_000])), wanted[wanted.index.asi8 <= times[2_000]])
+    same(lab.between(end=last_ns), lab.history()[lab.history().index.asi8 <= last_ns])
+    lab.select(first_ns, last_ns)
+    same(lab.selection, wanted)
+    for at in (700, 1_234, 3_900):
+        same(lab.at(int(times[at])).to_frame(), frame_of(lab, every[[at]]).iloc[0].to_frame())
+    between_two = lab.at(int(times[700]) + 1)  # no row is of that time: the last one before it
+    same(between_two.to_frame(), frame_of(lab, every[[700]]).iloc[0].to_frame())
+    with pytest.raises(DataError, match="is held: the oldest held is of"):
+        lab.at(int(times[0]) - 1)
+    alerts = [a for a in lab.alert_log if a.time_ns < lab.rows.view()["time_ns"][0]]
+    assert len(alerts) > 3
+    for alert in alerts[:4]:
+        assert lab.at(alert)["zscore"] == alert.at.zscore
+        assert lab.at(alert).name.value == alert.time_ns
+    out = tmp_path / "rows.csv"
+    turned = []
+    asyncio.get_running_loop().call_soon(turned.append, True)
+    lab.to_csv(out, start=first_ns, end=last_ns)
+    assert turned  # the stream goes on while it is written
+    assert out.read_bytes() == lab.csv_bytes("history", first_ns, last_ns)
+    text = io.StringIO()
+    lab.to_csv(text, start=first_ns, end=last_ns)
+    assert text.getvalue() == out.read_text()
+    back = pd.read_csv(out, index_col="time", parse_dates=True)[list(wanted.columns)]
+    pd.testing.assert_frame_equal(
+        back, wanted, check_freq=False, check_dtype=False, check_exact=True, check_index_type=False
+    )
+    assert len(pd.read_csv(io.BytesIO(lab.csv_bytes()))) == 300  # what is held
+    assert feed is not None
+    await lab.stop()
+
+
+async def test_what_is_exported_is_read_piece_by_piece(tmp_path: Path) -> None:
+    lab, shown, feed = await recorded(tmp_path / "r", {}, batches=10)
+    for start in range(1_000, 4_000, 500):
+        await feed.give(some_ticks(500, start=start))
+        await lab.recording.flush()
+    pieces = lab.csv_pieces("history", 0)
+
+    def read() -> list[int]:
+        assert next(pieces).startswith("time,")
+        return [piece.count("\n") for piece in pieces]
+
+    counts = await asyncio.to_thread(read)
+    assert sum(counts) == sum(map(len, shown.rows))
+    assert max(counts) < sum(counts) // 2
     await lab.stop()
 
 

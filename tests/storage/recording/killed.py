@@ -1,7 +1,8 @@
 """Records some 5,000 ticks a second in child processes, each of which is killed: test_killed.py.
 
 ``python -m tests.storage.recording.killed FOLDER PROGRESS COUNT``: for each child, a line on
-standard output once it is dead; the next begins when a line comes in.
+standard output once it is dead; the next begins when a line comes in. With COUNT 0 one child whose
+sealing never ends: a line once it has begun, and it is killed 1.5 s later.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from pairlab.schema import TICK, Pair, Records
 from pairlab.settings import Settings
+from pairlab.storage.recording.durable import Step, no_step
 from pairlab.storage.recording.folder_sink import FolderSink
 from pairlab.storage.recording.recorder import Recorder
 from pairlab.storage.recording.sink import RecordingInfo
@@ -40,15 +42,16 @@ def ticks_of(child: int, first: int, count: int, now_ns: int) -> Records:
     return ticks
 
 
-def record(folder: Path, progress: mmap.mmap, child: int) -> None:
+def record(folder: Path, progress: mmap.mmap, child: int, step: Step = no_step) -> None:
     """Record until killed."""
     info = RecordingInfo(
         session=f"{child}", pair=Pair("BTCUSDT", "ETHUSDT"), stream="trade", feed="TEST",
         real_money=False, price_decimals=None, settings=Settings().values(), started_ns=0,
     )  # fmt: skip
     recorder = Recorder(
-        FolderSink(folder, segment_bytes=200_000), info, target="", tell=lambda *_: None
-    )
+        FolderSink(folder, segment_bytes=200_000, step=step), info, target="",
+        tell=lambda *_: None,
+    )  # fmt: skip
     recorder.start()
     put, begin = 0, time.monotonic()
     while True:
@@ -60,21 +63,28 @@ def record(folder: Path, progress: mmap.mmap, child: int) -> None:
         time.sleep(0.002)
 
 
+def never_ends(name: str) -> None:
+    """Let a process be for ever between the first file of a seal and the next step."""
+    if name.startswith("wrote ticks"):
+        print("sealing", flush=True)
+        time.sleep(600)
+
+
 def main() -> None:
     folder, progress_path, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     progress_path.write_bytes(bytes(PROGRESS.size))
     when = random.Random(5)
     with progress_path.open("r+b") as file, mmap.mmap(file.fileno(), PROGRESS.size) as progress:
-        for child in range(1, count + 1):
+        for child in range(1, count + 1) if count else (1_000,):
             pid = os.fork()
             if not pid:
                 try:
-                    record(folder, progress, child)
+                    record(folder, progress, child, no_step if count else never_ends)
                 finally:
                     os._exit(1)
             while PROGRESS.unpack(progress[:])[0] != child:
                 time.sleep(0.005)
-            time.sleep(when.uniform(0.0, 2.4))
+            time.sleep(when.uniform(0.0, 2.4) if count else 1.5)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             print(child, flush=True)

@@ -14,6 +14,7 @@ from pairlab.storage.recording.folder_sink import FolderSink
 from pairlab.storage.recording.recorded_session import RecordedSession
 from pairlab.storage.recording.sink import RecordingInfo
 from tests.storage.recording import killed
+from tests.storage.recording.sessions import bits, ticks_of
 
 KILLS = int(os.environ.get("PAIRLAB_KILLS", "10"))  # 50 take two minutes
 
@@ -72,3 +73,34 @@ def test_a_second_is_missing_at_most(tmp_path: Path) -> None:
     assert sealed.damaged_files() == []
     checked(sealed, ended)
     assert sum(len(ticks) for _, ticks in sealed.ticks()) > KILLS * 1_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_while_it_seals_what_the_last_one_left(tmp_path: Path) -> None:
+    """A start writes at once what comes in: it does not wait until old segments are sealed."""
+    folder, progress = tmp_path / "recording", tmp_path / "progress"
+    command = [sys.executable, "-m", "tests.storage.recording.killed", folder, progress]
+    for count in ("1", "0"):
+        ran = subprocess.run(
+            [*command, count], stdout=subprocess.PIPE, text=True, check=True, timeout=120
+        )
+    assert ran.stdout.split() == ["sealing", "1000"]  # in vain, until it was killed
+    child, put, last_ns = killed.PROGRESS.unpack(progress.read_bytes())
+    session = RecordedSession(folder)
+    assert (session.status, len(session.parts)) == ("interrupted", 2)
+    ticks = ticks_of(session)
+    assert (np.diff(ticks["id"] // 10**9) >= 0).all()
+    stored = ticks[ticks["id"] // 10**9 == child]
+    assert put > 5_000
+    assert last_ns - int(stored["time_ns"][-1]) <= 1_000_000_000
+    checked(session, {child: (put, last_ns)})
+    sink = FolderSink(folder)
+    sink.open(
+        RecordingInfo("end", session.pair, "trade", "TEST", False, None, session.settings, 0)
+    )  # fmt: skip
+    sink.close()
+    sealed = RecordedSession(folder)
+    assert sealed.damaged_files() == []
+    assert sealed.holes == ()
+    assert bits(ticks) == bits(ticks_of(sealed))

@@ -16,7 +16,7 @@ from pairlab.data.journal import EngineStarted, GapMarked, Rebuilt, SettingChang
 from pairlab.engine.gaps import Gap
 from pairlab.errors import DataError
 from pairlab.storage.recording.folder_sink import FolderSink
-from pairlab.storage.recording.recorded_session import RecordedSession, open_recording
+from pairlab.storage.recording.recorded_session import RecordedSession
 from pairlab.storage.recording.sink import RebuiltRows, RecordBatch
 from tests.storage.recording.conftest import folder_in_memory
 from tests.storage.recording.sessions import (
@@ -55,7 +55,7 @@ def test_what_was_written_is_read_live_and_sealed(ends: list[int], segment_bytes
         assert_holds(live, world())
         sink.close()
         assert_holds(live, world())  # what it has open, it can read to the end
-        sealed = open_recording(folder)
+        sealed = RecordedSession(folder)
         assert sealed.status == "sealed"
         assert sealed.complete
         assert sealed.damaged_files() == []

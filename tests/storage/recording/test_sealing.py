@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pairlab.storage.recording.durable import Step, no_step
@@ -18,7 +21,16 @@ from pairlab.storage.recording.live_segment import FrameKind, scan
 from pairlab.storage.recording.manifest import Manifest
 from pairlab.storage.recording.recorded_session import RecordedSession
 from pairlab.storage.recording.sealing import recover, segment_path
-from tests.storage.recording.sessions import World, assert_holds, batches, files_of, info, world
+from tests.storage.recording.sessions import (
+    World,
+    assert_holds,
+    batches,
+    bits,
+    files_of,
+    info,
+    ticks_of,
+    world,
+)
 
 
 class Killed(BaseException):
@@ -70,7 +82,7 @@ def test_an_interrupted_recording_is_whole_before_and_after_recovery(tmp_path: P
     assert str(done) == "recovered a recording that was not sealed: 2 live segments, nothing torn"
     assert manifest == Manifest.load(tmp_path)
     session.refresh()
-    assert session.status == "recovered"
+    assert session.status == "interrupted"  # nobody has written to it since
     assert session.complete
     assert_holds(session, world())
     assert recover(tmp_path, manifest)[1].segments == 0
@@ -178,11 +190,83 @@ def test_the_next_writer_recovers_and_goes_on(tmp_path: Path) -> None:
     told: list[str] = []
     sink = FolderSink(tmp_path, tell=lambda level, text: told.append(f"{level} {text}"))
     sink.open(info("two"))
+    sink.close()  # by then it is sealed, on a thread beside
     assert told == [
         f"info {tmp_path}: recovered a recording that was not sealed: 2 live segments, nothing torn"
     ]
-    sink.close()
     session = RecordedSession(tmp_path)
     assert (session.status, len(session.parts)) == ("sealed", 2)
     recover(tmp_path, Manifest.load(tmp_path), no_step)
     assert RecordedSession(tmp_path).status == "sealed"
+
+
+def test_what_was_left_is_sealed_while_the_next_session_is_written(tmp_path: Path) -> None:
+    """Readers see both, and so does a start after a kill at that moment."""
+    folder = interrupted(tmp_path / "recording")
+    sealing, go_on = threading.Event(), threading.Event()
+
+    def step(name: str) -> None:
+        if name.startswith("wrote ticks"):
+            sealing.set()
+            assert go_on.wait(60)
+
+    of = world()
+    sink = FolderSink(folder, step=step)
+    sink.open(info("two"))
+    try:
+        assert sealing.wait(60)
+        for batch in batches(of, range(100, len(of.ticks), 300)):
+            sink.write(batch)
+        session = RecordedSession(folder)
+        assert [part.last_seq - part.first_seq + 1 for part in session.parts] == [len(of.ticks)] * 2
+        assert session.status == "recording"
+        assert session.sealed_files == 0
+        killed = shutil.copytree(folder, tmp_path / "killed")
+    finally:
+        go_on.set()
+        sink.close()
+    third = FolderSink(killed)
+    third.open(info("three"))
+    third.close()
+    killed_session = RecordedSession(killed)
+    for sealed in (RecordedSession(folder), killed_session):
+        assert sealed.holes == session.holes == ()
+        assert sealed.complete
+        assert sealed.damaged_files() == []
+        assert [part[:4] for part in sealed.parts[:2]] == [part[:4] for part in session.parts]
+        assert bits(ticks_of(sealed)) == bits(ticks_of(session)) == bits(np.tile(of.ticks, 2))
+        gaps = sealed is not killed_session  # a third part, without a tick, is behind one
+        assert repr(sealed.events(recording_gaps=gaps)) == repr(session.events(recording_gaps=gaps))
+        assert repr(sealed.alerts()) == repr(session.alerts())
+        numbers = [
+            [(e, first, len(rows)) for e, first, rows in s.rows()] for s in (sealed, session)
+        ]
+        assert numbers[0][0] == (0, 0, numbers[0][0][2])
+        assert sum(n[2] for n in numbers[0]) == sum(n[2] for n in numbers[1]) == 2 * len(of.rows)
+
+
+def test_a_disk_that_fills_while_what_was_left_is_sealed(tmp_path: Path) -> None:
+    """One of two old segments is sealed, the other is tried again: neither is forgotten."""
+    interrupted(tmp_path)
+    told: list[str] = []
+    fails = [True]
+
+    def step(name: str) -> None:
+        if fails[0] and name.startswith("renamed") and "000002" in name:
+            fails[0] = False
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    sink = FolderSink(tmp_path, tell=lambda level, text: told.append(f"{level} {text}"), step=step)
+    sink.open(info("two"))
+    sink._join_sealing()
+    assert [text.split()[0] for text in told] == ["warning"]
+    assert "could not seal a full segment" in told[0]
+    assert bits(ticks_of(RecordedSession(tmp_path))) == bits(world().ticks)
+    sink.sync()
+    sink.close()
+    session = RecordedSession(tmp_path)
+    assert session.damaged_files() == []
+    assert not list((tmp_path / "live").glob("*.frames"))
+    assert bits(ticks_of(session)) == bits(world().ticks)
+    assert sum(len(rows) for _, _, rows in session.rows()) == len(world().rows)
+    assert "recovered a recording that was not sealed: 1 live segments" in told[1]

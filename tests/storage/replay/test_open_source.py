@@ -310,3 +310,35 @@ def test_the_real_recording_as_the_local_exchange_reads_it(recorded: Path) -> No
     assert (np.diff(got["received_ns"]) >= 0).all()
     assert source.price_decimals == (2, 2)
     assert gaps(source) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["mine.csv", "mine.csv.gz", "mine.ndjson", "mine.parquet", "mine.dat"]
+)
+def test_damage_anywhere_is_refused_in_words_or_played(name: str, tmp_path: Path) -> None:
+    """Flipped, cut out, put in: never anything but ticks or a DataError that names the file."""
+    whole = FILES[name][1](tmp_path / name).read_bytes()
+    path = tmp_path / "damaged" / name
+    path.parent.mkdir()
+    random = np.random.default_rng(5)
+    put_in = [b"1e999", b"nan", b"\xff\xfe", b"null", b"9" * 20, b"{", b'"', b"\x00" * 40]
+    told = []
+    for number in range(50):
+        at = int(random.integers(len(whole) if number % 3 else 200))
+        raw = bytearray(whole)
+        if number % 2:
+            raw[at] ^= 1 << int(random.integers(8))
+        else:
+            raw[at : at + number % 5] = put_in[number // 2 % len(put_in)]
+        path.write_bytes(raw)
+        for read in (lambda: symbols_in([path]), lambda: all_blocks([path])):
+            try:
+                read()
+            except DataError as error:
+                told.append(str(error))
+    assert len(told) > 10
+    assert all(str(path) in text or "no ticks of" in text for text in told)
+
+
+def all_blocks(paths: list[Path]) -> int:
+    return sum(len(block.ticks) for block in open_source(paths, PAIR).blocks())

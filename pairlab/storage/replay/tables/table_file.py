@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -101,7 +102,20 @@ class TableFile:
             + whose
         )
 
+    @contextlib.contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Say of what cannot be read where it is."""
+        pa = arrow()
+        try:
+            yield
+        except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+            raise DataError(f"{self.path} cannot be read: {_first(error)}") from None
+
     def _names(self) -> list[str]:
+        with self._understood():
+            return self._column_names()
+
+    def _column_names(self) -> list[str]:
         if self.kind == "parquet":
             return list(self.parquet().schema_arrow.names)
         if self.kind == "ndjson":
@@ -140,7 +154,9 @@ class TableFile:
             column = self._read().column(name)
         finally:
             self.columns = kept
-        return [str(text) for text in column.cast(pa.string()).unique().drop_null().to_pylist()]
+        with self._understood():
+            texts = column.cast(pa.string()).unique().drop_null()
+            return [str(text) for text in texts.to_pylist()]
 
     def parquet(self) -> Any:
         """Return the file as pyarrow's ParquetFile, symbols as dictionaries."""
@@ -230,6 +246,10 @@ class TableFile:
         DataError
             If a value is missing or of another type; names it.
         """
+        with self._understood():
+            return self._decoded(table, first_row)
+
+    def _decoded(self, table: pa.Table, first_row: int) -> Records:
         count = table.num_rows
         ticks = np.zeros(count, TICK)
         if not count:
@@ -248,9 +268,7 @@ class TableFile:
         if "side" in column:
             ticks["buyer_is_maker"] = maker_of(self.path, self.columns["side"], column["side"])
         if "id" in column:
-            ids = numbers_of(self.path, self.columns["id"], column["id"])
-            exact = column["id"].type
-            ticks["id"] = column["id"].to_numpy() if _is_integer(exact) else ids.astype(np.int64)
+            ticks["id"] = self._ids(column["id"])
         else:
             ticks["id"] = np.arange(first_row, first_row + count)
         if self.leg is not None:
@@ -269,9 +287,21 @@ class TableFile:
             ticks = ticks[ticks["leg"] >= 0]
         return ticks
 
+    def _ids(self, column: pa.ChunkedArray) -> NDArray[np.int64]:
+        numbers = numbers_of(self.path, self.columns["id"], column)
+        if _is_integer(column.type):
+            return np.asarray(column.cast(arrow().int64()).to_numpy(), np.int64)
+        if not (np.abs(numbers) < 2.0**63).all():  # of a NaN it is not so
+            raise DataError(
+                f"{self.path}: column {self.columns['id']!r} holds ids that are no numbers of 64 "
+                "bits"
+            )
+        return numbers.astype(np.int64)
+
     def times(self, table: pa.Table) -> NDArray[np.int64]:
         """Return the exchange times of some rows, ns since 1970 UTC."""
-        found: NDArray[np.int64] = self._times("time", table.column(self.columns["time"]))
+        with self._understood():
+            found: NDArray[np.int64] = self._times("time", table.column(self.columns["time"]))
         return found
 
     def _times(self, field: str, column: pa.ChunkedArray) -> Any:
