@@ -28,12 +28,12 @@ class Leg:
         Of its trades (or observations); times are running maxima, as those of rows are.
     last : array of int64, shape (rows,)
         Index of the newest trade that a row knows of.
+    after_row, row_of_trade : arrays of int64, optional
+        As `Market.indexed` makes them.
     _ordinal : array of int64, shape (n,), optional
         Numbers of the ticks that its trades were; None: observations.
     _first : int, optional
         Where every observation from this one on made a row of its own.
-    _after_row, _row_of : arrays of int64, optional
-        As `Market.indexed` makes them.
     """
 
     time_ns: NDArray[np.int64]
@@ -41,13 +41,13 @@ class Leg:
     last: NDArray[np.int64]
     _ordinal: NDArray[np.int64] | None
     _first: int | None = None
-    _after_row: NDArray[np.int64] | None = None
-    _row_of: NDArray[np.int64] | None = None
+    after_row: NDArray[np.int64] | None = None
+    row_of_trade: NDArray[np.int64] | None = None
 
     def row_of(self, trade: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the first row that knows of each trade; the number of rows where none does."""
-        if self._row_of is not None:
-            return self._row_of[trade]
+        if self.row_of_trade is not None:
+            return self.row_of_trade[trade]
         if self._first is not None:
             return np.clip(trade - self._first, 0, len(self.last))
         return np.searchsorted(self.last, trade, side="left")
@@ -125,8 +125,8 @@ class Market:
 
     def after(self, leg: Leg, rows: NDArray[np.int64], latency_ns: int) -> NDArray[np.int64]:
         """Return the index of a leg's first trade that an order decided on each row can take."""
-        if leg._after_row is not None:
-            return leg._after_row[rows]
+        if leg.after_row is not None:
+            return leg.after_row[rows]
         if not len(rows):
             return np.zeros(0, np.int64)
         return leg.after(self.ordinal[rows], self.known_ns[rows], latency_ns)
@@ -140,8 +140,8 @@ class Market:
         legs = (
             replace(
                 leg,
-                _after_row=self.after(leg, every, latency_ns),
-                _row_of=leg.row_of(np.arange(len(leg.price))),
+                after_row=self.after(leg, every, latency_ns),
+                row_of_trade=leg.row_of(np.arange(len(leg.price))),
             )
             for leg in (self.y, self.x)
         )

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pairlab.backtesting.accounting import trade_changes
+from pairlab.backtesting.accounting import leg_books
 from pairlab.backtesting.costs import Costs
 from pairlab.backtesting.fills import fill
 from pairlab.backtesting.market import Leg, Market
-from pairlab.backtesting.sweeping.decision_pass import DecisionColumns, columns_of, decisions
+from pairlab.backtesting.sweeping.decision_pass import DecisionColumns, columns_of, events_of
 from pairlab.backtesting.sweeping.sweep import sweep
 from pairlab.backtesting.terms import Terms, terms_of
 from pairlab.data.row_store import Cursor
@@ -109,12 +109,12 @@ def outcome_of(held: HeldRows, values: SettingValues, number: int, tried: int) -
     number, tried : int
         Of the outcome.
     """
-    _, events = decisions(held.columns, values)
+    events = events_of(held.columns, values)
     market = replace(held.market, events=events, values=values)
     terms, times, z = held.terms, held.columns.time_ns, held.columns.zscore
     wait_ns = round(terms.max_wait_s(values) * NS_PER_S)
     fills, _ = fill(market, terms.capital, terms.latency_ns, wait_ns, terms.lots)
-    (y, x), _ = trade_changes(
+    y, x = leg_books(
         market, fills, terms.fee_bps(values), terms.slippage_bps, terms.funding, terms.marks
     )
     costs: NDArray[np.float64] = y.fees + x.fees + y.slippage + x.slippage
