@@ -42,35 +42,39 @@ class LegBook:
     payment_row: NDArray[np.int64]
     payment: _Floats
 
+    def _line(self, number: int) -> _Floats:
+        line: _Floats = self.money[number]
+        return line
+
     @property
     def entry(self) -> _Floats:
         """Prices of the trades that filled the entries."""
-        return self.money[0]
+        return self._line(0)
 
     @property
     def exit(self) -> _Floats:
         """Prices of the trades that filled the exits; of an open one the last price."""
-        return self.money[1]
+        return self._line(1)
 
     @property
     def entry_fill(self) -> _Floats:
         """Prices paid at the entries."""
-        return self.money[2]
+        return self._line(2)
 
     @property
     def exit_fill(self) -> _Floats:
         """Prices paid at the exits."""
-        return self.money[3]
+        return self._line(3)
 
     @property
     def gross(self) -> _Floats:
         """Profit at the market's prices."""
-        return self.money[4]
+        return self._line(4)
 
     @property
     def slippage(self) -> _Floats:
         """What the slippage cost."""
-        return self.money[5]
+        return self._line(5)
 
     @property
     def fees(self) -> _Floats:
@@ -181,7 +185,7 @@ def leg_books(
         )
     ):
         money, closed = np.empty((8, len(fills))), np.empty(len(fills), bool)
-        last = float(leg.price[leg.last[-1]]) if len(market.rows) else np.nan
+        last = float(leg.price[leg.last[-1]]) if len(market) else np.nan
         run(
             leg.price, entry, exit_, quantity, fee_bps / 1e4, slippage_bps / 1e4, last, money,
             closed,
@@ -230,7 +234,7 @@ def _funding(
     A position pays if it was filled before the time of payment, and not closed before it.
     """
     nothing = np.zeros(len(entry)), np.zeros(0, np.int64), np.zeros(0)
-    if rates is None or not len(entry) or not len(market.rows):
+    if rates is None or not len(entry) or not len(market):
         return nothing
     due = rates.time_ns <= market.time_ns[-1]
     times = rates.time_ns[due]
@@ -248,14 +252,14 @@ def _funding(
     amounts = -np.cumsum(held)[:-1] * charged
     rows = np.searchsorted(market.time_ns, times, side="left")
     # A payment belongs to a row that knows of the position.
-    return paid, np.minimum(rows, len(market.rows) - 1), amounts
+    return paid, np.minimum(rows, len(market) - 1), amounts
 
 
 def _paths(
     market: Market, capital: float, changes: tuple[_Changes, ...]
 ) -> tuple[_Floats, _Floats, _Floats, _Floats, _Floats]:
     """Return equity, realised, unrealised, fees and funding at every row."""
-    n = len(market.rows)
+    n = len(market)
     (row_y, quantity_y, *money_y), (row_x, quantity_x, *money_x) = changes
     held_y = _steps(row_y, quantity_y, n)
     held_x = _steps(row_x, quantity_x, n)
@@ -291,7 +295,7 @@ def _excursions(market: Market, fills: Fills, y: LegBook, x: LegBook) -> tuple[_
     worst, best = np.minimum(gross, 0.0), np.maximum(gross, 0.0)
     if not len(fills):
         return worst, best
-    n = len(market.rows)
+    n = len(market)
     first, end = np.zeros(len(fills), np.int64), np.full(len(fills), n)
     for leg, entry, exit_ in (
         (market.y, fills.y_entry, fills.y_exit),

@@ -33,7 +33,6 @@ _WHY: Final = np.array(
 """Why an entry was missed, by the number that the compiled pass has for it."""
 
 
-
 @dataclass(frozen=True)
 class Fills:
     """Positions that were filled, an array element each, in the order of their entries.
@@ -48,6 +47,8 @@ class Fills:
         Index into `REASONS`.
     y_entry, x_entry, y_exit, x_exit : array of int64
         Index of the fill among the leg's trades; of an exit -1 where it was not filled.
+    entry_event, exit_event : array of int64
+        Numbers of the events that they were decided by; the latter is -1 where none was.
     y_quantity, x_quantity : array of float64
         Units held; below 0 is short.
     """
@@ -60,6 +61,8 @@ class Fills:
     x_entry: NDArray[np.int64]
     y_exit: NDArray[np.int64]
     x_exit: NDArray[np.int64]
+    entry_event: NDArray[np.int64]
+    exit_event: NDArray[np.int64]
     y_quantity: NDArray[np.float64]
     x_quantity: NDArray[np.float64]
 
@@ -73,9 +76,10 @@ class Fills:
 
 @dataclass(frozen=True)
 class Missed:
-    """Entries that were decided and not filled: their rows, sides and reasons, shape (k,)."""
+    """Entries that were decided and not filled: rows, events, sides and reasons, shape (k,)."""
 
     row: NDArray[np.int64]
+    event: NDArray[np.int64]
     side: NDArray[np.int64]
     reason: NDArray[np.object_]
 
@@ -106,8 +110,8 @@ def fill(
 
     events, rows = market.events, market.rows
     entries = int((events["kind"] == int(AlertKind.ENTRY)).sum())
-    trades, quantities = np.empty((8, entries), np.int64), np.empty((2, entries))
-    missed = np.empty((3, entries), np.int64)
+    trades, quantities = np.empty((10, entries), np.int64), np.empty((2, entries))
+    missed = np.empty((4, entries), np.int64)
     indexed = market.y.after_row is not None and market.x.after_row is not None
     after, ends = [], []
     for leg in (market.y, market.x):
@@ -122,12 +126,8 @@ def fill(
         )  # fmt: skip
     taken, refused, _ = fill_kernel()(
         events, rows["y"], rows["x"], rows["hedge_ratio"], market.known_ns,
-        market.values.price_scale == "log", capital, latency_ns, max_wait_ns, indexed,
-        *after, market.y.time_ns, market.x.time_ns, *ends, limits, trades, quantities, missed,
+        market.values.price_scale == "log", capital, latency_ns, max_wait_ns, market.by_event,
+        indexed, *after, market.y.time_ns, market.x.time_ns, *ends, limits, trades, quantities, missed,
     )  # fmt: skip
-    entry, exit_, side, reason, y_entry, x_entry, y_exit, x_exit = trades[:, :taken]
-    fills = Fills(
-        entry, exit_, side, reason, y_entry, x_entry, y_exit, x_exit, *quantities[:, :taken]
-    )
-    row, of_side, why = missed[:, :refused]
-    return fills, Missed(row, of_side, _WHY[why])
+    row, event, side, why = missed[:, :refused]
+    return Fills(*trades[:, :taken], *quantities[:, :taken]), Missed(row, event, side, _WHY[why])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numba import boolean, float64, from_dtype, int64, types  # type: ignore[attr-defined]
+from numba import boolean, float64, from_dtype, int64, types
 
 from pairlab.engine.jit import DIGEST, jit_kernel
 from pairlab.schema import EVENT, AlertKind, Filter
@@ -37,34 +37,34 @@ _NUMBERS: Final = types.Array(int64, 1, "A", readonly=True)
 def fill_kernel() -> Callable[..., tuple[int, int, int]]:
     """Return the pass that fills decisions; `pairlab.backtesting.fills.fill` says how.
 
-    Its arguments: events; y, x and hedge ratio of the rows, and when these were known; whether
-    prices are logarithms to the engine; capital, latency and wait (ns); of both legs the first
-    trade that an order can take, by row or by event (the flag says which), the times of its trades,
-    how many of these rows know of, and step, minimum quantity and minimum notional of orders (below
-    0: no limits). It writes trades (int64, a line each: entry and exit row, side, reason, fills of
-    y and x at entry, at exit), their quantities (float64: y, x), and missed entries (int64: row,
-    side, reason), and returns first how many there are of each.
+    Its arguments: events; y, x and hedge ratio, by row or by event (the first flag), and when each
+    row was known; whether prices are logarithms to the engine; capital, latency and wait (ns); the
+    flags; of both legs the first trade that an order can take, by event or by row (the second
+    flag), the times of its trades, how many of these rows know of, and step, minimum quantity and
+    minimum notional of orders (below 0: no limits). It writes the lines of `Fills` (trades and
+    quantities) and of `Missed` (with the number of the reason), and returns first how many there
+    are of each.
     """
     version = _VERSION
 
     def run(
         events: Any, y_price: Any, x_price: Any, ratio: Any, known_ns: Any, log: bool,
-        capital: float, latency_ns: int, wait_ns: int, by_row: bool,
+        capital: float, latency_ns: int, wait_ns: int, by_event: bool, by_row: bool,
         y_after: Any, x_after: Any, y_ns: Any, x_ns: Any, y_end: int, x_end: int, lots: Any,
         trades: Any, quantities: Any, missed: Any,
     ) -> tuple[int, int, int]:  # fmt: skip
         count = miss_count = 0
         waiting = False
-        entry = y_at = x_at = 0
+        y_at = x_at = 0
         for number in range(len(events)):
             event = events[number]
             row = event.row
-            at = row if by_row else number
+            at, priced = row if by_row else number, number if by_event else row
             if event.kind == _ENTRY:
                 if waiting:
                     count += 1  # it was never left
                 side = int64(event.side)
-                y, x, beta = y_price[row], x_price[row], ratio[row]
+                y, x, beta = y_price[priced], x_price[priced], ratio[priced]
                 y_size = capital / y
                 if lots[0] > 0.0:
                     y_size = np.floor(y_size / lots[0] * (1.0 + 1e-12)) * lots[0]
@@ -98,16 +98,16 @@ def fill_kernel() -> Callable[..., tuple[int, int, int]]:
                     why = 9
                 waiting = why == 0
                 if waiting:
-                    entry = row
                     trades[0, count], trades[1, count] = row, -1
                     trades[2, count], trades[3, count] = side, 0
                     trades[4, count], trades[5, count] = y_at, x_at
                     trades[6, count], trades[7, count] = -1, -1
+                    trades[8, count], trades[9, count] = number, -1
                     quantities[0, count] = side * y_size
                     quantities[1, count] = -side * x_size
                 else:
-                    missed[0, miss_count], missed[1, miss_count] = row, side
-                    missed[2, miss_count] = why
+                    missed[0, miss_count], missed[1, miss_count] = row, number
+                    missed[2, miss_count], missed[3, miss_count] = side, why
                     miss_count += 1
             elif waiting and (event.kind == _EXIT or event.kind == _STOP):
                 trades[1, count] = row
@@ -116,6 +116,7 @@ def fill_kernel() -> Callable[..., tuple[int, int, int]]:
                 y_out, x_out = max(y_after[at], y_at), max(x_after[at], x_at)
                 trades[6, count] = y_out if y_out < y_end else -1
                 trades[7, count] = x_out if x_out < x_end else -1
+                trades[9, count] = number
                 count += 1
                 waiting = False
         if waiting:
@@ -126,7 +127,7 @@ def fill_kernel() -> Callable[..., tuple[int, int, int]]:
         run,
         (
             from_dtype(EVENT)[::1], _FLOATS, _FLOATS, _FLOATS, _NUMBERS, boolean,
-            float64, int64, int64, boolean,
+            float64, int64, int64, boolean, boolean,
             _NUMBERS, _NUMBERS, _NUMBERS, _NUMBERS, int64, int64, _FLOATS,
             int64[:, ::1], float64[:, ::1], int64[:, ::1],
         ),
@@ -227,7 +228,7 @@ def split_kernel() -> Callable[..., tuple[int, int]]:
         whole = subsets - 1
         sharpes = np.empty((2, trials))
         twice = 0
-        # A subset with the first block, and its complement: each is once in, and once out of sample.
+        # A subset with the first block, and its complement: each is once the sample.
         for a in range(1, subsets, 2):
             for b in range(subsets):
                 bits, blocks = a << 8 | b, 0

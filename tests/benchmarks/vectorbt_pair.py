@@ -1,7 +1,7 @@
 """A pair trade with vectorbt, to be run by an interpreter that has it.
 
-``python vectorbt_pair.py PRICES.npy``; a line of prices of y, a line of x. It does less than ours: a
-fixed ratio, no test of stationarity, fills at the close that it decided on. It prints the engines
+``python vectorbt_pair.py PRICES.npy``; a line of prices of y, a line of x. It does less than ours:
+a fixed ratio, no test of stationarity, fills at the close that it decided on. It prints the engines
 that it has and what the first trade of each took, as JSON; then, for each line that it reads (the
 name of an engine), how long one more took. All are CPU times in seconds.
 """

@@ -234,7 +234,9 @@ def _next_row(s: Any, p: Any, columns: Any, index: int, end: int) -> int:
         lock, excursion = float(s.lock), float(s.excursion)
         while index < end:
             z = _row_at(columns, index).zscore
-            if lock * z <= near and lock != 0.0 or excursion * z <= near and excursion != 0.0:
+            if lock != 0.0 and lock * z <= near:
+                return index
+            if excursion != 0.0 and excursion * z <= near:
                 return index
             if abs(z) >= entry and lock == 0.0:
                 return index
@@ -262,9 +264,9 @@ def _next_row(s: Any, p: Any, columns: Any, index: int, end: int) -> int:
 def decide_kernel() -> Callable[..., tuple[int, int]]:
     """Return the pass: compiled on first use, or loaded from the engine's cache; without the GIL.
 
-    It takes the first row, how many there are, the events so far, the addresses of `COLUMNS`, arrays
-    of one STATE and one PARAMS, positions (int8; one a row, or none if nobody wants them) and events;
-    it returns the first row not decided on, and how many events there are.
+    It takes the first row, how many there are, the events so far, the addresses of `COLUMNS`,
+    arrays of one STATE and one PARAMS, positions (int8; one a row, or none if nobody wants them) and
+    events; it returns the first row not decided on, and how many events there are.
     """
     # The cache must miss when this file changes; the engine's files are in DIGEST already.
     version = DIGEST ^ int.from_bytes(hashlib.sha256(Path(__file__).read_bytes()).digest()[:7])
@@ -299,4 +301,6 @@ def decide_kernel() -> Callable[..., tuple[int, int]]:
         return index, count
 
     state, params, events = (from_dtype(dtype)[::1] for dtype in (STATE, PARAMS, EVENT))
-    return jit_kernel(run, (int64, int64, int64, _ADDRESSES, state, params, int8[::1], events), nogil=True)
+    return jit_kernel(
+        run, (int64, int64, int64, _ADDRESSES, state, params, int8[::1], events), nogil=True
+    )

@@ -13,7 +13,7 @@ from pairlab.backtesting.costs import Costs
 from pairlab.backtesting.inputs import Source
 from pairlab.backtesting.market import Market, market_of
 from pairlab.backtesting.result import BacktestResult
-from pairlab.backtesting.run import evaluate, run_of
+from pairlab.backtesting.run import evaluated, run_of
 from pairlab.backtesting.sweeping.score import Score, Scorer
 from pairlab.backtesting.terms import terms_of
 from pairlab.research.silence import MaxSilence
@@ -68,8 +68,11 @@ class Trading:
         selected_on: tuple[pd.Timestamp, pd.Timestamp] | None,
     ) -> BacktestResult:
         """Return the whole result of one set."""
-        past = run_of(source, self.label, self.max_silence, {**self.settings, **settings})
-        return evaluate(source, past, self.costs, **self.terms, selected_on=selected_on)
+        given = {**self.settings, **settings}
+        return evaluated(
+            source, self.label, self.max_silence, given, self.costs, **self.terms,
+            selected_on=selected_on,
+        )  # fmt: skip
 
 
 class Job(NamedTuple):
