@@ -162,7 +162,7 @@ def _rows_again(
         If it does not any more: the data were changed.
     """
     market = market_of(run_of(source, label, max_silence, settings))
-    if market.events.tobytes() != events.tobytes():
+    if not np.array_equal(market.events, events):
         raise DataError("the data of this backtest have been changed since: its rows are lost")
     return market.rows
 

@@ -218,6 +218,11 @@ class PairLab:
         return self._pipeline.rows
 
     @property
+    def held_ticks(self) -> Records:
+        """The ticks held as records of `pairlab.TICK`, read-only; `ticks` is the DataFrame of them."""
+        return self._pipeline.ticks.view()
+
+    @property
     def newest_ns(self) -> int:
         """Exchange time of the newest tick, ns since 1970 UTC; `NO_TIME_NS` before the first."""
         return self._pipeline.newest_ns

@@ -26,7 +26,7 @@ __all__ = ["LegPrices", "Observed", "Past", "TakeRows", "past_of"]
 _LOGGER: Final = logging.getLogger("pairlab.analyze")
 _SECOND_NS: Final = NS_PER_S
 _DAY_NS: Final = 86_400 * NS_PER_S
-_PIECE: Final = 8_192
+_PIECE: Final = 16_384
 
 
 class LegPrices(NamedTuple):

@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
-from pairlab import PairEngine, backtest, sweep
+from pairlab import PairEngine, PairLab, backtest, sweep
 from pairlab.backtesting.sweeping.decision_pass import columns_of, decisions
 from tests.benchmarks.harness import Result, Wanted, benchmark, of_two, seconds
 from tests.engine import worlds
@@ -189,3 +189,44 @@ def decision_pass(rounds: int) -> list[Result]:
             slower=False,
         )
     ]  # fmt: skip
+
+
+@benchmark(
+    "thresholds moved over 100,000 rows held, until a chart can draw what they would have made"
+)
+def what_if(rounds: int) -> list[Result]:
+    """From the setting to the outcome, on its thread; rows as they are prepared once a second."""
+    part = ticks()[:100_000]
+    lab = PairLab("BTCUSDT", "ETHUSDT", feed="demo", **SETTINGS)
+    engine = PairEngine(bars=False, **SETTINGS)
+    lab.rows.append(engine.update(part))
+    asked = lab.what_if
+
+    def moved(entry_z: float) -> float:
+        before = asked.outcome
+        start = time.perf_counter()
+        lab.settings.entry_z = entry_z
+        while asked.outcome is before or asked.outcome is None:
+            time.sleep(1e-4)
+        return (time.perf_counter() - start) * 1e3
+
+    def whole() -> float:
+        return seconds(lambda: PairEngine(values=engine.values, bars=False).update(part)) * 1e3
+
+    moved(1.4)
+    dragged = [
+        [moved(1.5 + 0.05 * step + 0.001 * turn) for step in range(10)] for turn in range(rounds)
+    ]
+    fresh = []
+    for turn in range(rounds):
+        asked._held = None  # as after a second
+        fresh.append(moved(2.2 + 0.01 * turn))
+    peer = statistics.median(whole() for _ in range(rounds))
+    wanted = Wanted(ours_at_most=16.0)
+    return [
+        of_two(name, ours, peer, "whole run", "ms", wanted, rounds, slower=False)
+        for name, ours in (
+            ("what-if while dragged", statistics.median(t for turn in dragged for t in turn)),
+            ("what-if, rows prepared anew", statistics.median(fresh)),
+        )
+    ]
