@@ -259,34 +259,24 @@ def _paths(
     market: Market, capital: float, changes: tuple[_Changes, ...]
 ) -> tuple[_Floats, _Floats, _Floats, _Floats, _Floats]:
     """Return equity, realised, unrealised, fees and funding at every row."""
-    n = len(market)
+    from pairlab.backtesting.trade_kernels import path_kernel  # numba is slow to import
+
     (row_y, quantity_y, *money_y), (row_x, quantity_x, *money_x) = changes
-    held_y = _steps(row_y, quantity_y, n)
-    held_x = _steps(row_x, quantity_x, n)
-    y_price, x_price = market.prices()
-    value = held_y * y_price
-    value += held_x * x_price
     row = np.concatenate([row_y, row_x])
-    if not len(row):
-        nothing = np.zeros(n)
-        return nothing + capital, nothing, nothing.copy(), nothing.copy(), nothing.copy()
-    cash, cost, realised, fees, funding = (
-        _steps(row, np.concatenate(parts), n) for parts in zip(money_y, money_x, strict=True)
-    )
-    equity = cash
-    equity += capital
-    equity += value
-    value -= cost
-    return equity, realised, value, fees, funding
-
-
-def _steps(row: NDArray[np.int64], change: _Floats, n: int) -> _Floats:
-    """Return the running sum of changes at every row."""
-    if not change.any():
-        return np.zeros(n)
     order = np.argsort(row, kind="stable")
-    levels = np.concatenate([[0.0], np.cumsum(change[order])])
-    return np.repeat(levels, np.diff(row[order], prepend=0, append=n))
+    change = np.zeros((7, len(row)))
+    change[0, : len(row_y)], change[1, len(row_y) :] = quantity_y, quantity_x
+    for line, parts in zip(change[2:], zip(money_y, money_x, strict=True), strict=True):
+        np.concatenate(parts, out=line)
+    n = len(market)
+    equity, realised, unrealised, fees = (np.empty(n) for _ in range(4))
+    paid = np.zeros(n)  # of which the system makes nothing until something is written
+    funding = paid if change[6].any() else paid[:0]
+    path_kernel()(
+        row[order], np.take(change, order, axis=1), *market.prices(), capital, equity, realised,
+        unrealised, fees, funding,
+    )  # fmt: skip
+    return equity, realised, unrealised, fees, paid
 
 
 def _excursions(market: Market, fills: Fills, y: LegBook, x: LegBook) -> tuple[_Floats, _Floats]:

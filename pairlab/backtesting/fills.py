@@ -127,7 +127,8 @@ def fill(
     taken, refused, _ = fill_kernel()(
         events, rows["y"], rows["x"], rows["hedge_ratio"], market.known_ns,
         market.values.price_scale == "log", capital, latency_ns, max_wait_ns, market.by_event,
-        indexed, *after, market.y.time_ns, market.x.time_ns, *ends, limits, trades, quantities, missed,
+        indexed, *after, market.y.time_ns, market.x.time_ns, *ends, limits, trades, quantities,
+        missed,
     )  # fmt: skip
     row, event, side, why = missed[:, :refused]
     return Fills(*trades[:, :taken], *quantities[:, :taken]), Missed(row, event, side, _WHY[why])

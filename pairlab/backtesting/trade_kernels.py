@@ -1,4 +1,4 @@
-"""Compiled loops over trades: of a few thousand, numpy's calls cost more than the arithmetic.
+"""Compiled loops over trades and over rows: numpy takes several passes, and an array for each.
 
 Each is one pass, compiled on first use or loaded from the engine's cache, and runs without the GIL.
 Each returns the version that it closes over, which puts it in the key of that cache.
@@ -18,7 +18,14 @@ from numba import boolean, float64, from_dtype, int64, types
 from pairlab.engine.jit import DIGEST, jit_kernel
 from pairlab.schema import EVENT, AlertKind, Filter
 
-__all__ = ["fill_kernel", "leg_kernel", "split_kernel", "stretch_kernel"]
+__all__ = [
+    "drawdown_kernel",
+    "fill_kernel",
+    "leg_kernel",
+    "path_kernel",
+    "split_kernel",
+    "stretch_kernel",
+]
 
 _ENTRY: Final = int(AlertKind.ENTRY)
 _EXIT: Final = int(AlertKind.EXIT)
@@ -208,6 +215,84 @@ def stretch_kernel() -> Callable[..., int]:
         ),
         nogil=True,
     )  # fmt: skip
+
+
+@functools.cache
+def path_kernel() -> Callable[..., int]:
+    """Return the pass that writes the money at every row.
+
+    Its arguments: rows of the changes, ascending, and what they change (float64, shape (7,
+    changes): units of y and of x, cash, cost, realised profit, fees, funding); prices of y and of x
+    at every row; the capital; and where it writes equity, realised, unrealised, fees and, unless
+    that array is empty, funding.
+    """
+    version = _VERSION
+
+    def run(
+        row: Any, change: Any, y_price: Any, x_price: Any, capital: float, equity: Any,
+        realised: Any, unrealised: Any, fees: Any, funding: Any,
+    ) -> int:  # fmt: skip
+        y = x = cash = cost = profit = paid = received = 0.0
+        index = begin = 0
+        while begin < len(equity):
+            while index < len(row) and row[index] <= begin:
+                y += change[0, index]
+                x += change[1, index]
+                cash += change[2, index]
+                cost += change[3, index]
+                profit += change[4, index]
+                paid += change[5, index]
+                received += change[6, index]
+                index += 1
+            end = min(row[index], len(equity)) if index < len(row) else len(equity)
+            for at in range(begin, end):
+                value = y * y_price[at] + x * x_price[at]
+                equity[at] = cash + capital + value
+                realised[at] = profit
+                unrealised[at] = value - cost
+                fees[at] = paid
+            if len(funding) != 0:
+                funding[begin:end] = received
+            begin = end
+        return version
+
+    path = float64[::1]
+    return jit_kernel(
+        run,
+        (_NUMBERS, float64[:, ::1], _FLOATS, _FLOATS, float64, path, path, path, path, path),
+        nogil=True,
+    )
+
+
+@functools.cache
+def drawdown_kernel() -> Callable[..., tuple[float, int, int]]:
+    """Return the pass that finds the deepest drawdown and how long the longest lasted, ns.
+
+    Its arguments: equity, times (ns), and the capital. A drawdown lasts from the last row at the
+    peak until the first that is back at it, or the last.
+    """
+    version = _VERSION
+
+    def run(equity: Any, time_ns: Any, capital: float) -> tuple[float, int, int]:
+        peak, deepest = capital, 0.0
+        at_peak = longest = 0
+        below = False
+        for at in range(len(equity)):
+            value = equity[at]
+            if value >= peak:
+                peak = value
+                if below:
+                    longest = max(longest, time_ns[at] - time_ns[at_peak])
+                    below = False
+                at_peak = at
+            else:
+                below = True
+                deepest = min(deepest, value / peak - 1.0)
+        if below:
+            longest = max(longest, time_ns[-1] - time_ns[at_peak])
+        return deepest, longest, version
+
+    return jit_kernel(run, (_FLOATS, _NUMBERS, float64), nogil=True)
 
 
 @functools.cache

@@ -265,8 +265,8 @@ def decide_kernel() -> Callable[..., tuple[int, int]]:
     """Return the pass: compiled on first use, or loaded from the engine's cache; without the GIL.
 
     It takes the first row, how many there are, the events so far, the addresses of `COLUMNS`,
-    arrays of one STATE and one PARAMS, positions (int8; one a row, or none if nobody wants them) and
-    events; it returns the first row not decided on, and how many events there are.
+    arrays of one STATE and one PARAMS, positions (int8; one a row, or none if nobody wants them)
+    and events; it returns the first row not decided on, and how many events there are.
     """
     # The cache must miss when this file changes; the engine's files are in DIGEST already.
     version = DIGEST ^ int.from_bytes(hashlib.sha256(Path(__file__).read_bytes()).digest()[:7])
