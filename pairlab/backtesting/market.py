@@ -189,8 +189,8 @@ class DecidedRows:
             self._events.append(_counted_from(events, -self._count).view(_OPAQUE_EVENT))
         self._count += len(rows)
         if self._ticks:
-            self._times.append(np.ascontiguousarray(rows["time_ns"]))
-            self._ordinals.append(np.ascontiguousarray(rows["received_ns"]))
+            self._times.append(rows["time_ns"].copy())
+            self._ordinals.append(rows["received_ns"].copy())
             self._gaps += int(((rows["flags"] & _GAP) != 0).sum())
 
     def market(self, past: Past) -> Market:

@@ -98,6 +98,11 @@ def backtest(
     DataError
         For data that cannot be used, and funding that does not cover their span.
 
+    Notes
+    -----
+    All of the data are in memory, also those of a path: nothing is streamed. Beyond them it takes
+    less than 100 bytes a row of prices, 40 of which are the equity that the result keeps.
+
     Examples
     --------
     >>> import pandas as pd

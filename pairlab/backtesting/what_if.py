@@ -84,7 +84,8 @@ def held_rows(rows: Records, values: SettingValues, ticks: Records | None = None
     begin = int(warm[0]) if len(warm) else len(rows)
     rows = rows[begin:]
     columns = columns_of(rows, values)
-    columns.zscore[(rows["flags"] & _SEEDED) != 0] = np.nan  # nothing is decided on a seed
+    seeds = (rows["flags"] & _SEEDED) != 0  # nothing is decided on them
+    columns = replace(columns, zscore=np.where(seeds, np.nan, columns.zscore))
     ordinal, known = np.arange(len(rows)), columns.time_ns
     bars = TIMEFRAMES_NS[values.timeframe] != 0
     traded_ns = None if ticks is None or not bars else _times_before(ticks, rows)

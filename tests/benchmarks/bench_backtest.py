@@ -230,3 +230,21 @@ def what_if(rounds: int) -> list[Result]:
             ("what-if, rows prepared anew", statistics.median(fresh)),
         )
     ]
+
+
+@benchmark("peak memory of a backtest beyond the prices that it is given, from 1e5 to 1e7 rows")
+def backtest_memory(rounds: int) -> list[Result]:
+    """Each size in a process of its own; the time a row is printed."""
+    results: list[Result] = []
+    for rows in (100_000, 1_000_000, 10_000_000):
+        command = [sys.executable, "-m", "tests.benchmarks.backtest_memory", str(rows)]
+        told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        row_ns = told["seconds"] / rows * NS
+        print(f"     {rows:>10,} rows: {row_ns:.0f} ns a row, {told['kept']:.0f} bytes a row kept")
+        results.append(
+            of_two(
+                f"memory, {rows:,} rows", told["bytes"], 200.0, "allowed", "bytes per row",
+                Wanted(ours_at_most=200.0), rounds,
+            )
+        )  # fmt: skip
+    return results
