@@ -21,6 +21,9 @@ PERIODS: Final = 512
 """Stretches of equal length that returns are taken over, whatever the data's frequency."""
 
 
+_FILLED: Final = np.dtype([(name, np.float64) for name in ("y", "x", "hedge_ratio")])
+
+
 @dataclass(frozen=True)
 class Score:
     """Figures of one set of thresholds.
@@ -74,8 +77,7 @@ class Scorer:
     """
 
     def __init__(self, market: Market, terms: Terms, *, purged: bool = False) -> None:
-        self._market, self._terms = market.indexed(terms.latency_ns), terms
-        self._purged = purged
+        self._terms, self._purged = terms, purged
         self._columns: DecisionColumns = columns_of(market.rows, market.values)
         times = market.time_ns
         if len(times):
@@ -85,9 +87,14 @@ class Scorer:
         else:
             self._ends = np.zeros(0, np.int64)
         # A fill counts from the first stretch on at whose end a row knows of it.
-        rows = np.arange(len(times) + 1)
-        self._stretch = np.searchsorted(self._ends, rows, side="left")
+        every = np.arange(len(times) + 1)
+        self._stretch = np.searchsorted(self._ends, every, side="left")
         self._y, self._x = (np.ascontiguousarray(market.rows[leg][self._ends]) for leg in "yx")
+        # What a fill reads of a row lies side by side, and the other fields need not be held.
+        rows = np.empty(len(market), _FILLED)
+        for name in _FILLED.names or ():
+            rows[name] = market.rows[name]
+        self._market = replace(market, rows=rows).indexed(terms.latency_ns)
 
     def score(self, values: SettingValues) -> Score:
         """Decide, fill and pay under these thresholds."""
