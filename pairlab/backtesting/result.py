@@ -121,7 +121,7 @@ class BacktestResult:
     funding_known: bool
     pair: Pair
     events: Records = field(default_factory=lambda: np.zeros(0, EVENT), compare=False)
-    _rows: Callable[[], Records] = field(default=_no_rows, compare=False)
+    _rows: Callable[[], Records] = field(init=False, default=_no_rows, compare=False)
 
     @cached_property
     def rows(self) -> Records:

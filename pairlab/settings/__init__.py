@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypedDict, Un
 from traitlets import TraitType
 
 from pairlab.errors import SettingError
-from pairlab.limits.consistency import check_together, choice_of
+from pairlab.limits.consistency import check_ratio, check_together, choice_of
 from pairlab.schema import TIMEFRAMES_NS
 from pairlab.settings.display import DisplayedSettings
 
@@ -341,19 +341,10 @@ class Settings(DisplayedSettings):
 
     @classmethod
     def checked(cls, **values: Unpack[SettingKwargs]) -> SettingValues:
-        """Return a frozen snapshot of settings, the others at their defaults.
-
-        It is what ``Settings(**values).values()`` returns, without the object in between: for
-        thousands of sets.
-
-        Raises
-        ------
-        SettingError
-            For an unknown name, a value out of range, or values that contradict each other.
-        """
+        """Return what ``Settings(**values).values()`` does, which see, without the object."""
         full = replace(SettingValues(), **cls._clean(values))
         check_together(full, values, both_legs_a_row=cls._both_legs_a_row)
-        _check_ratio(full, given="hedge_ratio" in values, default_fits=True)
+        check_ratio(full, given="hedge_ratio" in values, default_fits=True)
         return full
 
     def values(self) -> SettingValues:
@@ -426,19 +417,7 @@ class Settings(DisplayedSettings):
     def _check_together(self, v: SettingValues, *changed: str) -> None:
         """Raise for values that contradict each other, and blame one that was asked for."""
         check_together(v, changed, both_legs_a_row=self._both_legs_a_row)
-        _check_ratio(v, given=self._ratio_given, default_fits=self._default_ratio_fits)
-
-
-def _check_ratio(v: SettingValues, *, given: bool, default_fits: bool) -> None:
-    """Refuse the default ratio for other prices than those that it belongs to."""
-    fits = default_fits and v.price_scale == "linear"
-    if v.hedge == "fixed" and not given and not fits:
-        raise SettingError(
-            "hedge_ratio",
-            v.hedge_ratio,
-            "the default belongs to BTCUSDT/ETHUSDT in linear prices; "
-            "give hedge_ratio, or hedge='ols' or 'kalman'",
-        )
+        check_ratio(v, given=self._ratio_given, default_fits=self._default_ratio_fits)
 
 
 SETTINGS: Final[Mapping[str, SettingSpec]] = {
