@@ -107,6 +107,8 @@ class BacktestResult:
         Names of the legs; "" where they have none.
     events : numpy.ndarray
         `pairlab.schema.EVENT` records of what was decided; ``row`` counts in `rows`.
+    rows_again : callable
+        Computes `rows`.
     """
 
     trades: pd.DataFrame
@@ -121,7 +123,7 @@ class BacktestResult:
     funding_known: bool
     pair: Pair
     events: Records = field(default_factory=lambda: np.zeros(0, EVENT), compare=False)
-    _rows: Callable[[], Records] = field(init=False, default=_no_rows, compare=False)
+    rows_again: Callable[[], Records] = field(default=_no_rows, compare=False)
 
     @cached_property
     def rows(self) -> Records:
@@ -135,7 +137,7 @@ class BacktestResult:
         DataError
             If other decisions come of the data now.
         """
-        return self._rows()
+        return self.rows_again()
 
     @property
     def capital(self) -> float:

@@ -236,7 +236,7 @@ def evaluate(
         for quantity, leg in ((fills.y_quantity, book.y), (fills.x_quantity, book.x))
     )
     chosen_on = None if selected_on is None else (_moment(selected_on[0]), _moment(selected_on[1]))
-    found = BacktestResult(
+    return BacktestResult(
         trades=trades,
         equity=equity,
         daily=daily,
@@ -253,9 +253,8 @@ def evaluate(
         funding_known=costs.funding is not None,
         pair=pair,
         events=market.events,
+        rows_again=rows,
     )  # fmt: skip
-    object.__setattr__(found, "_rows", rows)  # it is frozen
-    return found
 
 
 def _moment(value: Any) -> pd.Timestamp:
