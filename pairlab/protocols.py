@@ -213,6 +213,9 @@ class WhatIfOutcome:
         Time that the rows cover.
     tried : int
         How many settings were tried so far: the more, the less the best of them is worth.
+    at_trades : bool
+        Whether each leg was filled at its own next trade, as a backtest does it; False: at the
+        prices of the next bar, as the trades of the rows are not held any more.
     entry_ns, entry_z, entry_side, exit_ns, exit_z : array
         Time, z-score and side (1 long, -1 short) of every entry; time and z-score of every exit.
     """
@@ -227,6 +230,7 @@ class WhatIfOutcome:
     capital: float
     span_s: float
     tried: int
+    at_trades: bool
     entry_ns: NDArray[np.int64]
     entry_z: NDArray[np.float64]
     entry_side: NDArray[np.int64]

@@ -13,7 +13,7 @@ from pairlab.backtesting.fills import Fills
 from pairlab.backtesting.market import Leg, Market, prices_at
 from pairlab.research.past import LegPrices
 
-__all__ = ["Book", "Changes", "LegBook", "book_of", "trade_changes"]
+__all__ = ["Book", "LegBook", "book_of", "leg_books"]
 
 _Floats = NDArray[np.float64]
 
@@ -24,25 +24,63 @@ class LegBook:
 
     Attributes
     ----------
-    entry, exit : array of float64
-        Prices of the trades that filled it; of an open one the last price of the data.
-    entry_fill, exit_fill : array of float64
-        The same, moved against the order by the slippage.
+    money : array of float64, shape (8, trades)
+        Lines: `entry` and `exit`, the prices of the trades that filled it, of an open one the last
+        price of the data; `entry_fill` and `exit_fill`, the same moved against the order by the
+        slippage; `gross`; `slippage`; the fee at entry and at exit. In the quote currency.
     closed : array of bool
         Whether the exit was filled.
-    gross, slippage, fees, funding : array of float64
-        In the quote currency; funding received is above 0.
+    funding : array of float64
+        In the quote currency; received is above 0.
+    payment_row, payment : array of int64 and of float64, shape (payments,)
+        Payments of funding: the rows from which they count, and their amounts.
     """
 
-    entry: _Floats
-    exit: _Floats
-    entry_fill: _Floats
-    exit_fill: _Floats
+    money: _Floats
     closed: NDArray[np.bool_]
-    gross: _Floats
-    slippage: _Floats
-    fees: _Floats
     funding: _Floats
+    payment_row: NDArray[np.int64]
+    payment: _Floats
+
+    def _line(self, number: int) -> _Floats:
+        line: _Floats = self.money[number]
+        return line
+
+    @property
+    def entry(self) -> _Floats:
+        """Prices of the trades that filled the entries."""
+        return self._line(0)
+
+    @property
+    def exit(self) -> _Floats:
+        """Prices of the trades that filled the exits; of an open one the last price."""
+        return self._line(1)
+
+    @property
+    def entry_fill(self) -> _Floats:
+        """Prices paid at the entries."""
+        return self._line(2)
+
+    @property
+    def exit_fill(self) -> _Floats:
+        """Prices paid at the exits."""
+        return self._line(3)
+
+    @property
+    def gross(self) -> _Floats:
+        """Profit at the market's prices."""
+        return self._line(4)
+
+    @property
+    def slippage(self) -> _Floats:
+        """What the slippage cost."""
+        return self._line(5)
+
+    @property
+    def fees(self) -> _Floats:
+        """Fees of entries and exits."""
+        total: _Floats = self.money[6] + self.money[7]
+        return total
 
 
 @dataclass(frozen=True)
@@ -95,13 +133,20 @@ def book_of(
     marks : tuple of LegPrices, optional
         Prices on which funding is charged; None: the last trades.
     """
-    (y, x), changes = trade_changes(market, fills, fee_bps, slippage_bps, funding, marks)
+    y, x = leg_books(market, fills, fee_bps, slippage_bps, funding, marks)
+    changes = tuple(
+        _changes(leg, entry, exit_, quantity, book)
+        for leg, entry, exit_, quantity, book in (
+            (market.y, fills.y_entry, fills.y_exit, fills.y_quantity, y),
+            (market.x, fills.x_entry, fills.x_exit, fills.x_quantity, x),
+        )
+    )
     paths = _paths(market, capital, changes)
     mae, mfe = _excursions(market, fills, y, x)
     return Book(y, x, *paths, mae, mfe)
 
 
-class Changes(NamedTuple):
+class _Changes(NamedTuple):
     """Fills and payments of one leg: the rows from which they count, and what they change.
 
     Attributes
@@ -121,71 +166,57 @@ class Changes(NamedTuple):
     funding: _Floats
 
 
-def trade_changes(
+def leg_books(
     market: Market,
     fills: Fills,
     fee_bps: float,
     slippage_bps: float,
     funding: tuple[FundingRates, FundingRates] | None,
     marks: tuple[LegPrices, LegPrices] | None,
-) -> tuple[tuple[LegBook, LegBook], tuple[Changes, Changes]]:
-    """Return what each leg of every trade made, and what changes at which rows; as `book_of`."""
-    books = []
-    for number, (leg, name) in enumerate(((market.y, "y"), (market.x, "x"))):
-        entry, exit_ = getattr(fills, f"{name}_entry"), getattr(fills, f"{name}_exit")
-        quantity = getattr(fills, f"{name}_quantity")
+) -> tuple[LegBook, LegBook]:
+    """Return what y and x of every trade made; as `book_of`."""
+    from pairlab.backtesting.trade_kernels import leg_kernel  # numba is slow to import
+
+    run, books = leg_kernel(), []
+    for number, (leg, entry, exit_, quantity) in enumerate(
+        (
+            (market.y, fills.y_entry, fills.y_exit, fills.y_quantity),
+            (market.x, fills.x_entry, fills.x_exit, fills.x_quantity),
+        )
+    ):
+        money, closed = np.empty((8, len(fills))), np.empty(len(fills), bool)
+        last = float(leg.price[leg.last[-1]]) if len(market) else np.nan
+        run(
+            leg.price, entry, exit_, quantity, fee_bps / 1e4, slippage_bps / 1e4, last, money,
+            closed,
+        )  # fmt: skip
         rates = None if funding is None else funding[number]
         mark = leg if marks is None else marks[number]
-        books.append(
-            _leg_book(market, leg, entry, exit_, quantity, fee_bps, slippage_bps, rates, mark)
-        )
-    (y, of_y), (x, of_x) = books
-    return (y, x), (of_y, of_x)
+        paid, rows, payments = _funding(market, leg, entry, exit_, quantity, rates, mark)
+        books.append(LegBook(money, closed, paid, rows, payments))
+    return books[0], books[1]
 
 
-def _leg_book(
-    market: Market,
+def _changes(
     leg: Leg,
     entry: NDArray[np.int64],
     exit_: NDArray[np.int64],
     quantity: _Floats,
-    fee_bps: float,
-    slippage_bps: float,
-    rates: FundingRates | None,
-    mark: Leg | LegPrices,
-) -> tuple[LegBook, Changes]:
-    closed = exit_ >= 0
-    last = leg.price[leg.last[-1]] if len(market.rows) else np.nan
-    raw_in = leg.price[entry]
-    raw_out = np.where(closed, leg.price[exit_], last) if len(exit_) else raw_in.copy()
-    against = np.sign(quantity) * slippage_bps / 1e4
-    fill_in = raw_in * (1.0 + against)
-    fill_out = np.where(closed, raw_out * (1.0 - against), raw_out)
-    size = np.abs(quantity)
-    fee_in = fee_bps / 1e4 * size * fill_in
-    fee_out = np.where(closed, fee_bps / 1e4 * size * fill_out, 0.0)
-    slippage = size * (np.abs(fill_in - raw_in) + np.abs(fill_out - raw_out))
-
-    row_in = leg.row_of(entry)
-    row_out = leg.row_of(exit_[closed])
-    paid, funding_rows, payments = _funding(market, leg, entry, exit_, quantity, rates, mark)
-    none = np.zeros(len(payments))
-    moved_in, moved_out = quantity * fill_in, (quantity * fill_out)[closed]
+    book: LegBook,
+) -> _Changes:
+    """Return what changes at which rows."""
+    closed, (fee_in, fee_out) = book.closed, book.money[6:]
+    none = np.zeros(len(book.payment))
+    moved_in, moved_out = quantity * book.entry_fill, (quantity * book.exit_fill)[closed]
     held = moved_in[closed]
-    found = Changes(
-        np.concatenate([row_in, row_out, funding_rows]),
+    return _Changes(
+        np.concatenate([leg.row_of(entry), leg.row_of(exit_[closed]), book.payment_row]),
         np.concatenate([quantity, -quantity[closed], none]),
-        np.concatenate([-moved_in - fee_in, moved_out - fee_out[closed], payments]),
+        np.concatenate([-moved_in - fee_in, moved_out - fee_out[closed], book.payment]),
         np.concatenate([moved_in, -held, none]),
         np.concatenate([np.zeros(len(entry)), moved_out - held, none]),
         np.concatenate([fee_in, fee_out[closed], none]),
-        np.concatenate([np.zeros(len(entry)), np.zeros(len(held)), payments]),
-    )
-    gross = quantity * (raw_out - raw_in)
-    fees = fee_in + fee_out
-    return (
-        LegBook(raw_in, raw_out, fill_in, fill_out, closed, gross, slippage, fees, paid),
-        found,
+        np.concatenate([np.zeros(len(entry)), np.zeros(len(held)), book.payment]),
     )
 
 
@@ -203,7 +234,7 @@ def _funding(
     A position pays if it was filled before the time of payment, and not closed before it.
     """
     nothing = np.zeros(len(entry)), np.zeros(0, np.int64), np.zeros(0)
-    if rates is None or not len(entry) or not len(market.rows):
+    if rates is None or not len(entry) or not len(market):
         return nothing
     due = rates.time_ns <= market.time_ns[-1]
     times = rates.time_ns[due]
@@ -221,41 +252,31 @@ def _funding(
     amounts = -np.cumsum(held)[:-1] * charged
     rows = np.searchsorted(market.time_ns, times, side="left")
     # A payment belongs to a row that knows of the position.
-    return paid, np.minimum(rows, len(market.rows) - 1), amounts
+    return paid, np.minimum(rows, len(market) - 1), amounts
 
 
 def _paths(
-    market: Market, capital: float, changes: tuple[Changes, Changes]
+    market: Market, capital: float, changes: tuple[_Changes, ...]
 ) -> tuple[_Floats, _Floats, _Floats, _Floats, _Floats]:
     """Return equity, realised, unrealised, fees and funding at every row."""
-    n = len(market.rows)
+    from pairlab.backtesting.trade_kernels import path_kernel  # numba is slow to import
+
     (row_y, quantity_y, *money_y), (row_x, quantity_x, *money_x) = changes
-    held_y = _steps(row_y, quantity_y, n)
-    held_x = _steps(row_x, quantity_x, n)
-    y_price, x_price = market.prices()
-    value = held_y * y_price
-    value += held_x * x_price
     row = np.concatenate([row_y, row_x])
-    if not len(row):
-        nothing = np.zeros(n)
-        return nothing + capital, nothing, nothing.copy(), nothing.copy(), nothing.copy()
-    cash, cost, realised, fees, funding = (
-        _steps(row, np.concatenate(parts), n) for parts in zip(money_y, money_x, strict=True)
-    )
-    equity = cash
-    equity += capital
-    equity += value
-    value -= cost
-    return equity, realised, value, fees, funding
-
-
-def _steps(row: NDArray[np.int64], change: _Floats, n: int) -> _Floats:
-    """Return the running sum of changes at every row."""
-    if not change.any():
-        return np.zeros(n)
     order = np.argsort(row, kind="stable")
-    levels = np.concatenate([[0.0], np.cumsum(change[order])])
-    return np.repeat(levels, np.diff(row[order], prepend=0, append=n))
+    change = np.zeros((7, len(row)))
+    change[0, : len(row_y)], change[1, len(row_y) :] = quantity_y, quantity_x
+    for line, parts in zip(change[2:], zip(money_y, money_x, strict=True), strict=True):
+        np.concatenate(parts, out=line)
+    n = len(market)
+    equity, realised, unrealised, fees = np.empty((4, n))  # at once: fewer pages to be made
+    paid = np.zeros(n)  # of which the system makes nothing until something is written
+    funding = paid if change[6].any() else paid[:0]
+    path_kernel()(
+        row[order], np.take(change, order, axis=1), *market.prices(), capital, equity, realised,
+        unrealised, fees, funding,
+    )  # fmt: skip
+    return equity, realised, unrealised, fees, paid
 
 
 def _excursions(market: Market, fills: Fills, y: LegBook, x: LegBook) -> tuple[_Floats, _Floats]:
@@ -264,7 +285,7 @@ def _excursions(market: Market, fills: Fills, y: LegBook, x: LegBook) -> tuple[_
     worst, best = np.minimum(gross, 0.0), np.maximum(gross, 0.0)
     if not len(fills):
         return worst, best
-    n = len(market.rows)
+    n = len(market)
     first, end = np.zeros(len(fills), np.int64), np.full(len(fills), n)
     for leg, entry, exit_ in (
         (market.y, fills.y_entry, fills.y_exit),

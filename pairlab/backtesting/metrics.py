@@ -221,8 +221,7 @@ def metrics_of(
     cagr = math.nan
     if enough and years > 0.0 and final > 0.0:
         cagr = (final / capital) ** (1.0 / years) - 1.0
-    drawdown, longest_days = _drawdown(equity, capital)
-    deepest = float(drawdown.min()) if len(drawdown) else 0.0
+    deepest, longest_days = _drawdown(equity, capital)
     of_days = ends / np.maximum.accumulate(ends) - 1.0
     closed = trades[trades["reason"] != "open"]
     net = closed["net"].to_numpy()
@@ -292,21 +291,13 @@ def _ratio(a: float, b: float) -> float:
     return a / b if b != 0.0 else math.nan
 
 
-def _drawdown(equity: pd.Series[float], capital: float) -> tuple[Any, float]:
-    """Return the drawdown at every row, and how long the longest lasted, days."""
-    values = equity.to_numpy()
-    if not len(values):
-        return values, 0.0
-    peak = np.maximum(np.maximum.accumulate(values), capital)
-    below = values < peak
+def _drawdown(equity: pd.Series[float], capital: float) -> tuple[float, float]:
+    """Return the deepest drawdown, and how long the longest lasted, days."""
+    from pairlab.backtesting.trade_kernels import drawdown_kernel  # numba is slow to import
+
     times = equity.index.asi8  # type: ignore[attr-defined]
-    change = np.flatnonzero(below[:-1] != below[1:])
-    falls = change[~below[change]]  # the last rows at a peak; one below it from the first on is 0
-    falls = np.concatenate([[0], falls]) if below[0] else falls
-    backs = change[below[change]] + 1  # the rows that are back at it
-    backs = np.concatenate([backs, [len(values) - 1]])[: len(falls)]
-    longest = int((times[backs] - times[falls]).max()) if len(falls) else 0
-    return values / peak - 1.0, longest / 86_400e9
+    deepest, longest_ns, _ = drawdown_kernel()(equity.to_numpy(np.float64), times, capital)
+    return deepest, longest_ns / 86_400e9
 
 
 def _exposure(trades: pd.DataFrame, equity: pd.Series[float]) -> float:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from pairlab.widgets.style.theme import ThemeName
 
 __all__ = ["BacktestResult", "DataReport"]
+
+
+def _no_rows() -> Records:
+    return np.zeros(0, ROW)
 
 
 @dataclass(frozen=True)
@@ -99,10 +105,10 @@ class BacktestResult:
         False: funding was not counted.
     pair : Pair
         Names of the legs; "" where they have none.
-    rows : numpy.ndarray
-        `pairlab.ROW` records that it was decided on, without the warm-up: one for each of `equity`.
     events : numpy.ndarray
         `pairlab.schema.EVENT` records of what was decided; ``row`` counts in `rows`.
+    rows_again : callable
+        Computes `rows`.
     """
 
     trades: pd.DataFrame
@@ -116,8 +122,22 @@ class BacktestResult:
     selected_on: tuple[pd.Timestamp, pd.Timestamp] | None
     funding_known: bool
     pair: Pair
-    rows: Records = field(default_factory=lambda: np.zeros(0, ROW), compare=False)
     events: Records = field(default_factory=lambda: np.zeros(0, EVENT), compare=False)
+    rows_again: Callable[[], Records] = field(default=_no_rows, compare=False)
+
+    @cached_property
+    def rows(self) -> Records:
+        """`pairlab.ROW` records that it was decided on, without the warm-up: one a row of `equity`.
+
+        They take 136 bytes each and are not kept: the engine runs again when they are first asked
+        for, and so the data must be as they were.
+
+        Raises
+        ------
+        DataError
+            If other decisions come of the data now.
+        """
+        return self.rows_again()
 
     @property
     def capital(self) -> float:

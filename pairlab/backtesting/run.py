@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, Final, Unpack
 
 import numpy as np
@@ -12,18 +14,19 @@ from pairlab.backtesting.accounting import Book, book_of
 from pairlab.backtesting.costs import Costs
 from pairlab.backtesting.fills import REASONS, Fills, Missed, fill
 from pairlab.backtesting.inputs import Source, source_of
-from pairlab.backtesting.market import Market, market_of
+from pairlab.backtesting.market import DecidedRows, Market, market_of
 from pairlab.backtesting.metrics import metrics_of
 from pairlab.backtesting.result import BacktestResult, DataReport
 from pairlab.backtesting.terms import terms_of
 from pairlab.engine.validation import ObservationSettings
+from pairlab.errors import DataError
 from pairlab.research.analyze import label_of
-from pairlab.research.past import Past, past_of
+from pairlab.research.past import Past, TakeRows, past_of
 from pairlab.research.silence import MaxSilence, limit_of
-from pairlab.schema import NS_PER_S
+from pairlab.schema import NS_PER_S, Records
 from pairlab.settings import SettingKwargs, Settings
 
-__all__ = ["backtest", "daily_of", "evaluate", "run_of"]
+__all__ = ["backtest", "daily_of", "evaluate", "evaluated", "run_of"]
 
 _DAY_NS: Final = 86_400 * NS_PER_S
 _SETTING_S_FEE: Final = Costs()
@@ -95,6 +98,11 @@ def backtest(
     DataError
         For data that cannot be used, and funding that does not cover their span.
 
+    Notes
+    -----
+    All of the data are in memory, also those of a path: nothing is streamed. Beyond them it takes
+    less than 100 bytes a row of prices, 40 of which are the equity that the result keeps.
+
     Examples
     --------
     >>> import pandas as pd
@@ -109,26 +117,17 @@ def backtest(
     True
     """
     source = source_of(data, pair)
-    past = run_of(source, label, max_silence, dict(settings))
-    return evaluate(
-        source, past, costs, capital=capital, latency_s=latency_s,
+    return evaluated(
+        source, label, max_silence, dict(settings), costs, capital=capital, latency_s=latency_s,
         max_wait_s=max_wait_s, lots=lots, mark=mark, selected_on=selected_on,
     )  # fmt: skip
 
 
-def run_of(
-    source: Source, label: str | None, max_silence: MaxSilence, settings: dict[str, Any]
-) -> Past:
-    """Run the engine over data, under the settings that they bring and those that are given."""
-    kind = Settings if source.given.ticks is not None else ObservationSettings
-    checked = kind(**{**source.settings, **settings})
-    label = label_of(label, source.given)
-    return past_of(source.given, checked, label, limit_of(max_silence))
-
-
-def evaluate(
+def evaluated(
     source: Source,
-    past: Past,
+    label: str | None,
+    max_silence: MaxSilence,
+    settings: dict[str, Any],
     costs: Costs,
     *,
     capital: float,
@@ -137,10 +136,85 @@ def evaluate(
     lots: object,
     mark: object,
     selected_on: tuple[object, object] | None,
-    market: Market | None = None,
 ) -> BacktestResult:
-    """Fill and pay for the decisions of a run, or of a `market` with some; as `backtest`."""
-    market = market_of(past) if market is None else market
+    """Run the engine, and fill and pay for its decisions; as `backtest`.
+
+    Of a million rows only those are kept on which something was decided: the others are computed
+    again if somebody asks for them.
+    """
+    kept = DecidedRows(ticks=source.given.ticks is not None)
+    past = run_of(source, label, max_silence, settings, kept.take)
+    market = kept.market(past)
+    again = functools.partial(_rows_again, source, label, max_silence, settings, market.events)
+    return evaluate(
+        source, past, market, again, costs, capital=capital, latency_s=latency_s,
+        max_wait_s=max_wait_s, lots=lots, mark=mark, selected_on=selected_on,
+    )  # fmt: skip
+
+
+def _rows_again(
+    source: Source,
+    label: str | None,
+    max_silence: MaxSilence,
+    settings: dict[str, Any],
+    events: Records,
+) -> Records:
+    """Return the rows of a run that made these events.
+
+    Raises
+    ------
+    DataError
+        If it does not any more: the data were changed.
+    """
+    market = market_of(run_of(source, label, max_silence, settings))
+    if not np.array_equal(market.events, events):
+        raise DataError("the data of this backtest have been changed since: its rows are lost")
+    return market.rows
+
+
+def run_of(
+    source: Source,
+    label: str | None,
+    max_silence: MaxSilence,
+    settings: dict[str, Any],
+    take: TakeRows | None = None,
+) -> Past:
+    """Run the engine over data, under the settings that they bring and those that are given."""
+    kind = Settings if source.given.ticks is not None else ObservationSettings
+    checked = kind(**{**source.settings, **settings})
+    label = label_of(label, source.given)
+    return past_of(source.given, checked, label, limit_of(max_silence), take)
+
+
+def evaluate(
+    source: Source,
+    past: Past,
+    market: Market,
+    rows: Callable[[], Records],
+    costs: Costs,
+    *,
+    capital: float,
+    latency_s: float,
+    max_wait_s: float | None,
+    lots: object,
+    mark: object,
+    selected_on: tuple[object, object] | None,
+) -> BacktestResult:
+    """Fill and pay for the decisions of a run, or for some; as `backtest`.
+
+    Parameters
+    ----------
+    source : Source
+        What was run.
+    past : Past
+        The run.
+    market : Market
+        Of the run, with the events that are traded.
+    rows : callable
+        Returns all rows of the market.
+    costs, capital, latency_s, max_wait_s, lots, mark, selected_on
+        As `backtest` takes them.
+    """
     values, pair = market.values, source.given.pair
     terms = terms_of(
         market, pair, costs, capital=capital, latency_s=latency_s, max_wait_s=max_wait_s,
@@ -178,8 +252,8 @@ def evaluate(
         selected_on=chosen_on,
         funding_known=costs.funding is not None,
         pair=pair,
-        rows=market.rows,
         events=market.events,
+        rows_again=rows,
     )  # fmt: skip
 
 
@@ -212,7 +286,7 @@ def _report(
         source=source.name,
         start=index[0] if len(index) else None,
         end=index[-1] if len(index) else None,
-        rows=len(market.rows),
+        rows=len(market),
         warm_up_rows=market.warm_up,
         ticks=read,
         dropped=sum(past.engine.dropped.values()),
@@ -227,7 +301,7 @@ def _missed(market: Market, missed: Missed) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "side": missed.side.astype(np.int8),
-            "zscore": market.rows["zscore"][missed.row],
+            "zscore": market.rows["zscore"][missed.event if market.by_event else missed.row],
             "reason": missed.reason,
         },
         index=_utc(market.time_ns[missed.row]),
@@ -239,13 +313,16 @@ def _trades(market: Market, fills: Fills, book: Book) -> pd.DataFrame:
     rows, y, x = market.rows, book.y, book.x
     entry, exit_ = fills.entry_row, fills.exit_row
     left = exit_ >= 0
-    out = np.where(left, exit_, 0)
+    # Where their rows are.
+    at_in, at_out = entry, np.where(left, exit_, 0)
+    if market.by_event:
+        at_in, at_out = fills.entry_event, np.maximum(fills.exit_event, 0)
     closed = y.closed & x.closed
     log = market.values.price_scale == "log"
-    y_in, x_in = rows["y"][entry], rows["x"][entry]
+    y_in, x_in = rows["y"][at_in], rows["x"][at_in]
     with np.errstate(divide="ignore", invalid="ignore"):
         held = -fills.x_quantity / fills.y_quantity * (x_in / y_in if log else 1.0)
-    y_out, x_out = (rows[leg][out] if len(rows) else y_in for leg in "yx")
+    y_out, x_out = (rows[leg][at_out] if len(rows) else y_in for leg in "yx")
     times = {
         f"{what}_{leg}_time": _times(getattr(market, leg).time_ns, getattr(fills, f"{leg}_{what}"))
         for what in ("entry", "exit") for leg in "yx"
@@ -254,13 +331,13 @@ def _trades(market: Market, fills: Fills, book: Book) -> pd.DataFrame:
     drift_out = fills.y_quantity * (y_out - y.exit) + fills.x_quantity * (x_out - x.exit)
     first = np.fmin(*(times[f"entry_{leg}_time"].view(np.int64) for leg in "yx"))
     ends = [times[f"exit_{leg}_time"] for leg in "yx"]
-    end_ns = rows["time_ns"][-1] if len(rows) else 0
+    end_ns = market.time_ns[-1] if len(market) else 0
     last = np.where(closed, np.maximum(*(e.view(np.int64) for e in ends)), end_ns)
     gross, slippage = y.gross + x.gross, y.slippage + x.slippage
     fees, funding = y.fees + x.fees, y.funding + x.funding
-    distance = np.abs(rows["zscore"][entry]) * rows["spread_std"][entry]
+    distance = np.abs(rows["zscore"][at_in]) * rows["spread_std"][at_in]
     size = np.abs(fills.y_quantity)
-    last_row = np.where(left, exit_, max(len(rows) - 1, 0))
+    last_row = np.where(left, exit_, max(len(market) - 1, 0))
     frame = pd.DataFrame(
         {
             "side": fills.side.astype(np.int8),
@@ -271,11 +348,11 @@ def _trades(market: Market, fills: Fills, book: Book) -> pd.DataFrame:
             "exit_y_time": times["exit_y_time"],
             "exit_x_time": times["exit_x_time"],
             "reason": np.array(REASONS, object)[np.where(closed, fills.reason, 0)],
-            "entry_z": rows["zscore"][entry],
-            "exit_z": np.where(left, rows["zscore"][out] if len(rows) else np.nan, np.nan),
-            "hedge_ratio": rows["hedge_ratio"][entry],
+            "entry_z": rows["zscore"][at_in],
+            "exit_z": np.where(left, rows["zscore"][at_out] if len(rows) else np.nan, np.nan),
+            "hedge_ratio": rows["hedge_ratio"][at_in],
             "hedge_ratio_held": held,
-            "half_life": rows["half_life"][entry],
+            "half_life": rows["half_life"][at_in],
             "y_quantity": fills.y_quantity,
             "x_quantity": fills.x_quantity,
             "y_entry_price": y.entry_fill,

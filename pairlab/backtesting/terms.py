@@ -86,8 +86,8 @@ def terms_of(
     SettingError, DataError
         As `pairlab.backtest` does.
     """
-    rows = market.rows
-    span = (int(rows["time_ns"][0]), int(rows["time_ns"][-1])) if len(rows) else None
+    times = market.time_ns
+    span = (int(times[0]), int(times[-1])) if len(times) else None
     return Terms(
         capital=_number("capital", capital, above=True),
         latency_ns=round(_number("latency_s", latency_s) * 1e9),

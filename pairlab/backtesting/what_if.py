@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pairlab.backtesting.accounting import trade_changes
+from pairlab.backtesting.accounting import leg_books
 from pairlab.backtesting.costs import Costs
 from pairlab.backtesting.fills import fill
-from pairlab.backtesting.market import Leg, Market
-from pairlab.backtesting.sweeping.decision_pass import DecisionColumns, columns_of, decisions
+from pairlab.backtesting.market import Leg, Market, legs_of_ticks
+from pairlab.backtesting.sweeping.decision_pass import DecisionColumns, columns_of, events_of
 from pairlab.backtesting.sweeping.sweep import sweep
 from pairlab.backtesting.terms import Terms, terms_of
 from pairlab.data.row_store import Cursor
@@ -42,6 +42,7 @@ MAP_ENTRY_Z: Final = tuple(1.0 + 0.25 * step for step in range(13))
 _SHOWN_S: Final = 8.0
 _FRESH_S: Final = 1.0
 _WARMING: Final = int(RowFlag.WARMING)
+_SEEDED: Final = int(RowFlag.SEEDED)
 
 
 @dataclass(frozen=True)
@@ -51,20 +52,22 @@ class HeldRows:
     Attributes
     ----------
     market : Market
-        The rows from the first full window on. A leg is filled at the next row at which it has
-        just traded; of bars, at the next bar.
+        The rows from the first full window on that are no seeds.
     columns : DecisionColumns
         What decisions read of them.
     terms : Terms
         Fees by the setting ``fee_bps``; no slippage, no latency, no funding.
+    at_trades : bool
+        Whether a leg is filled at its own next trade; False: at the next bar.
     """
 
     market: Market
     columns: DecisionColumns
     terms: Terms
+    at_trades: bool
 
 
-def held_rows(rows: Records, values: SettingValues) -> HeldRows:
+def held_rows(rows: Records, values: SettingValues, ticks: Records | None = None) -> HeldRows:
     """Prepare rows.
 
     Parameters
@@ -73,28 +76,54 @@ def held_rows(rows: Records, values: SettingValues) -> HeldRows:
         `pairlab.ROW` records of one epoch, in order.
     values : SettingValues
         Under which they were computed.
+    ticks : numpy.ndarray, optional
+        `pairlab.TICK` records held when the rows were: trades that fill what bars decide, if they
+        begin before the rows. Rows of the tick timeframe tell them themselves.
     """
-    warm = np.flatnonzero((rows["flags"] & _WARMING) == 0)
+    warm = np.flatnonzero((rows["flags"] & (_WARMING | _SEEDED)) == 0)
     begin = int(warm[0]) if len(warm) else len(rows)
     rows = rows[begin:]
     columns = columns_of(rows, values)
-    number = np.arange(len(rows))
-    ticks = TIMEFRAMES_NS[values.timeframe] == 0
-    legs = []
-    for name in "yx":
-        traded = getattr(columns, f"{name}_age_s") == 0.0 if ticks else np.ones(len(rows), bool)
-        at = np.flatnonzero(traded)
-        price = np.ascontiguousarray(rows[name])[at]
-        legs.append(Leg(columns.time_ns[at], price, np.cumsum(traded) - 1, at))
+    seeds = (rows["flags"] & _SEEDED) != 0  # nothing is decided on them
+    columns = replace(columns, zscore=np.where(seeds, np.nan, columns.zscore))
+    ordinal, known = np.arange(len(rows)), columns.time_ns
+    bars = TIMEFRAMES_NS[values.timeframe] != 0
+    traded_ns = None if ticks is None or not bars else _times_before(ticks, rows)
+    legs: tuple[Leg, ...]
+    if ticks is not None and traded_ns is not None:
+        # A bar is closed by the first tick past it.
+        ordinal = np.minimum(np.searchsorted(traded_ns, columns.time_ns), len(ticks) - 1)
+        legs, known = legs_of_ticks(ticks, ordinal, values)
+    else:
+        legs = tuple(_leg_of_rows(rows, columns, leg, every=bars) for leg in "yx")
     market = Market(
-        rows, np.zeros(0, EVENT), legs[0], legs[1], columns.time_ns, number, columns.time_ns,
-        values, warm_up=begin, gaps=0, step_ns=0,
+        rows, np.zeros(0, EVENT), legs[0], legs[1], columns.time_ns, ordinal, known, values,
+        warm_up=begin, gaps=0, step_ns=0,
     )  # fmt: skip
     terms = terms_of(
         market, Pair("", ""), Costs(), capital=CAPITAL, latency_s=0.0, max_wait_s=None,
         lots=None, mark=None,
     )  # fmt: skip
-    return HeldRows(market, columns, terms)
+    return HeldRows(market, columns, terms, not bars or traded_ns is not None)
+
+
+def _times_before(ticks: Records, rows: Records) -> NDArray[np.int64] | None:
+    """Return when ticks were known, ascending; None if both legs do not begin before the rows."""
+    if not len(rows) or not len(ticks):
+        return None
+    first_ns = rows["time_ns"][0]
+    times, number = (np.ascontiguousarray(ticks[name]) for name in ("time_ns", "leg"))
+    if any(not (times[number == leg][:1] < first_ns).any() for leg in (0, 1)):
+        return None
+    return np.maximum.accumulate(times)
+
+
+def _leg_of_rows(rows: Records, columns: DecisionColumns, name: str, *, every: bool) -> Leg:
+    """Return a leg whose trades are the rows at which it has just traded, or every row."""
+    traded = np.ones(len(rows), bool) if every else getattr(columns, f"{name}_age_s") == 0.0
+    at = np.flatnonzero(traded)
+    price = np.ascontiguousarray(rows[name])[at]
+    return Leg(columns.time_ns[at], price, np.cumsum(traded) - 1, at)
 
 
 def outcome_of(held: HeldRows, values: SettingValues, number: int, tried: int) -> WhatIfOutcome:
@@ -109,12 +138,12 @@ def outcome_of(held: HeldRows, values: SettingValues, number: int, tried: int) -
     number, tried : int
         Of the outcome.
     """
-    _, events = decisions(held.columns, values)
+    events = events_of(held.columns, values)
     market = replace(held.market, events=events, values=values)
     terms, times, z = held.terms, held.columns.time_ns, held.columns.zscore
     wait_ns = round(terms.max_wait_s(values) * NS_PER_S)
     fills, _ = fill(market, terms.capital, terms.latency_ns, wait_ns, terms.lots)
-    (y, x), _ = trade_changes(
+    y, x = leg_books(
         market, fills, terms.fee_bps(values), terms.slippage_bps, terms.funding, terms.marks
     )
     costs: NDArray[np.float64] = y.fees + x.fees + y.slippage + x.slippage
@@ -126,7 +155,8 @@ def outcome_of(held: HeldRows, values: SettingValues, number: int, tried: int) -
     return WhatIfOutcome(
         number=number, values=values, trades=len(fills), last_trades=int(late.sum()),
         net=float(net.sum()), costs=float(costs.sum()), last_net=float(net[late].sum()),
-        capital=terms.capital, span_s=span_ns / NS_PER_S, tried=tried, entry_ns=entry_ns,
+        capital=terms.capital, span_s=span_ns / NS_PER_S, tried=tried,
+        at_trades=held.at_trades, entry_ns=entry_ns,
         entry_z=z[fills.entry_row], entry_side=fills.side, exit_ns=times[left], exit_z=z[left],
     )  # fmt: skip
 
@@ -146,7 +176,7 @@ class LiveWhatIf:
     def __init__(self, lab: PairLab) -> None:
         self._lab = lab
         self._lock = threading.Lock()
-        self._wanted: tuple[Records, Cursor, SettingValues] | None = None
+        self._wanted: tuple[Records, Records, Cursor, SettingValues] | None = None
         self._busy = False
         self._held: tuple[HeldRows, int, float] | None = None  # with the epoch, and when
         self._tried: set[tuple[Any, ...]] = set()
@@ -172,7 +202,8 @@ class LiveWhatIf:
         asked = self._lab.settings.values()
         of_rows = {name: getattr(row_values, name) for name in METRIC_SETTINGS}
         with self._lock:
-            self._wanted = rows.view(), rows.cursor, replace(asked, **of_rows)
+            held = rows.view(), self._lab.held_ticks
+            self._wanted = *held, rows.cursor, replace(asked, **of_rows)
             if self._busy:
                 return
             self._busy = True
@@ -194,14 +225,14 @@ class LiveWhatIf:
                 self._lab.call_on_loop(self._lab.log, "error", told)
 
     def _compute(
-        self, rows: Records, cursor: Cursor, values: SettingValues
+        self, rows: Records, ticks: Records, cursor: Cursor, values: SettingValues
     ) -> WhatIfOutcome | None:
-        if (rows["flags"] & _WARMING != 0).all():
+        if (rows["flags"] & (_WARMING | _SEEDED) != 0).all():
             return None  # no window is full: there is nothing to try it on
         now_s = time.monotonic()
         held = self._held
         if held is None or held[1] != cursor.epoch or now_s - held[2] > _FRESH_S:
-            held = self._held = held_rows(rows, values), cursor.epoch, now_s
+            held = self._held = held_rows(rows, values, ticks), cursor.epoch, now_s
         metric = {name: getattr(held[0].columns.values, name) for name in METRIC_SETTINGS}
         self._tried.add(tuple(getattr(values, name) for name in MOVED))
         self._number += 1

@@ -46,6 +46,13 @@ class Ring:
         ring.append(records)
         return ring
 
+    @classmethod
+    def adopting(cls, records: Records) -> Ring:
+        """Return a ring of these records, without a copy: they are its own from now on."""
+        ring = cls(records.dtype, 0, len(records))
+        ring._capacity, ring._buffer, ring._end = max(len(records), 1), records, len(records)
+        return ring
+
     def __len__(self) -> int:
         return min(self._end, self._capacity)
 

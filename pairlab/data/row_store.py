@@ -77,6 +77,13 @@ class RowStore:
         store._ring, store._epoch = Ring.holding(rows, capacity, end), epoch
         return store
 
+    @classmethod
+    def adopting(cls, rows: Records) -> RowStore:
+        """Return a store of these rows, without a copy: they are its own from now on."""
+        store = cls(1)
+        store._ring = Ring.adopting(rows)
+        return store
+
     def __len__(self) -> int:
         return len(self._ring)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,7 +14,7 @@ from pairlab.schema import EVENT, TIMEFRAMES_NS, Records
 if TYPE_CHECKING:
     from pairlab.engine.pair_engine import PairEngine
 
-__all__ = ["Candles", "Gap", "update_over_gaps"]
+__all__ = ["Candles", "Gap", "pieces_over_gaps", "update_over_gaps"]
 
 Candles: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 """Close times of bars (ns since 1970 UTC, ascending), closes of y, closes of x."""
@@ -78,6 +78,23 @@ def update_over_gaps(
                 row_count += len(filled)
     engine.events = np.concatenate([np.zeros(0, EVENT), *event_parts])
     return np.concatenate(row_parts)
+
+
+def pieces_over_gaps(
+    engine: PairEngine, ticks: Records, gaps: Iterable[Gap], length: int
+) -> Iterator[Records]:
+    """Do as `update_over_gaps`, and yield the rows of at most `length` ticks at a time.
+
+    Each piece may be a view that the next one overwrites; the engine's `events` are its own.
+    """
+    start = 0
+    for gap in (*gaps, None):
+        stop = len(ticks) if gap is None else gap.tick
+        for first in range(start, stop, length):
+            yield engine.update(ticks[first : min(first + length, stop)])
+        start = stop
+        if gap is not None:
+            engine.mark_gap(gap.legs)
 
 
 def _within(candles: Candles, ticks: Records, legs: int) -> Candles:

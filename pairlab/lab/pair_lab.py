@@ -30,7 +30,7 @@ from pairlab.lab.runner import LabRunner
 from pairlab.lab.session.session_files import SessionFiles, open_session
 from pairlab.limits.symbols import exchange_symbol
 from pairlab.protocols import PastView, Playback, WhatIfView
-from pairlab.schema import Pair
+from pairlab.schema import Pair, Records
 from pairlab.settings import SETTINGS, SettingKwargs, Settings, SettingValues, unknown_setting
 
 if TYPE_CHECKING:
@@ -216,6 +216,11 @@ class PairLab:
     def rows(self) -> RowStore:
         """The rows as records of `pairlab.ROW`, by number; `history` is the DataFrame of them."""
         return self._pipeline.rows
+
+    @property
+    def held_ticks(self) -> Records:
+        """The ticks held as records of `pairlab.TICK`; `ticks` is the DataFrame of them."""
+        return self._pipeline.ticks.view()
 
     @property
     def newest_ns(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from pairlab.errors import SettingError
 from pairlab.schema import NS_PER_S, TIMEFRAMES_NS
 
-__all__ = ["check_together", "choice_of", "largest_z", "leg_age_limit_s"]
+__all__ = ["check_ratio", "check_together", "choice_of", "largest_z", "leg_age_limit_s"]
 
 
 def choice_of(value: object, choices: Collection[str]) -> str:
@@ -124,3 +124,30 @@ def _refuse_unreachable(v: Any, name: str, z: float, changed: Collection[str]) -
         f"in a window of {v.window} rows {bound}, so that it would never {what}; expected that "
         f"or less, or a window of {least} or more (hedge='kalman' has no bound)",
     )
+
+
+def check_ratio(v: Any, *, given: bool, default_fits: bool) -> None:
+    """Refuse the default ratio for other prices than those that it belongs to.
+
+    Parameters
+    ----------
+    v : SettingValues
+        All values.
+    given : bool
+        Whether a ratio was given.
+    default_fits : bool
+        Whether the pair is the one that the default belongs to.
+
+    Raises
+    ------
+    SettingError
+        For the default elsewhere.
+    """
+    fits = default_fits and v.price_scale == "linear"
+    if v.hedge == "fixed" and not given and not fits:
+        raise SettingError(
+            "hedge_ratio",
+            v.hedge_ratio,
+            "the default belongs to BTCUSDT/ETHUSDT in linear prices; "
+            "give hedge_ratio, or hedge='ols' or 'kalman'",
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,20 +12,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pairlab.engine import PairEngine
-from pairlab.engine.gaps import Gap, update_over_gaps
+from pairlab.engine.gaps import Gap, pieces_over_gaps, update_over_gaps
 from pairlab.engine.state import BOTH_LEGS, LEGS
 from pairlab.errors import DataError
 from pairlab.research.inputs import Given, ticks_of_frame
 from pairlab.research.prices import check_zones, prices_of, step_of
 from pairlab.research.silence import NEVER, bars_of_two, habit_of, seen, silences
-from pairlab.schema import NS_PER_S, TICK, TIMEFRAMES_NS, Records
+from pairlab.schema import NS_PER_S, ROW, TICK, TIMEFRAMES_NS, Records
 from pairlab.settings import Settings
 
-__all__ = ["LegPrices", "Observed", "Past", "past_of"]
+__all__ = ["LegPrices", "Observed", "Past", "TakeRows", "past_of"]
 
 _LOGGER: Final = logging.getLogger("pairlab.analyze")
 _SECOND_NS: Final = NS_PER_S
 _DAY_NS: Final = 86_400 * NS_PER_S
+_PIECE: Final = 16_384
 
 
 class LegPrices(NamedTuple):
@@ -78,7 +80,17 @@ class Past(NamedTuple):
     observed: Observed | None
 
 
-def past_of(given: Given, settings: Settings, label: str | None, limit_ns: int | None) -> Past:
+TakeRows = Callable[[Records, Records], None]
+"""Is given the rows of one piece of a run and their events, which the next piece overwrites."""
+
+
+def past_of(
+    given: Given,
+    settings: Settings,
+    label: str | None,
+    limit_ns: int | None,
+    take: TakeRows | None = None,
+) -> Past:
     """Run the engine over what `pairlab.research.inputs.given_of` sorted out.
 
     Parameters
@@ -89,6 +101,8 @@ def past_of(given: Given, settings: Settings, label: str | None, limit_ns: int |
         Of the run.
     label, limit_ns
         As `analyze` takes them, resolved.
+    take : callable, optional
+        Is given the rows piece by piece; `Past` has then neither rows nor events.
 
     Raises
     ------
@@ -107,17 +121,25 @@ def past_of(given: Given, settings: Settings, label: str | None, limit_ns: int |
         if not marked:
             gaps = _joined([*gaps, *_silent_gaps(ticks, limit_ns)])
         ticks["received_ns"] = np.arange(len(ticks))  # which only rows take over
-        return Past(engine, update_over_gaps(engine, ticks, gaps), ticks, None)
+        if take is None:
+            return Past(engine, update_over_gaps(engine, ticks, gaps), ticks, None)
+        for rows in pieces_over_gaps(engine, ticks, gaps, _PIECE):
+            take(rows, engine.events)
+        return Past(engine, np.zeros(0, ROW), ticks, None)
     check_zones(given.y, given.x)
     legs = LegPrices(*prices_of(given.y, "y")), LegPrices(*prices_of(given.x, "x"))
     _require_ratio(settings, given)
     engine = PairEngine(values=settings.values(), bars=False)
-    rows, observed = _observe(engine, legs, label, limit_ns)
+    rows, observed = _observe(engine, legs, label, limit_ns, take)
     return Past(engine, rows, None, observed)
 
 
 def _observe(
-    engine: PairEngine, legs: tuple[LegPrices, LegPrices], label: str | None, limit_ns: int | None
+    engine: PairEngine,
+    legs: tuple[LegPrices, LegPrices],
+    label: str | None,
+    limit_ns: int | None,
+    take: TakeRows | None,
 ) -> tuple[Records, Observed]:
     """Make the observations of two legs; return their rows, and what these were made of."""
     (y_times, y_prices), (x_times, x_prices) = legs
@@ -171,7 +193,13 @@ def _observe(
         y_ends, x_ends = np.minimum(y_ends[y_at], times), np.minimum(x_ends[x_at], times)
     if not length and engine.values.correlation_of == "returns":
         _check_synchronous(times, y_times[y_at], x_times[x_at])
-    rows = engine.observe(times, y, x, y_ends, x_ends)
+    if take is None:
+        rows = engine.observe(times, y, x, y_ends, x_ends)
+    else:
+        rows = np.zeros(0, ROW)
+        for first in range(0, len(times), _PIECE):
+            piece = (every[first : first + _PIECE] for every in (times, y, x, y_ends, x_ends))
+            take(engine.observe(*piece), engine.events)
     known = LegPrices(y_times, y_prices), LegPrices(x_times, x_prices)
     return rows, Observed(known, times, y_at, x_at, max(steps))
 

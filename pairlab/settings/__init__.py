@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypedDict, Un
 from traitlets import TraitType
 
 from pairlab.errors import SettingError
-from pairlab.limits.consistency import check_together, choice_of
+from pairlab.limits.consistency import check_ratio, check_together, choice_of
 from pairlab.schema import TIMEFRAMES_NS
 from pairlab.settings.display import DisplayedSettings
 
@@ -336,10 +336,16 @@ class Settings(DisplayedSettings):
         self._ratio_given = "hedge_ratio" in values
         self._default_ratio_fits = True
         self._checked = False
-        full = replace(SettingValues(), **self._clean(values))
-        self._check_together(full, *values)
-        super().__init__(**asdict(full))
+        super().__init__(**asdict(self.checked(**values)))
         self._checked = True
+
+    @classmethod
+    def checked(cls, **values: Unpack[SettingKwargs]) -> SettingValues:
+        """Return what ``Settings(**values).values()`` does, which see, without the object."""
+        full = replace(SettingValues(), **cls._clean(values))
+        check_together(full, values, both_legs_a_row=cls._both_legs_a_row)
+        check_ratio(full, given="hedge_ratio" in values, default_fits=True)
+        return full
 
     def values(self) -> SettingValues:
         """Return a frozen snapshot of every setting."""
@@ -411,14 +417,7 @@ class Settings(DisplayedSettings):
     def _check_together(self, v: SettingValues, *changed: str) -> None:
         """Raise for values that contradict each other, and blame one that was asked for."""
         check_together(v, changed, both_legs_a_row=self._both_legs_a_row)
-        default_fits = self._default_ratio_fits and v.price_scale == "linear"
-        if v.hedge == "fixed" and not self._ratio_given and not default_fits:
-            raise SettingError(
-                "hedge_ratio",
-                v.hedge_ratio,
-                "the default belongs to BTCUSDT/ETHUSDT in linear prices; "
-                "give hedge_ratio, or hedge='ols' or 'kalman'",
-            )
+        check_ratio(v, given=self._ratio_given, default_fits=self._default_ratio_fits)
 
 
 SETTINGS: Final[Mapping[str, SettingSpec]] = {

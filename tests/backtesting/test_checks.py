@@ -47,7 +47,7 @@ def planted(monkeypatch, change):
     """Let something of the data path know of all the data."""
     real = past.past_of
 
-    def past_of(given, settings, label, limit_ns):
+    def past_of(given, settings, label, limit_ns, take=None):
         found = real(given, settings, label, limit_ns)
         change(found.rows)
         return found

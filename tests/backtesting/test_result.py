@@ -7,7 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pairlab import DataError, backtest
+from pairlab import DataError, Pair, backtest
+from pairlab.backtesting.inputs import source_of
+from pairlab.backtesting.market import market_of
+from pairlab.backtesting.run import run_of
+from pairlab.data.frames import ticks_frame
+from pairlab.research import past
 from tests.engine import worlds
 
 
@@ -70,3 +75,39 @@ def test_its_figures_are_json(result):
     assert read["data"]["rows"] == len(result.equity)
     assert read["costs"]["latency_s"] == 40.0
     assert sum(read["missed"].values()) == len(result.missed)
+
+
+@pytest.mark.parametrize("timeframe", ["tick", "1s", "series"])
+def test_rows_in_pieces_decide_as_rows_in_one_and_come_again_when_asked(
+    prices, timeframe, monkeypatch
+):
+    given = {"window": 12, "entry_z": 1.2, "min_correlation": -1.0, "hedge": "ols"}
+    data = prices
+    if timeframe != "series":
+        gaps = np.zeros(6_000, np.int8)
+        gaps[[50, 1_234, 5_999]] = 1, 3, 2
+        pair = Pair("BTCUSDT", "ETHUSDT")
+        data = ticks_frame(worlds.trades(4, 6_000, silence=0.005)[:6_000], pair, gaps)
+        given["timeframe"] = timeframe
+    whole = market_of(run_of(source_of(data, None), None, None, given))
+    in_one = backtest(data, max_silence=None, **given)
+    monkeypatch.setattr(past, "_PIECE", 7)
+    result = backtest(data, max_silence=None, **given)
+    assert len(result.events) > 20
+    np.testing.assert_array_equal(result.events, whole.events)
+    pd.testing.assert_frame_equal(result.trades, in_one.trades, check_exact=True)
+    pd.testing.assert_frame_equal(result.equity, in_one.equity, check_exact=True)
+    assert result.data_report == in_one.data_report
+    monkeypatch.undo()
+    assert len(result.rows) == len(result.equity)
+    np.testing.assert_array_equal(result.rows["zscore"], whole.rows["zscore"])
+
+
+def test_rows_of_data_that_were_changed_are_refused(prices):
+    y, x = (leg.copy() for leg in prices)
+    result = backtest((y, x), window=30, entry_z=1.5)
+    values = y.to_numpy(copy=False)
+    values.flags.writeable = True
+    values[400:] *= 1.01
+    with pytest.raises(DataError, match="have been changed since"):
+        _ = result.rows

@@ -11,7 +11,7 @@ import pytest
 from pairlab import PairLab, backtest
 from pairlab.backtesting.what_if import held_rows, map_of, outcome_of
 from pairlab.engine import PairEngine
-from pairlab.schema import TICK, Pair
+from pairlab.schema import TICK, Pair, RowFlag
 from pairlab.settings import Settings
 from tests.engine import worlds
 
@@ -44,7 +44,8 @@ def test_it_is_the_backtest_of_the_same_rows(
     engine = PairEngine(Settings(**common))
     rows = engine.update(of)
     values = replace(engine.values, entry_z=entry_z, stop_z=stop_z, fee_bps=2.0)
-    got = outcome_of(held_rows(rows, engine.values), values, 1, 1)
+    got = outcome_of(held_rows(rows, engine.values, of), values, 1, 1)
+    assert got.at_trades
     want = backtest(
         frame(of), pair=PAIR, entry_z=entry_z, stop_z=stop_z, fee_bps=2.0,
         **common,
@@ -52,16 +53,39 @@ def test_it_is_the_backtest_of_the_same_rows(
     trades = want.trades
     assert len(trades) > 5
     decided = trades["entry_decided"].astype("int64").to_numpy()
+    np.testing.assert_array_equal(got.entry_ns, decided)
+    assert got.net == pytest.approx(trades["net"].sum(), abs=1e-6)
+    assert got.costs == pytest.approx(trades["fees"].sum(), abs=1e-6)
+    first, last = want.data_report.start.value, want.data_report.end.value
+    late = decided >= first + (last - first) * 2 // 3
+    assert got.last_trades == late.sum()
+    assert got.last_net == pytest.approx(trades["net"][late].sum(), abs=1e-6)
     if timeframe == "tick":
-        np.testing.assert_array_equal(got.entry_ns, decided)
-        assert got.net == pytest.approx(trades["net"].sum(), abs=1e-6)
-        assert got.costs == pytest.approx(trades["fees"].sum(), abs=1e-6)
-        first, last = want.data_report.start.value, want.data_report.end.value
-        late = decided >= first + (last - first) * 2 // 3
-        assert got.last_trades == late.sum()
-        assert got.last_net == pytest.approx(trades["net"][late].sum(), abs=1e-6)
-    else:  # of bars the next bar's price stands for the next trade
-        assert set(got.entry_ns) >= set(decided[:-1])
+        return
+    # Where the trades of some rows are not held any more, the next bar stands for the next trade.
+    for held in (None, of[:0], of[len(of) // 2 :]):
+        other = outcome_of(held_rows(rows, engine.values, held), values, 1, 1)
+        assert not other.at_trades
+        assert set(other.entry_ns) >= set(decided[:-1])
+        assert other.net != got.net
+
+
+def test_nothing_is_decided_on_seeds() -> None:
+    of = ticks()
+    closes = np.arange(1, 41) * 1_000_000_000 + of["time_ns"][0] - 41_000_000_000
+    y, x = worlds.cointegrated(4, 40, noise=60.0)
+    engine = PairEngine(timeframe="1s", window=20, min_correlation=-1.0, bars=False)
+    seeds = engine.seed(closes, y, x)
+    rows = np.concatenate([seeds, engine.update(of)])
+    values = replace(engine.values, entry_z=0.6)
+    got = outcome_of(held_rows(rows, engine.values, of), values, 1, 1)
+    assert got.at_trades
+    assert got.trades > 5
+    assert (got.entry_ns >= of["time_ns"][0]).all()
+    entered = got.entry_ns[2]
+    rows["flags"][rows["time_ns"] == entered] |= int(RowFlag.SEEDED)  # as those that fill a gap
+    again = outcome_of(held_rows(rows, engine.values, of), values, 1, 1)
+    assert entered not in again.entry_ns
 
 
 def test_the_map_has_a_backtest_in_each_cell() -> None:

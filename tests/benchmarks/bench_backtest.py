@@ -5,18 +5,20 @@ from __future__ import annotations
 import functools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
 
-from pairlab import PairEngine, backtest, sweep
+from pairlab import PairEngine, PairLab, backtest, sweep
 from pairlab.backtesting.sweeping.decision_pass import columns_of, decisions
 from tests.benchmarks.harness import Result, Wanted, benchmark, of_two, seconds
 from tests.engine import worlds
@@ -39,22 +41,66 @@ def prices() -> Any:
     return np.array([rows["y"], rows["x"]])
 
 
-def vectorbt(rounds: int, rows: int = ROWS) -> dict[str, Any]:
-    """What vectorbt takes for the same prices, first and warm, by engine.
+class Vectorbt:
+    """vectorbt on the same prices, in a process of its own.
 
     ``PAIRLAB_VECTORBT`` names an interpreter that has it: its requirements are its own.
+
+    Parameters
+    ----------
+    rows : int
+        How many prices of each leg.
     """
-    python = os.environ.get("PAIRLAB_VECTORBT", sys.executable)
-    script = Path(__file__).with_name("vectorbt_pair.py")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "prices.npy"
+
+    def __init__(self, rows: int = ROWS) -> None:
+        python = os.environ.get("PAIRLAB_VECTORBT", sys.executable)
+        script = Path(__file__).with_name("vectorbt_pair.py")
+        self._folder = tempfile.TemporaryDirectory()
+        path = Path(self._folder.name) / "prices.npy"
         np.save(path, prices()[:, :rows])
-        command = [python, str(script), str(path), str(rounds)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{python} has no vectorbt (PAIRLAB_VECTORBT): {done.stderr[-400:]}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+        self._process = subprocess.Popen(
+            [python, str(script), str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        told = self._out.readline()
+        if not told:
+            raise RuntimeError(f"{python} has no vectorbt (PAIRLAB_VECTORBT)")
+        self.first: dict[str, float] = json.loads(told)
+        """What the first trade took, s, by engine."""
+
+    def __enter__(self) -> Vectorbt:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+        self._folder.cleanup()
+
+    @property
+    def _out(self) -> IO[str]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def again(self) -> dict[str, float]:
+        """Return what one more trade takes, s, by engine."""
+        assert self._process.stdin is not None
+        found = {}
+        for engine in self.first:
+            print(engine, file=self._process.stdin, flush=True)
+            found[engine] = float(self._out.readline())
+        return found
+
+
+def beside(
+    ours: Callable[[], float], theirs: Vectorbt, rounds: int
+) -> tuple[float, dict[str, float]]:
+    """Return medians of both sides, measured in turn."""
+    mine: list[float] = []
+    its: dict[str, list[float]] = {engine: [] for engine in theirs.first}
+    for _ in range(rounds):
+        mine.append(ours())
+        for engine, took in theirs.again().items():
+            its[engine].append(took)
+    return statistics.median(mine), {name: statistics.median(t) for name, t in its.items()}
 
 
 @benchmark("a million rows, every metric, fees and the trade list, beside vectorbt's fixed ratio")
@@ -64,19 +110,19 @@ def backtest_vectorbt(rounds: int) -> list[Result]:
     y, x = (pd.Series(leg, index) for leg in prices())
     run = functools.partial(backtest, (y, x), max_silence=None, **SETTINGS)
     first = seconds(run)
-    warm = sorted(seconds(run) for _ in range(rounds))[rounds // 2]
-    its = {name: times for name, times in vectorbt(rounds).items() if isinstance(times, dict)}
-    best = min(its, key=lambda name: its[name]["warm"])
+    with Vectorbt() as theirs:
+        warm, its = beside(lambda: seconds(run), theirs, rounds)
+        its_first = theirs.first
     results = []
-    for name, ours, peer, wanted in (
-        ("backtest, warm", warm, its[best]["warm"], Wanted(ratio_at_least=2.5)),
-        ("backtest, first call", first, its[best]["first"], Wanted(ratio_at_least=1.0)),
+    for name, ours, peers, wanted in (
+        ("backtest, warm", warm, its, Wanted(ratio_at_least=2.5)),
+        ("backtest, first call", first, its_first, Wanted(ratio_at_least=1.0)),
     ):
-        scale = NS / ROWS
+        scale, best = NS / ROWS, min(peers, key=lambda engine: peers[engine])
         results.append(
             of_two(
-                name, ours * scale, peer * scale, f"vectorbt {best}", "ns per row", wanted, rounds,
-                slower=False,
+                name, ours * scale, peers[best] * scale, f"vectorbt {best}", "ns per row", wanted,
+                rounds, slower=False,
             )
         )  # fmt: skip
     return results
@@ -94,15 +140,19 @@ def sweep_vectorbt(rounds: int) -> list[Result]:
     }  # fmt: skip
     run = functools.partial(sweep, (y, x), grid, n_jobs=1, max_silence=None, **SETTINGS)
     run()
-    # Its thread's time is no measure: the sets run in a pool of one other thread.
-    start = time.process_time()
-    run()
-    ours = (time.process_time() - start) / sets
-    its = {name: t for name, t in vectorbt(rounds, rows).items() if isinstance(t, dict)}
-    best = min(its, key=lambda name: its[name]["warm"])
+
+    def ours() -> float:
+        # Its thread's time is no measure: the sets run in a pool of one other thread.
+        start = time.process_time()
+        run()
+        return time.process_time() - start
+
+    with Vectorbt(rows) as theirs:
+        whole, its = beside(ours, theirs, rounds)
+    best = min(its, key=lambda engine: its[engine])
     return [
         of_two(
-            "sweep, a set", ours * 1e3, its[best]["warm"] * 1e3, f"vectorbt {best}", "ms per set",
+            "sweep, a set", whole / sets * 1e3, its[best] * 1e3, f"vectorbt {best}", "ms per set",
             Wanted(ratio_at_least=60), rounds, slower=False,
         )
     ]  # fmt: skip
@@ -139,3 +189,62 @@ def decision_pass(rounds: int) -> list[Result]:
             slower=False,
         )
     ]  # fmt: skip
+
+
+@benchmark(
+    "thresholds moved over 100,000 rows held, until a chart can draw what they would have made"
+)
+def what_if(rounds: int) -> list[Result]:
+    """From the setting to the outcome, on its thread; rows as they are prepared once a second."""
+    part = ticks()[:100_000]
+    lab = PairLab("BTCUSDT", "ETHUSDT", feed="demo", **SETTINGS)
+    engine = PairEngine(bars=False, **SETTINGS)
+    lab.rows.append(engine.update(part))
+    asked = lab.what_if
+
+    def moved(entry_z: float) -> float:
+        before = asked.outcome
+        start = time.perf_counter()
+        lab.settings.entry_z = entry_z
+        while asked.outcome is before or asked.outcome is None:
+            time.sleep(1e-4)
+        return (time.perf_counter() - start) * 1e3
+
+    def whole() -> float:
+        return seconds(lambda: PairEngine(values=engine.values, bars=False).update(part)) * 1e3
+
+    moved(1.4)
+    dragged = [
+        [moved(1.5 + 0.05 * step + 0.001 * turn) for step in range(10)] for turn in range(rounds)
+    ]
+    fresh = []
+    for turn in range(rounds):
+        asked._held = None  # as after a second
+        fresh.append(moved(2.2 + 0.01 * turn))
+    peer = statistics.median(whole() for _ in range(rounds))
+    wanted = Wanted(ours_at_most=16.0)
+    return [
+        of_two(name, ours, peer, "whole run", "ms", wanted, rounds, slower=False)
+        for name, ours in (
+            ("what-if while dragged", statistics.median(t for turn in dragged for t in turn)),
+            ("what-if, rows prepared anew", statistics.median(fresh)),
+        )
+    ]
+
+
+@benchmark("peak memory of a backtest beyond the prices that it is given, from 1e5 to 1e7 rows")
+def backtest_memory(rounds: int) -> list[Result]:
+    """Each size in a process of its own; the time a row is printed."""
+    results: list[Result] = []
+    for rows in (100_000, 1_000_000, 10_000_000):
+        command = [sys.executable, "-m", "tests.benchmarks.backtest_memory", str(rows)]
+        told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        row_ns = told["seconds"] / rows * NS
+        print(f"     {rows:>10,} rows: {row_ns:.0f} ns a row, {told['kept']:.0f} bytes a row kept")
+        results.append(
+            of_two(
+                f"memory, {rows:,} rows", told["bytes"], 200.0, "allowed", "bytes per row",
+                Wanted(ours_at_most=200.0), rounds,
+            )
+        )  # fmt: skip
+    return results

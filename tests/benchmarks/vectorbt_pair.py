@@ -1,9 +1,12 @@
-"""A pair trade with vectorbt, to be run by an interpreter that has it: prints times as JSON.
+"""A pair trade with vectorbt, to be run by an interpreter that has it.
 
-``python vectorbt_pair.py PRICES.npy ROUNDS``; a line of prices of y, a line of x. It does less than
-ours: a fixed ratio, no test of stationarity, fills at the close that it decided on.
+``python vectorbt_pair.py PRICES.npy``; a line of prices of y, a line of x. It does less than ours:
+a fixed ratio, no test of stationarity, fills at the close that it decided on. It prints the engines
+that it has and what the first trade of each took, as JSON; then, for each line that it reads (the
+name of an engine), how long one more took. All are CPU times in seconds.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -34,26 +37,23 @@ def trade(y, x, engine):
     return pf.trades.records, pf.value()
 
 
+def timed(y, x):
+    start = time.thread_time()
+    trade(y, x, None)
+    return time.thread_time() - start
+
+
 def main():
     y, x = np.load(sys.argv[1])
-    rounds = int(sys.argv[2])
-    found = {}
+    first = {}
     for engine in ("numba", "rust"):
         vbt.settings["engine"] = engine
-        try:
-            start = time.thread_time()
-            trades, _ = trade(y, x, None)
-            first = time.thread_time() - start
-        except (ImportError, ValueError) as error:
-            found[engine] = str(error)
-            continue
-        times = []
-        for _ in range(rounds):
-            start = time.thread_time()
-            trade(y, x, None)
-            times.append(time.thread_time() - start)
-        found[engine] = {"first": first, "warm": sorted(times)[rounds // 2], "trades": len(trades)}
-    print(json.dumps(found))
+        with contextlib.suppress(ImportError, ValueError):  # it has no such engine
+            first[engine] = timed(y, x)
+    print(json.dumps(first), flush=True)
+    for line in sys.stdin:
+        vbt.settings["engine"] = line.strip()
+        print(timed(y, x), flush=True)
 
 
 main()

@@ -33,7 +33,7 @@ def outcome(of: Result, number: int = 1) -> WhatIfOutcome:
     at, out = rows[[5, 25]], rows[[15, 35]]
     return WhatIfOutcome(
         number=number, values=of.row_settings, trades=2, last_trades=1, net=-12.345, costs=8.0,
-        last_net=-4.5, capital=10_000.0, span_s=754.0, tried=17,
+        last_net=-4.5, capital=10_000.0, span_s=754.0, tried=17, at_trades=True,
         entry_ns=at["time_ns"], entry_z=at["zscore"], entry_side=np.array([1, -1]),
         exit_ns=out["time_ns"], exit_z=out["zscore"],
     )  # fmt: skip

@@ -178,7 +178,8 @@ def fills_of(decisions: Decisions, pair: Pair, terms: FillTerms) -> list[dict[st
     if not decisions.alerts:
         return found
     first = decisions.alerts[0].settings
-    legs, ordinal, known = legs_of_ticks(decisions.ticks, decisions.rows, first)
+    ordinal = np.ascontiguousarray(decisions.rows["received_ns"])
+    legs, known = legs_of_ticks(decisions.ticks, ordinal, first)
     # Whatever was traded until the end can fill a decision, whichever row came last.
     y, x = (replace(leg, last=np.array([len(leg.price) - 1])) for leg in legs)
     none = np.zeros(0, EVENT)

@@ -1,8 +1,9 @@
 """The kernel's own `decide`, compiled a second time: over columns instead of records.
 
 A row is two numbers to the compiler: the addresses of the columns and an index. A field is loaded
-when it is read, so that a row on which nothing happens costs its z-score and its time; a record, or
-a tuple of all fields, costs three times as much.
+when it is read; a record, or a tuple of all fields, costs three times as much. Rows on which
+`decide` neither does nor changes anything are not decided on, but searched for the next one on
+which it may: flat, one beyond the entry; in a position, one within the exit or beyond the stop.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from numba.extending import (
 )
 
 from pairlab.engine.jit import DIGEST, jit_kernel
-from pairlab.engine.signals import decide
-from pairlab.engine.state import PARAMS, STATE
+from pairlab.engine.signals import decide, hedged_correlation
+from pairlab.engine.state import NEVER_NS, PARAMS, STATE
 from pairlab.schema import EVENT, ROW
 
 __all__ = ["COLUMNS", "decide_kernel"]
@@ -209,34 +210,97 @@ def _inlined(function: FunctionType, known: dict[str, Any]) -> Any:
     return numba.njit(error_model="numpy", forceinline=True)(again)
 
 
-_decide: Final[Any] = _inlined(decide.py_func, {})  # type: ignore[attr-defined]
+_known: Final[dict[str, Any]] = {}
+_decide: Final[Any] = _inlined(decide.py_func, _known)  # type: ignore[attr-defined]
+_hedged_correlation: Final[Any] = _inlined(hedged_correlation.py_func, _known)  # type: ignore[attr-defined]
+
+
+@numba.njit(error_model="numpy", forceinline=True)
+def _next_row(s: Any, p: Any, columns: Any, index: int, end: int) -> int:
+    """Return the first row from `index` on that `decide` may do or change something on; or `end`.
+
+    It may be one on which it does not; none on which it does is passed over.
+    """
+    if p.signals_paused != 0:
+        return end
+    near = max(p.exit_z, 0.0)
+    if s.position == 0:
+        entry = p.entry_z
+        if s.lock == 0 and s.excursion == 0:
+            while index < end and not abs(_row_at(columns, index).zscore) >= entry:
+                index += 1
+            return index
+        # Either is over where z comes near to 0 or changes sign.
+        lock, excursion = float(s.lock), float(s.excursion)
+        while index < end:
+            z = _row_at(columns, index).zscore
+            if lock != 0.0 and lock * z <= near:
+                return index
+            if excursion != 0.0 and excursion * z <= near:
+                return index
+            if abs(z) >= entry and lock == 0.0:
+                return index
+            index += 1
+        return index
+    if s.lock != 0 or s.excursion == s.position:
+        return index
+    # An excursion that goes on lies on the side of z, and ends where the position does.
+    side, stop, correlation = float(s.position), -p.stop_z, p.min_correlation
+    coupled, timed = s.decoupled == 0, p.max_hold_ns != NEVER_NS
+    while index < end:
+        row = _row_at(columns, index)
+        z = side * row.zscore
+        if z >= -near or z <= stop:
+            return index
+        if coupled and _hedged_correlation(row) < correlation:
+            return index
+        if timed and row.time_ns - s.entered_ns >= p.max_hold_ns:
+            return index
+        index += 1
+    return index
 
 
 @functools.cache
 def decide_kernel() -> Callable[..., tuple[int, int]]:
     """Return the pass: compiled on first use, or loaded from the engine's cache; without the GIL.
 
-    It takes the first row, the events so far, the addresses of `COLUMNS`, arrays of one STATE and
-    one PARAMS, positions (int8) and events; it returns the first row not decided on, and how many
-    events there are.
+    It takes the first row, how many there are, the events so far, the addresses of `COLUMNS`,
+    arrays of one STATE and one PARAMS, positions (int8; one a row, or none if nobody wants them)
+    and events; it returns the first row not decided on, and how many events there are.
     """
     # The cache must miss when this file changes; the engine's files are in DIGEST already.
     version = DIGEST ^ int.from_bytes(hashlib.sha256(Path(__file__).read_bytes()).digest()[:7])
 
     def run(
-        start: int, count: int, columns: Any, state: Any, params: Any, positions: Any, events: Any
+        start: int,
+        end: int,
+        count: int,
+        columns: Any,
+        state: Any,
+        params: Any,
+        positions: Any,
+        events: Any,
     ) -> tuple[int, int]:
         state[0].kernel_version = version
         s, p = _local_state(state[0]), _local_params(params[0])
         index = start
-        while index < len(positions) and count < len(events):
+        while index < end and count < len(events):
+            following = _next_row(s, p, columns, index, end)
+            if len(positions) != 0:
+                positions[index:following] = s.position
+            index = following
+            if index == end:
+                break
             if _decide(s, p, _row_at(columns, index), events[count]) != 0:
                 events[count].row = index
                 count += 1
-            positions[index] = s.position
+            if len(positions) != 0:
+                positions[index] = s.position
             index += 1
         _copied_back(state[0], s)
         return index, count
 
     state, params, events = (from_dtype(dtype)[::1] for dtype in (STATE, PARAMS, EVENT))
-    return jit_kernel(run, (int64, int64, _ADDRESSES, state, params, int8[::1], events), nogil=True)
+    return jit_kernel(
+        run, (int64, int64, int64, _ADDRESSES, state, params, int8[::1], events), nogil=True
+    )

@@ -19,7 +19,7 @@ from pairlab.errors import DataError, SettingError
 from pairlab.schema import EVENT, ROW, Records
 from pairlab.settings import METRIC_SETTINGS, SettingValues
 
-__all__ = ["DecisionColumns", "columns_of", "decisions"]
+__all__ = ["DecisionColumns", "columns_of", "decisions", "events_of"]
 
 _FIRST_EVENTS: Final = 1_024
 _ROWS_AN_EVENT: Final = 8
@@ -119,6 +119,18 @@ def decisions(columns: DecisionColumns, values: SettingValues) -> tuple[NDArray[
     SettingError
         If a setting differs that defines a metric.
     """
+    positions = np.empty(len(columns), np.int8)
+    return positions, _decided(columns, values, positions)
+
+
+def events_of(columns: DecisionColumns, values: SettingValues) -> Records:
+    """Return the events of `decisions` alone."""
+    return _decided(columns, values, np.empty(0, np.int8))
+
+
+def _decided(
+    columns: DecisionColumns, values: SettingValues, positions: NDArray[np.int8]
+) -> Records:
     from pairlab.backtesting.sweeping.column_rows import decide_kernel  # numba is slow to import
 
     if _metric_settings(values) != _metric_settings(columns.values):
@@ -130,12 +142,13 @@ def decisions(columns: DecisionColumns, values: SettingValues) -> tuple[NDArray[
                 )
     params, state = np.zeros(1, PARAMS), new_state()
     fill_params(params, values)
-    positions = np.empty(len(columns), np.int8)
     events = np.empty(len(columns) // _ROWS_AN_EVENT + _FIRST_EVENTS, EVENT)
     run = decide_kernel()
     done = count = 0
     while True:
-        done, count = run(done, count, columns.addresses, state, params, positions, events)
+        done, count = run(
+            done, len(columns), count, columns.addresses, state, params, positions, events
+        )
         if done == len(columns):
-            return positions, events[:count]
+            return events[:count]
         events = np.concatenate([events, np.empty(len(events), EVENT)])

@@ -126,4 +126,4 @@ def values_of(settings: Mapping[str, Any], point: Point) -> SettingValues:
         If they contradict each other.
     """
     given: SettingKwargs = {**settings, **point}  # type: ignore[typeddict-item]
-    return ObservationSettings(**given).values()
+    return ObservationSettings.checked(**given)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -17,7 +16,6 @@ BLOCKS: Final = 16
 """Blocks of time that are split into halves: 12,870 ways."""
 
 _EULER: Final = 0.5772156649015329
-_SPLITS_AT_ONCE: Final = 256
 
 _Floats = NDArray[np.float64]
 
@@ -95,26 +93,16 @@ def probability_of_overfitting(returns: _Floats) -> float:
     length = n // BLOCKS
     blocks = returns[: length * BLOCKS].reshape(BLOCKS, length, trials)
     sums, squares = blocks.sum(axis=1), (blocks**2).sum(axis=1)
-    halves = np.zeros((math.comb(BLOCKS, BLOCKS // 2), BLOCKS))
-    for row, chosen in enumerate(combinations(range(BLOCKS), BLOCKS // 2)):
-        halves[row, list(chosen)] = 1.0
-    count = length * BLOCKS // 2
-    below = 0.0
-    for start in range(0, len(halves), _SPLITS_AT_ONCE):
-        inside = halves[start : start + _SPLITS_AT_ONCE]
-        best = np.argmax(_sharpes(inside @ sums, inside @ squares, count), axis=1)
-        outside = _sharpes((1.0 - inside) @ sums, (1.0 - inside) @ squares, count)
-        of_best = outside[np.arange(len(best)), best][:, None]
-        worse, same = (outside < of_best).sum(axis=1), (outside == of_best).sum(axis=1)
-        rank = (worse + 0.5 * (same + 1.0)) / (trials + 1.0)  # 0 to 1; of ties the middle one
-        below += float((rank < 0.5).sum()) + 0.5 * float((rank == 0.5).sum())
-    return below / len(halves)
+    from pairlab.backtesting.trade_kernels import split_kernel  # numba is slow to import
 
-
-def _sharpes(total: _Floats, squares: _Floats, count: int) -> _Floats:
-    """Return Sharpe ratios per observation from sums; 0 where nothing varies."""
-    mean = total / count
-    variance = np.maximum(squares - count * mean**2, 0.0) / (count - 1)
-    flat = variance <= 1e-14 * squares / count
-    found: _Floats = np.where(flat, 0.0, mean / np.sqrt(np.where(flat, 1.0, variance)))
-    return found
+    # The sums over half of the blocks are those over some of the first 8 and some of the last 8.
+    parts = []
+    for first in (0, BLOCKS // 2):
+        for of_block in (sums, squares):
+            subsets = np.zeros((1 << BLOCKS // 2, trials))
+            for block in range(BLOCKS // 2):
+                with_it = 1 << block
+                subsets[with_it : 2 * with_it] = subsets[:with_it] + of_block[first + block]
+            parts.append(subsets)
+    below_twice, _ = split_kernel()(*parts, length * BLOCKS // 2)
+    return below_twice / (2.0 * math.comb(BLOCKS, BLOCKS // 2))

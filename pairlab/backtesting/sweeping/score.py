@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.backtesting.accounting import Changes, trade_changes
-from pairlab.backtesting.fills import fill
+from pairlab.backtesting.accounting import LegBook, leg_books
+from pairlab.backtesting.fills import Fills, fill
 from pairlab.backtesting.market import Market
-from pairlab.backtesting.sweeping.decision_pass import DecisionColumns, columns_of, decisions
+from pairlab.backtesting.sweeping.decision_pass import DecisionColumns, columns_of, events_of
 from pairlab.backtesting.terms import Terms
 from pairlab.settings import SettingValues
 
@@ -19,6 +19,9 @@ __all__ = ["PERIODS", "Score", "Scorer"]
 
 PERIODS: Final = 512
 """Stretches of equal length that returns are taken over, whatever the data's frequency."""
+
+
+_FILLED: Final = np.dtype([(name, np.float64) for name in ("y", "x", "hedge_ratio")])
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,7 @@ class Scorer:
     """
 
     def __init__(self, market: Market, terms: Terms, *, purged: bool = False) -> None:
-        self._market, self._terms = market.indexed(terms.latency_ns), terms
-        self._purged = purged
+        self._terms, self._purged = terms, purged
         self._columns: DecisionColumns = columns_of(market.rows, market.values)
         times = market.time_ns
         if len(times):
@@ -84,22 +86,29 @@ class Scorer:
             self._ends[-1] = len(times) - 1
         else:
             self._ends = np.zeros(0, np.int64)
+        # A fill counts from the first stretch on at whose end a row knows of it.
+        every = np.arange(len(times) + 1)
+        self._stretch = np.searchsorted(self._ends, every, side="left")
         self._y, self._x = (np.ascontiguousarray(market.rows[leg][self._ends]) for leg in "yx")
+        # What a fill reads of a row lies side by side, and the other fields need not be held.
+        rows = np.empty(len(market), _FILLED)
+        for name in _FILLED.names or ():
+            rows[name] = market.rows[name]
+        self._market = replace(market, rows=rows).indexed(terms.latency_ns)
 
     def score(self, values: SettingValues) -> Score:
         """Decide, fill and pay under these thresholds."""
-        _, events = decisions(self._columns, values)
+        events = events_of(self._columns, values)
         market = replace(self._market, events=events, values=values)
         terms, wait_ns = self._terms, round(self._terms.max_wait_s(values) * 1e9)
         capital = terms.capital
         fills, missed = fill(market, capital, terms.latency_ns, wait_ns, terms.lots)
         if self._purged:
             fills = fills.taken((fills.y_exit >= 0) & (fills.x_exit >= 0))
-        books, changes = trade_changes(
+        y, x = leg_books(
             market, fills, terms.fee_bps(values), terms.slippage_bps, terms.funding, terms.marks
         )
-        equity = self._equity(changes)
-        y, x = books
+        equity = self._equity(fills, y, x)
         gross, fees = y.gross + x.gross, y.fees + x.fees
         slippage, funding = y.slippage + x.slippage, y.funding + x.funding
         net = (gross - slippage - fees + funding)[y.closed & x.closed]
@@ -119,23 +128,21 @@ class Scorer:
             max_drawdown=float((path / peak - 1.0).min()),
         )
 
-    def _equity(self, changes: tuple[Changes, Changes]) -> NDArray[np.float64]:
+    def _equity(self, fills: Fills, y: LegBook, x: LegBook) -> NDArray[np.float64]:
         """Return the equity at the end of every stretch."""
-        of_y, of_x = changes
-        equity: NDArray[np.float64] = (
-            self._terms.capital + _level(of_y.row, of_y.quantity, self._ends) * self._y
-        )
-        equity += _level(of_x.row, of_x.quantity, self._ends) * self._x
-        equity += _level(of_y.row, of_y.cash, self._ends)
-        equity += _level(of_x.row, of_x.cash, self._ends)
+        from pairlab.backtesting.trade_kernels import stretch_kernel  # numba is slow to import
+
+        run, stretches = stretch_kernel(), len(self._ends)
+        equity = np.full(stretches, self._terms.capital)
+        for leg, entry, exit_, quantity, book, price in (
+            (self._market.y, fills.y_entry, fills.y_exit, fills.y_quantity, y, self._y),
+            (self._market.x, fills.x_entry, fills.x_exit, fills.x_quantity, x, self._x),
+        ):
+            held, cash = np.zeros(stretches + 1), np.zeros(stretches + 1)
+            run(
+                self._stretch, leg.row_of_trade, entry, exit_, quantity, book.money, book.closed,
+                held, cash,
+            )  # fmt: skip
+            np.add.at(cash, self._stretch[book.payment_row], book.payment)
+            equity += np.cumsum(held)[:-1] * price + np.cumsum(cash)[:-1]
         return equity
-
-
-def _level(
-    row: NDArray[np.int64], change: NDArray[np.float64], at: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the sum of the changes up to rows."""
-    order = np.argsort(row, kind="stable")
-    total = np.concatenate([[0.0], np.cumsum(change[order])])
-    level: NDArray[np.float64] = total[np.searchsorted(row[order], at, side="right")]
-    return level

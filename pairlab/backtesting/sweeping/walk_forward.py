@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from pairlab.backtesting.sweeping.spans import Times, between, duration_ns, time
 from pairlab.backtesting.sweeping.sweep import SweepPlan, SweepResult, swept
 from pairlab.errors import DataError, SettingError
 from pairlab.research.silence import MaxSilence
-from pairlab.schema import NS_PER_S, TIMEFRAMES_NS, AlertKind
+from pairlab.schema import NS_PER_S, TIMEFRAMES_NS, AlertKind, Records
 from pairlab.settings import SETTINGS, SettingKwargs
 
 __all__ = ["WalkForwardResult", "walk_forward"]
@@ -276,7 +277,13 @@ def _tested(
         past = run_of(part, trading.label, trading.max_silence, {**trading.settings, **point})
         market = _entered_within(market_of(past), fold)
         result = evaluate(
-            part, past, trading.costs, **trading.terms, selected_on=None, market=market
+            part,
+            past,
+            market,
+            functools.partial(_itself, market.rows),
+            trading.costs,
+            **trading.terms,
+            selected_on=None,
         )
         unfilled = (result.trades["reason"] == "open").any() or (
             result.missed["reason"] == ENDED
@@ -287,10 +294,14 @@ def _tested(
         tail_ns *= 2
 
 
+def _itself(rows: Records) -> Records:
+    return rows
+
+
 def _entered_within(market: Market, fold: _Fold) -> Market:
     """Return a market with the positions alone that are entered in the test."""
     events, kept, is_held = market.events, [], False
-    time_ns = market.rows["time_ns"][events["row"]]
+    time_ns = market.time_ns[events["row"]]
     for at, kind in enumerate(events["kind"]):
         if kind == int(AlertKind.ENTRY):
             is_held = bool(fold.border_ns <= time_ns[at] < fold.end_ns)

@@ -65,6 +65,8 @@ def _supposed_words(outcome: WhatIfOutcome, unit: str) -> str:
         f"{number(v.min_correlation)}, {v.fee_bps:g} bps a fill"
     )
     tried = f"{count(outcome.tried)} setting{'' if outcome.tried == 1 else 's'} tried"
+    if not outcome.at_trades:
+        tried += ", filled at the next bar's prices as these trades are not held"
     return (
         f"<div><p><b class='pairlab-if'>WHAT IF</b> {count(outcome.trades)} trades, net "
         f'<b style="color:{var(tone)}">{signed(outcome.net)}</b> {safe(unit)}, of which costs '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any, Final, Protocol
 
@@ -12,6 +13,7 @@ from ipywidgets import HTML, Button, GridBox, HBox, Layout, VBox
 from pairlab.errors import DataError, SettingError
 from pairlab.widgets.core.widget_utils import close_tree
 from pairlab.widgets.report.report import Report
+from pairlab.widgets.report.result_lab import ResultLab
 from pairlab.widgets.report.result_view import ResultView
 from pairlab.widgets.still.page_data import plain
 from pairlab.widgets.style.formats import MISSING, count, fitted
@@ -136,6 +138,8 @@ class SweepHeatmap(VBox):  # type: ignore[misc]
         more = [name for name in names if name not in (x, y)]
         best_words = ", ".join(f"{name} = {_told(value)}" for name, value in sweep.best.items())
         self._opened = VBox([])
+        self._progress = HTML().add_class("pairlab-map")
+        self._asked: asyncio.Future[tuple[ResultView, ResultLab]] | None = None
         self.report: Report | None = None
         rest = f"; each cell is the best over {', '.join(more)}" if more else ""
         luck = " · ".join(
@@ -151,7 +155,7 @@ class SweepHeatmap(VBox):  # type: ignore[misc]
             f"<b>{plain(best_words or 'none traded')}</b> · {luck} · chosen in sample: test it on "
             "other data. A click opens a backtest.</p>"
         ).add_class("pairlab-map")
-        panel = VBox([HBox([head]).add_class("pairlab-head"), grid, foot])
+        panel = VBox([HBox([head]).add_class("pairlab-head"), grid, foot, self._progress])
         panel.add_class("pairlab-panel").add_class("pairlab")
         super().__init__([panel, self._opened, StaticPageScript()])
         apply_theme(self, theme)
@@ -170,7 +174,7 @@ class SweepHeatmap(VBox):  # type: ignore[misc]
         # A class, not a colour: it follows the theme.
         level = math.ceil(_LEVELS * min(abs(value) / most, 1.0)) if most > 0 else 0
         button.add_class(f"pairlab-{'up' if value > 0 else 'down'}-{level}")
-        button.on_click(lambda _: self.show_report(row))
+        button.on_click(lambda _: self._on_click(row))
         self.cells[at] = button
         return button
 
@@ -182,17 +186,49 @@ class SweepHeatmap(VBox):  # type: ignore[misc]
         number : int
             Its row in the sweep's frame.
         """
-        report = Report(self._sweep.backtest(number), self._theme)
+        return self._shown(*self._computed(number))
+
+    def _computed(self, number: int) -> tuple[ResultView, ResultLab]:
+        """Return the result of a set, and the lab that shows it; in any thread."""
+        result = self._sweep.backtest(number)
+        return result, ResultLab(result)
+
+    def _shown(self, result: ResultView, lab: ResultLab) -> Report:
+        report = Report(result, self._theme, lab)
         before, self.report = self.report, report
+        self._progress.value = ""
         self._opened.children = (report,)
         if before is not None:
             before.close()
         return report
 
+    def _on_click(self, number: int) -> None:
+        """Compute the backtest of a set off the loop, if there is one, and show it; the newest."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.show_report(number)
+            return
+        self._progress.value = "<p>Computing this backtest …</p>"
+        asked = loop.run_in_executor(None, self._computed, number)
+        self._asked = asked
+        asked.add_done_callback(self._on_computed)
+
+    def _on_computed(self, asked: asyncio.Future[tuple[ResultView, ResultLab]]) -> None:
+        if asked is not self._asked or asked.cancelled():
+            return  # another one was asked for meanwhile, or the map was closed
+        self._asked = None
+        error = asked.exception()
+        if error is None:
+            self._shown(*asked.result())
+        else:
+            self._progress.value = f"<p>{plain(str(error) or type(error).__name__)}</p>"
+
     def close(self) -> None:
         """Close it and the report that it opened."""
         if getattr(self, "_opened", None) is None:
             return  # it was refused before there was anything
+        self._asked = None
         if self.report is not None:
             self.report.close()
         close_tree(self)

@@ -46,6 +46,9 @@ class Report(LabWidget, VBox):  # type: ignore[misc]
         What `pairlab.backtest` returned.
     theme : {"dark", "light", "jupyterlab"}
         Colours; ``"jupyterlab"`` follows the theme of JupyterLab or Notebook.
+    lab : ResultLab, optional
+        Of the result, where it was made beforehand: that takes most of the time of a large one, and
+        any thread will do.
 
     Attributes
     ----------
@@ -60,10 +63,12 @@ class Report(LabWidget, VBox):  # type: ignore[misc]
 
     static = True
 
-    def __init__(self, result: ResultView, theme: ThemeName = "dark") -> None:
+    def __init__(
+        self, result: ResultView, theme: ThemeName = "dark", lab: ResultLab | None = None
+    ) -> None:
         read_theme(theme)
         self.result = result
-        lab = ResultLab(result)
+        lab = ResultLab(result) if lab is None else lab
         super().__init__()
         apply_theme(self, theme)
         zscore, spread = ResultZScore(lab, clock=False), ResultSpread(lab, clock=True)

@@ -5,10 +5,12 @@ from itertools import combinations
 from statistics import NormalDist, mean, median, stdev
 
 import numpy as np
+import pandas as pd
 import pytest
 from purgedcv import deflated_sharpe_ratio_full, probability_of_backtest_overfitting
+from scipy.signal import lfilter
 
-from pairlab import DataError
+from pairlab import Costs, DataError, sweep
 from pairlab.backtesting.sweeping.overfitting import deflated_sharpe, probability_of_overfitting
 
 GAMMA = 0.5772156649015329
@@ -108,8 +110,7 @@ def test_of_noise_the_best_is_luck():
     pbo, deflated = [], []
     for seed in range(200):
         returns = np.random.default_rng(seed).normal(0, 0.01, (512, 100))
-        if seed < 60:
-            pbo.append(probability_of_overfitting(returns))
+        pbo.append(probability_of_overfitting(returns))
         sr = sharpes(returns)
         deflated.append(deflated_sharpe(returns[:, int(np.argmax(sr))], sr))
     assert np.mean(pbo) == pytest.approx(0.5, abs=0.05)
@@ -119,15 +120,43 @@ def test_of_noise_the_best_is_luck():
 @pytest.mark.slow
 def test_of_a_planted_edge_the_best_is_none():
     deflated, pbo = [], []
-    for seed in range(100):
+    for seed in range(200):
         returns = np.random.default_rng(seed).normal(0, 0.01, (512, 100))
         returns[:, 17] += 0.003
         sr = sharpes(returns)
         deflated.append(deflated_sharpe(returns[:, int(np.argmax(sr))], sr))
-        if seed < 10:
-            pbo.append(probability_of_overfitting(returns))
+        pbo.append(probability_of_overfitting(returns))
     assert np.mean(np.array(deflated) > 0.95) >= 0.8
     assert np.median(pbo) < 0.05
+
+
+def swept(seed, *, edge):
+    """A sweep of a hundred thresholds, without costs, over walks or over a spread that reverts."""
+    random = np.random.default_rng([seed, 16])
+    x = 3_000.0 * np.exp(np.cumsum(random.normal(0.0, 1e-3, 1_500)))
+    noise = random.normal(0.0, 1e-3, len(x))
+    if edge:
+        y = 20.0 * x * np.exp(lfilter([1.0], [1.0, -0.9], noise))
+    else:
+        y = 60_000.0 * np.exp(np.cumsum(noise))
+    minutes = pd.date_range("2024-08-08", periods=len(x), freq="min", tz="UTC")
+    return sweep(
+        (pd.Series(y, minutes), pd.Series(x, minutes)),
+        {"entry_z": np.linspace(1.0, 2.8, 10), "exit_z": np.linspace(0.0, 0.9, 10)},
+        n_jobs=1, objective="sharpe", hedge="ols", window=60, min_correlation=-1.0,
+        costs=Costs(0.0),
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_sweeps_of_noise_are_luck_and_of_an_edge_are_none():
+    """200 seeds of 100 settings: decided, filled and judged as a user's are."""
+    noise = [swept(seed, edge=False) for seed in range(200)]
+    assert {found.n_trials for found in noise} == {100}
+    assert np.mean([found.pbo for found in noise]) == pytest.approx(0.5, abs=0.05)
+    assert np.mean([found.deflated_sharpe > 0.95 for found in noise]) <= 0.05
+    edge = [swept(seed, edge=True) for seed in range(40)]
+    assert np.mean([found.deflated_sharpe > 0.95 for found in edge]) >= 0.8
 
 
 def test_equal_trials_count_half_and_one_alone_is_not_known():

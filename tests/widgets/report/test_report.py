@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +12,7 @@ import pandas as pd
 import pytest
 
 from pairlab import BacktestResult, Costs, DataError, SettingError, backtest, sweep
+from pairlab.backtesting import SweepResult
 from pairlab.widgets.charts.decimation import Decimated, extremes_of
 from pairlab.widgets.report.panels import panels_html
 from pairlab.widgets.report.report import Report
@@ -27,6 +30,17 @@ def result() -> BacktestResult:
         (pd.Series(y, at, name="BTCUSDT"), pd.Series(x, at, name="ETHUSDT")),
         window=30, hedge_ratio=25.0, entry_z=1.5, stop_z=3.0, min_correlation=-1.0, fee_bps=0.5,
         costs=Costs(None, 0.25),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found() -> SweepResult:
+    """A small sweep; nothing is traded at the highest entry."""
+    y, x = worlds.cointegrated(3, 700, noise=60.0)
+    at = pd.date_range("2024-08-08", periods=len(y), freq="min", tz="UTC")
+    return sweep(
+        (pd.Series(y, at), pd.Series(x, at)), {"entry_z": [1.5, 2.0, 9.0], "exit_z": [0.0, 0.5]},
+        window=30, hedge_ratio=25.0, min_correlation=-1.0,
     )  # fmt: skip
 
 
@@ -193,13 +207,7 @@ def test_one_series_is_thinned_as_a_column_of_rows(result: BacktestResult) -> No
             np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_click_on_a_cell_of_a_sweep_opens_its_backtest(wire: Wire) -> None:
-    y, x = worlds.cointegrated(3, 700, noise=60.0)
-    at = pd.date_range("2024-08-08", periods=len(y), freq="min", tz="UTC")
-    found = sweep(
-        (pd.Series(y, at), pd.Series(x, at)), {"entry_z": [1.5, 2.0, 9.0], "exit_z": [0.0, 0.5]},
-        window=30, hedge_ratio=25.0, min_correlation=-1.0,
-    )  # fmt: skip
+def test_a_click_on_a_cell_of_a_sweep_opens_its_backtest(found: SweepResult, wire: Wire) -> None:
     board = found.heatmap(x="exit_z")
     assert set(board.cells) == {(a, b) for a in (0.0, 0.5) for b in (1.5, 2.0)}
     board.cells[0.5, 2.0].click()
@@ -213,4 +221,46 @@ def test_a_click_on_a_cell_of_a_sweep_opens_its_backtest(wire: Wire) -> None:
     with pytest.raises(SettingError, match="window"):
         found.heatmap(x="window")
     board.close()
+    assert wire.open == set()
+
+
+async def test_a_click_computes_beside_the_loop_and_the_newest_wins(
+    found: SweepResult, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = found.heatmap(x="exit_z")
+    go_on, threads, real = threading.Event(), [], SweepResult.backtest
+
+    def slow(self: SweepResult, number: int | None = None) -> BacktestResult:
+        assert go_on.wait(30)
+        threads.append(threading.current_thread())
+        if number == 3:
+            raise DataError("the data were changed")
+        return real(self, number)
+
+    monkeypatch.setattr(SweepResult, "backtest", slow)
+    board.cells[0.0, 1.5].click()
+    board.cells[0.0, 2.0].click()  # at once: the first one is still computed
+    first, newest = board.report, board._asked
+    assert first is None
+    assert "Computing" in board._progress.value
+    go_on.set()
+    assert newest is not None
+    await newest
+    await asyncio.sleep(0)  # its callbacks
+    assert board.report is not None
+    assert board.report.result.settings.entry_z == 2.0
+    assert board._progress.value == ""
+    assert threading.main_thread() not in threads
+    board.cells[0.5, 2.0].click()
+    assert board._asked is not None
+    await asyncio.wait([board._asked])
+    await asyncio.sleep(0)
+    assert "the data were changed" in board._progress.value
+    assert board.report.result.settings.exit_z == 0.0  # the one before stays
+    board.cells[0.5, 1.5].click()
+    last = board._asked
+    board.close()
+    assert last is not None
+    await last
+    await asyncio.sleep(0)
     assert wire.open == set()
