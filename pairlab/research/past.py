@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from pairlab.engine import PairEngine
 from pairlab.engine.gaps import Gap, update_over_gaps
-from pairlab.engine.state import BOTH_LEGS, LEGS
+from pairlab.engine.state import LEGS
 from pairlab.errors import DataError
 from pairlab.research.inputs import Given, ticks_of_frame
 from pairlab.research.prices import check_zones, prices_of, step_of
 from pairlab.research.silence import NEVER, bars_of_two, habit_of, seen, silences
-from pairlab.schema import NS_PER_S, TICK, TIMEFRAMES_NS, Records
+from pairlab.schema import BOTH_LEGS, NS_PER_S, TICK, TIME_CORRECTED, TIMEFRAMES_NS, Records
 from pairlab.settings import Settings
 
 __all__ = ["LegPrices", "Observed", "Past", "past_of"]
@@ -104,6 +104,7 @@ def past_of(given: Given, settings: Settings, label: str | None, limit_ns: int |
             _require_fine_steps(engine.values.timeframe, leg_times, "yx"[leg])
         marked = "gap_before" in given.ticks and limit_ns is None
         gaps = _gaps_of_frame(given) if "gap_before" in given.ticks else []
+        gaps = _joined([*gaps, *_corrected_of_frame(given.ticks)])
         if not marked:
             gaps = _joined([*gaps, *_silent_gaps(ticks, limit_ns)])
         ticks["received_ns"] = np.arange(len(ticks))  # which only rows take over
@@ -235,6 +236,16 @@ def _gaps_of_frame(given: Given) -> list[Gap]:
     if list(getattr(symbols, "categories", ())) == [given.pair.x, given.pair.y]:
         legs = (legs & 1) << 1 | legs >> 1  # it counts the symbols in the order of the categories
     return [Gap(int(at), int(legs[at])) for at in np.flatnonzero(legs)]
+
+
+def _corrected_of_frame(ticks: pd.DataFrame) -> list[Gap]:
+    """Validate the column time_corrected, if there is one; return the ticks that it marks."""
+    if "time_corrected" not in ticks:
+        return []
+    column = ticks["time_corrected"]
+    if not pd.api.types.is_bool_dtype(column.dtype) or column.isna().any():
+        raise DataError(f"time_corrected must hold True or False, not {column.dtype}")
+    return [Gap(int(at), TIME_CORRECTED) for at in np.flatnonzero(column.to_numpy(np.bool_))]
 
 
 def _silent_gaps(ticks: Records, limit_ns: int | None) -> list[Gap]:

@@ -18,6 +18,7 @@ from pairlab.data.journal import (
     Rebuilt,
     Reset,
     SettingChanged,
+    TimeCorrected,
 )
 from pairlab.data.ring import Ring
 from pairlab.data.row_store import RowStore
@@ -132,6 +133,8 @@ class JournalReplay:
                     self.pipeline.begin(event)
                 case GapMarked():
                     self.pipeline.on_gap(event.missing, event.legs)
+                case TimeCorrected():
+                    self.pipeline.on_corrected_time()
                 case GapFilled():
                     self.pipeline.fill_gap(event.candles)
                 case Rebuilt():
