@@ -17,7 +17,15 @@ from pairlab.errors import DataError
 from pairlab.research.inputs import Given, ticks_of_frame
 from pairlab.research.prices import check_zones, prices_of, step_of
 from pairlab.research.silence import NEVER, bars_of_two, habit_of, seen, silences
-from pairlab.schema import BOTH_LEGS, NS_PER_S, TICK, TIME_CORRECTED, TIMEFRAMES_NS, Records
+from pairlab.schema import (
+    BOTH_LEGS,
+    NS_PER_S,
+    TICK,
+    TIME_CORRECTED,
+    TIMEFRAMES_NS,
+    Records,
+    RowFlag,
+)
 from pairlab.settings import Settings
 
 __all__ = ["LegPrices", "Observed", "Past", "past_of"]
@@ -111,6 +119,11 @@ def past_of(given: Given, settings: Settings, label: str | None, limit_ns: int |
         return Past(engine, update_over_gaps(engine, ticks, gaps), ticks, None)
     check_zones(given.y, given.x)
     legs = LegPrices(*prices_of(given.y, "y")), LegPrices(*prices_of(given.x, "x"))
+    if len(legs[0].price) > 1 and all(map(np.array_equal, *legs)):
+        raise DataError(
+            f"y and x are the same {len(legs[0].price):,} prices at the same times: a pair is two "
+            "different series"
+        )
     _require_ratio(settings, given)
     engine = PairEngine(values=settings.values(), bars=False)
     rows, observed = _observe(engine, legs, label, limit_ns)
@@ -173,6 +186,10 @@ def _observe(
     if not length and engine.values.correlation_of == "returns":
         _check_synchronous(times, y_times[y_at], x_times[x_at])
     rows = engine.observe(times, y, x, y_ends, x_ends)
+    gaps = np.flatnonzero(np.diff(keys) > 1) + 1 if length else np.zeros(0, np.int64)
+    for numbers, leg_times, habit in ((y_keys, y_times, y_habit), (x_keys, x_times, x_habit)):
+        gaps = np.union1d(gaps, np.searchsorted(keys, numbers[silences(leg_times, habit)[1]]))
+    rows["flags"][gaps[(gaps > 0) & (gaps < len(rows))]] |= int(RowFlag.GAP_BEFORE)
     known = LegPrices(y_times, y_prices), LegPrices(x_times, x_prices)
     return rows, Observed(known, times, y_at, x_at, max(steps))
 
