@@ -21,6 +21,7 @@ from pairlab.engine.gaps import Gap, update_over_gaps
 from pairlab.feeds.base import FeedHealth, FeedInfo, TickSink
 from pairlab.schema import BOTH_LEGS, NS_PER_S, TICK, TIME_CORRECTED, Records, RowFlag
 from tests.feeds.scripted import agg, local, nothing_more, playing, quick, row
+from tests.storage.replay.files import frames
 
 NOW = 1_700_000_000 * NS_PER_S
 STEP_NS = 250_000_000
@@ -192,3 +193,22 @@ def test_what_is_no_row_takes_no_mark() -> None:
     bars = PairEngine(**CHOSEN, timeframe="1s")
     got = update_over_gaps(bars, market(40, ()), [Gap(20, TIME_CORRECTED)])
     assert flagged(got) == [NOW + 6 * NS_PER_S]
+
+
+@pytest.mark.usefixtures("no_task_left")
+@pytest.mark.parametrize("shuffled", [False, True])
+async def test_a_trade_stamped_ahead_in_recorded_frames_moves_no_clock(
+    shuffled: bool, tmp_path: Path
+) -> None:
+    path = frames(tmp_path / "recorded.txt", market())
+    lines = path.read_text().splitlines(keepends=True)
+    if shuffled:  # two of one leg in the wrong order, as two connections bring them
+        lines[200], lines[202] = lines[202], lines[200]
+    path.write_text("".join(lines))
+    lab = PairLab(feed=Replay(path, math.inf), **CHOSEN).start()
+    await lab.wait_closed()
+    rows, health = lab.rows.view().copy(), lab.health()
+    assert (health.state, health.gaps, len(rows)) == ("stopped", 0, 299), health.detail
+    assert flagged(rows) == expected("tick")
+    assert (np.diff(rows["time_ns"]) <= 3 * STEP_NS).all()
+    assert sum("4 stamped ahead" in entry.message for entry in lab.event_log) == 1
