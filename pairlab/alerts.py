@@ -25,7 +25,7 @@ from pairlab.formatting import (
 )
 from pairlab.limits.consistency import leg_age_limit_s
 from pairlab.limits.stationarity import largest_p
-from pairlab.schema import HISTORY_COLUMNS, AlertKind, Filter, Records, Snapshot
+from pairlab.schema import HISTORY_COLUMNS, AlertKind, Filter, Records, RowFlag, Snapshot
 from pairlab.settings import SettingValue, SettingValues
 
 __all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "entries_frame", "records"]
@@ -193,8 +193,10 @@ class Alert:
         x = abs(math.log(at.x)) if t.price_scale == "log" else at.x
         ratio_at = spread_at + 1 + max(math.ceil(math.log10(x)) if x > 0 else 0, 0)
         against = f"{plain(at.hedged_correlation, 4)} with β·x, " if at.hedge_ratio < 0 else ""
+        corrected = " (of a trade stamped ahead)" if at.flags & RowFlag.TIME_CORRECTED else ""
         numbers = {
-            "time": pd.Timestamp(at.time_ns, tz="UTC").isoformat(timespec="milliseconds"),
+            "time": pd.Timestamp(at.time_ns, tz="UTC").isoformat(timespec="milliseconds")
+            + corrected,
             "y, x": f"{in_full(at.y)}, {in_full(at.x)}",
             "ages": f"{ages} (below {leg_age_limit_s(t):g} s)",
             "β, α": f"{_short(at.hedge_ratio, ratio_at)}, {_short(at.intercept, spread_at + 1)}",

@@ -46,6 +46,12 @@ NO_TIME_NS: Final = -(2**63)
 Y_LEG: Final = 0
 X_LEG: Final = 1
 
+BOTH_LEGS: Final = 0b11
+"""The legs of a gap are bits: 1 is y, 2 is x."""
+
+TIME_CORRECTED: Final = 0b100
+"""Beside the legs of a gap: the next tick's time was corrected, which is no gap."""
+
 TIMEFRAMES_NS: Final = MappingProxyType(
     {
         "tick": 0,
@@ -94,6 +100,9 @@ COLUMN_TEXT: Final = {
     "position": "After this row: 1 long the spread, -1 short, 0 flat.",
     "y_age_s": "Age of the last trade of y, seconds.",
     "x_age_s": "Age of the last trade of x, seconds.",
+    "flags": "Bits: 1 window not full or hedge not learnt, 2 flat spread, 4 flat y, 8 flat x, 16 "
+    "trades are missing before this row, 32 made from klines fetched at start, 64 of a trade that "
+    "was stamped ahead of the clock, at a corrected time.",
 }
 """Each column of `PairLab.history`, in their order, and its meaning in the REST schema."""
 
@@ -237,6 +246,7 @@ class RowFlag(IntFlag):
     FLAT_X = 8  # x did not move in the window: no correlation, no OLS
     GAP_BEFORE = 16  # trades are missing between the row before and this one
     SEEDED = 32  # made from klines fetched at start, not from ticks of this session
+    TIME_CORRECTED = 64  # of a trade that was stamped ahead of the clock: its time was corrected
 
 
 class AlertKind(IntEnum):

@@ -128,7 +128,8 @@ def public() -> Iterator[tuple[str, Any, Any]]:
 def test_every_parameter_and_result_has_words(name: str, words: Any, called: Any) -> None:
     found, signature = sections(words), inspect.signature(called)
     assert (inspect.getdoc(words) or "").strip(), name
-    wanted = {n for n in signature.parameters if n not in ("self", "cls", "args", "kwargs")}
+    named = {n for n in signature.parameters if not n.startswith("_")}
+    wanted = named - {"self", "cls", "args", "kwargs"}
     # Of a record each field is told as what it is, an attribute.
     record = is_dataclass(words) or (inspect.isclass(words) and issubclass(words, tuple))
     have = told(found.get("Attributes" if record else "Parameters", ""))

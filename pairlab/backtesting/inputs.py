@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from pairlab.data.frames import ticks_frame
-from pairlab.data.journal import GapMarked
+from pairlab.data.journal import GapMarked, TimeCorrected
 from pairlab.data.origin import without_credentials
 from pairlab.errors import DataError
 from pairlab.lab.pair_lab import PairLab
 from pairlab.research.inputs import Given, given_of
-from pairlab.schema import TICK
+from pairlab.schema import TICK, TIME_CORRECTED
 from pairlab.storage.archive import Archive, read_archive
 from pairlab.storage.recording.recorded_session import RecordedSession
 from pairlab.storage.replay.recordings import is_recording
@@ -122,9 +122,11 @@ def _recorded_ticks(session: RecordedSession) -> pd.DataFrame:
     seq = np.concatenate([np.zeros(0, np.int64), *seqs])
     gap_legs = np.zeros(len(ticks), np.int8)
     for event in session.events():
+        at = np.searchsorted(seq, event.tick)
         if isinstance(event, GapMarked):
-            at = np.searchsorted(seq, event.tick)
             gap_legs[at : at + 1] |= event.legs
+        elif isinstance(event, TimeCorrected) and (seq[at : at + 1] == event.tick).all():
+            gap_legs[at : at + 1] |= TIME_CORRECTED
     return ticks_frame(ticks, session.pair, gap_legs)
 
 

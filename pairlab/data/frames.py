@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pairlab.schema import HISTORY_COLUMNS, Pair, Records
+from pairlab.schema import BOTH_LEGS, HISTORY_COLUMNS, TIME_CORRECTED, Pair, Records
 
 __all__ = ["bars_frame", "rows_frame", "ticks_frame"]
 
@@ -38,7 +38,7 @@ def ticks_frame(
     -------
     pandas.DataFrame
         Columns symbol, id, price, quantity, buyer_is_maker, received and, with `gap_legs`,
-        gap_before; index ``time``, the exchange's trade time, UTC.
+        gap_before and time_corrected; index ``time``, the exchange's trade time, UTC.
     """
     # A tick of no leg is held as it came; the engine counts and drops it.
     legs: NDArray[np.int8] = np.where((ticks["leg"] >> 1) == 0, ticks["leg"], -1)
@@ -55,7 +55,10 @@ def ticks_frame(
         index=_utc(ticks["time_ns"]),
     )
     frame.attrs["pair"] = (pair.y, pair.x)  # which is y: the order of the ticks does not tell
-    return frame if gap_legs is None else frame.assign(gap_before=gap_legs)
+    if gap_legs is None:
+        return frame
+    corrected = (gap_legs & TIME_CORRECTED) != 0
+    return frame.assign(gap_before=gap_legs & BOTH_LEGS, time_corrected=corrected)
 
 
 def bars_frame(bars: Records) -> pd.DataFrame:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pairlab.engine.gaps import Gap
 
 __all__ = ["GapList"]
@@ -41,6 +44,13 @@ class GapList:
         else:
             self._gaps.insert(at, gap)
         del self._gaps[: -self._capacity]
+
+    def legs_before(self, first_tick: int, end_tick: int) -> NDArray[np.int8]:
+        """Return `Gap.legs` before each of these ticks, 0 where there is no gap."""
+        legs = np.zeros(end_tick - first_tick, np.int8)
+        for gap in self.between(first_tick, end_tick - 1):
+            legs[gap.tick - first_tick] = gap.legs
+        return legs
 
     def between(self, first_tick: int, last_tick: int) -> tuple[Gap, ...]:
         """Return the gaps before the ticks of these ordinals, both included."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairlab.engine.gaps import Gap
-from pairlab.engine.state import BOTH_LEGS
+from pairlab.schema import BOTH_LEGS
 from pairlab.settings import SettingValue, SettingValues
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Reset",
     "Seeds",
     "SettingChanged",
+    "TimeCorrected",
 ]
 
 
@@ -99,6 +100,19 @@ class GapMarked:
     tick: int
     missing: int | None
     legs: int = BOTH_LEGS
+
+
+@dataclass(frozen=True, slots=True)
+class TimeCorrected:
+    """A tick was stamped ahead of the clock: it has the newest time seen before it.
+
+    Attributes
+    ----------
+    tick : int
+        Its ordinal.
+    """
+
+    tick: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +200,9 @@ class Reset:
     tick: int
 
 
-JournalEvent = EngineStarted | GapFilled | GapMarked | SettingChanged | Rebuilt | Reset
+JournalEvent = (
+    EngineStarted | GapFilled | GapMarked | SettingChanged | Rebuilt | Reset | TimeCorrected
+)
 
 
 class Journal:

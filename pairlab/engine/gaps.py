@@ -8,31 +8,58 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.engine.state import BOTH_LEGS, LEGS
-from pairlab.schema import EVENT, TIMEFRAMES_NS, Records
+from pairlab.engine.state import LEGS
+from pairlab.schema import BOTH_LEGS, EVENT, TIME_CORRECTED, TIMEFRAMES_NS, Records
 
 if TYPE_CHECKING:
     from pairlab.engine.pair_engine import PairEngine
 
-__all__ = ["Candles", "Gap", "pieces_over_gaps", "update_over_gaps"]
+__all__ = ["Candles", "Gap", "mark", "numbered_from", "pieces_over_gaps", "update_over_gaps"]
 
 Candles: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 """Close times of bars (ns since 1970 UTC, ascending), closes of y, closes of x."""
 
 
 class Gap(NamedTuple):
-    """Trades that are missing.
+    """Trades that are missing before a tick, or what else is to be known of it.
 
     Attributes
     ----------
     tick : int
         Number of the first tick after them.
     legs : int
-        Whose: 1 y, 2 x, 3 both.
+        Whose: 1 y, 2 x, 3 both. `TIME_CORRECTED` is a bit of its own: the tick was stamped ahead
+        of the clock and has another time than the exchange gave it.
     """
 
     tick: int
     legs: int = BOTH_LEGS
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether trades are missing."""
+        return self.legs & BOTH_LEGS != 0
+
+
+def numbered_from(first_tick: int, gaps: Iterable[Gap]) -> list[Gap]:
+    """Return gaps numbered from a tick's ordinal instead of 0."""
+    return [Gap(gap.tick - first_tick, gap.legs) for gap in gaps]
+
+
+def mark(state: Records, bar_clock: Records | None, legs: int) -> None:
+    """Mark in an engine's state what a `Gap` says of the next tick."""
+    if legs & TIME_CORRECTED:
+        state["next_corrected"] = 1
+    missing = legs & BOTH_LEGS
+    if missing == 0:
+        return
+    state["gap"] = 1
+    state["corrected"] &= ~missing  # the row to come is not made of what they traded before
+    for leg, seen in enumerate(("y_seen", "x_seen")):
+        if missing >> leg & 1:
+            state[seen] = 0
+    if bar_clock is not None:
+        bar_clock["unseen"] |= missing
 
 
 def update_over_gaps(
@@ -72,7 +99,8 @@ def update_over_gaps(
         start = stop
         if gap is not None:
             engine.mark_gap(gap.legs)
-            if candles is not None and TIMEFRAMES_NS[engine.values.timeframe]:
+            bars = TIMEFRAMES_NS[engine.values.timeframe] > 0
+            if candles is not None and bars and gap.is_gap:
                 filled = engine.fill_gap(*_within(candles, ticks[stop:], gap.legs))
                 row_parts.append(filled)
                 row_count += len(filled)

@@ -113,6 +113,7 @@ def consume(
     while i < end:
         tick = ticks[i]
         if not acceptable(s, tick):
+            s.next_corrected = 0
             i += 1
             continue
         if row_count == len(rows):
@@ -179,6 +180,9 @@ def take_tick(s: Any, tick: Any) -> None:
     """Update the last price of a tick's leg; times never step back."""
     time_ns = tick.time_ns
     s.time_ns = max(s.time_ns, time_ns)
+    if s.next_corrected != 0:
+        s.corrected |= 1 if tick.leg == 0 else 2
+        s.next_corrected = 0
     if tick.leg == 0:
         s.y_price = tick.price
         s.y_time_ns = max(s.y_time_ns, time_ns)

@@ -31,6 +31,7 @@ _FLAT_SPREAD = int(RowFlag.FLAT_SPREAD)
 _FLAT_Y = int(RowFlag.FLAT_Y)
 _FLAT_X = int(RowFlag.FLAT_X)
 _GAP_BEFORE = int(RowFlag.GAP_BEFORE)
+_TIME_CORRECTED = int(RowFlag.TIME_CORRECTED)
 _UNKNOWN = int(Stationary.NOT_ENOUGH_DATA)
 _NS = 1e-9
 
@@ -50,6 +51,9 @@ def observe(s: Any, p: Any, ring: NDArray[Any], row: Any) -> None:
     if s.gap != 0:
         flags = _GAP_BEFORE
         s.gap = 0
+    if s.corrected != 0:
+        flags |= _TIME_CORRECTED
+        s.corrected = 0
     if p.log_prices != 0:
         y, x = math.log(y), math.log(x)
 

@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from pairlab.engine.buffers import EngineBuffers, addresses
 from pairlab.engine.diagnostics import kalman_warning
-from pairlab.engine.gaps import Candles, Gap, update_over_gaps
-from pairlab.engine.state import BOTH_LEGS, DROP_REASONS, SIGNAL_FIELDS, fill_params
+from pairlab.engine.gaps import Candles, Gap, mark, update_over_gaps
+from pairlab.engine.state import DROP_REASONS, SIGNAL_FIELDS, fill_params
 from pairlab.engine.validation import ObservationSettings, as_closes, as_ticks, check_prices
 from pairlab.errors import DataError, SettingError
-from pairlab.schema import EVENT, NO_TIME_NS, ROW, TIMEFRAMES_NS, Records, RowFlag
+from pairlab.schema import BOTH_LEGS, EVENT, NO_TIME_NS, ROW, TIMEFRAMES_NS, Records, RowFlag
 from pairlab.settings import METRIC_SETTINGS, SettingKwargs, Settings, SettingValues
 
 __all__ = ["PairEngine"]
@@ -190,6 +190,7 @@ class PairEngine:
         state = self._buffers.state[0]
         first = np.searchsorted(times, state["bar_end_ns"])
         y_seen, x_seen, state["gap"] = int(state["y_seen"]), int(state["x_seen"]), 0
+        state["corrected"] = 0  # a bar of the exchange's is not made of that tick
         rows = self._observe_closes((times[first:], legs[0][first:], legs[1][first:]))
         state["y_seen"], state["x_seen"], state["gap"] = y_seen, x_seen, 1
         return rows
@@ -403,15 +404,10 @@ class PairEngine:
 
         What was not seen is not taken for a price that stood still: there is no row until each of
         them has traded again, and a bar that closes before that makes none. The next row is
-        flagged GAP_BEFORE.
+        flagged GAP_BEFORE. `TIME_CORRECTED`, a bit beside the legs, is no gap: see `Gap`.
         """
-        state, bars = self._buffers.state, self._buffers.bars
-        state["gap"] = 1
-        for leg, seen in enumerate(("y_seen", "x_seen")):
-            if legs >> leg & 1:
-                state[seen] = 0
-        if bars is not None:
-            bars.clock["unseen"] |= legs
+        bars = self._buffers.bars
+        mark(self._buffers.state, None if bars is None else bars.clock, legs)
 
     @property
     def signal_state(self) -> dict[str, int]:

@@ -22,7 +22,6 @@ __all__ = [
     "BAR_CLOCK",
     "BAR_CLOCK_AT",
     "BAR_TIMEFRAMES",
-    "BOTH_LEGS",
     "CAPACITY_AT",
     "DROP_REASONS",
     "EMPTY_BARS_MAX",
@@ -82,9 +81,6 @@ RING_COLUMNS: Final = 3
 
 LEGS: Final = 2
 """Symbols of a pair; a tick's ``leg`` counts them: y is 0, x is 1."""
-
-BOTH_LEGS: Final = 0b11
-"""The legs of a gap are bits: 1 is y, 2 is x."""
 
 NEVER_NS: Final = 2**63 - 1
 """When a bar closes that has not begun, and how long a position may be held where nothing says."""
@@ -255,6 +251,8 @@ STATE: Final = np.dtype(
         ("y_seen", np.int64),  # its last price is known: it has traded since the last gap
         ("x_seen", np.int64),
         ("gap", np.int64),  # the next row is the first one after a gap
+        ("next_corrected", np.int64),  # the next tick's time was corrected
+        ("corrected", np.int64),  # bits of the legs with such a tick since the last row
         ("seeded", np.int64),  # no tick since the seeds
         ("kernel_version", np.int64),  # digest of the sources that last ran on it
         ("count", np.int64),  # observations so far

@@ -23,7 +23,15 @@ A frame becomes a tick by connection → messages → fanout → pair → sequen
 filled by sequencer → gap_filler → trade_pages → REST → sequencer.
 """
 
-from pairlab.feeds.base import Closes, Feed, FeedHealth, FeedInfo, ReplaySink, TickSink
+from pairlab.feeds.base import (
+    Closes,
+    CorrectedTimeSink,
+    Feed,
+    FeedHealth,
+    FeedInfo,
+    ReplaySink,
+    TickSink,
+)
 from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.feeds.config import FeedConfig, Limits, Retry, Timeouts
 from pairlab.feeds.connection.connection_health import ConnectionHealth
@@ -35,6 +43,7 @@ __all__ = [
     "BinanceFeed",
     "Closes",
     "ConnectionHealth",
+    "CorrectedTimeSink",
     "Feed",
     "FeedConfig",
     "FeedGroup",

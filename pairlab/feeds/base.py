@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.schema import Records
+from pairlab.schema import BOTH_LEGS, Records
 
 __all__ = [
     "BOTH_LEGS",
@@ -22,9 +22,6 @@ __all__ = [
     "ReplaySink",
     "TickSink",
 ]
-
-BOTH_LEGS: Final = 0b11
-"""Legs of a gap, as bits: 1 y, 2 x."""
 
 FeedState = Literal["connecting", "live", "stalled", "reconnecting", "stopped", "failed"]
 
@@ -98,6 +95,14 @@ class LegGapSink(TickSink, Protocol):
         legs : int
             Whose: 1 y, 2 x, 3 both. The price of such a leg is not known until it trades again.
         """
+
+
+@runtime_checkable
+class CorrectedTimeSink(TickSink, Protocol):
+    """A sink that can be told which ticks do not have the time that the exchange gave them."""
+
+    def on_corrected_time(self) -> None:
+        """Note that the first of the next ticks was stamped ahead of the clock, and corrected."""
 
 
 @runtime_checkable

@@ -109,7 +109,8 @@ class Limits:
     max_held_ticks : int
         Ticks held back behind a gap; what comes beyond is dropped, counted, and fetched later.
     max_gap_trades : int
-        A jump in the ids beyond this is a new series.
+        A jump in the ids beyond this is a new series; of one that began anew, fewer than so many
+        trades are fetched from before the first that is known.
     max_bad_frames : int
         Bad frames kept for inspection.
     attempts_per_5_min : int

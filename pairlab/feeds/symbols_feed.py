@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from pairlab.errors import FeedError, first_leaf
 from pairlab.feeds.base import (
+    CorrectedTimeSink,
     FeedHealth,
     FeedInfo,
     FeedState,
@@ -25,7 +26,7 @@ from pairlab.feeds.connection.liveness import LagGauge
 from pairlab.feeds.connection.session import Session, StreamSlot
 from pairlab.feeds.connection.shared_connection import WILL_CONTINUE, SharedConnection
 from pairlab.feeds.log import REPEAT_FILTER, concerning, feed_logger
-from pairlab.feeds.sequencing.clock_guard import ClockGuard
+from pairlab.feeds.sequencing.clock_guard import ClockGuard, split_at_corrected
 from pairlab.feeds.sequencing.gap_filler import GapFiller
 from pairlab.feeds.sequencing.series_check import CheckedSequencer
 from pairlab.feeds.trade_source import TradeSource
@@ -372,21 +373,28 @@ class SymbolsFeed:
         for missing, legs, ticks in self._sequencer.take():
             if missing:
                 self._report_gap(sink, missing, legs | self._sequencer.legs_with_gaps())
-            try:
-                sink.on_ticks(np.array(ticks, dtype=TICK))
-                self._ticks += len(ticks)
-            except Exception as error:
-                # The stream must outlive a fault in what is built on it, and the fault be seen.
-                self._refused += len(ticks)
-                _logger.error(
-                    f"{len(ticks):,} ticks could not be processed: {error!r}. The stream "
-                    "continues; if this repeats, stop and start the lab",
-                    extra=concerning([self], kind="sink"),
-                )
-
+            # Times are corrected so seldom that no other run need look for such ticks.
+            parts = split_at_corrected(ticks) if self._guard.count else [(False, ticks)]
+            for corrected, part in parts:
+                self._hand_on(sink, part, corrected=corrected)
         if self._has_waited and not self.waits:
             self._has_waited = False
             self.on_resume(self._clock.time_ns() if at_ns is None else at_ns)
+
+    def _hand_on(self, sink: TickSink, ticks: Sequence[object], *, corrected: bool) -> None:
+        try:
+            if corrected and isinstance(sink, CorrectedTimeSink):
+                sink.on_corrected_time()
+            sink.on_ticks(np.array(ticks, dtype=TICK))
+            self._ticks += len(ticks)
+        except Exception as error:
+            # The stream must outlive a fault in what is built on it, and the fault be seen.
+            self._refused += len(ticks)
+            _logger.error(
+                f"{len(ticks):,} ticks could not be processed: {error!r}. The stream "
+                "continues; if this repeats, stop and start the lab",
+                extra=concerning([self], kind="sink"),
+            )
 
     def _report_gap(self, sink: TickSink, missing: int, legs: int) -> None:
         try:

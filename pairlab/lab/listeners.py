@@ -10,7 +10,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from inspect import isawaitable, iscoroutinefunction
+from inspect import isasyncgenfunction, isawaitable, iscoroutinefunction, isgeneratorfunction
 from typing import Any, Final, TypeAlias
 
 from pairlab.alerts import Alert, AlertLog
@@ -329,6 +329,11 @@ def _add(
 ) -> Callable[[], None]:
     if not callable(function):
         raise SettingError(parameter, function, f"expected a function that is called {called}")
+    if isgeneratorfunction(function) or isasyncgenfunction(function):
+        raise SettingError(
+            parameter, function, "it yields, so that a call of it does nothing: expected a plain "
+            "or an async function",
+        )  # fmt: skip
     key = object()  # the same function may be added twice
     to[key] = entry
 

@@ -143,6 +143,11 @@ class PairLab:
         )
         self._files: Final = SessionFiles(self._runner, self._queries, self)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in SETTINGS:  # an attribute of that name would change nothing, in silence
+            raise AttributeError(f"settings are of lab.settings: lab.settings.{name} = {value!r}")
+        super().__setattr__(name, value)
+
     @property
     def _pipeline(self) -> Pipeline:
         return self._runner.pipeline

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,38 +23,34 @@ from pairlab.data.journal import (
     Reset,
     Seeds,
     SettingChanged,
+    TimeCorrected,
 )
 from pairlab.data.klines import merge_closes, require_closes
 from pairlab.data.position_history import PositionHistory
 from pairlab.data.ring import Ring
 from pairlab.data.row_store import RowStore
 from pairlab.engine import PairEngine
-from pairlab.engine.gaps import Gap, update_over_gaps
-from pairlab.engine.state import BAR, BOTH_LEGS
+from pairlab.engine.gaps import Gap, numbered_from, update_over_gaps
+from pairlab.engine.state import BAR
 from pairlab.errors import PairlabError
 from pairlab.health import RecentQuantiles
+from pairlab.lab.rebuild_work import RebuildWork
 from pairlab.lab.record.pipeline_tap import PipelineTap
-from pairlab.schema import NO_TIME_NS, ROW, TICK, Records, RowFlag, Snapshot
+from pairlab.schema import (
+    BOTH_LEGS,
+    NO_TIME_NS,
+    ROW,
+    TICK,
+    TIME_CORRECTED,
+    Records,
+    RowFlag,
+    Snapshot,
+)  # fmt: skip
 from pairlab.settings import METRIC_SETTINGS, Settings, SettingValues
 
-__all__ = ["Pipeline", "RebuildWork"]
+__all__ = ["Pipeline"]
 
 _COPIED_ROWS, _KLINES_KEPT = 1_000, 10_000
-
-
-class RebuildWork(NamedTuple):
-    """What a rebuild computes from, frozen when it was asked for.
-
-    `asked_tick` is the ordinal of the first tick after that; those of `gaps` are ordinals, too.
-    """
-
-    engine: PairEngine
-    values: SettingValues
-    ticks: Records
-    seeds: Seeds | None
-    asked_tick: int
-    gaps: tuple[Gap, ...] = ()
-    candles: Seeds | None = None
 
 
 class Pipeline:
@@ -70,8 +66,7 @@ class Pipeline:
         Watched: thresholds apply from the next tick; for a setting that defines a metric,
         `rebuild_wanted` is called.
     rebuild_wanted : callable
-        Called without arguments; answers by calling `rebuild_start`, `rebuild_compute` (on
-        another thread, if it likes) and `rebuild_finish`.
+        Answers by calling `rebuild_start`, `rebuild_compute` (on any thread) and `rebuild_finish`.
     clock : Clock, optional
         Read for latencies alone: no row depends on it.
     rows, ticks : RowStore and Ring, optional
@@ -148,7 +143,7 @@ class Pipeline:
             self._append(engine.seed(*event.seeds))
         self.engine = engine
         ticks = self.ticks.view(self.next_tick - event.first_tick)
-        gaps = _numbered_from(event.first_tick, event.gaps)
+        gaps = numbered_from(event.first_tick, event.gaps)
         self._take(engine, update_over_gaps(engine, ticks, gaps, event.candles))
 
     def _new_engine(self, values: SettingValues) -> PairEngine:
@@ -194,6 +189,11 @@ class Pipeline:
         self.journal.add(GapMarked(self.next_tick, missing, legs))
         self._mark_gap(self.engine, Gap(self.next_tick, legs))
 
+    def on_corrected_time(self) -> None:
+        """Mark that the next tick's time was corrected: it was stamped ahead of the clock."""
+        self.journal.add(TimeCorrected(self.next_tick))
+        self._mark_gap(self.engine, Gap(self.next_tick, TIME_CORRECTED))
+
     def _mark_gap(self, engine: PairEngine | None, gap: Gap) -> None:
         if engine is not None:
             engine.mark_gap(gap.legs)
@@ -217,12 +217,10 @@ class Pipeline:
         self._positions = PositionHistory(position_changes)
 
     def ticks_and_gap_legs(self) -> tuple[Records, NDArray[np.int8]]:
-        """Return the ticks held, and whose trades are missing before each: 1 y, 2 x, 3 both."""
+        """Return the ticks held, and before each what `Gap.legs` says; 0 nothing."""
         while True:  # any thread may call it: both must be of one moment
             end, ticks = self.next_tick, self.ticks.view()
-            legs = np.zeros(len(ticks), np.int8)
-            for gap in self._gaps.between(end - len(ticks), end - 1):
-                legs[gap.tick - end + len(ticks)] = gap.legs
+            legs = self._gaps.legs_before(end - len(ticks), end)
             if end == self.next_tick:
                 return ticks, legs
 
@@ -253,7 +251,8 @@ class Pipeline:
         """Fill a gap after which no tick has come yet, if that is where the rows end."""
         candles = self.klines.get(self.settings.timeframe)
         gap = self._gaps.last
-        if candles is not None and self.fits_settings() and gap and gap.tick == self.next_tick:
+        present = gap is not None and gap.is_gap and gap.tick == self.next_tick
+        if candles is not None and present and self.fits_settings():
             self.fill_gap(candles)
 
     def fill_gap(self, candles: Seeds) -> None:
@@ -332,13 +331,14 @@ class Pipeline:
     @staticmethod
     def rebuild_compute(work: RebuildWork) -> tuple[RebuildWork, PairEngine, Records]:
         """Run the ticks through a fresh engine; touches nothing else, so any thread will do."""
-        gaps = _numbered_from(work.asked_tick - len(work.ticks), work.gaps)
+        gaps = numbered_from(work.asked_tick - len(work.ticks), work.gaps)
         fresh, rows = work.engine.rebuilt(work.values, work.ticks, work.seeds, gaps, work.candles)
         return work, fresh, rows.copy()
 
     def _candles(self, gaps: tuple[Gap, ...]) -> Seeds | None:
         """Return the bars that may lie within these gaps."""
-        return self.klines.get(self.settings.timeframe) if gaps else None
+        known = self.klines.get(self.settings.timeframe)
+        return known if any(gap.is_gap for gap in gaps) else None
 
     def _seeds(self, engine: PairEngine | None, ticks: Records) -> Seeds | None:
         """Return the closes from before the first tick held: klines, then bars of this session."""
@@ -384,7 +384,7 @@ class Pipeline:
             self._mark_gap(None, Gap(resumed_tick))
         gaps = self._gaps.between(resumed_tick, self.next_tick)
         later = self.ticks.view(since)
-        rest = update_over_gaps(fresh, later, _numbered_from(resumed_tick, gaps), work.candles)
+        rest = update_over_gaps(fresh, later, numbered_from(resumed_tick, gaps), work.candles)
         rows = np.concatenate([rows, rest])
         if old is not None:
             fresh.adopt_signal(old)
@@ -443,8 +443,3 @@ class Pipeline:
             self._rebuild_wanted()
         else:
             self.engine.apply(self.values())
-
-
-def _numbered_from(first_tick: int, gaps: Iterable[Gap]) -> list[Gap]:
-    """Return gaps numbered from a tick's ordinal instead of 0."""
-    return [Gap(gap.tick - first_tick, gap.legs) for gap in gaps]

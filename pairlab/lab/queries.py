@@ -209,7 +209,8 @@ class Queries:
         -------
         pandas.DataFrame
             Indexed by exchange time, UTC: symbol, id, price, quantity, buyer_is_maker, received,
-            gap_before (whose trades are missing before this one: 1 y, 2 x, 3 both, 0 none).
+            gap_before (whose trades are missing before this one: 1 y, 2 x, 3 both, 0 none),
+            time_corrected (it was stamped ahead of the clock: its time is the newest before it).
             `pairlab.analyze` makes the same rows of it.
         """
         ticks, gap_legs = self._pipeline.ticks_and_gap_legs()

@@ -13,12 +13,21 @@ from numpy.typing import NDArray
 
 from pairlab.engine import PairEngine
 from pairlab.engine.gaps import Gap, pieces_over_gaps, update_over_gaps
-from pairlab.engine.state import BOTH_LEGS, LEGS
+from pairlab.engine.state import LEGS
 from pairlab.errors import DataError
 from pairlab.research.inputs import Given, ticks_of_frame
 from pairlab.research.prices import check_zones, prices_of, step_of
 from pairlab.research.silence import NEVER, bars_of_two, habit_of, seen, silences
-from pairlab.schema import NS_PER_S, ROW, TICK, TIMEFRAMES_NS, Records
+from pairlab.schema import (
+    BOTH_LEGS,
+    NS_PER_S,
+    ROW,
+    TICK,
+    TIME_CORRECTED,
+    TIMEFRAMES_NS,
+    Records,
+    RowFlag,
+)
 from pairlab.settings import Settings
 
 __all__ = ["LegPrices", "Observed", "Past", "TakeRows", "past_of"]
@@ -118,6 +127,7 @@ def past_of(
             _require_fine_steps(engine.values.timeframe, leg_times, "yx"[leg])
         marked = "gap_before" in given.ticks and limit_ns is None
         gaps = _gaps_of_frame(given) if "gap_before" in given.ticks else []
+        gaps = _joined([*gaps, *_corrected_of_frame(given.ticks)])
         if not marked:
             gaps = _joined([*gaps, *_silent_gaps(ticks, limit_ns)])
         ticks["received_ns"] = np.arange(len(ticks))  # which only rows take over
@@ -128,6 +138,11 @@ def past_of(
         return Past(engine, np.zeros(0, ROW), ticks, None)
     check_zones(given.y, given.x)
     legs = LegPrices(*prices_of(given.y, "y")), LegPrices(*prices_of(given.x, "x"))
+    if len(legs[0].price) > 1 and all(map(np.array_equal, *legs)):
+        raise DataError(
+            f"y and x are the same {len(legs[0].price):,} prices at the same times: a pair is two "
+            "different series"
+        )
     _require_ratio(settings, given)
     engine = PairEngine(values=settings.values(), bars=False)
     rows, observed = _observe(engine, legs, label, limit_ns, take)
@@ -193,13 +208,24 @@ def _observe(
         y_ends, x_ends = np.minimum(y_ends[y_at], times), np.minimum(x_ends[x_at], times)
     if not length and engine.values.correlation_of == "returns":
         _check_synchronous(times, y_times[y_at], x_times[x_at])
+    unseen = np.flatnonzero(np.diff(keys) > 1) + 1 if length else np.zeros(0, np.int64)
+    for numbers, leg_times, habit in ((y_keys, y_times, y_habit), (x_keys, x_times, x_habit)):
+        unseen = np.union1d(unseen, np.searchsorted(keys, numbers[silences(leg_times, habit)[1]]))
+    unseen = unseen[(unseen > 0) & (unseen < len(times))]
+
+    def observed(first: int, end: int) -> Records:
+        piece = (every[first:end] for every in (times, y, x, y_ends, x_ends))
+        rows = engine.observe(*piece)
+        after_gap = unseen[np.searchsorted(unseen, first) : np.searchsorted(unseen, end)] - first
+        rows["flags"][after_gap] |= int(RowFlag.GAP_BEFORE)
+        return rows
+
     if take is None:
-        rows = engine.observe(times, y, x, y_ends, x_ends)
+        rows = observed(0, len(times))
     else:
         rows = np.zeros(0, ROW)
         for first in range(0, len(times), _PIECE):
-            piece = (every[first : first + _PIECE] for every in (times, y, x, y_ends, x_ends))
-            take(engine.observe(*piece), engine.events)
+            take(observed(first, min(first + _PIECE, len(times))), engine.events)
     known = LegPrices(y_times, y_prices), LegPrices(x_times, x_prices)
     return rows, Observed(known, times, y_at, x_at, max(steps))
 
@@ -263,6 +289,16 @@ def _gaps_of_frame(given: Given) -> list[Gap]:
     if list(getattr(symbols, "categories", ())) == [given.pair.x, given.pair.y]:
         legs = (legs & 1) << 1 | legs >> 1  # it counts the symbols in the order of the categories
     return [Gap(int(at), int(legs[at])) for at in np.flatnonzero(legs)]
+
+
+def _corrected_of_frame(ticks: pd.DataFrame) -> list[Gap]:
+    """Validate the column time_corrected, if there is one; return the ticks that it marks."""
+    if "time_corrected" not in ticks:
+        return []
+    column = ticks["time_corrected"]
+    if not pd.api.types.is_bool_dtype(column.dtype) or column.isna().any():
+        raise DataError(f"time_corrected must hold True or False, not {column.dtype}")
+    return [Gap(int(at), TIME_CORRECTED) for at in np.flatnonzero(column.to_numpy(np.bool_))]
 
 
 def _silent_gaps(ticks: Records, limit_ns: int | None) -> list[Gap]:

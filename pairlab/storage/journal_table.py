@@ -17,6 +17,7 @@ from pairlab.data.journal import (
     Reset,
     Seeds,
     SettingChanged,
+    TimeCorrected,
 )
 from pairlab.engine.gaps import Gap
 from pairlab.errors import DataError
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BARS", "event_from", "event_text", "events_of", "events_table"]
 
-_KINDS: Final = (EngineStarted, GapFilled, GapMarked, Rebuilt, Reset, SettingChanged)
+_KINDS: Final = (
+    EngineStarted, GapFilled, GapMarked, Rebuilt, Reset, SettingChanged, TimeCorrected,
+)  # fmt: skip
 _BY_NAME: Final = {kind.__name__: kind for kind in _KINDS}
 
 BARS: Final = ("seeds", "candles")

@@ -6,6 +6,7 @@ import asyncio
 import io
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -260,8 +261,9 @@ async def test_symbols_are_scanned_and_pairs_come_and_leave() -> None:
             own = board.add(("Y0USDT", "X1USDT"))
             rescan.close_bar(int(rescan.bars.times[-1]) // rescan.bars.length_ns + 1)
             rescan.bars.closes[-1] = rescan.bars.closes[-2]
-            position = board[second].rows.newest
-            board[second].rows.newest = lambda: held(position())  # type: ignore[method-assign]
+            for pair, position in ((first, 0), (second, 1)):  # whatever their signals say now
+                newest = partial(held, board[pair].rows.newest, position)
+                board[pair].rows.newest = newest  # type: ignore[method-assign]
             await rescan._scan()
             assert first not in board
             assert second in board
@@ -272,8 +274,8 @@ async def test_symbols_are_scanned_and_pairs_come_and_leave() -> None:
             assert exchange.stats().streams == 6  # what is scanned stays subscribed
 
 
-def held(row: np.ndarray) -> np.ndarray:
-    """A newest row with an open position."""
-    row = row.copy()
-    row["position"] = 1
+def held(newest: Callable[[], np.ndarray], position: int) -> np.ndarray:
+    """The newest row, with a position that is given."""
+    row = newest().copy()
+    row["position"] = position
     return row

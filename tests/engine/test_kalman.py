@@ -249,6 +249,44 @@ def test_entries_are_no_denser_after_a_start_than_later(recorded, given):
     assert early / early_rows < 1.5 * late / late_rows
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("half_life", [50.0, 200.0, 2_000.0])
+def test_the_first_z_shown_are_those_of_an_engine_of_long_standing(recorded, half_life):
+    """Row by row, of 200 starts: the same market, so that none of its excursions counts."""
+    ticks = worlds.recorded_trades(recorded)
+    given = {"hedge": "kalman", "kalman_half_life": half_life, "bars": False}
+    known = PairEngine(**given).update(ticks.copy())["zscore"].copy()
+    stretches = len(ticks) // 1_000 + 1
+    counts = np.zeros((stretches, 4))  # entries and rows with a z before row 1,200; and later
+    fresh, old = [], []
+    for start in np.linspace(4_000, len(ticks) - 6_000, 200).astype(int):
+        engine = PairEngine(**given)
+        z = engine.update(ticks[start:].copy())["zscore"].copy()
+        entered = engine.events["row"][engine.events["kind"] == AlertKind.ENTRY]
+        place = (len(ticks) - len(z) + np.arange(len(z))) // 1_000
+        shown = np.isfinite(z)
+        early = np.arange(len(z)) < 1_200
+        fresh.append(z[shown & early] ** 2)
+        old.append(known[-len(z) :][shown & early] ** 2)
+        for at, rows in ((0, early), (2, ~early)):
+            counts[:, at] += np.bincount(place[entered[rows[entered]]], minlength=stretches)
+            counts[:, at + 1] += np.bincount(place[shown & rows], minlength=stretches)
+    assert len(np.concatenate(fresh)) > 20_000
+    assert 0.8 < np.concatenate(fresh).mean() / np.concatenate(old).mean() < 1.1
+    early, early_rows, late, late_rows = counts.sum(axis=0)
+    assert late > 50
+    assert early / (1_200 * 200) < 1.5 * late / late_rows
+    # Per row that shows a z entries are few, and of a few excursions of the market, which many
+    # starts see: what the stretches of the market leave open includes that nothing is different.
+    drawn = np.random.default_rng(1).multinomial(
+        stretches, np.full(stretches, 1 / stretches), 4_000
+    )
+    early, early_rows, late, late_rows = (drawn @ counts).T
+    told = (early_rows > 0) & (late > 0)
+    ratio = (early / early_rows)[told] / (late / late_rows)[told]
+    assert np.quantile(ratio, 0.025) < 1.5 and np.quantile(ratio, 0.975) > 1.0  # noqa: PT018
+
+
 def warning(y, x, **settings):
     engine = PairEngine(timeframe="1s", hedge="kalman", **{"window": 300, **settings})
     seen = []

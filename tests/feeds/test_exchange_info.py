@@ -110,7 +110,15 @@ def test_an_odd_status_is_no_reason_to_distrust_a_symbol(status: Any) -> None:
     assert read_exchange_info(info(status=status), print).not_trading("ETHUSDT") == ""
 
 
-@pytest.mark.parametrize("limits", [None, 3, [None], [{"rateLimitType": 1}], "no"])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        None, 3, [None], [{"rateLimitType": 1}], "no",
+        [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 0}],
+        [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 0, "limit": 9}],
+        [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": -1}],
+    ],
+)  # fmt: skip
 def test_odd_rate_limits_cost_the_default(limits: Any) -> None:
     reports: list[str] = []
     read = read_exchange_info(info(limits=limits), reports.append)

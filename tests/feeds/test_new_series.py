@@ -80,6 +80,24 @@ def test_trades_that_start_again_go_on_with_what_rest_has(expected: int, first: 
     assert not sequencer.dropped
 
 
+@pytest.mark.parametrize(("first", "asked_from"), [(99_999, 0), (150_000, 50_001)])
+def test_of_a_long_new_series_as_many_trades_are_asked_for_as_a_gap_may_have(
+    first: int, asked_from: int
+) -> None:
+    sequencer = Sequencer(max_gap_trades=100_000)
+    sequencer.accept_many(tick(5_000_000 + n, n) for n in range(5))
+    sequencer.accept_many(tick(first + n, 1_000 + n) for n in range(3))
+    (gap,) = sequencer.open_gaps()
+    assert (gap.first, gap.last) == (asked_from, first - 1)
+    # REST is slow to forget the old series, and knows the new one from id 70,000 on.
+    sequencer.fill(0, [tick(asked_from, -10)])
+    sequencer.fill(0, [tick(n, 900) for n in range(70_000, 70_003)])
+    assert [gap.first for gap in sequencer.open_gaps()] == [70_003]
+    sequencer.fill(0, [tick(n, 900) for n in range(70_003, first)])
+    assert out(sequencer) == [*range(5_000_000, 5_000_005), *range(70_000, first + 3)]
+    assert (sequencer.gaps, sequencer.missing) == (1, 0)
+
+
 def test_a_new_series_of_raw_trades_may_have_holes_and_consumed_ids() -> None:
     sequencer = Sequencer(repairable=False)
     sequencer.accept_many(tick(90_000 + n, n) for n in range(5))

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from pairlab import PairLab
+from pairlab import PairLab, analyze
 from pairlab.errors import DataError, SettingError
 
 
@@ -26,6 +26,22 @@ def test_symbols_as_people_write_them(y, x):
 def test_what_is_no_symbol(y):
     with pytest.raises(SettingError, match=r"y = .* is invalid: expected a symbol such as"):
         PairLab(y, "ETHUSDT")
+
+
+def test_a_setting_is_not_an_attribute_of_the_lab():
+    lab = PairLab(feed="demo")
+    with pytest.raises(AttributeError, match=r"lab\.settings\.window = 12"):
+        lab.window = 12
+    lab.settings.window = 12
+    assert lab.settings.window == 12
+
+
+def test_one_series_twice_is_no_pair():
+    index = pd.date_range("2024-01-01", periods=30, freq="min", tz="UTC")
+    y = pd.Series(range(1, 31), index, name="close")
+    with pytest.raises(DataError, match="the same 30 prices"):
+        analyze(y, y.rename("other"), window=10, hedge="ols")
+    assert len(analyze(y, y + 1.0, window=10, hedge_ratio=1.0)) == 30
 
 
 def test_one_symbol_in_two_spellings_is_no_pair():

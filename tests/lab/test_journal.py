@@ -20,7 +20,8 @@ from pairlab.data.journal import (
 )
 from pairlab.engine import PairEngine, compile_kernel
 from pairlab.errors import DataError, SettingError
-from pairlab.lab.pipeline import Pipeline, RebuildWork
+from pairlab.lab.pipeline import Pipeline
+from pairlab.lab.rebuild_work import RebuildWork
 from pairlab.lab.verification.journal_replay import JournalReplay
 from pairlab.schema import Records, RowFlag
 from pairlab.settings import SETTINGS, Settings

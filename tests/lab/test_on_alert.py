@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -351,3 +351,16 @@ def test_the_facade_has_the_signature_and_the_recipe() -> None:
     recipe = text.partition("gave you::")[2].strip().splitlines()
     assert len(recipe) == 5
     assert "api.telegram.org" in "".join(recipe)
+
+
+def test_a_function_that_yields_is_refused() -> None:
+    def plain(_: object) -> Iterator[None]:
+        yield
+
+    async def async_one(_: object) -> AsyncIterator[None]:
+        yield
+
+    lab = PairLab(feed="demo")
+    for function in (plain, async_one):
+        with pytest.raises(SettingError, match="it yields"):
+            lab.on_alert(function)

@@ -11,7 +11,7 @@ from pairlab.data.frames import ticks_frame
 from pairlab.engine import PairEngine
 from pairlab.errors import DataError, SettingError
 from pairlab.research import analyze
-from pairlab.schema import NS_PER_S, TIMEFRAMES_NS, Pair
+from pairlab.schema import NS_PER_S, TIMEFRAMES_NS, Pair, RowFlag
 from tests.engine import worlds
 
 GIVEN = {"hedge_ratio": 25.0, "window": 20, "min_correlation": -1.0, "max_leg_age_s": 1e6}
@@ -57,6 +57,9 @@ def test_nights_and_weekends_are_no_bars(name, timeframe, hedge):
     for column in ("zscore", "spread_std", "correlation", "p_value", "position"):
         assert_array_equal(got[column], want[column], column)
     assert (np.diff(got["y"]) != 0).mean() > 0.99  # nothing is a copy of what was before
+    after = np.flatnonzero(np.diff(times) > length.value) + 1
+    assert len(after) > 0
+    assert_array_equal(np.flatnonzero(got["flags"] & int(RowFlag.GAP_BEFORE)), after)
 
 
 @pytest.mark.parametrize("timeframe", ["tick", "1m", "5m"])
@@ -77,6 +80,10 @@ def test_a_stretch_of_nan_is_no_observation(timeframe, leg, absent):
     position = got["position"]
     assert position[: begin.ceil("5min")].iloc[-1] in (-1, 0, 1)
     assert got.loc[:begin, "y"].notna().all()
+    flagged = got.index[(got["flags"] & int(RowFlag.GAP_BEFORE)) != 0]
+    assert got.index[got.index >= end][0] in flagged
+    if leg != "both" or timeframe == "tick":
+        assert len(flagged) == 1
     count = 445 - 400 if timeframe == "tick" else 45 * 60_000_000_000 // length.value
     whole = analyze(*pair, timeframe=timeframe, max_silence=None, entry_z=1.0, **GIVEN)
     if leg == "both":

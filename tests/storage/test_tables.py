@@ -22,6 +22,7 @@ from pairlab.data.journal import (
     Rebuilt,
     Seeds,
     SettingChanged,
+    TimeCorrected,
 )
 from pairlab.engine import PairEngine
 from pairlab.engine.gaps import Gap
@@ -105,10 +106,11 @@ EVENTS: list[JournalEvent] = [
     EngineStarted(7, 0, VALUES, None),
     GapMarked(9, None),
     GapMarked(9, 3, 1),
+    TimeCorrected(9),
     GapFilled(9, seeds(4)),
     SettingChanged(10, "hedge", "ols", "kalman"),
     SettingChanged(10, "entry_z", 2.25, 0.1 + 0.2),
-    Rebuilt(10, 14, 2, 12, VALUES, seeds(3), (Gap(9, 3), Gap(11, 2)), seeds(0)),
+    Rebuilt(10, 14, 2, 12, VALUES, seeds(3), (Gap(9, 7), Gap(11, 4)), seeds(0)),
     EngineStarted(7, 0, VALUES, seeds(2), (Gap(1),), seeds(5)),
 ]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from html import unescape
 
-from pairlab.schema import AlertKind, Snapshot
+from pairlab.schema import AlertKind, RowFlag, Snapshot
 from pairlab.widgets import AlertTable, RowTable
 from pairlab.widgets.panels.tables import window_s
 from pairlab.widgets.style.formats import age, clock, day, extent, number, safe, signed
@@ -101,6 +101,21 @@ async def test_the_forming_bar_is_the_last_of_its_window(running_lab: MakeLab) -
         assert window_s(frame, row) == 9.0
         assert "9.0 s" in lab.dashboard().parts["latest"]._body.value
         assert "forming" in lab.dashboard().parts["latest"]._head.value
+
+
+async def test_a_row_of_a_trade_stamped_ahead_says_so(running_lab: MakeLab) -> None:
+    async with running_lab() as lab:
+        await lab.stop()
+        rows = lab.rows.view().copy()
+        rows["flags"][-1] |= RowFlag.TIME_CORRECTED
+        lab._pipeline.rows.replace(rows)
+        table = cells(lab.dashboard().parts["rows"]._body.value)
+        assert [line[0].endswith(" corrected") for line in table[1:4]] == [True, False, False]
+        assert "stamped ahead" in lab.dashboard().parts["latest"]._head.value
+        alert = lab.alert_log.alerts()[0]
+        assert "stamped ahead" not in alert.explain()
+        marked = replace(alert, at=replace(alert.at, flags=int(RowFlag.TIME_CORRECTED)))
+        assert "(of a trade stamped ahead)" in marked.explain().splitlines()[1]
 
 
 async def test_unknown_edges_are_dashes(running_lab: MakeLab) -> None:

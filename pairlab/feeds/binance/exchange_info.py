@@ -152,8 +152,15 @@ def read_exchange_info(raw: bytes, report: Callable[[str], None]) -> ExchangeInf
         limits = []
         report(f"the rate limits cannot be read ({error}); {weight:,} a minute are assumed")
     for limit in limits:
-        if limit.rate_limit_type == "REQUEST_WEIGHT" and limit.interval == "MINUTE":
-            weight = max(1, limit.limit // max(1, limit.interval_num))
+        if limit.rate_limit_type != "REQUEST_WEIGHT" or limit.interval != "MINUTE":
+            continue
+        if limit.limit > 0 and limit.interval_num > 0:
+            weight = max(1, limit.limit // limit.interval_num)
+        else:  # taken at its word it would let nothing be asked for ever
+            report(
+                f"a rate limit of {limit.limit} in {limit.interval_num} minutes cannot be meant; "
+                f"{weight:,} a minute are assumed"
+            )
     sizes, statuses, onboard_ms = {}, {}, {}
     for symbol in _SYMBOLS.decode(answer.symbols, report):
         sizes[symbol.symbol] = _tick_size(symbol.filters)
@@ -162,6 +169,8 @@ def read_exchange_info(raw: bytes, report: Callable[[str], None]) -> ExchangeInf
             date = symbol.onboard_date
             if type(date) is int and 0 < date < _LATEST_MS:
                 onboard_ms[symbol.symbol] = date
+    if not sizes:
+        raise ValueError("its list of symbols is empty")
     return ExchangeInfo(sizes, weight, statuses, onboard_ms)
 
 

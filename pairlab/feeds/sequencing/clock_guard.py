@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from typing import Final
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from typing import Final, NamedTuple
 
 from pairlab.feeds.binance.messages import ConsumedId, TickTuple
 from pairlab.feeds.log import concerning, feed_logger
 from pairlab.schema import NO_TIME_NS, NS_PER_S
 
-__all__ = ["MAX_AHEAD_S", "ClockGuard"]
+__all__ = ["MAX_AHEAD_S", "ClockGuard", "CorrectedTick", "split_at_corrected"]
 
 MAX_AHEAD_S: Final = 10.0
 """A trade is at most this far ahead of the exchange's clock, as this machine knows it."""
@@ -23,13 +24,35 @@ _MAX_AHEAD_NS: Final = int(MAX_AHEAD_S * NS_PER_S)
 _Items = list[TickTuple | ConsumedId]
 
 
+class CorrectedTick(NamedTuple):
+    """A tick whose time was corrected: the fields of `pairlab.TICK`, as any tuple of a tick."""
+
+    time_ns: int
+    received_ns: int
+    id: int
+    leg: int
+    price: float
+    quantity: float
+    buyer_is_maker: bool
+
+
+def split_at_corrected(
+    ticks: Sequence[TickTuple | ConsumedId],
+) -> Iterator[tuple[bool, Sequence[TickTuple | ConsumedId]]]:
+    """Yield ticks in parts that each begin with one that is corrected, and whether they do."""
+    corrected = [at for at, tick in enumerate(ticks) if isinstance(tick, CorrectedTick)]
+    for begin, end in pairwise(sorted({0, *corrected, len(ticks)})):
+        yield isinstance(ticks[begin], CorrectedTick), ticks[begin:end]
+
+
 class ClockGuard:
     """Corrects times that are ahead of the clock, and says so.
 
     A time is ahead if it exceeds the receive time, less the clocks' offset, by more than
     `MAX_AHEAD_S`. Such a trade waits for the one after it: if that is not ahead, the time becomes
-    the newest one seen before it. Three in a row are no exception but a market whose clock is not
-    this machine's, such as a recording played fast: it is left alone from then on.
+    the newest one seen before it, and the trade a `CorrectedTick`. Three in a row are no exception
+    but a market whose clock is not this machine's, such as a recording played fast: it is left
+    alone from then on.
 
     Parameters
     ----------
@@ -110,7 +133,7 @@ class ClockGuard:
             known = [corrected[at][0] for at in (before, after) if 0 <= at < len(trades)]
             for at in places:
                 time_ns = self._corrected_ns(trades[at], known[0] if known else NO_TIME_NS)
-                corrected[at] = (time_ns, *trades[at][1:])
+                corrected[at] = CorrectedTick(time_ns, *trades[at][1:])
         return corrected
 
     def _checked(self, items: _Items) -> _Items:
@@ -132,7 +155,7 @@ class ClockGuard:
         time_ns = self._corrected_ns(item, self._newest_ns)
         if isinstance(item, ConsumedId):
             return item._replace(time_ns=time_ns)
-        return (time_ns, *item[1:])
+        return CorrectedTick(time_ns, *item[1:])
 
     def _corrected_ns(self, item: TickTuple | ConsumedId, time_ns: int) -> int:
         """Count and tell a time that is corrected to another, or to the clock's where none is."""

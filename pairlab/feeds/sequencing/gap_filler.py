@@ -175,6 +175,9 @@ class GapFiller:
         oldest = page[0].a if page else gap.first
         if oldest > gap.first and tries >= _SURE_TRIES:
             self._give_up(gap, "the exchange no longer keeps them", through=oldest - 1)
+        if ticks and tries >= _SURE_TRIES and self._sequencer.is_old_series(gap.leg, ticks):
+            self._sequencer.give_up(gap.leg)  # of the new series REST has none here
+            return 0.0
         if self._sequencer.fill(gap.leg, ticks):
             self._progress_s[gap.leg] = self._clock.monotonic_s()
         rest = next((g for g in self._sequencer.open_gaps() if g.leg == gap.leg), None)
@@ -241,6 +244,10 @@ class GapFiller:
                         and not self._is_same(held, ticks[0])
                     ):
                         self._sequencer.begin_anew(leg, ticks)
+                        if len(page) == PAGE_TRADES:  # it goes on: what follows is asked for next
+                            self._sequencer.note_interruption((leg,))
+                            self._owner.deliver_due()
+                            return
                         break
                     held = None
                     news = self._sequencer.fill(leg, ticks)

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from pairlab.feeds.base import BOTH_LEGS, Feed, LegGapSink
+from pairlab.feeds.base import BOTH_LEGS, CorrectedTimeSink, Feed, LegGapSink
 from pairlab.feeds.binance.messages import ConsumedId, TickTuple
-from pairlab.feeds.sequencing.clock_guard import ClockGuard
+from pairlab.feeds.sequencing.clock_guard import ClockGuard, split_at_corrected
 from pairlab.schema import TICK, Records
 
 __all__ = ["GuardedSink"]
@@ -70,5 +70,7 @@ class GuardedSink:
         self._hand_on(self._guard.flush())
 
     def _hand_on(self, items: list[TickTuple | ConsumedId]) -> None:
-        if items:
-            self._sink.on_ticks(np.array(items, TICK))
+        for corrected, part in split_at_corrected(items):
+            if corrected and isinstance(self._sink, CorrectedTimeSink):
+                self._sink.on_corrected_time()
+            self._sink.on_ticks(np.array(part, TICK))

@@ -39,7 +39,7 @@ class Sequencer:
         Ticks held back; those beyond are dropped, counted as ``overflow``, and become a gap.
     max_gap_trades : int
         A larger jump is no gap: three growing ids in a row are a new series, as are three below
-        the expected one whose trades are newer than the last one.
+        the expected one with newer trades. Fewer than so many from before those are fetched.
     on_new_series : callable
         Called with leg, id expected and first id seen when the exchange has begun to count anew.
     ahead_ns : callable
@@ -356,12 +356,12 @@ class Sequencer:
         state.unconfirmed, state.newest_ns = False, 0
         newest_ns = self._newest_ns(leg, items[0])
         newer = items[0][0] > newest_ns
-        if self._repairable and newer and first < min(expected, self._max_gap):
-            # A series that begins anew begins at about zero: what came before `first` can be had.
-            self._next[leg], state.max_id = 0, -1
-            state.old_series_ns = newest_ns if first else None
-        else:
-            self._next[leg], state.max_id = first, first - 1
+        start = first
+        if self._repairable and newer and first < expected:
+            # It began at about zero: what came before `first` can be had, if that is not too much.
+            start = max(0, first - self._max_gap + 1)
+            state.old_series_ns = newest_ns if start < first else None
+        self._next[leg], state.max_id = start, start - 1
         for item in items:
             self._accept_slowly(item, leg, item[2])
 

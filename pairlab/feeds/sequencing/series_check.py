@@ -6,7 +6,7 @@ after an interruption the exchange is first asked for the last trade held: it mu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pairlab.feeds.binance.messages import ConsumedId, TickTuple
 from pairlab.feeds.sequencing.sequencer import Sequencer
@@ -50,11 +50,17 @@ class CheckedSequencer(Sequencer):
         for gap in self._legs[leg].gaps:
             gap.unverified = False
 
+    def is_old_series(self, leg: int, ticks: Collection[TickTuple]) -> bool:
+        """Return whether what was fetched for a new series is all of the one before it."""
+        old_ns = self._legs[leg].old_series_ns
+        return old_ns is not None and all(tick[0] <= old_ns for tick in ticks)
+
     def begin_anew(self, leg: int, ticks: Iterable[TickTuple]) -> None:
         """Go on with another series, of which REST has returned these trades.
 
         What the stream brought since the interruption belongs to it, too. Its trades before the
-        first one that is known become a gap, so that they are fetched, if they can be.
+        first one that is known become a gap, of fewer than ``max_gap_trades``, so that they are
+        fetched, if they can be.
         """
         state = self._legs[leg]
         while state.gaps and not state.gaps[0].unverified:

@@ -19,7 +19,7 @@ __all__ = ["LabSink"]
 class LabSink:
     """Gives what a feed brings to the pipeline, and then to those who wait for rows or listen.
 
-    A `pairlab.feeds.ReplaySink`.
+    A `pairlab.feeds.ReplaySink` and a `pairlab.feeds.CorrectedTimeSink`.
 
     Parameters
     ----------
@@ -65,6 +65,10 @@ class LabSink:
         """Mark whose trades (1 y, 2 x, 3 both) the feed could not get before its next tick."""
         self._pipeline.on_gap(missing, legs)
         self._klines_wanted()
+
+    def on_corrected_time(self) -> None:
+        """Mark that the next tick's time was corrected."""
+        self._pipeline.on_corrected_time()
 
     @property
     def row_count(self) -> int:

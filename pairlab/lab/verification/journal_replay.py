@@ -18,11 +18,13 @@ from pairlab.data.journal import (
     Rebuilt,
     Reset,
     SettingChanged,
+    TimeCorrected,
 )
 from pairlab.data.ring import Ring
 from pairlab.data.row_store import RowStore
 from pairlab.errors import DataError, SettingError
-from pairlab.lab.pipeline import Pipeline, RebuildWork
+from pairlab.lab.pipeline import Pipeline
+from pairlab.lab.rebuild_work import RebuildWork
 from pairlab.schema import TICK, Records
 from pairlab.settings import Settings, SettingValues
 
@@ -132,6 +134,8 @@ class JournalReplay:
                     self.pipeline.begin(event)
                 case GapMarked():
                     self.pipeline.on_gap(event.missing, event.legs)
+                case TimeCorrected():
+                    self.pipeline.on_corrected_time()
                 case GapFilled():
                     self.pipeline.fill_gap(event.candles)
                 case Rebuilt():

@@ -38,14 +38,9 @@ class Model(BaseModel):
 def _row_fields() -> dict[str, Any]:
     fields: dict[str, Any] = {"time": (datetime, Field(description=_TIME_TEXT))}
     for name, text in COLUMN_TEXT.items():
-        # The integers of a row that are shown say yes, no, or neither.
+        # The integers of a row that are shown say yes, no, or neither, but for the flags' bits.
         kind = float | None if ROW[name].kind == "f" else Literal[-1, 0, 1]
-        fields[name] = (kind, Field(description=text))
-    flags = (
-        "Bits: 1 window not full or hedge not learnt, 2 flat spread, 4 flat y, 8 flat x, 16 trades "
-        "are missing before this row, 32 made from klines fetched at start."
-    )
-    fields["flags"] = (int, Field(description=flags))
+        fields[name] = (int if name == "flags" else kind, Field(description=text))
     fields["filled"] = (int, Field(description="Observations in the window."))
     return fields
 

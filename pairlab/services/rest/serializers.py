@@ -46,7 +46,7 @@ _VERSIONS: Final = {
     "numpy": np.__version__,
     "numba": version("numba"),
 }
-_ROW_FIELDS: Final = ("time", *HISTORY_COLUMNS, "flags", "filled")
+_ROW_FIELDS: Final = ("time", *HISTORY_COLUMNS, "filled")
 
 # msgspec writes NaN and infinities as null, and every other float so that it reads back exactly.
 _encode = msgspec.json.Encoder().encode

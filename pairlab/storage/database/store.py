@@ -14,7 +14,7 @@ from pairlab.data.journal import GapMarked, JournalEvent, SettingChanged
 from pairlab.data.time_selection import Moment, span_ns, within
 from pairlab.errors import DataError, SettingError
 from pairlab.limits.symbols import exchange_symbol
-from pairlab.schema import ROW, TICK, Pair
+from pairlab.schema import ROW, TICK, TIME_CORRECTED, Pair
 from pairlab.storage.database.address import Address
 from pairlab.storage.database.entries import (
     ALERT_COLUMNS,
@@ -353,6 +353,10 @@ class Store:
                 Mark(number, event.tick, event.legs)
                 for event, _ in self._events_of(number, "GapMarked")
                 if isinstance(event, GapMarked)
+            ]
+            marks += [
+                Mark(number, event.tick, TIME_CORRECTED)
+                for event, _ in self._events_of(number, "TimeCorrected")
             ]
         return marks
 

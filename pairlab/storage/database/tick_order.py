@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.engine.state import BOTH_LEGS
-from pairlab.schema import Pair, Records
+from pairlab.schema import BOTH_LEGS, TIME_CORRECTED, Pair, Records
 
 __all__ = ["Mark", "StoredSession", "gap_legs", "order_of"]
 
@@ -41,14 +40,14 @@ class StoredSession(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Ticks are missing in a session before one of its ordinals.
+    """Ticks are missing in a session before one of its ordinals, or that tick was corrected.
 
     Attributes
     ----------
     session, seq : int
         Which session, and the ordinal of the first tick after the gap.
     legs : int
-        Whose, of the session's pair: 1 y, 2 x, 3 both.
+        Whose, of the session's pair: 1 y, 2 x, 3 both; and `TIME_CORRECTED`.
     """
 
     session: int
@@ -110,7 +109,8 @@ def gap_legs(
     Returns
     -------
     numpy.ndarray
-        0 none, 1 the first symbol's, 2 the second's, 3 both; int8, shape (n,).
+        0 none, 1 the first symbol's, 2 the second's, 3 both, and the bit `TIME_CORRECTED`; int8,
+        shape (n,).
     """
     legs = np.zeros(len(ticks), np.int8)
     goes_on = _goes_on(session, ticks)
@@ -124,6 +124,8 @@ def gap_legs(
         for mark in found:
             at = int(np.searchsorted(seq[mine], mark.seq))
             whose = {symbol for leg, symbol in enumerate(pair) if mark.legs >> leg & 1}
+            if at < len(mine) and seq[mine[at]] == mark.seq:
+                legs[mine[at]] |= mark.legs & TIME_CORRECTED
             if at < len(mine) and not goes_on[mine[at]]:
                 legs[mine[at]] |= sum(1 << i for i, s in enumerate(symbols) if s in whose)
     return legs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +17,9 @@ from pairlab.feeds.binance.messages import (
     TickTuple,
     WireDecoder,
 )
+from pairlab.feeds.sequencing.clock_guard import ClockGuard, CorrectedTick
 from pairlab.feeds.sequencing.sequencer import Sequencer
-from pairlab.schema import NS_PER_S, TICK, Pair, Records
+from pairlab.schema import NS_PER_S, TICK, TIME_CORRECTED, Pair, Records
 from pairlab.storage.replay.tick_source import GapMark, HeldTicks, IdGaps
 
 if TYPE_CHECKING:
@@ -121,6 +122,10 @@ def open_frames(paths: list[Path], pair: Pair, stream: str | None = None) -> Hel
         item = decoder.decode(frame, received_ns)
         if item is not None and not isinstance(item, ControlMessage):
             items.append(item)
+    # Of the recorder's clock nothing is known: were it behind, all would be ahead, and left alone.
+    guard = ClockGuard(recording)
+    guard.set_offset(0)
+    items = [*guard.corrected(items), *guard.flush()]
     contiguous = kind != "bookTicker"
     ids = np.array([item[2:4] for item in items], np.int64).reshape(-1, 2)
     ascending = all((np.diff(ids[ids[:, 1] == leg, 0]) > 0).all() for leg in (0, 1))
@@ -130,6 +135,8 @@ def open_frames(paths: list[Path], pair: Pair, stream: str | None = None) -> Hel
         ticks, gaps, dropped = _put_in_order(items, contiguous=contiguous)
     dropped.update(decoder.dropped)
     notes = [f"raw frames of {kind}, {len(ticks):,} ticks"]
+    if guard.count:
+        notes.append(f"{guard.count:,} stamped ahead of the clock, at corrected times")
     if dropped:
         told = ", ".join(f"{n:,} {reason}" for reason, n in dropped.items())
         notes.append(f"not played: {told}")
@@ -147,8 +154,9 @@ def _as_they_came(
     An id that no tick has is no gap.
     """
     traded = np.array([not isinstance(item, ConsumedId) for item in items], np.bool_)
-    ticks = np.array([item for item in items if not isinstance(item, ConsumedId)], TICK)
-    gaps: list[GapMark] = []
+    found = [item for item in items if not isinstance(item, ConsumedId)]
+    ticks = np.array(found, TICK)
+    gaps = _corrected(found)
     if contiguous:
         all_ids = np.zeros(len(items), TICK)
         all_ids["id"] = [item[2] for item in items]
@@ -156,7 +164,16 @@ def _as_they_came(
         before: list[int] = (np.cumsum(traded) - traded).tolist()
         for mark in IdGaps().find(all_ids):
             gaps.append(mark._replace(at=before[mark.at]))
-    return ticks, gaps, Counter()
+    return ticks, sorted(gaps), Counter()
+
+
+def _corrected(ticks: Sequence[TickTuple], first: int = 0) -> list[GapMark]:
+    """Return the marks of ticks that were stamped ahead; the first one has this number."""
+    return [
+        GapMark(first + at, 0, TIME_CORRECTED)
+        for at, tick in enumerate(ticks)
+        if isinstance(tick, CorrectedTick)
+    ]
 
 
 def _put_in_order(
@@ -174,6 +191,7 @@ def _put_in_order(
         for lost, legs, ticks in ids.take():
             if lost:
                 gaps.append(GapMark(count, lost, legs))
+            gaps.extend(_corrected(ticks, count))
             if ticks:
                 parts.append(np.array(ticks, TICK))
                 count += len(ticks)

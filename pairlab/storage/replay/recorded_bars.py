@@ -76,6 +76,8 @@ def gap_bars(events: Iterable[JournalEvent]) -> list[GapBars]:
             if event.candles is None:
                 continue
             for gap in event.gaps:
+                if not gap.is_gap:
+                    continue
                 key = gap.tick, timeframe
                 found.setdefault(key, GapBars(*key, event.candles, until_tick=True))
         elif isinstance(event, GapFilled):

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from pairlab.data.journal import GapMarked
+from pairlab.data.journal import GapMarked, TimeCorrected
 from pairlab.errors import DataError
 from pairlab.feeds.base import Closes
-from pairlab.schema import Pair
+from pairlab.schema import TIME_CORRECTED, Pair
 from pairlab.storage.recording.recorded_session import RecordedSession
 from pairlab.storage.replay.recorded_bars import closed_by, gap_bars, recorded_seeds
 from pairlab.storage.replay.tick_source import BarMark, Block, GapMark
@@ -63,7 +63,7 @@ class RecordingTicks:
         self.time_span_ns = session.time_span_ns
         self.price_decimals: tuple[int, int] | None = session.price_decimals
         events = session.events()
-        self._gaps = [event for event in events if isinstance(event, GapMarked)]
+        self._gaps = [event for event in events if isinstance(event, GapMarked | TimeCorrected)]
         self._bars = gap_bars(events)
         first_tick = next(iter(session.ticks(session.first_seq, session.first_seq)))[1]
         self.seeds: Mapping[str, Closes] = recorded_seeds(events, int(first_tick["time_ns"][0]))
@@ -87,8 +87,11 @@ class RecordingTicks:
             marks = []
             while due < len(gaps) and gaps[due].tick < seq + len(ticks):
                 gap = gaps[due]
-                # How many are missing may be unknown: one at least.
-                marks.append(GapMark(max(gap.tick - seq, 0), gap.missing or 1, gap.legs))
+                if isinstance(gap, GapMarked):
+                    # How many are missing may be unknown: one at least.
+                    marks.append(GapMark(max(gap.tick - seq, 0), gap.missing or 1, gap.legs))
+                elif gap.tick >= seq:  # else the recording lacks that tick
+                    marks.append(GapMark(gap.tick - seq, 0, TIME_CORRECTED))
                 due += 1
             known = []
             while bars_due < len(bars) and bars[bars_due].tick < seq + len(ticks):

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.feeds.base import ReplaySink
-from pairlab.schema import TICK
+from pairlab.feeds.base import CorrectedTimeSink, ReplaySink
+from pairlab.schema import BOTH_LEGS, TICK, TIME_CORRECTED
 from pairlab.storage.replay.read_ahead import ReadAhead
 from pairlab.storage.replay.tick_source import Block
 
@@ -93,8 +93,11 @@ class TickCursor:
             while self._next_gap < len(gaps) and gaps[self._next_gap].at <= self._at:
                 gap = gaps[self._next_gap]
                 self._next_gap += 1
-                sink.on_leg_gap(gap.missing, gap.legs)
-                found, missing = found + 1, missing + gap.missing
+                if gap.legs & BOTH_LEGS:
+                    sink.on_leg_gap(gap.missing, gap.legs & BOTH_LEGS)
+                    found, missing = found + 1, missing + gap.missing
+                if gap.legs & TIME_CORRECTED and isinstance(sink, CorrectedTimeSink):
+                    sink.on_corrected_time()
             if self._next_gap < len(gaps):
                 until = min(stop, gaps[self._next_gap].at)
             while self._next_bars < len(bars) and bars[self._next_bars].at <= self._at:

@@ -33,16 +33,16 @@ _SAMPLE: Final = 10_000
 
 
 class GapMark(NamedTuple):
-    """Trades that are missing.
+    """Trades that are missing before a tick, or what else is to be known of it.
 
     Attributes
     ----------
     at : int
         Index of the first tick after them.
     missing : int
-        How many, 1 at least.
+        How many, 1 at least; 0 where none are.
     legs : int
-        Whose: 1 y, 2 x, 3 both.
+        Whose: 1 y, 2 x, 3 both; and `TIME_CORRECTED`, as in `pairlab.engine.gaps.Gap`.
     """
 
     at: int

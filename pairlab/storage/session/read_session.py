@@ -14,9 +14,17 @@ import numpy as np
 from pairlab.alerts import Alert, SettingChange
 from pairlab.data.journal import JournalEvent, Seeds
 from pairlab.engine.gaps import Gap
-from pairlab.engine.state import BAR, BAR_TIMEFRAMES, BARS_HELD, BOTH_LEGS
+from pairlab.engine.state import BAR, BAR_TIMEFRAMES, BARS_HELD
 from pairlab.errors import DataError
-from pairlab.schema import TIMEFRAMES_NS, LogEntry, LogLevel, Pair, Records
+from pairlab.schema import (
+    BOTH_LEGS,
+    TIME_CORRECTED,
+    TIMEFRAMES_NS,
+    LogEntry,
+    LogLevel,
+    Pair,
+    Records,
+)
 from pairlab.settings import SETTINGS
 from pairlab.storage.journal_table import events_of
 from pairlab.storage.session.limits import DEFAULT_LIMITS, SessionLimits
@@ -104,7 +112,7 @@ def _session(manifest: Manifest, tables: Mapping[str, pa.Table]) -> SavedSession
     positions = _pairs(tables["positions"], "time", "position", -_MOST - 1)
     _require(all(abs(position) <= 1 for _, position in positions), "a position is not -1, 0 or 1")
     gaps = _pairs(tables["gaps"], "seq", "legs", 0)
-    _require(all(1 <= legs <= BOTH_LEGS for _, legs in gaps), "a gap is of no leg")
+    _require(all(1 <= legs <= BOTH_LEGS | TIME_CORRECTED for _, legs in gaps), "a gap is of no leg")
     selected = manifest.or_none(
         "selected_ns", lambda name: manifest.wholes(name, 2, -_MOST - 1, _MOST)
     )

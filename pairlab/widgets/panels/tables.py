@@ -10,7 +10,7 @@ from ipywidgets import Button, HBox, VBox
 
 from pairlab.costs import edge_bps, round_trip_bps
 from pairlab.protocols import LabView
-from pairlab.schema import NS_PER_S, Snapshot
+from pairlab.schema import NS_PER_S, RowFlag, Snapshot
 from pairlab.settings import SettingValues
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
@@ -53,6 +53,12 @@ def _coloured(text: str, token: str) -> str:
     return f'<span style="color:{var(token)}">{safe(text)}</span>'
 
 
+def _corrected(when: str) -> str:
+    """Return the time of a row whose trade was stamped ahead, marked."""
+    tip = "A trade stamped ahead of the exchange's clock, at the newest time seen before it"
+    return f'<span style="color:{var("warn")}" title="{safe(tip)}">{when} corrected</span>'
+
+
 class LatestTable(LabWidget, VBox):  # type: ignore[misc]
     """Every number of the newest row.
 
@@ -87,6 +93,8 @@ class LatestTable(LabWidget, VBox):  # type: ignore[misc]
         if row is not None:
             when = clock(row.time_ns, milliseconds=frame.fine)
             when += " forming" if row.provisional else ""
+            if row.flags & RowFlag.TIME_CORRECTED:
+                when = _corrected(when)
             decimals, places = price_decimals(lab, row), frame.telling_places(row)
             shown = {
                 "y": number(row.y, decimals[0]), "x": number(row.x, decimals[1]),
@@ -212,10 +220,13 @@ class RowTable(LabWidget, VBox):  # type: ignore[misc]
         lines, places = [], frame.spread_places
         for row in newest:
             y, x = price_decimals(self.render_loop.lab, row)
+            when = moment(row.time_ns, newest[0].time_ns, milliseconds=frame.fine)
+            if row.flags & RowFlag.TIME_CORRECTED:
+                when = _corrected(when)
             lines.append(
                 cells(
                     [
-                        moment(row.time_ns, newest[0].time_ns, milliseconds=frame.fine),
+                        when,
                         number(row.y, y),
                         number(row.x, x), sized(row.spread, places), signed(row.zscore),
                         number(row.correlation),

@@ -24,8 +24,8 @@ from tests.services.rest.conftest import TOKEN, Served, ServeLab, read
 
 def assert_same(row: dict[str, Any], want: Any) -> None:
     """Compare a row of JSON with a record, a Snapshot or a Series, to the last bit."""
-    assert list(row) == ["time", *HISTORY_COLUMNS, "flags", "filled"]
-    for name in (*HISTORY_COLUMNS, "flags", "filled"):
+    assert list(row) == ["time", *HISTORY_COLUMNS, "filled"]
+    for name in (*HISTORY_COLUMNS, "filled"):
         value = want[name] if isinstance(want, np.void) else getattr(want, name)
         if row[name] is None:
             assert math.isnan(value), name
@@ -398,7 +398,7 @@ async def test_every_setting_and_field_is_described_in_the_schema(serve_lab: Ser
         config = schema["paths"]["/config"]["post"]["requestBody"]["content"]["application/json"]
         assert set(config["schema"]["properties"]) == set(SETTINGS)
         row = schema["components"]["schemas"]["Row"]["properties"]
-        assert list(row) == ["time", *HISTORY_COLUMNS, "flags", "filled"]
+        assert list(row) == ["time", *HISTORY_COLUMNS, "filled"]
         assert all(field["description"] for field in row.values())
         for bit in RowFlag:
             assert f"{bit.value} " in row["flags"]["description"], bit

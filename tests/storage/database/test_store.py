@@ -9,7 +9,7 @@ from pandas.testing import assert_frame_equal
 
 from pairlab import PairLab, open_store
 from pairlab.data.frames import rows_frame, ticks_frame
-from pairlab.data.journal import GapMarked
+from pairlab.data.journal import GapMarked, TimeCorrected
 from pairlab.errors import DataError, SettingError
 from pairlab.schema import ROW, Pair
 from pairlab.storage.database.sink import DatabaseSink
@@ -85,7 +85,9 @@ def test_spans_are_exact_to_the_nanosecond(url: str) -> None:
             inside = ticks["time_ns"] >= (first or 0)
             inside &= ticks["time_ns"] <= (last or 2**62)
             got = store.ticks(PAIR, first, last)
-            same_bits(got.drop(columns="gap_before"), ticks_frame(ticks[inside], PAIR))
+            same_bits(
+                got.drop(columns=["gap_before", "time_corrected"]), ticks_frame(ticks[inside], PAIR)
+            )
             shown = (rows["time_ns"] >= (first or 0)) & (rows["time_ns"] <= (last or 2**62))
             same_bits(store.history(PAIR, first, last), rows_frame(rows[shown]))
         assert len(store.ticks(PAIR, "1999-01-01", "1999-01-02")) == 0
@@ -124,6 +126,19 @@ def test_a_gap_of_one_recorder_that_another_saw_is_none(url: str) -> None:
         got = store.ticks(PAIR)
     assert got["id"].tolist() == ticks["id"].tolist()
     assert not got["gap_before"].any()
+
+
+def test_a_corrected_time_is_told_of_its_tick_alone(url: str) -> None:
+    ticks = market(300)
+    of_y = int(np.flatnonzero(ticks["leg"][100:] == 0)[0]) + 100
+    batch = RecordBatch(ticks=[(0, ticks)], events=[TimeCorrected(of_y), GapMarked(of_y, 3, 2)])
+    stored(DatabaseSink(url), [batch])
+    with open_store(url) as store:
+        got, of_x = store.ticks(PAIR), store.ticks(PAIR.x)
+    assert np.flatnonzero(got["time_corrected"]).tolist() == [of_y]
+    assert np.flatnonzero(got["gap_before"]).tolist() == [of_y]
+    assert got["gap_before"].iloc[of_y] == 2
+    assert not of_x["time_corrected"].any()
 
 
 def test_what_is_ambiguous_or_unknown_is_refused_with_what_there_is(url: str) -> None:
