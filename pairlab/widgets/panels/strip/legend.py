@@ -37,6 +37,7 @@ TERMS: Final = {
             "The way back to 0 pays for a round trip from there; below is shaded.",
         ),
         ("min edge", "No entry while the edge is below it."),
+        ("pays from ±", "The |z| that is worth a round trip. Below it: shaded; entries ringed."),
         ("gross, costs, net", "Of one unit of y at the last prices; costs are all four fills."),
     ),
     "Feed": (
