@@ -94,12 +94,12 @@ class DashboardServer(Voila):  # type: ignore[misc]
         server.add_socket(self.listener)
         self.ioloop = IOLoop.current()
         url = f"http://127.0.0.1:{self.port}/"
-        self.announce(f"the dashboard is running at {url}  (Ctrl-C stops it)")
-        if self.open_browser:
-            threading.Thread(target=self._show, args=(url,), daemon=True).start()
         loop = self.ioloop
-        self.stoppable(lambda: loop.add_callback(loop.stop))
-        try:
+        try:  # from the moment at which it is said that Ctrl-C stops it
+            self.announce(f"the dashboard is running at {url}  (Ctrl-C stops it)")
+            if self.open_browser:
+                threading.Thread(target=self._show, args=(url,), daemon=True).start()
+            self.stoppable(lambda: loop.add_callback(loop.stop))
             loop.start()
         except KeyboardInterrupt:
             pass

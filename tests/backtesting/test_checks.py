@@ -118,7 +118,7 @@ def test_what_cannot_be_compared_is_refused(frame):
 
 def test_nothing_compared_is_no_clean_bill():
     index = pd.date_range("2024-08-08", periods=50, freq="s", tz="UTC")
-    prices = tuple(pd.Series(np.linspace(100.0, 101.0, 50), index) for _ in "yx")
+    prices = tuple(pd.Series(np.linspace(100.0, end, 50), index) for end in (101.0, 102.0))
     with pytest.raises(DataError, match="nothing was compared"):
         check_lookahead(prices, hedge="ols", timeframe="1h", max_silence=None)
     with pytest.raises(DataError, match="nothing was compared"):
