@@ -55,6 +55,11 @@
       pair_filter.py         pairs by words
       matrix_map.py          MatrixMap: p and correlations of all pairs
       pair_charts.py         what chance finds; spread and z of one pair
+    board/                   many pairs on one page
+      board_page.py          BoardPage: `Board.dashboard`
+      board_table.py         table and heat map, drawn by the browser
+      board_lines.py         a line of its table, with its sparkline
+      board_words.py         strip and alerts as HTML
     charts/
       chart.py               the base of all charts on the time axis
       autoscaled.py          its subclass whose y axis fits its data

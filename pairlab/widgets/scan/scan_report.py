@@ -195,11 +195,11 @@ class ScanReport(VBox):  # type: ignore[misc]
         """Start a lab of the open pair, and show it in place of what was there."""
         if self.pair is None:
             return
-        lab = self._scan.lab(*self.pair, self._feed)
+        started = self._scan.lab(*self.pair, self._feed)
         await self._end_lab()
-        self.lab = lab
-        lab.start()
-        self._opened.children = (lab.dashboard(theme=self._theme),)
+        self.lab = started
+        started.start()
+        self._opened.children = (started.dashboard(theme=self._theme),)
         if self.report is not None:
             self.report.close()
             self.report = None
@@ -210,8 +210,8 @@ class ScanReport(VBox):  # type: ignore[misc]
 
     async def _end_lab(self) -> None:
         if self.lab is not None:
-            lab, self.lab = self.lab, None
-            await lab.stop()
+            ended, self.lab = self.lab, None
+            await ended.stop()
 
     def close(self) -> None:
         """Close it and the report that it opened; a lab that it started goes on."""

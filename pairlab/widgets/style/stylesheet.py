@@ -20,7 +20,6 @@ _SHEETS: Final = (
     "view.css",
     "signal.css",
     "events.css",
-    "lost.css",
     "transport.css",
     "report.css",
     "scan.css",
