@@ -40,9 +40,8 @@ __all__ = ["StatusBar"]
 
 _PAUSE: Final = ("Freeze charts and tables; the feed continues", "Continue with the newest rows")
 
-_TEST_STANDS_S: Final = 2.0
-_SIGNAL_STANDS_S: Final = 1.0
-"""How long a state is shown at least."""
+_VERDICT_STANDS_S: Final = 2.0
+"""How long the verdict of the stationarity test is shown at least."""
 
 
 def _two(first: str, second: str) -> str:
@@ -82,7 +81,7 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         self._opened = self._explained = False
         self._newest: Alert | None = None
         self._left_ns: int | None = None
-        self._states: dict[str, tuple[int | None, int, object]] = {}
+        self._verdict: tuple[int | None, int, object] = (None, 0, None)
         pair, *rest = own.values()
         super().__init__([pair, self._feed.box, *rest, buttons, self._feed.detail, legend_panel()])
         for style in ("pairlab", "pairlab-panel", "pairlab-status-bar"):
@@ -117,27 +116,26 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         self._feed.paint(frame, self.render_loop, opened=self._opened)
         self._paint_z(frame.live)
         row = frame.live
-        stationary, position = (None, None) if row is None else (row.stationary, row.position)
-        if not self._stands("test", stationary, _TEST_STANDS_S, frame):
+        # Not the position: the signal's panel and the chart say it too, of the same row.
+        if not self._verdict_stands(None if row is None else row.stationary, frame):
             self._paint_test(frame)
-        if not self._stands("signal", position, _SIGNAL_STANDS_S, frame):
-            self._paint_signal(frame)
-            self._paint_net(frame)
+        self._paint_signal(frame)
+        self._paint_net(frame)
 
-    def _stands(self, cell: str, state: int | None, least_s: float, frame: Frame) -> bool:
-        """Return whether a cell keeps what it shows: a state that came a moment ago.
+    def _verdict_stands(self, state: int | None, frame: Frame) -> bool:
+        """Return whether the test's verdict is kept: it came a moment ago.
 
-        At the tick timeframe a state may last for a few hundredths of a second, which nobody can
-        read. What is decided is not touched by it; nor is what changes with a setting or the feed.
+        At the tick timeframe it may last for a few hundredths of a second, which nobody can read.
+        What is decided is not touched by it; nor is what changes with a setting or the feed.
         """
-        shown, since_ns, under = self._states.get(cell, (None, 0, None))
+        shown, since_ns, under = self._verdict
         around = (frame.values, frame.health.state)
         if shown == state and under == around:
             return False
         flickers = None not in (shown, state) and under == around
-        if flickers and 0 <= frame.now_ns - since_ns < least_s * NS_PER_S:
+        if flickers and 0 <= frame.now_ns - since_ns < _VERDICT_STANDS_S * NS_PER_S:
             return True
-        self._states[cell] = (state, frame.now_ns, around)
+        self._verdict = (state, frame.now_ns, around)
         return False
 
     def _set(self, name: str, text: str, tooltip: str) -> None:
