@@ -39,8 +39,9 @@ def same(a: ScanResult, b: ScanResult) -> None:
     assert a.p_matrix.tobytes() == b.p_matrix.tobytes()
 
 
-def test_a_worker_that_is_killed_in_the_middle_changes_nothing(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("everyone", [False, True], ids=["who holds the data", "all of them"])
+def test_workers_that_are_killed_in_the_middle_change_nothing(
+    client: Client, everyone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tiles, "_TILE", 16)  # of this process: it makes the tiles
     monkeypatch.setattr(cluster, "_TILES_AT_ONCE", 1)
@@ -64,8 +65,8 @@ def test_a_worker_that_is_killed_in_the_middle_changes_nothing(
         def taken(key: str, result: Any) -> None:
             results.append(key)
             if len(results) == 1:
-                holders = client.who_has(sent[-1])[sent[-1].key]
-                for pid in client.run(os.getpid, workers=list(holders)).values():
+                holders = None if everyone else list(client.who_has(sent[-1])[sent[-1].key])
+                for pid in client.run(os.getpid, workers=holders).values():
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
             take(key, result)
@@ -76,7 +77,8 @@ def test_a_worker_that_is_killed_in_the_middle_changes_nothing(
     monkeypatch.setattr(cluster, "on_workers", watched)
     same(scan(prices, placebo=0, client=client), want)
     assert killed
-    assert len(sent) > 1, "the data were sent again"
+    # A worker that survives may have fetched the data from the one that does not.
+    assert len(sent) > 1 or not everyone, "the data were sent again"
 
 
 def test_what_is_no_client_is_named() -> None:
