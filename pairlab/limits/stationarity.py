@@ -12,6 +12,9 @@ import math
 from statistics import NormalDist
 from typing import Final, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = ["asymptotic_p", "critical_value", "largest_p"]
 
 _SQRT_HALF: Final = math.sqrt(0.5)
@@ -76,7 +79,38 @@ def asymptotic_p(statistic: float, variables: int) -> float:
             z = 2.92 + t * (1.5012 + t * 0.039796)
         else:
             z = 2.1945 + t * (0.64695 + t * (-0.29198 + t * -0.042377))
-    return 0.5 * math.erfc(-z * _SQRT_HALF)
+    if not -4.0 < z < 4.0:
+        return 0.5 * math.erfc(-z * _SQRT_HALF)
+    # The normal distribution function, from its Taylor series about the nearest eighth: `erfc` is
+    # a seventh of the time that the engine takes for a row. Terms in pairs, for shorter chains.
+    nearest = math.floor(8.0 * z + 0.5)
+    k = int(nearest) + 32
+    h = z - 0.125 * nearest
+    h2 = h * h
+    low = (_NORMAL[k, 0] + h * _NORMAL[k, 1]) + h2 * (_NORMAL[k, 2] + h * _NORMAL[k, 3])
+    high = (_NORMAL[k, 4] + h * _NORMAL[k, 5]) + h2 * (_NORMAL[k, 6] + h * _NORMAL[k, 7])
+    rest = _NORMAL[k, 8] + h * _NORMAL[k, 9]
+    h4 = h2 * h2
+    return float(low + h4 * (high + h4 * rest))
+
+
+def _normal_series() -> NDArray[np.float64]:
+    """Return Taylor coefficients 0 to 9 of the normal distribution function about k/8 − 4."""
+    table = np.empty((65, 10))
+    for k in range(65):
+        z = 0.125 * k - 4.0
+        density = math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+        table[k, 0] = 0.5 * math.erfc(-z * _SQRT_HALF)
+        before, hermite, factorial = 0.0, 1.0, 1.0
+        for n in range(1, 10):
+            # dⁿΦ/dzⁿ = (−1)ⁿ⁻¹ Heₙ₋₁(z) φ(z); He by its recurrence
+            factorial *= n
+            table[k, n] = (1.0 if n % 2 else -1.0) * hermite * density / factorial
+            before, hermite = hermite, z * hermite - (n - 1) * before
+    return table
+
+
+_NORMAL: Final = _normal_series()
 
 
 def critical_value(level: float, variables: int, observations: int) -> float:
