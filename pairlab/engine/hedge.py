@@ -57,6 +57,7 @@ def kalman_start(s: Any, p: Any, y: float, x: float) -> None:
     s.k_level = 0.0
     s.k_beta = 1.0
     s.k_d0 = s.k_d1 = _DIFFUSE
+    s.k_share = p.kalman_q / (_DIFFUSE + p.kalman_q)
     s.k_u = 0.0
     s.k_r = 0.0
     s.k_last = 0.0
@@ -105,7 +106,7 @@ def kalman_step(s: Any, p: Any, y: float, x: float, still: bool) -> tuple[float,
     q = p.kalman_q
     d1 = s.k_d1 + q
     arm = s.k_origin - s.k_u
-    share = q / d1
+    share = s.k_share
     d0 = s.k_d0 + q + share * s.k_d1 * arm * arm
     u = s.k_u + share * arm
 
@@ -121,7 +122,9 @@ def kalman_step(s: Any, p: Any, y: float, x: float, still: bool) -> tuple[float,
     shrunk = d0 / level_size
     s.k_u = u - far * shrunk
     s.k_d0 = shrunk
-    s.k_d1 = d1 * (level_size * inverse)
+    held = d1 * level_size
+    s.k_d1 = held * inverse
+    s.k_share = q * size / (held + q * size)  # of the next: q / d1, beside 1 / size, not after it
     predicted = size < _NOT_PREDICTED
     if predicted and not still and (s.kalman_seen > 0 or dy != 0.0):
         s.kalman_seen += 1

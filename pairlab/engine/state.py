@@ -236,8 +236,9 @@ _SUMS: Final = (
 _KALMAN: Final = (
     # the first observation, what a price is multiplied by, and x's share of β in the level there
     *("k_y", "k_x", "k_unit", "k_scale_y", "k_scale_x", "k_origin"),
-    # level there and slope, the factors of their covariance, R, and the innovation before
-    *("k_level", "k_beta", "k_u", "k_d0", "k_d1", "k_r", "k_last"),
+    # level there and slope, the factors of their covariance, what the next process noise is of d1,
+    # R, and the innovation before
+    *("k_level", "k_beta", "k_u", "k_d0", "k_d1", "k_share", "k_r", "k_last"),
     # exponential moments of (innovation before, innovation), for diagnostics
     *("h_a", "h_b", "h_aa", "h_ab", "h_bb", "h_ols"),
     # exponential moments of the legs before the filter: u, v from anchors, and their next steps
