@@ -135,15 +135,18 @@ def test_a_good_rate_limit_serves_beside_an_odd_one() -> None:
     assert read_exchange_info(info(limits=[None, weight]), print).weight_per_min == 6000
 
 
-async def test_an_answer_without_symbols_does_not_take_the_clock_along() -> None:
+@pytest.mark.parametrize("symbols", [b"null", b"[]"])
+async def test_an_answer_without_symbols_does_not_take_the_clock_along(symbols: bytes) -> None:
     async with playing(nothing_more) as script:
-        script.rest = lambda path, _: (200, b'{"symbols":null}') if "Info" in path else None
+        script.rest = lambda path, _: (200, b'{"symbols":%b}' % symbols) if "Info" in path else None
         catcher, feed = Catcher(), local(script)
         running = asyncio.create_task(run(feed, catcher))
         await catcher.until(
             lambda: any("unreadable exchangeInfo" in e.message for e in catcher.log)
         )
         assert math.isfinite(feed.health().clock_offset_ms)
+        # An empty list would say of every symbol that it does not exist.
+        assert not running.done()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
