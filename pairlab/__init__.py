@@ -52,7 +52,6 @@ from pairlab.errors import (
 )
 from pairlab.health import Health
 from pairlab.lab.pair_lab import PairLab
-from pairlab.research.analyze import analyze
 from pairlab.schema import ROW, TICK, AlertKind, Pair, Snapshot
 from pairlab.settings import Settings
 from pairlab.storage.replay.replay import Replay
@@ -75,6 +74,7 @@ if _TYPE_CHECKING:
     from pairlab.board import Board
     from pairlab.lab.verification.certificate import Certificate
     from pairlab.lab.verification.verify import verify
+    from pairlab.research.analyze import analyze
     from pairlab.scanning import BreakReport, ScanResult, monitor_break, scan, scan_live
     from pairlab.storage.archive import Archive, read_archive
     from pairlab.storage.database.store import open_store
@@ -102,6 +102,7 @@ _WHEN_ASKED = {
         ("BreakReport", "ScanResult", "monitor_break", "scan", "scan_live"), "pairlab.scanning"
     ),
     **dict.fromkeys(("Archive", "read_archive"), "pairlab.storage.archive"),
+    "analyze": "pairlab.research.analyze",
     "Board": "pairlab.board",
     "Certificate": "pairlab.lab.verification.certificate",
     "open_store": "pairlab.storage.database.store",

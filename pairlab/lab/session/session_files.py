@@ -24,10 +24,8 @@ from pairlab.lab.session.stopped_engine import StoppedEngine
 from pairlab.protocols import LabView
 from pairlab.schema import ROW
 from pairlab.storage.atomic_file import write_atomically
-from pairlab.storage.session.limits import DEFAULT_LIMITS, SessionLimits
+from pairlab.storage.session.limits import DEFAULT_LIMITS, SessionLimits, require_session_name
 from pairlab.storage.session.saved_session import EngineFacts, SavedSession
-from pairlab.storage.session.write_session import require_session_name, write_session
-from pairlab.storage.tables import arrow
 
 if TYPE_CHECKING:
     from pairlab.lab.pair_lab import PairLab
@@ -80,7 +78,7 @@ class SessionFiles:
             If it cannot be written.
         """
         require_session_name(path)
-        self._beside_the_stream(self.take, lambda session: write_session(session, path))
+        self._beside_the_stream(self.take, lambda session: _write(session, path))
 
     async def save_async(self, path: str | os.PathLike[str]) -> None:
         """Do as `save`, for code that awaits: the picture is of when it is called.
@@ -96,8 +94,8 @@ class SessionFiles:
             As `save` does.
         """
         require_session_name(path)
-        await asyncio.to_thread(arrow)  # its import reads files
-        await asyncio.to_thread(write_session, self.take(), path)
+        await asyncio.to_thread(_import_arrow)
+        await asyncio.to_thread(_write, self.take(), path)
 
     def to_html(
         self, path: str | os.PathLike[str], theme: Literal["auto", "dark", "light"] = "auto"
@@ -206,6 +204,19 @@ class SessionFiles:
             bars={name: engine.bars(name) for name in BAR_TIMEFRAMES},
             forming=np.empty(0, ROW) if forming is None else forming.copy(),
         )
+
+
+def _import_arrow() -> None:
+    """Import what a session is written with: that reads files, which no event loop may wait for."""
+    from pairlab.storage.tables import arrow
+
+    arrow()
+
+
+def _write(session: SavedSession, path: str | os.PathLike[str]) -> None:
+    from pairlab.storage.session.write_session import write_session  # a lab that is not saved: none
+
+    write_session(session, path)
 
 
 def open_session(

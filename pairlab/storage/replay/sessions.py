@@ -15,9 +15,9 @@ from pairlab.schema import NS_PER_S, Pair
 from pairlab.settings import SettingValues
 from pairlab.storage.replay.recorded_bars import seeds_before
 from pairlab.storage.replay.tick_source import GapMark, HeldTicks
+from pairlab.storage.session.limits import ENDING
 from pairlab.storage.session.read_session import read_session
 from pairlab.storage.session.saved_session import SavedSession
-from pairlab.storage.session.write_session import ENDING
 
 __all__ = ["SessionTicks", "is_session", "open_session_ticks"]
 

@@ -1,13 +1,16 @@
-"""How large a session file may be, on the disk and in memory."""
+"""How a session file may be called, and how large it may be, on the disk and in memory."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Final
 
-from pairlab.errors import SettingError
+from pairlab.errors import DataError, SettingError
 
-__all__ = ["DEFAULT_LIMITS", "SessionLimits"]
+__all__ = ["DEFAULT_LIMITS", "ENDING", "SessionLimits", "require_session_name"]
+
+ENDING: Final = ".pairlab"
 
 _SMALL_BYTES: Final = 64 << 20
 """Up to this size in memory no ratio is too high: what repeats itself compresses that well."""
@@ -53,3 +56,13 @@ class SessionLimits:
 
 
 DEFAULT_LIMITS: Final = SessionLimits()
+
+
+def require_session_name(path: str | os.PathLike[str]) -> None:
+    """Raise DataError for a name that does not end as that of a session file does."""
+    text = os.fsdecode(os.fspath(path))
+    if not text.lower().endswith(ENDING):
+        raise DataError(
+            f"path = {text!r} is invalid: save() writes a session file, expected a name that ends "
+            f"in {ENDING}; to_csv() writes .csv and to_html() .html"
+        )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from pairlab.errors import DataError
 from pairlab.feeds.base import FeedHealth
 from pairlab.storage.atomic_file import write_atomically
+from pairlab.storage.session.limits import require_session_name
 from pairlab.storage.session.saved_session import SavedSession
 from pairlab.storage.session.session_tables import tables_of
 from pairlab.storage.tables import FORMAT_VERSION, arrow, settings_text
@@ -23,11 +24,10 @@ from pairlab.storage.tables import FORMAT_VERSION, arrow, settings_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ENDING", "FORMAT", "MANIFEST", "require_session_name", "versions", "write_session"]
+__all__ = ["FORMAT", "MANIFEST", "versions", "write_session"]
 
 FORMAT: Final = "pairlab session"
 MANIFEST: Final = "manifest.json"
-ENDING: Final = ".pairlab"
 
 _PACKAGES: Final = ("pairlab", "numpy", "numba", "llvmlite", "pyarrow")
 
@@ -41,16 +41,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def require_session_name(path: str | os.PathLike[str]) -> None:
-    """Raise DataError for a name that does not end as that of a session file does."""
-    text = os.fsdecode(os.fspath(path))
-    if not text.lower().endswith(ENDING):
-        raise DataError(
-            f"path = {text!r} is invalid: save() writes a session file, expected a name that ends "
-            f"in {ENDING}; to_csv() writes .csv and to_html() .html"
-        )
 
 
 def write_session(session: SavedSession, path: str | os.PathLike[str]) -> None:
