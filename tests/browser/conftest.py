@@ -258,6 +258,9 @@ class Kernel:
             if message["msg_type"] == "stream":
                 printed.append(content["text"])
 
+        # ZeroMQ drops what comes behind 4,000 unread messages, and the screen's fill that in 15 s.
+        while self._client.iopub_channel.msg_ready():
+            self._client.get_iopub_msg(timeout=0)
         reply = self._client.execute_interactive(
             code, timeout=timeout_s, output_hook=collect, allow_stdin=False, store_history=False
         )
