@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +18,7 @@ import pandas as pd
 from pairlab import PairEngine, PairLab, backtest, sweep
 from pairlab.backtesting.sweeping.decision_pass import columns_of, decisions
 from tests.benchmarks.harness import Result, Wanted, benchmark, of_two, seconds
+from tests.benchmarks.peers import Peer
 from tests.engine import worlds
 
 ROWS = 1_000_000
@@ -41,10 +39,8 @@ def prices() -> Any:
     return np.array([rows["y"], rows["x"]])
 
 
-class Vectorbt:
-    """vectorbt on the same prices, in a process of its own.
-
-    ``PAIRLAB_VECTORBT`` names an interpreter that has it: its requirements are its own.
+class Vectorbt(Peer):
+    """vectorbt on the same prices; ``PAIRLAB_VECTORBT`` names an interpreter that has it.
 
     Parameters
     ----------
@@ -53,41 +49,13 @@ class Vectorbt:
     """
 
     def __init__(self, rows: int = ROWS) -> None:
-        python = os.environ.get("PAIRLAB_VECTORBT", sys.executable)
-        script = Path(__file__).with_name("vectorbt_pair.py")
-        self._folder = tempfile.TemporaryDirectory()
-        path = Path(self._folder.name) / "prices.npy"
-        np.save(path, prices()[:, :rows])
-        self._process = subprocess.Popen(
-            [python, str(script), str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
-        told = self._out.readline()
-        if not told:
-            raise RuntimeError(f"{python} has no vectorbt (PAIRLAB_VECTORBT)")
-        self.first: dict[str, float] = json.loads(told)
+        super().__init__("vectorbt_pair.py", "PAIRLAB_VECTORBT", "vectorbt", prices()[:, :rows])
+        self.first: dict[str, float] = json.loads(self.ready)
         """What the first trade took, s, by engine."""
-
-    def __enter__(self) -> Vectorbt:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
-        self._folder.cleanup()
-
-    @property
-    def _out(self) -> IO[str]:
-        assert self._process.stdout is not None
-        return self._process.stdout
 
     def again(self) -> dict[str, float]:
         """Return what one more trade takes, s, by engine."""
-        assert self._process.stdin is not None
-        found = {}
-        for engine in self.first:
-            print(engine, file=self._process.stdin, flush=True)
-            found[engine] = float(self._out.readline())
-        return found
+        return {engine: float(self.ask(engine)) for engine in self.first}
 
 
 def beside(

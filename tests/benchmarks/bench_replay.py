@@ -27,6 +27,7 @@ from pairlab.storage.replay.open_source import open_source
 from pairlab.storage.replay.tick_source import TickSource
 from pairlab.storage.tables import ticks_table
 from tests.benchmarks.harness import Result, Wanted, benchmark, of_two
+from tests.benchmarks.peers import Peer
 from tests.storage.recording import sessions
 from tests.storage.replay.files import Heard
 
@@ -130,6 +131,43 @@ def replay_parquet(rounds: int) -> list[Result]:
         ),
         of_two("replay, Parquet → lab", lab, floor, *words, Wanted(ratio_at_least=0.3), rounds),
     ]
+
+
+async def _to_ticks(path: Path) -> float:
+    """Return how long a replay takes to deliver the ticks of a file to a sink that counts them."""
+    replay, sink = Replay(path, float("inf")), Counter()
+    await replay.open(PAIR)
+    began = time.process_time()
+    await replay.run(sink)
+    assert sink.row_count == FEW
+    return time.process_time() - began
+
+
+class Counter(Heard):
+    """A sink that counts ticks."""
+
+    def on_ticks(self, ticks: Records) -> None:
+        self.row_count += len(ticks)
+
+
+@benchmark("Parquet to ticks in order, CPU time, beside nautilus_trader's catalog")
+def replay_catalog(rounds: int) -> list[Result]:
+    """Both deliver the ticks of both legs by time, in chunks; nautilus_trader's are objects.
+
+    ``PAIRLAB_NAUTILUS`` names an interpreter that has it: it holds pandas below 3.
+    """
+    ours: list[float] = []
+    theirs: list[float] = []
+    with (
+        parquet(FEW) as (path, ticks),
+        Peer("nautilus_read.py", "PAIRLAB_NAUTILUS", "nautilus_trader", ticks) as peer,
+    ):
+        for _ in range(rounds):
+            ours.append(asyncio.run(_to_ticks(path)))
+            theirs.append(float(peer.ask()))
+    rates = [FEW / statistics.median(took) / 1e6 for took in (ours, theirs)]
+    words = ("nautilus_trader's catalog", "M ticks/s")
+    return [of_two("replay, Parquet → ticks", *rates, *words, Wanted(ratio_at_least=1.0), rounds)]
 
 
 def _record(folder: Path, ticks: Records) -> None:
