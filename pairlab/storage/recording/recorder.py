@@ -134,8 +134,9 @@ class Recorder:
 
     def put_ticks(self, first: int, ticks: Records) -> None:
         """Take ticks from this ordinal on."""
-        if self._has_room(ticks.nbytes):
-            self._put(("ticks", first, ticks), ticks.nbytes)
+        nbytes = ticks.nbytes
+        if self._put_bytes + nbytes - self._done_bytes <= self._buffer_bytes:
+            self._put((nbytes, "ticks", first, ticks))
         else:
             times = ticks["time_ns"]
             span = self._lost_span_ns
@@ -145,45 +146,44 @@ class Recorder:
 
     def put_rows(self, epoch: int, first: int, rows: Records) -> None:
         """Take rows of an epoch from this number on."""
-        if self._has_room(rows.nbytes):
-            self._put(("rows", epoch, first, rows), rows.nbytes)
+        nbytes = rows.nbytes
+        if self._put_bytes + nbytes - self._done_bytes <= self._buffer_bytes:
+            self._put((nbytes, "rows", epoch, first, rows))
 
     def put_held_ticks(self, first: int, ticks: Records) -> None:
         """Take the ticks that were there before, however many; the limit is for those to come."""
-        self._put(("ticks", first, ticks), 0)
+        self._put((0, "ticks", first, ticks))
 
     def put_held_rows(self, epoch: int, first: int, rows: Records) -> None:
         """Take the rows that were there before, however many."""
-        self._put(("rows", epoch, first, rows), 0)
+        self._put((0, "rows", epoch, first, rows))
 
     def put_alerts(self, alerts: list[Alert]) -> None:
         """Take alerts."""
-        self._put_small(("alerts", alerts), len(alerts))
+        self._put_small(len(alerts), "alerts", alerts)
 
     def put_event(self, number: int, event: JournalEvent) -> None:
         """Take the event of this number of the journal."""
-        self._put_small(("event", number, event), 1)
+        self._put_small(1, "event", number, event)
 
     def put_rebuilt(self, epoch: int, seq: int, count: int, held: Records) -> None:
         """Take the rows that a rebuild made: their digest is recorded, not they."""
-        self._put_small(("rebuilt", epoch, seq, count, held), 1)
+        self._put_small(1, "rebuilt", epoch, seq, count, held)
 
     def put_price_decimals(self, decimals: tuple[int, int]) -> None:
         """Take the decimals of the tick sizes, known by now."""
-        self._put_small(("decimals", decimals), 1)
+        self._put_small(1, "decimals", decimals)
 
-    def _has_room(self, nbytes: int) -> bool:
-        return self._put_bytes + nbytes - self._done_bytes <= self._buffer_bytes
-
-    def _put_small(self, item: tuple[Any, ...], count: int) -> None:
+    def _put_small(self, count: int, *item: Any) -> None:
         # Without an event nothing after it can be replayed: it may still come when ticks may not.
         if self._put_bytes - self._done_bytes <= 2 * self._buffer_bytes:
-            self._put(item, count * _SMALL)
+            self._put((count * _SMALL, *item))
 
-    def _put(self, item: tuple[Any, ...], nbytes: int) -> None:
-        self._queue.append((nbytes, item))
-        self._put_bytes += nbytes
-        if self._put_bytes - self._done_bytes > _WAKE_BYTES:
+    def _put(self, item: tuple[Any, ...]) -> None:
+        self._queue.append(item)
+        self._put_bytes = put = self._put_bytes + item[0]
+        # While the writer is behind it need not be told with each tick: that takes a lock.
+        if put - self._done_bytes > _WAKE_BYTES and not self._wake.is_set():
             self._wake.set()
 
     # -- start and stop -------------------------------------------------------------------------
@@ -316,23 +316,23 @@ class Recorder:
         for number in range(len(self._queue)):
             if number % _PIECES == _PIECES - 1:
                 time.sleep(0)  # lets the loop go on: it would wait for the interpreter's lock
-            nbytes, item = self._queue.popleft()
-            self._pending_bytes += nbytes
+            item = self._queue.popleft()
+            self._pending_bytes += item[0]
             match item:
-                case ("ticks", first, part):
+                case (_, "ticks", first, part):
                     ticks.append(((first,), part))
-                case ("rows", epoch, first, part):
+                case (_, "rows", epoch, first, part):
                     rows.append(((epoch, first), part))
-                case ("alerts", alerts):
+                case (_, "alerts", alerts):
                     batch.alerts += alerts
-                case ("event", number, event):
+                case (_, "event", number, event):
                     if not batch.events:
                         batch.first_event = number
                     batch.events.append(event)
-                case ("rebuilt", epoch, seq, count, held):
+                case (_, "rebuilt", epoch, seq, count, held):
                     digest = hashlib.sha256(held.view(np.uint8)).hexdigest()
                     batch.rebuilds.append(RebuiltRows(epoch, seq, count, len(held), digest))
-                case ("decimals", decimals):
+                case (_, "decimals", decimals):
                     batch.price_decimals = decimals
         batch.ticks += [(key[0], part) for key, part in _joined(ticks)]
         batch.rows += [(key[0], key[1], part) for key, part in _joined(rows)]

@@ -127,9 +127,10 @@ async def certified(folder: Path) -> Certificate:
     assert found.files > 8  # rotated: more than once each
     assert found.same_machine
     compared = await asyncio.to_thread(reconcile, folder)  # the live alerts, and a backtest's
-    assert compared.equal, compared
-    assert compared.exact
     assert len(compared.frame) == found.alerts
+    # A storm may leave no time for a decision; then there is nothing that could be equal.
+    assert compared.equal or not found.alerts, compared
+    assert compared.exact
     return found
 
 
