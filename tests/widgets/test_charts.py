@@ -199,7 +199,7 @@ async def test_z_that_does_not_pay_is_shaded_and_entries_in_it_are_ringed(
         reach = math.ceil(10 * exact) / 10
         drawn, shaded = np.atleast_2d(chart._break_even.y), np.asarray(chart._unpaid.y)
         head = text(chart.head_text(screen._frame(due=True)))
-        assert f"break-even ±|z| {number(reach, 1)}" in head
+        assert f"break-even ±{number(reach, 1)}" in head
         assert ("above this chart" in head) == (reach >= high)
         assert {float(at[0]) for at in drawn if len(at)} == {
             at for at in (-reach, reach) if low < at < high

@@ -57,9 +57,9 @@ def _break_even(frame: Frame) -> float:
 
 def _break_even_words(reach: float, high: float) -> str:
     """Return the |z| that pays a round trip, with its line's sample while that is in view."""
-    words = f"break-even ±|z| {number(reach, 1)}"
+    words = f"break-even ±{number(reach, 1)}"
     if reach >= high:
-        return f"<small>{words}, above this chart</small>"
+        return f'<small>{words}<span class="pairlab-roomy">, above this chart</span></small>'
     line = f'<i class="pairlab-dashed" style="color:{var("warn")}"></i>'
     return f'<span class="pairlab-key">{line}</span><small>{words}</small>'
 

@@ -33,7 +33,7 @@ TERMS: Final = {
         ("edge", "What the spread's present distance from its mean is worth, bps of y's notional."),
         ("cost", "A round trip: four fills, both legs in and both out, at the fee."),
         ("min edge", "No entry while the edge is below it."),
-        ("break-even ±|z|", "The |z| worth a round trip. Below it: shaded; entries ringed."),
+        ("break-even ±", "The |z| worth a round trip. Below it: shaded; entries ringed."),
         ("gross, costs, net", "Of one unit of y at the last prices; costs are all four fills."),
     ),
     "Feed": (
