@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import axe_playwright_python
 import pytest
 
 from tests.browser.conftest import Place
 
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 OPERATED = {"button", "checkbox", "combobox", "slider", "textbox"}
 
 
@@ -142,3 +145,32 @@ def test_a_key_on_a_control_is_not_a_shortcut_of_the_notebook(page: Any) -> None
     assert page.evaluate(cells) == before
     assert page.locator(".pairlab-dash").count() == 1
     assert page.evaluate("document.activeElement.classList.contains('noUi-handle')")
+
+
+@pytest.mark.every_front_end
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_axe_finds_nothing_that_is_more_than_minor(place: Place, page: Any, theme: str) -> None:
+    with place.kernel() as kernel:
+        kernel.run(
+            "from pairlab.widgets.style.theme import apply_theme; "
+            f"apply_theme(lab.dashboard(), {theme!r})"
+        )
+        try:
+            colour = {"dark": "rgb(8, 11, 16)", "light": "rgb(233, 237, 242)"}[theme]
+            page.wait_for_function(
+                """colour => getComputedStyle(document.querySelector('.pairlab-dash'))
+                    .backgroundColor === colour""",
+                arg=colour,
+            )
+            page.evaluate(AXE)
+            # What stands around the dashboard is Jupyter's.
+            result = page.evaluate("axe.run('.pairlab-dash')")
+        finally:
+            kernel.run("apply_theme(lab.dashboard(), 'dark')")
+    assert {"color-contrast", "button-name", "label"} <= {rule["id"] for rule in result["passes"]}
+    found = [
+        (rule["id"], rule["impact"], [(n["target"], n["failureSummary"]) for n in rule["nodes"]])
+        for rule in result["violations"]
+        if rule["impact"] != "minor"
+    ]
+    assert found == []

@@ -196,12 +196,19 @@ async def test_z_that_does_not_pay_is_shaded_and_entries_in_it_are_ringed(
         row = screen._frame(due=True).read
         exact = break_even_z(row, 0.07, "linear")
         low, high = chart.scale.min, chart.scale.max
-        shaded = np.asarray(chart._unpaid.y)
-        assert 0.0 <= min(shaded[1, 0], high) - min(exact, high) <= 0.1
-        assert shaded[0, 0] == max(-math.ceil(10 * exact) / 10, low)
-        assert f"pays from ±{number(math.ceil(10 * exact) / 10, 1)}" in text(
-            chart.head_text(screen._frame(due=True))
-        )
+        reach = math.ceil(10 * exact) / 10
+        drawn, shaded = np.atleast_2d(chart._break_even.y), np.asarray(chart._unpaid.y)
+        head = text(chart.head_text(screen._frame(due=True)))
+        assert f"break-even ±{number(reach, 1)}" in head
+        assert ("above this chart" in head) == (reach >= high)
+        assert {float(at[0]) for at in drawn if len(at)} == {
+            at for at in (-reach, reach) if low < at < high
+        }
+        # The whole chart is never shaded: where it would be, the head says it.
+        if low < -reach or reach < high:
+            assert (shaded[0, 0], shaded[1, 0]) == (max(-reach, low), min(reach, high))
+        else:
+            assert len(shaded) == 0
         entries = [a for a in screen._frame(due=True).alerts if a.kind == AlertKind.ENTRY]
         losing = [a for a in entries if a.edge_bps < round_trip_bps(0.07, a.at, "linear")]
         assert 0 < len(losing) < len(entries), (len(entries), [a.edge_bps for a in entries[:9]])
@@ -211,4 +218,4 @@ async def test_z_that_does_not_pay_is_shaded_and_entries_in_it_are_ringed(
         assert "it loses" not in free.explain()
         lab.settings.fee_bps = 0.0
         screen.paint(due=True)
-        assert len(chart._unpaid.y) == 0
+        assert len(chart._unpaid.y) == len(chart._break_even.y) == 0

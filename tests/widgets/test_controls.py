@@ -353,3 +353,17 @@ async def test_a_handle_under_a_finger_does_not_jump_back(running_lab: MakeLab) 
         lab.settings.entry_z = 2.25  # and in code it still follows
         repaint(controls)
         assert slider.value == 2.25
+
+
+def test_a_computed_threshold_is_shown_rounded_and_kept_whole(
+    controls: Controls,
+) -> None:
+    row, settings = controls._rows["stop_z"], controls.settings
+    settings.stop_z = 10 / 3
+    repaint(controls)
+    assert row.field.value == "3.333"
+    row._on_field("3.333")  # Enter in the untouched field
+    assert settings.stop_z == 10 / 3
+    settings.stop_z = 3.25
+    repaint(controls)
+    assert row.field.value == "3.25"

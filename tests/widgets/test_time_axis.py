@@ -69,13 +69,16 @@ async def test_a_view_of_days_labels_the_days(running_lab: MakeLab, timeframe: s
         assert len(found) > 2
 
 
-async def test_the_clock_has_ms_at_ticks_and_seconds_at_bars(running_lab: MakeLab) -> None:
+async def test_the_clock_has_ms_only_where_labels_are_less_than_a_second_apart(
+    running_lab: MakeLab,
+) -> None:
     async with running_lab(rows=100) as lab:
         await lab.stop()
         axis = lab.dashboard().render_loop.time_axis
         for timeframe, span_s, pattern in (
-            ("tick", 30, r"\d\d:\d\d:\d\d\.\d{3}"), ("1s", 300, r"\d\d:\d\d:\d\d"),
-            ("1s", 0.5, r"\d\d:\d\d:\d\d\.\d{3}"),  # finer than bars are: each label its own time
+            ("tick", 30, r"\d\d:\d\d:\d\d"), ("1s", 300, r"\d\d:\d\d:\d\d"),
+            ("1s", 0.5, r"\d\d:\d\d:\d\d\.\d{3}"),  # finer than a second: each label its own time
+            ("tick", 3, r"\d\d:\d\d:\d\d\.\d{3}"),
         ):  # fmt: skip
             axis.place(frame_of(lab, span_s, EDGES_S[0], timeframe))
             assert all(re.fullmatch(pattern, label) for label in labels_of(axis.axes[0]).values())

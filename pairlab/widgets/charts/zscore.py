@@ -55,6 +55,15 @@ def _break_even(frame: Frame) -> float:
     return math.ceil(10.0 * reach) / 10.0 if math.isfinite(reach) else math.nan
 
 
+def _break_even_words(reach: float, high: float) -> str:
+    """Return the |z| that pays a round trip, with its line's sample while that is in view."""
+    words = f"break-even ±{number(reach, 1)}"
+    if reach >= high:
+        return f'<small>{words}<span class="pairlab-roomy">, above this chart</span></small>'
+    line = f'<i class="pairlab-dashed" style="color:{var("warn")}"></i>'
+    return f'<span class="pairlab-key">{line}</span><small>{words}</small>'
+
+
 def _supposed_words(outcome: WhatIfOutcome, unit: str) -> str:
     """Return what thresholds would have made, in words that tell it from what was."""
     v = outcome.values
@@ -105,6 +114,7 @@ class ZScoreChart(Chart):
     def draw(self) -> list[Any]:
         """Return zones, thresholds, ribbon, line and end value, from back to front."""
         self._unpaid = self.zone("muted", 0.1)
+        self._break_even = self.line("warn", 1, line_style="dash_dotted")
         self._zones = [self.zone(colour, 0.09) for colour in ("x", "y")]
         self._zero = self.line("axis", 1)
         self._exits = self.line("muted", 1, line_style="dotted")
@@ -127,8 +137,9 @@ class ZScoreChart(Chart):
             colors=[var("warn")], stroke=var("warn"), stroke_width=1.25,
         )  # fmt: skip
         return [
-            self._unpaid, *self._zones, self._zero, self._exits, self._entries, self._stops,
-            *self._ribbons.values(), self._curve, *self._end, *self._ghosts, self._losing,
+            self._unpaid, self._break_even, *self._zones, self._zero, self._exits, self._entries,
+            self._stops, *self._ribbons.values(), self._curve, *self._end, *self._ghosts,
+            self._losing,
         ]  # fmt: skip
 
     def axes(self) -> list[Axis]:
@@ -195,13 +206,18 @@ class ZScoreChart(Chart):
         self.show_ticks(self._exit_labels["narrow"], zero)
 
     def _paint_unpaid(self, frame: Frame, low: float, high: float) -> None:
-        """Shade the z that does not pay for a round trip, and ring the entries that were there."""
+        """Draw the |z| that pays for a round trip, and ring the entries that were below it.
+
+        What lies below it is shaded where its edge is in view: a shade over the whole chart would
+        not tell where it ends.
+        """
         reach = _break_even(frame)
         if self.changed("unpaid", (reach, low, high, frame.span_ns)):
-            edges: dict[str, Any] = {"x": [], "y": []}
-            if math.isfinite(reach):
-                edges = self.across(frame, max(-reach, low), min(reach, high))
-            set_traits(self._unpaid, **edges)
+            nothing: dict[str, Any] = {"x": [], "y": []}
+            seen = [at for at in (-reach, reach) if low < at < high]
+            set_traits(self._break_even, **(self.across(frame, *seen) if seen else nothing))
+            shade = self.across(frame, max(-reach, low), min(reach, high)) if seen else nothing
+            set_traits(self._unpaid, **shade)
         if frame.text_due and self.changed("losing", frame.alerts_key):
             entries = [alert for alert in frame.alerts if alert.loses_by_construction]
             set_traits(
@@ -257,7 +273,7 @@ class ZScoreChart(Chart):
         frozen = f'<span class="pairlab-held">{words}</span>' if frame.frozen else ""
         when = _time_text(frame, row)
         reach = _break_even(frame)
-        pays = f"<small>pays from ±{number(reach, 1)}</small>" if math.isfinite(reach) else ""
+        pays = _break_even_words(reach, self.scale.max) if math.isfinite(reach) else ""
         return (
             f"<h3>Z-score</h3><small>σ</small>{pays}{when}{frozen}{legend('z', 'z', shown)}"
             f'<span class="pairlab-key">position{value(side)}</span>'

@@ -86,7 +86,7 @@ class TimeAxis:
         }
         if not self._ticks_changed(ticks, hidden):
             return
-        fine = frame.fine or step_ms < 1000
+        fine = step_ms < 1000  # at whole seconds the milliseconds are always .000
         for parity, axis in enumerate(self.axes):
             # Two axes, every other tick each: in a narrow layout one of them hides its labels.
             mine = [t for t in ticks if t // step_ms % 2 == parity]

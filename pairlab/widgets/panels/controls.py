@@ -171,7 +171,12 @@ class _Row:
         set_traits(self.field, value=text)
 
     def _text(self, value: float) -> str:
-        return number(value, 0) if self.whole else exact(value, self.decimals)
+        if self.whole:
+            return number(value, 0)
+        if self.name.endswith("_z"):
+            # A threshold that was computed: no chart tells its fourth decimal.
+            value = round(value, 3) or value
+        return exact(value, self.decimals)
 
     def _widen(self, value: float) -> None:
         s = self.slider
@@ -278,15 +283,15 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
             "<h3>Settings</h3><small class='pairlab-far'>apply from the next tick</small>"
         ).add_class("pairlab-head-text")
         self._hold = Text(
-            description="max hold", continuous_update=False, tooltip=_about("max_hold_s")
+            description="Max hold, s", continuous_update=False, tooltip=_about("max_hold_s")
         ).add_class("pairlab-cost")
         self.on_frontend(self._hold, "value", self._on_hold)
-        unit = HTML("<small>s</small>").add_class("pairlab-unit")
+        hold = HBox([self._hold]).add_class("pairlab-row").add_class("pairlab-row-hold")
         require = HBox([self._require, self._p_note, self._p_field]).add_class("pairlab-row")
         boxes = [box for pair in self._choices.values() for box in pair]
         super().__init__(
-            [HBox([head, self._hold, unit]).add_class("pairlab-head"), *boxes,
-             *(r.box for r in self._rows.values()),
+            [HBox([head]).add_class("pairlab-head"), *boxes,
+             *(r.box for r in self._rows.values()), hold,
              require.add_class("pairlab-row-require")]
         )  # fmt: skip
         for style in ("pairlab", "pairlab-panel", "pairlab-settings"):
@@ -315,11 +320,7 @@ class Controls(LabWidget, VBox):  # type: ignore[misc]
             self._try(name, value, lambda: self._show_choice(name))
 
         for widget in (segments, menu):
-            self.on_frontend(
-                widget,
-                "value",
-                lambda value: self._try(name, value, lambda: self._show_choice(name)),
-            )
+            self.on_frontend(widget, "value", choose)
         return segments, menu
 
     # -- from the screen ------------------------------------------------------------------------

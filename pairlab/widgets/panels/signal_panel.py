@@ -185,7 +185,7 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
         if math.isfinite(made.net):
             tone = "corr" if made.net >= 0 else "warn"
         lines = [
-            [f"<th>{h}</th>" for h in ("", "quantity", "in at", "profit", "bps",
+            ["<td></td>"] + [f"<th>{h}</th>" for h in ("quantity", "in at", "profit", "bps",
                                        safe(currency or "quote"))],
             [_leg("y", pair.y), _number(units[0]), _number(prices[0]),
              *amounts("gross", made.gross_bps, made.gross)],

@@ -32,12 +32,8 @@ TERMS: Final = {
     "Does it pay?": (
         ("edge", "What the spread's present distance from its mean is worth, bps of y's notional."),
         ("cost", "A round trip: four fills, both legs in and both out, at the fee."),
-        (
-            "pays from ±z",
-            "The way back to 0 pays for a round trip from there; below is shaded.",
-        ),
         ("min edge", "No entry while the edge is below it."),
-        ("pays from ±", "The |z| that is worth a round trip. Below it: shaded; entries ringed."),
+        ("break-even ±", "The |z| worth a round trip. Below it: shaded; entries ringed."),
         ("gross, costs, net", "Of one unit of y at the last prices; costs are all four fills."),
     ),
     "Feed": (

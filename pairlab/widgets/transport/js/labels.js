@@ -99,6 +99,10 @@ function nameAll() {
     put(group, "role", "group");
     put(group, "aria-label", textOf(group.querySelector("label")));
   });
+  // Where there is little room the label of a menu is not displayed.
+  each(".widget-dropdown > select", (menu) => {
+    put(menu, "aria-label", textOf(menu.parentElement.querySelector("label")));
+  });
   document.querySelectorAll(".pairlab.pairlab-panel").forEach(namePanel);
   each(".pairlab-event-text .widget-html-content", (line) => put(line, "aria-live", "polite"));
 }
