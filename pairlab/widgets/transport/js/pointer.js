@@ -64,7 +64,9 @@ function render({ model, el }) {
     pinch = apart;
   };
   const twice = (event) => {
-    if (shareAt(event.clientX, event.clientY) !== null) say({ reset: true });
+    if (shareAt(event.clientX, event.clientY) === null) return;
+    zoom = 1; // what the wheel has not said yet is taken back, too
+    say({ reset: true });
   };
   const move = (event) => {
     if (drag) return;
