@@ -19,7 +19,7 @@ import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from tests.feeds.test_no_network import closed_port
+from tests.feeds.connection.test_no_network import closed_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -12,8 +12,8 @@ from pairlab import cli
 from pairlab.app.exchange_watch import ExchangeWatch
 from pairlab.errors import UnknownSymbolError
 from pairlab.schema import Pair
+from tests.feeds.connection.test_no_network import closed_port
 from tests.feeds.scripted import PAIR, Script, nothing_more, playing
-from tests.feeds.test_no_network import closed_port
 
 MISSPELT = Pair("BTCUSDT", "ETHUSTD")
 

@@ -15,8 +15,8 @@ from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.feeds.binance.rest_client import RestClient
 from pairlab.feeds.config import Retry
 from pairlab.feeds.environment import find_proxy, tls_context, tls_hint
+from tests.feeds.connection.test_proxy import one_each, proxy
 from tests.feeds.scripted import PAIR, Catcher, playing, quick, run, running
-from tests.feeds.test_proxy import one_each, proxy
 
 HOST = "wss://fstream.binance.com/market/stream"
 REST = "https://fapi.binance.com"

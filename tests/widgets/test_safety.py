@@ -16,7 +16,7 @@ from pairlab.widgets import Dashboard
 from pairlab.widgets.core.render_loop import RenderLoop
 from pairlab.widgets.core.widget_utils import tree
 from tests.widgets.conftest import MakeLab, settled
-from tests.widgets.test_status_bar import text
+from tests.widgets.strip.test_status_bar import text
 
 EVIL = '<img src=x onerror="window.hacked=1">&amp;\'"<script>window.hacked=1</script>'
 ALLOWED = {

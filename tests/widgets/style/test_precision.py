@@ -17,8 +17,8 @@ from pairlab.widgets import HedgeChart, SpreadChart
 from pairlab.widgets.style.formats import compact, decimals_for, js_number, number, sized
 from pairlab.widgets.style.precision import Precision
 from tests.widgets.conftest import MakeLab
-from tests.widgets.test_status_bar import text
-from tests.widgets.test_tables import cells
+from tests.widgets.panels.test_tables import cells
+from tests.widgets.strip.test_status_bar import text
 
 LOG = {"price_scale": "log", "hedge": "ols"}
 TIGHT = {

@@ -13,7 +13,7 @@ from pairlab.backtesting import what_if as live_what_if
 from pairlab.protocols import WhatIfMap, WhatIfOutcome
 from pairlab.widgets import WhatIf, ZScoreChart
 from tests.widgets.conftest import MakeLab, Wire
-from tests.widgets.test_lab_view import Result
+from tests.widgets.core.test_lab_view import Result
 
 
 class Supposed:

@@ -16,7 +16,7 @@ from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.panels.signal_panel import _quantity, _signed_fitted
 from pairlab.widgets.style.formats import number, signed
 from tests.widgets.conftest import MakeLab, settled
-from tests.widgets.test_status_bar import text
+from tests.widgets.strip.test_status_bar import text
 
 
 def table(panel: SignalPanel) -> list[list[str]]:

@@ -10,10 +10,10 @@ import pytest
 
 from pairlab import PairLab
 from pairlab.widgets import Dashboard
-from tests.feeds.test_no_network import closed_port
+from tests.feeds.connection.test_no_network import closed_port
 from tests.widgets.conftest import Wire
-from tests.widgets.test_status_bar import text
-from tests.widgets.test_view_states import ticks
+from tests.widgets.core.test_view_states import ticks
+from tests.widgets.strip.test_status_bar import text
 
 
 async def until(true: Callable[[], bool]) -> None:

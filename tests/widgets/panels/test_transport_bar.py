@@ -18,8 +18,8 @@ from pairlab.widgets.core.render_loop import RenderLoop
 from pairlab.widgets.panels.transport_bar import read_time
 from tests.storage.replay.files import frame_of, made
 from tests.widgets.conftest import Wire
-from tests.widgets.test_lab_view import Result
-from tests.widgets.test_status_bar import text
+from tests.widgets.core.test_lab_view import Result
+from tests.widgets.strip.test_status_bar import text
 
 TICKS = made()
 HOUR = 3_600 * 10**9

@@ -19,7 +19,7 @@ from pairlab.widgets import Dashboard, StatusBar
 from pairlab.widgets.core import kernel_hooks as cells
 from pairlab.widgets.core.render_loop import RenderLoop
 from tests.widgets.conftest import MakeLab, Wire, settled
-from tests.widgets.test_status_bar import text
+from tests.widgets.strip.test_status_bar import text
 
 START_NS = 1_760_000_000 * NS_PER_S
 STEP_NS = 50_000_000

@@ -18,7 +18,7 @@ from pairlab.schema import ROW
 from pairlab.widgets.still.picture import still_picture, still_words
 from pairlab.widgets.still.raster import Canvas
 from pairlab.widgets.style.theme import DARK
-from tests.widgets.test_lab_view import Result
+from tests.widgets.core.test_lab_view import Result
 
 SECRETS = ("hunter2", "s3cr3t")
 

@@ -15,9 +15,9 @@ import pytest
 
 from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.feeds.binance.reachability import find_problem
+from tests.feeds.connection.test_proxy import one_each
 from tests.feeds.scripted import PAIR, Catcher, playing, quick, run, running
 from tests.feeds.test_environment import clean  # noqa: F401
-from tests.feeds.test_proxy import one_each
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 

@@ -19,7 +19,7 @@ from pairlab.widgets.still.page import page_html
 from pairlab.widgets.still.page_data import PageData
 from tests.lab.session.labs import lab_with_a_past
 from tests.lab.test_runner import ScriptedFeed
-from tests.widgets.test_lab_view import Result
+from tests.widgets.core.test_lab_view import Result
 
 HOSTILE = (
     "<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "</style><b>", "&amp;lt;",

@@ -22,8 +22,8 @@ from pairlab.schema import NO_TIME_NS, NS_PER_S, LogEntry, LogLevel, Pair, Recor
 from pairlab.settings import Settings, SettingValues
 from pairlab.widgets import Dashboard
 from tests.widgets.conftest import Wire
-from tests.widgets.test_status_bar import text
-from tests.widgets.test_view_states import ticks
+from tests.widgets.core.test_view_states import ticks
+from tests.widgets.strip.test_status_bar import text
 
 
 class Result:

@@ -19,7 +19,7 @@ from pairlab.widgets.panels.filter_text import entry_filters
 from pairlab.widgets.transport.render_latency import RenderLatency
 from tests.engine import worlds
 from tests.widgets.conftest import MakeLab, settled
-from tests.widgets.test_status_bar import painted
+from tests.widgets.strip.test_status_bar import painted
 
 GIVEN: dict[str, Any] = {
     "min_correlation": 0.9, "max_leg_age_s": 0.4, "require_stationary": True, "max_p_value": 0.2,

@@ -12,8 +12,8 @@ from pairlab.schema import Pair
 from pairlab.storage.recording.recorded_session import RecordedSession
 from pairlab.widgets.panels.record_button import RecordButton, default_folder, recording_words
 from tests.widgets.conftest import MakeLab, settled
-from tests.widgets.test_lab_view import Result
-from tests.widgets.test_status_bar import painted, text
+from tests.widgets.core.test_lab_view import Result
+from tests.widgets.strip.test_status_bar import painted, text
 
 
 class Seen:

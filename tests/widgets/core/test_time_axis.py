@@ -17,8 +17,8 @@ from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.view_state import SPANS
 from pairlab.widgets.style.formats import clock, day, js_number
 from tests.widgets.conftest import MakeLab
-from tests.widgets.test_status_bar import text
-from tests.widgets.test_tables import cells
+from tests.widgets.panels.test_tables import cells
+from tests.widgets.strip.test_status_bar import text
 
 DAY_S = 86_400
 EDGES_S = (1_732_285_910.902, 1_732_320_000.0, 1_709_164_799.5)  # midnight, and a leap day's end

@@ -13,7 +13,7 @@ from pairlab.widgets.charts.chart import nice_ticks
 from pairlab.widgets.core.render_loop import RenderLoop
 from pairlab.widgets.style.formats import number
 from tests.widgets.conftest import MakeLab, settled
-from tests.widgets.test_status_bar import text
+from tests.widgets.strip.test_status_bar import text
 
 
 def show_from(screen: RenderLoop, row: int) -> Records:
