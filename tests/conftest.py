@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "recorded" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.data)
-    items.sort(key=lambda item: item.path.parent.name == "browser")
+    items.sort(key=lambda item: "browser" in item.path.parts)
 
 
 IN_ONE_WORKER = ("tests/browser/", "tests/backtesting/sweeping/test_cluster.py")

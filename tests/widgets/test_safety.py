@@ -20,9 +20,9 @@ from tests.widgets.strip.test_status_bar import text
 
 EVIL = '<img src=x onerror="window.hacked=1">&amp;\'"<script>window.hacked=1</script>'
 ALLOWED = {
-    "b", "br", "div", "dl", "dt", "dd", "h3", "i", "p", "path", "circle", "rect", "line", "small",
-    "s", "span", "style", "svg", "table", "td", "th", "tr", "g", "kbd", "ul", "li", "tbody",
-    "thead",
+    "b", "br", "div", "dl", "dt", "dd", "h2", "h3", "i", "p", "path", "circle", "rect", "line",
+    "small", "s", "span", "style", "svg", "table", "td", "th", "tr", "g", "kbd", "ul", "li",
+    "tbody", "thead",
 }  # fmt: skip
 
 

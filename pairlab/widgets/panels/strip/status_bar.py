@@ -146,9 +146,10 @@ class StatusBar(LabWidget, HBox):  # type: ignore[misc]
         hedge = {"fixed": "fixed β", "ols": "OLS β", "kalman": "Kalman β"}[v.hedge]
         self._set(
             "pair",
+            # A heading above those of the parts: a page's h1 must not be followed by an h3.
             _two(
-                f'<span style="color:{var("y")}">{safe(pair.y)}</span>'
-                f'<i> / </i><span style="color:{var("x")}">{safe(pair.x)}</span>',
+                f'<h2><span style="color:{var("y")}">{safe(pair.y)}</span>'
+                f'<i> / </i><span style="color:{var("x")}">{safe(pair.x)}</span></h2>',
                 safe(f"{v.timeframe} · {hedge} · {v.window:,} rows"),
             ),
             f"y = {pair.y}, bought when the spread is bought; x = {pair.x}, sold against it",

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pairlab import backtest
-from tests.browser.test_still_page import LABELS, OVERFLOWING, opened
+from tests.browser.reports.test_still_page import LABELS, OVERFLOWING, opened
 from tests.engine import worlds
 
 
