@@ -85,7 +85,10 @@ class WaitTimeoutError(PairlabError, TimeoutError):
 
 
 class StorageError(PairlabError):
-    """A recording cannot be stored for now; the recorder keeps what it can and tries again."""
+    """Something cannot be stored for now.
+
+    Of a recording the recorder keeps what it can, and tries again.
+    """
 
 
 class FeedError(PairlabError, ConnectionError):

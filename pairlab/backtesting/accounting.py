@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from pairlab.backtesting.costs import FundingRates
 from pairlab.backtesting.fills import Fills
-from pairlab.backtesting.market import Leg, Market, prices_at
+from pairlab.backtesting.legs import Leg, prices_at
+from pairlab.backtesting.market import Market
+from pairlab.data.spooled_array import empty_spooled
 from pairlab.research.past import LegPrices
 
 __all__ = ["Book", "LegBook", "book_of", "leg_books"]
@@ -269,9 +271,13 @@ def _paths(
     for line, parts in zip(change[2:], zip(money_y, money_x, strict=True), strict=True):
         np.concatenate(parts, out=line)
     n = len(market)
-    equity, realised, unrealised, fees = np.empty((4, n))  # at once: fewer pages to be made
-    paid = np.zeros(n)  # of which the system makes nothing until something is written
-    funding = paid if change[6].any() else paid[:0]
+    # At once: fewer pages to be made.
+    equity, realised, unrealised, fees = empty_spooled((4, n), on_disk=market.on_disk)
+    if change[6].any():
+        paid = funding = empty_spooled((n,), on_disk=market.on_disk)
+    else:
+        paid = np.zeros(n)  # of which the system makes nothing until something is written
+        funding = paid[:0]
     path_kernel()(
         row[order], np.take(change, order, axis=1), *market.prices(), capital, equity, realised,
         unrealised, fees, funding,
@@ -281,6 +287,8 @@ def _paths(
 
 def _excursions(market: Market, fills: Fills, y: LegBook, x: LegBook) -> tuple[_Floats, _Floats]:
     """Return the worst and the best profit of each trade before costs."""
+    from pairlab.backtesting.trade_kernels import excursion_kernel  # numba is slow to import
+
     gross = y.gross + x.gross
     worst, best = np.minimum(gross, 0.0), np.maximum(gross, 0.0)
     if not len(fills):
@@ -294,20 +302,8 @@ def _excursions(market: Market, fills: Fills, y: LegBook, x: LegBook) -> tuple[_
         first = np.maximum(first, leg.row_of(entry))
         left = leg.row_of(np.maximum(exit_, 0))
         end = np.minimum(end, np.where(exit_ >= 0, left, n))
-    length = np.maximum(end - first, 0)
-    some = length > 0
-    first, length = first[some], length[some]
-    if not len(length):
-        return worst, best
-    starts = np.concatenate([[0], np.cumsum(length)[:-1]])
-    at = np.repeat(first - starts, length) + np.arange(int(length.sum()))
-    y_price, x_price = market.prices()
-    path = np.repeat(fills.y_quantity[some], length) * (
-        y_price[at] - np.repeat(y.entry[some], length)
-    )
-    path += np.repeat(fills.x_quantity[some], length) * (
-        x_price[at] - np.repeat(x.entry[some], length)
-    )
-    worst[some] = np.minimum(worst[some], np.minimum.reduceat(path, starts))
-    best[some] = np.maximum(best[some], np.maximum.reduceat(path, starts))
+    excursion_kernel()(
+        first, end, fills.y_quantity, fills.x_quantity, y.entry, x.entry, *market.prices(), worst,
+        best,
+    )  # fmt: skip
     return worst, best

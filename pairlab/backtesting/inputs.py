@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from pairlab.backtesting.recorded.streamed import marked_ticks
 from pairlab.data.frames import ticks_frame
-from pairlab.data.journal import GapMarked, TimeCorrected
 from pairlab.data.origin import without_credentials
 from pairlab.errors import DataError
 from pairlab.lab.pair_lab import PairLab
 from pairlab.research.inputs import Given, given_of
-from pairlab.schema import TICK, TIME_CORRECTED
+from pairlab.schema import TICK
 from pairlab.storage.archive import Archive, read_archive
 from pairlab.storage.recording.recorded_session import RecordedSession
 from pairlab.storage.replay.recordings import is_recording
@@ -40,6 +40,8 @@ class Source(NamedTuple):
         The market's name where the data say it, such as ``"SIMULATED"``; else "".
     simulated : bool
         Whether the data say that they are of no real market.
+    recording : RecordedSession or None
+        Where the ticks are that `given` has not: it names the legs alone.
     """
 
     given: Given
@@ -47,10 +49,25 @@ class Source(NamedTuple):
     settings: dict[str, Any]
     market: str = ""
     simulated: bool = False
+    recording: RecordedSession | None = None
+
+    def loaded(self) -> Source:
+        """Return the same with the ticks of its recording in memory."""
+        if self.recording is None:
+            return self
+        given = given_of(_recorded_ticks(self.recording), None, self.given.pair, None)
+        return self._replace(given=given, recording=None)
 
 
-def source_of(data: object, pair: tuple[str, str] | None) -> Source:
+def source_of(data: object, pair: tuple[str, str] | None, *, stream: bool = False) -> Source:
     """Sort out what a backtest was given; the one place that knows every kind of it.
+
+    Parameters
+    ----------
+    data, pair
+        As `pairlab.backtest` takes them.
+    stream : bool
+        Whether the ticks of a recording are left where they are, to be read piece by piece.
 
     Raises
     ------
@@ -67,11 +84,16 @@ def source_of(data: object, pair: tuple[str, str] | None) -> Source:
     if isinstance(data, str | os.PathLike) and is_recording(Path(data)):
         session = RecordedSession(data)
         settings = _without_unused_ratio(asdict(session.settings))
-        frame = _recorded_ticks(session)
-        given = given_of(frame, None, pair or session.pair, None)
+        legs = pair or session.pair
+        none = ticks_frame(np.zeros(0, TICK), session.pair, np.zeros(0, np.int8))
+        given = given_of(none, None, legs, None)
+        strange = set(session.pair) - set(legs)
+        if strange:
+            raise DataError(f"there are ticks of {min(strange)}, which is not in {tuple(legs)}")
         market = without_credentials(session.feed)
         simulated = _is_simulated(market, session.real_money)
-        return Source(given, os.fspath(data), settings, market, simulated)
+        source = Source(given, os.fspath(data), settings, market, simulated, session)
+        return source if stream else source.loaded()
     if isinstance(data, str | os.PathLike) or _are_paths(data):
         archive = read_archive(data)  # type: ignore[arg-type]  # it says what it cannot read
         name = os.fspath(data) if isinstance(data, str | os.PathLike) else f"{len(data)} files"  # type: ignore[arg-type]
@@ -116,18 +138,14 @@ def _without_unused_ratio(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _recorded_ticks(session: RecordedSession) -> pd.DataFrame:
     """Return a recording's ticks as those of a lab, with its gaps."""
-    blocks = list(session.ticks())
-    ticks = np.concatenate([np.zeros(0, TICK), *(ticks for _, ticks in blocks)])
-    seqs = [np.arange(first, first + len(ticks)) for first, ticks in blocks]
-    seq = np.concatenate([np.zeros(0, np.int64), *seqs])
-    gap_legs = np.zeros(len(ticks), np.int8)
-    for event in session.events():
-        at = np.searchsorted(seq, event.tick)
-        if isinstance(event, GapMarked):
-            gap_legs[at : at + 1] |= event.legs
-        elif isinstance(event, TimeCorrected) and (seq[at : at + 1] == event.tick).all():
-            gap_legs[at : at + 1] |= TIME_CORRECTED
-    return ticks_frame(ticks, session.pair, gap_legs)
+    ticks, legs = [np.zeros(0, TICK)], [np.zeros(0, np.int8)]
+    for piece, gaps in marked_ticks(session, session.pair):
+        marked = np.zeros(len(piece), np.int8)
+        for gap in gaps:
+            marked[gap.tick] = gap.legs
+        ticks.append(piece)
+        legs.append(marked)
+    return ticks_frame(np.concatenate(ticks), session.pair, np.concatenate(legs))
 
 
 def _are_paths(data: object) -> bool:

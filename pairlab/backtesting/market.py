@@ -3,78 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.research.past import LegPrices, Past
-from pairlab.schema import EVENT, ROW, TIMEFRAMES_NS, Records, RowFlag
+from pairlab.backtesting.legs import Leg, LegColumns, legs_of_ticks
+from pairlab.data.spooled_array import SpooledArray
+from pairlab.research.past import Past
+from pairlab.schema import EVENT, ROW, Records, RowFlag
 from pairlab.settings import SettingValues
 
-__all__ = ["DecidedRows", "Leg", "Market", "legs_of_ticks", "market_of"]
+__all__ = ["DecidedRows", "Market", "market_of"]
 
 _WARMING = int(RowFlag.WARMING)
 _GAP = int(RowFlag.GAP_BEFORE)
 _FLAGS_AT_ONCE = 4_096
 _OPAQUE_ROW = np.dtype((np.void, ROW.itemsize))
 _OPAQUE_EVENT = np.dtype((np.void, EVENT.itemsize))
-
-
-@dataclass(frozen=True)
-class Leg:
-    """One leg.
-
-    Attributes
-    ----------
-    time_ns, price : arrays, shape (n,)
-        Of its trades (or observations); times are running maxima, as those of rows are.
-    last : array of int64, shape (rows,)
-        Index of the newest trade that a row knows of.
-    after_row, row_of_trade : arrays of int64, optional
-        As `Market.indexed` makes them.
-    _ordinal : array of int64, shape (n,), optional
-        Numbers of the ticks that its trades were; None: observations.
-    _first : int, optional
-        Where every observation from this one on made a row of its own.
-    """
-
-    time_ns: NDArray[np.int64]
-    price: NDArray[np.float64]
-    last: NDArray[np.int64]
-    _ordinal: NDArray[np.int64] | None
-    _first: int | None = None
-    after_row: NDArray[np.int64] | None = None
-    row_of_trade: NDArray[np.int64] | None = None
-
-    def row_of(self, trade: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the first row that knows of each trade; the number of rows where none does."""
-        if self.row_of_trade is not None:
-            return self.row_of_trade[trade]
-        if self._first is not None:
-            return np.clip(trade - self._first, 0, len(self.last))
-        return np.searchsorted(self.last, trade, side="left")
-
-    def after(
-        self, ordinal: NDArray[np.int64], known_ns: NDArray[np.int64], latency_ns: int
-    ) -> NDArray[np.int64]:
-        """Return the index of the first trade after decisions, and not before the latency is over.
-
-        Parameters
-        ----------
-        ordinal : array of int64, shape (k,)
-            Numbers of the ticks on which they were made.
-        known_ns : array of int64, shape (k,)
-            When they were made.
-        latency_ns : int
-            How long an order takes.
-        """
-        if self._ordinal is None:
-            later = np.searchsorted(self.time_ns, known_ns, side="right")
-            if not latency_ns:
-                return later  # beyond any trade at that time
-        else:
-            later = np.searchsorted(self._ordinal, ordinal, side="right")
-        return np.maximum(later, np.searchsorted(self.time_ns, known_ns + latency_ns, side="left"))
 
 
 @dataclass(frozen=True)
@@ -107,6 +53,8 @@ class Market:
         Of prices that come in regular steps; 0: irregular, or trades.
     by_event : bool
         Whether `rows` are those of the events alone.
+    on_disk : bool
+        Whether arrays of as many elements as rows lie in temporary files instead of memory.
     """
 
     rows: Records
@@ -121,16 +69,22 @@ class Market:
     gaps: int
     step_ns: int
     by_event: bool = False
+    on_disk: bool = False
 
     def __len__(self) -> int:
         return len(self.time_ns)
 
-    def prices(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return y and x at every row."""
-        if self.y._first is None or self.x._first is None:
-            return self.y.price[self.y.last], self.x.price[self.x.last]
-        y, x = (leg.price[leg._first :] for leg in (self.y, self.x))  # not 136 bytes apart
-        return y, x
+    def prices(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return the prices of y, which of them each row has, and the same of x.
+
+        An index that is empty counts up from 0.
+        """
+        found: list[NDArray[Any]] = []
+        for leg in (self.y, self.x):
+            counts_up = leg.first is not None
+            found += [leg.price[leg.first :], leg.last[:0] if counts_up else leg.last]
+        y, y_at, x, x_at = found
+        return y, y_at, x, x_at
 
     def after(self, leg: Leg, rows: NDArray[np.int64], latency_ns: int) -> NDArray[np.int64]:
         """Return the index of a leg's first trade that an order decided on each row can take."""
@@ -138,8 +92,8 @@ class Market:
             return leg.after_row[rows]
         if not len(rows):
             return np.zeros(0, np.int64)
-        if leg._first is not None and not latency_ns:
-            return rows + (leg._first + 1)  # the observation of the next row
+        if leg.first is not None and not latency_ns:
+            return rows + (leg.first + 1)  # the observation of the next row
         return leg.after(self.ordinal[rows], self.known_ns[rows], latency_ns)
 
     def indexed(self, latency_ns: int) -> Market:
@@ -165,20 +119,23 @@ class DecidedRows:
 
     Parameters
     ----------
-    ticks : bool
-        Whether the rows are of ticks: only they know then when they were, and which made them.
+    timeframe : str
+        Of the rows.
+    on_disk : bool
+        As `Market` has it.
     """
 
-    def __init__(self, *, ticks: bool) -> None:
-        self._ticks = ticks
+    def __init__(self, timeframe: str, *, on_disk: bool = False) -> None:
         self._begin = self._count = self._gaps = 0
         self._warm = False
+        self._on_disk: Final = on_disk
         # As opaque bytes: numpy copies records field by field, ten times as slowly.
         self._rows, self._events = [np.zeros(0, _OPAQUE_ROW)], [np.zeros(0, _OPAQUE_EVENT)]
-        self._times, self._ordinals = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        self._times, self._ordinals = (SpooledArray(np.int64, on_disk=on_disk) for _ in range(2))
+        self._legs: Final = LegColumns(timeframe, on_disk=on_disk)
 
-    def take(self, rows: Records, events: Records) -> None:
-        """Take the next piece."""
+    def take(self, ticks: Records | None, rows: Records, events: Records) -> None:
+        """Take the next piece; of observations there are no ticks."""
         if not self._warm:
             first = _first_warm(rows)
             self._begin += first
@@ -188,19 +145,25 @@ class DecidedRows:
             self._rows.append(rows.view(_OPAQUE_ROW)[events["row"]])
             self._events.append(_counted_from(events, -self._count).view(_OPAQUE_EVENT))
         self._count += len(rows)
-        if self._ticks:
+        if ticks is not None:  # only rows of ticks know when they were, and which made them
+            ordinals = rows["received_ns"].copy()
             self._times.append(rows["time_ns"].copy())
-            self._ordinals.append(rows["received_ns"].copy())
+            self._ordinals.append(ordinals)
             self._gaps += int(((rows["flags"] & _GAP) != 0).sum())
+            self._legs.take(ticks, ordinals)
 
     def market(self, past: Past) -> Market:
         """Return the market of the run, once it is over."""
         rows = np.concatenate(self._rows).view(ROW)
         events = np.concatenate(self._events).view(EVENT)
-        times, ordinals = np.concatenate(self._times), np.concatenate(self._ordinals)
-        return _market(
-            past, rows, events, times, ordinals, self._begin, self._count, self._gaps, by_event=True
-        )
+        if past.observed is not None:
+            return _observed_market(past, rows, events, self._begin, by_event=True)
+        (y, x), known = self._legs.legs()
+        times, ordinals = self._times.array(), self._ordinals.array()
+        return Market(
+            rows, events, y, x, times, ordinals, known, past.engine.values, self._begin,
+            self._gaps, step_ns=0, by_event=True, on_disk=self._on_disk,
+        )  # fmt: skip
 
 
 def _counted_from(events: Records, first: int) -> Records:
@@ -216,43 +179,29 @@ def market_of(past: Past) -> Market:
     begin = _first_warm(rows)
     events = _counted_from(engine.events, begin)  # none lies in the warm-up
     rows = rows[begin:]
-    times = ordinals = np.zeros(0, np.int64)
-    gaps = 0
-    if past.ticks is not None:
-        times, ordinals = (np.ascontiguousarray(rows[name]) for name in ("time_ns", "received_ns"))
-        gaps = int(((rows["flags"] & _GAP) != 0).sum())
-    return _market(past, rows, events, times, ordinals, begin, len(rows), gaps, by_event=False)
+    if past.ticks is None:
+        return _observed_market(past, rows, events, begin, by_event=False)
+    times, ordinals = (np.ascontiguousarray(rows[name]) for name in ("time_ns", "received_ns"))
+    gaps = int(((rows["flags"] & _GAP) != 0).sum())
+    (y, x), known = legs_of_ticks(past.ticks, ordinals, engine.values)
+    return Market(rows, events, y, x, times, ordinals, known, engine.values, begin, gaps, step_ns=0)
 
 
-def _market(
-    past: Past,
-    rows: Records,
-    events: Records,
-    times: NDArray[np.int64],
-    ordinals: NDArray[np.int64],
-    begin: int,
-    count: int,
-    gaps: int,
-    *,
-    by_event: bool,
+def _observed_market(
+    past: Past, rows: Records, events: Records, begin: int, *, by_event: bool
 ) -> Market:
-    if past.observed is not None:
-        times = past.observed.time_ns[begin:]  # a silence leaves rows out, and marks none
-        y_at, x_at = past.observed.y_at, past.observed.x_at
-        first = begin if y_at is x_at and (y_at == np.arange(len(y_at))).all() else None
-        legs = tuple(
-            Leg(prices.time_ns, prices.price, at[begin:], None, first)
-            for prices, at in zip(past.observed.legs, (y_at, x_at), strict=True)
-        )
-        ordinal, known = np.arange(count), times
-        step = past.observed.step_ns
-    else:
-        assert past.ticks is not None  # noqa: S101  # one of the two is there
-        legs, known = legs_of_ticks(past.ticks, ordinals, past.engine.values)
-        ordinal, step = ordinals, 0
+    """Return the market of observations; a silence leaves rows out, and marks none."""
+    observed = past.observed
+    assert observed is not None  # noqa: S101  # one of the two is there
+    times, y_at, x_at = observed.time_ns[begin:], observed.y_at, observed.x_at
+    first = begin if y_at is x_at and (y_at == np.arange(len(y_at))).all() else None
+    y, x = (
+        Leg(prices.time_ns, prices.price, at[begin:], None, first)
+        for prices, at in zip(observed.legs, (y_at, x_at), strict=True)
+    )
     return Market(
-        rows, events, legs[0], legs[1], times, ordinal, known, past.engine.values, begin, gaps,
-        step, by_event,
+        rows, events, y, x, times, np.arange(len(times)), times, past.engine.values, begin,
+        gaps=0, step_ns=observed.step_ns, by_event=by_event,
     )  # fmt: skip
 
 
@@ -263,47 +212,3 @@ def _first_warm(rows: Records) -> int:
         if warm.any():
             return start + int(warm.argmax())
     return len(rows)
-
-
-def legs_of_ticks(
-    ticks: Records, ordinal: NDArray[np.int64], values: SettingValues
-) -> tuple[tuple[Leg, ...], NDArray[np.int64]]:
-    """Return both legs, and when rows were known.
-
-    Parameters
-    ----------
-    ticks : numpy.ndarray
-        `pairlab.schema.TICK` records.
-    ordinal : array of int64, shape (rows,)
-        Numbers of the ticks that made the rows.
-    values : SettingValues
-        Of the run.
-    """
-    # In arrays of their own: a pass over a field of records costs as much as one over all fields.
-    price, number, times = (
-        np.ascontiguousarray(ticks[name]) for name in ("price", "leg", "time_ns")
-    )
-    valid = (price > 0.0) & (price < np.inf) & ((number >> 1) == 0)  # as the engine has it
-    if not valid.all():
-        times[~valid] = np.iinfo(np.int64).min
-    running = np.maximum.accumulate(times)
-    # A tick that closes a bar belongs to the next one.
-    counted = "right" if TIMEFRAMES_NS[values.timeframe] == 0 else "left"
-    legs = []
-    for leg in (0, 1):
-        traded = valid & (number == leg)
-        at = np.flatnonzero(traded)
-        # Counted up to each tick: a search for each row would take ten times as long.
-        before = np.cumsum(traded) - 1
-        if counted == "left":
-            before -= traded
-        legs.append(Leg(running[at], price[at], before[ordinal], at))
-    known = running[ordinal] if len(ordinal) else np.zeros(0, np.int64)
-    return tuple(legs), known
-
-
-def prices_at(leg: LegPrices | Leg, time_ns: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the last price at or before each time; NaN before the first."""
-    at = np.searchsorted(leg.time_ns, time_ns, side="right") - 1
-    found: NDArray[np.float64] = np.where(at >= 0, leg.price[np.maximum(at, 0)], np.nan)
-    return found

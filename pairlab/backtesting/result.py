@@ -156,7 +156,7 @@ class BacktestResult:
         if report.days < 30:
             days = f"{report.days} day{'' if report.days == 1 else 's'}"
             notes.append(f"{days}: too few to annualise (30)")
-        if len(self.equity) and self.equity["equity"].min() <= 0.0:
+        if len(self.equity) and np.min(self.equity["equity"].to_numpy()) <= 0.0:
             notes.append("equity fell to 0: every trade has the same size, returns are not defined")
         if len(self.trades) and (self.trades["reason"] == "open").any():
             notes.append("a position is still open: it is marked at the last prices")

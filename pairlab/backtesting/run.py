@@ -16,13 +16,14 @@ from pairlab.backtesting.fills import REASONS, Fills, Missed, fill
 from pairlab.backtesting.inputs import Source, source_of
 from pairlab.backtesting.market import DecidedRows, Market, market_of
 from pairlab.backtesting.metrics import metrics_of
+from pairlab.backtesting.recorded.streamed import streamed_past
 from pairlab.backtesting.result import BacktestResult, DataReport
 from pairlab.backtesting.terms import terms_of
 from pairlab.engine.validation import ObservationSettings
 from pairlab.errors import DataError
 from pairlab.research.analyze import label_of
-from pairlab.research.past import Past, TakeRows, past_of
-from pairlab.research.silence import MaxSilence, limit_of
+from pairlab.research.past import Past, TakeRows, past_of, require_ratio
+from pairlab.research.silence import NEVER, MaxSilence, limit_of
 from pairlab.schema import NS_PER_S, Records
 from pairlab.settings import SettingKwargs, Settings
 
@@ -100,8 +101,10 @@ def backtest(
 
     Notes
     -----
-    All of the data are in memory, also those of a path: nothing is streamed. Beyond them it takes
-    less than 100 bytes a row of prices, 40 of which are the equity that the result keeps.
+    The ticks of a recording are read piece by piece, unless `max_silence` is a length of time, and
+    what is kept of each row (some 100 bytes, 40 of which are the equity) lies in temporary files
+    that the system maps: memory grows with the trades alone. Any other data are in memory; beyond
+    them it takes less than 100 bytes a row of prices.
 
     Examples
     --------
@@ -116,7 +119,8 @@ def backtest(
     >>> bool(abs(result.trades["net"].sum() - result.metrics.net_profit) < 1e-6)
     True
     """
-    source = source_of(data, pair)
+    # A silence that is too long for its leg is known at the end alone: nothing to stream.
+    source = source_of(data, pair, stream=limit_of(max_silence) in (None, NEVER))
     return evaluated(
         source, label, max_silence, dict(settings), costs, capital=capital, latency_s=latency_s,
         max_wait_s=max_wait_s, lots=lots, mark=mark, selected_on=selected_on,
@@ -142,7 +146,8 @@ def evaluated(
     Of a million rows only those are kept on which something was decided: the others are computed
     again if somebody asks for them.
     """
-    kept = DecidedRows(ticks=source.given.ticks is not None)
+    checked = settings_of(source, settings)
+    kept = DecidedRows(checked.timeframe, on_disk=source.recording is not None)
     past = run_of(source, label, max_silence, settings, kept.take)
     market = kept.market(past)
     again = functools.partial(_rows_again, source, label, max_silence, settings, market.events)
@@ -166,7 +171,7 @@ def _rows_again(
     DataError
         If it does not any more: the data were changed.
     """
-    market = market_of(run_of(source, label, max_silence, settings))
+    market = market_of(run_of(source.loaded(), label, max_silence, settings))
     if not np.array_equal(market.events, events):
         raise DataError("the data of this backtest have been changed since: its rows are lost")
     return market.rows
@@ -180,10 +185,18 @@ def run_of(
     take: TakeRows | None = None,
 ) -> Past:
     """Run the engine over data, under the settings that they bring and those that are given."""
-    kind = Settings if source.given.ticks is not None else ObservationSettings
-    checked = kind(**{**source.settings, **settings})
+    checked = settings_of(source, settings)
     label = label_of(label, source.given)
-    return past_of(source.given, checked, label, limit_of(max_silence), take)
+    if source.recording is not None and take is not None:
+        require_ratio(checked, source.given)
+        return streamed_past(source.recording, source.given.pair, checked, take)
+    return past_of(source.loaded().given, checked, label, limit_of(max_silence), take)
+
+
+def settings_of(source: Source, settings: dict[str, Any]) -> Settings:
+    """Return the settings of a run, checked for what its data are."""
+    kind = Settings if source.given.ticks is not None else ObservationSettings
+    return kind(**{**source.settings, **settings})
 
 
 def evaluate(
@@ -263,8 +276,8 @@ def _moment(value: Any) -> pd.Timestamp:
 
 
 def _utc(time_ns: NDArray[np.int64]) -> pd.DatetimeIndex:
-    copied = np.ascontiguousarray(time_ns)
-    return pd.DatetimeIndex(copied.view("M8[ns]"), name="time").tz_localize("UTC")
+    """Return an index of times without a copy of them: there may be more than memory holds."""
+    return pd.DatetimeIndex(np.ascontiguousarray(time_ns), tz="UTC", copy=False, name="time")
 
 
 def daily_of(equity: pd.Series[float]) -> pd.Series[float]:
@@ -281,7 +294,7 @@ def daily_of(equity: pd.Series[float]) -> pd.Series[float]:
 def _report(
     source: Source, past: Past, market: Market, index: pd.DatetimeIndex, days: int
 ) -> DataReport:
-    read = len(past.ticks) if past.ticks is not None else len(market.y.price) + len(market.x.price)
+    read = past.tick_count if past.observed is None else len(market.y.price) + len(market.x.price)
     return DataReport(
         source=source.name,
         start=index[0] if len(index) else None,

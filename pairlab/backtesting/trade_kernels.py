@@ -20,6 +20,7 @@ from pairlab.schema import EVENT, AlertKind, Filter
 
 __all__ = [
     "drawdown_kernel",
+    "excursion_kernel",
     "fill_kernel",
     "leg_kernel",
     "path_kernel",
@@ -222,16 +223,17 @@ def path_kernel() -> Callable[..., int]:
     """Return the pass that writes the money at every row.
 
     Its arguments: rows of the changes, ascending, and what they change (float64, shape (7,
-    changes): units of y and of x, cash, cost, realised profit, fees, funding); prices of y and of x
-    at every row; the capital; and where it writes equity, realised, unrealised, fees and, unless
-    that array is empty, funding.
+    changes): units of y and of x, cash, cost, realised profit, fees, funding); what
+    `Market.prices` gives; the capital; and where it writes equity, realised, unrealised, fees and,
+    unless that array is empty, funding.
     """
     version = _VERSION
 
     def run(
-        row: Any, change: Any, y_price: Any, x_price: Any, capital: float, equity: Any,
-        realised: Any, unrealised: Any, fees: Any, funding: Any,
+        row: Any, change: Any, y_price: Any, y_at: Any, x_price: Any, x_at: Any, capital: float,
+        equity: Any, realised: Any, unrealised: Any, fees: Any, funding: Any,
     ) -> int:  # fmt: skip
+        y_counts_up, x_counts_up = len(y_at) == 0, len(x_at) == 0
         y = x = cash = cost = profit = paid = received = 0.0
         index = begin = 0
         while begin < len(equity):
@@ -246,7 +248,8 @@ def path_kernel() -> Callable[..., int]:
                 index += 1
             end = min(row[index], len(equity)) if index < len(row) else len(equity)
             for at in range(begin, end):
-                value = y * y_price[at] + x * x_price[at]
+                y_last = y_price[at if y_counts_up else y_at[at]]
+                value = y * y_last + x * x_price[at if x_counts_up else x_at[at]]
                 equity[at] = cash + capital + value
                 realised[at] = profit
                 unrealised[at] = value - cost
@@ -259,9 +262,46 @@ def path_kernel() -> Callable[..., int]:
     path = float64[::1]
     return jit_kernel(
         run,
-        (_NUMBERS, float64[:, ::1], _FLOATS, _FLOATS, float64, path, path, path, path, path),
+        (
+            _NUMBERS, float64[:, ::1], _FLOATS, _NUMBERS, _FLOATS, _NUMBERS, float64, path, path,
+            path, path, path,
+        ),
         nogil=True,
-    )
+    )  # fmt: skip
+
+
+@functools.cache
+def excursion_kernel() -> Callable[..., int]:
+    """Return the pass that finds the worst and the best profit of trades over the rows of each.
+
+    Its arguments: first row and row past the last of each trade, units of y and of x, prices at
+    their entries, what `Market.prices` gives, and the worst and best so far, which it widens.
+    """
+    version = _VERSION
+
+    def run(
+        first: Any, end: Any, y_units: Any, x_units: Any, y_entry: Any, x_entry: Any, y_price: Any,
+        y_at: Any, x_price: Any, x_at: Any, worst: Any, best: Any,
+    ) -> int:  # fmt: skip
+        y_counts_up, x_counts_up = len(y_at) == 0, len(x_at) == 0
+        for k in range(len(first)):
+            low, high = worst[k], best[k]
+            for at in range(first[k], end[k]):
+                y = y_price[at if y_counts_up else y_at[at]] - y_entry[k]
+                x = x_price[at if x_counts_up else x_at[at]] - x_entry[k]
+                profit = y_units[k] * y + x_units[k] * x
+                low, high = min(low, profit), max(high, profit)
+            worst[k], best[k] = low, high
+        return version
+
+    return jit_kernel(
+        run,
+        (
+            _NUMBERS, _NUMBERS, _FLOATS, _FLOATS, _FLOATS, _FLOATS, _FLOATS, _NUMBERS, _FLOATS,
+            _NUMBERS, float64[::1], float64[::1],
+        ),
+        nogil=True,
+    )  # fmt: skip
 
 
 @functools.cache

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pairlab.backtesting.accounting import leg_books
 from pairlab.backtesting.costs import Costs
 from pairlab.backtesting.fills import fill
-from pairlab.backtesting.market import Leg, Market, legs_of_ticks
+from pairlab.backtesting.legs import Leg, legs_of_ticks
+from pairlab.backtesting.market import Market
 from pairlab.backtesting.sweeping.decision_pass import DecisionColumns, columns_of, events_of
 from pairlab.backtesting.sweeping.sweep import sweep
 from pairlab.backtesting.terms import Terms, terms_of

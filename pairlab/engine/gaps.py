@@ -110,16 +110,17 @@ def update_over_gaps(
 
 def pieces_over_gaps(
     engine: PairEngine, ticks: Records, gaps: Iterable[Gap], length: int
-) -> Iterator[Records]:
-    """Do as `update_over_gaps`, and yield the rows of at most `length` ticks at a time.
+) -> Iterator[tuple[Records, Records]]:
+    """Do as `update_over_gaps`, and yield at most `length` ticks and their rows at a time.
 
-    Each piece may be a view that the next one overwrites; the engine's `events` are its own.
+    Rows may be a view that the next piece overwrites; the engine's `events` are their own.
     """
     start = 0
     for gap in (*gaps, None):
         stop = len(ticks) if gap is None else gap.tick
         for first in range(start, stop, length):
-            yield engine.update(ticks[first : min(first + length, stop)])
+            piece = ticks[first : min(first + length, stop)]
+            yield piece, engine.update(piece)
         start = stop
         if gap is not None:
             engine.mark_gap(gap.legs)

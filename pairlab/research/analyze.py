@@ -116,7 +116,7 @@ def analyze(
         checked = ObservationSettings(**settings)
     label = label_of(label, given)
     limit_ns = limit_of(max_silence)
-    engine, rows, _, _ = past_of(given, checked, label, limit_ns)
+    engine, rows, *_ = past_of(given, checked, label, limit_ns)
     _tell_filters(engine)
     frame = rows_frame(rows)
     if engine.values.timeframe != "tick":

@@ -30,12 +30,22 @@ from pairlab.schema import (
 )
 from pairlab.settings import Settings
 
-__all__ = ["LegPrices", "Observed", "Past", "TakeRows", "past_of"]
+__all__ = [
+    "PIECE_TICKS",
+    "LegPrices",
+    "Observed",
+    "Past",
+    "TakeRows",
+    "past_of",
+    "require_fine_steps",
+    "require_ratio",
+]
 
 _LOGGER: Final = logging.getLogger("pairlab.analyze")
 _SECOND_NS: Final = NS_PER_S
 _DAY_NS: Final = 86_400 * NS_PER_S
-_PIECE: Final = 16_384
+PIECE_TICKS: Final = 16_384
+"""Of a run that is taken piece by piece."""
 
 
 class LegPrices(NamedTuple):
@@ -81,16 +91,20 @@ class Past(NamedTuple):
         `pairlab.schema.TICK` records as they were run, or None.
     observed : Observed or None
         Where there were no ticks: what the rows were made of.
+    tick_count : int
+        How many ticks were run; they are not in `ticks` where they were read piece by piece.
     """
 
     engine: PairEngine
     rows: Records
     ticks: Records | None
     observed: Observed | None
+    tick_count: int = 0
 
 
-TakeRows = Callable[[Records, Records], None]
-"""Is given the rows of one piece of a run and their events, which the next piece overwrites."""
+TakeRows = Callable[[Records | None, Records, Records], None]
+"""Is given a piece of a run: its ticks (None: observations), and the rows and events that they
+made, which the next piece overwrites."""
 
 
 def past_of(
@@ -120,11 +134,11 @@ def past_of(
     """
     if given.ticks is not None:
         ticks = ticks_of_frame(given.ticks, given.pair)
-        _require_ratio(settings, given)
+        require_ratio(settings, given)
         engine = PairEngine(values=settings.values(), bars=False)
         for leg in range(LEGS if engine.values.timeframe != "tick" else 0):
             leg_times = np.unique(ticks["time_ns"][ticks["leg"] == leg])
-            _require_fine_steps(engine.values.timeframe, leg_times, "yx"[leg])
+            require_fine_steps(engine.values.timeframe, leg_times, "yx"[leg])
         marked = "gap_before" in given.ticks and limit_ns is None
         gaps = _gaps_of_frame(given) if "gap_before" in given.ticks else []
         gaps = _joined([*gaps, *_corrected_of_frame(given.ticks)])
@@ -132,10 +146,10 @@ def past_of(
             gaps = _joined([*gaps, *_silent_gaps(ticks, limit_ns)])
         ticks["received_ns"] = np.arange(len(ticks))  # which only rows take over
         if take is None:
-            return Past(engine, update_over_gaps(engine, ticks, gaps), ticks, None)
-        for rows in pieces_over_gaps(engine, ticks, gaps, _PIECE):
-            take(rows, engine.events)
-        return Past(engine, np.zeros(0, ROW), ticks, None)
+            return Past(engine, update_over_gaps(engine, ticks, gaps), ticks, None, len(ticks))
+        for piece, rows in pieces_over_gaps(engine, ticks, gaps, PIECE_TICKS):
+            take(piece, rows, engine.events)
+        return Past(engine, np.zeros(0, ROW), ticks, None, len(ticks))
     check_zones(given.y, given.x)
     legs = LegPrices(*prices_of(given.y, "y")), LegPrices(*prices_of(given.x, "x"))
     if len(legs[0].price) > 1 and all(map(np.array_equal, *legs)):
@@ -143,7 +157,7 @@ def past_of(
             f"y and x are the same {len(legs[0].price):,} prices at the same times: a pair is two "
             "different series"
         )
-    _require_ratio(settings, given)
+    require_ratio(settings, given)
     engine = PairEngine(values=settings.values(), bars=False)
     rows, observed = _observe(engine, legs, label, limit_ns, take)
     return Past(engine, rows, None, observed)
@@ -179,7 +193,7 @@ def _observe(
     y_ends, x_ends = y_times, x_times
     if length:
         for leg_times, name in ((y_times, "y"), (x_times, "x")):
-            _require_fine_steps(timeframe, leg_times, name)
+            require_fine_steps(timeframe, leg_times, name)
         if label is None:
             _tell_label(y_times, max(steps), length)
             y_ends, x_ends = y_times + steps[0], x_times + steps[1]
@@ -224,19 +238,19 @@ def _observe(
         rows = observed(0, len(times))
     else:
         rows = np.zeros(0, ROW)
-        for first in range(0, len(times), _PIECE):
-            take(observed(first, min(first + _PIECE, len(times))), engine.events)
+        for first in range(0, len(times), PIECE_TICKS):
+            take(None, observed(first, min(first + PIECE_TICKS, len(times))), engine.events)
     known = LegPrices(y_times, y_prices), LegPrices(x_times, x_prices)
     return rows, Observed(known, times, y_at, x_at, max(steps))
 
 
-def _require_ratio(settings: Settings, given: Given) -> None:
+def require_ratio(settings: Settings, given: Given) -> None:
     """Refuse the default hedge ratio for any pair but its own."""
     if tuple(re.sub("[/-]", "", name).upper() for name in given.pair) != ("BTCUSDT", "ETHUSDT"):
         settings.require_explicit_hedge_ratio()
 
 
-def _require_fine_steps(timeframe: str, times: NDArray[np.int64], name: str) -> None:
+def require_fine_steps(timeframe: str, times: NDArray[np.int64], name: str) -> None:
     """Refuse bars that would be copies of one another, as those of an hour of daily closes."""
     if len(times) < 3:
         return

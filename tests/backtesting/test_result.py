@@ -91,7 +91,7 @@ def test_rows_in_pieces_decide_as_rows_in_one_and_come_again_when_asked(
         given["timeframe"] = timeframe
     whole = market_of(run_of(source_of(data, None), None, None, given))
     in_one = backtest(data, max_silence=None, **given)
-    monkeypatch.setattr(past, "_PIECE", 7)
+    monkeypatch.setattr(past, "PIECE_TICKS", 7)
     result = backtest(data, max_silence=None, **given)
     assert len(result.events) > 20
     np.testing.assert_array_equal(result.events, whole.events)

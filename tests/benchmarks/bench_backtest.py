@@ -7,9 +7,11 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -216,3 +218,27 @@ def backtest_memory(rounds: int) -> list[Result]:
             )
         )  # fmt: skip
     return results
+
+
+@benchmark(
+    "peak memory of a backtest of a recording, streamed, beside that of a tenth of the ticks"
+)
+def backtest_streamed(rounds: int) -> list[Result]:
+    """Each size in a process of its own: memory that no file stands behind, in all."""
+    module = [sys.executable, "-m", "tests.benchmarks.backtest_streamed"]
+    taken: list[float] = []
+    for ticks in (100_000, 1_000_000, 10_000_000):
+        with tempfile.TemporaryDirectory() as home:
+            folder = str(Path(home) / "recording")
+            subprocess.run([*module, folder, str(ticks)], check=True)
+            done = subprocess.run([*module, folder], capture_output=True, check=True)
+        told = json.loads(done.stdout)
+        taken.append(told["bytes"] / 1e6)
+        tick_ns = told["seconds"] / ticks * NS
+        print(f"     {ticks:>10,} ticks: {tick_ns:.0f} ns of CPU a tick, {taken[-1]:.0f} MB")
+    return [
+        of_two(
+            "streamed backtest, 10,000,000 ticks", taken[2], taken[1], "1,000,000", "MB",
+            Wanted(ratio_at_most=1.5), rounds,
+        )
+    ]  # fmt: skip

@@ -12,7 +12,8 @@ import numpy as np
 from pairlab.alerts import Alert, AlertLog
 from pairlab.backtesting.costs import Costs
 from pairlab.backtesting.fills import fill
-from pairlab.backtesting.market import Leg, Market, legs_of_ticks
+from pairlab.backtesting.legs import Leg, legs_of_ticks
+from pairlab.backtesting.market import Market
 from pairlab.backtesting.terms import terms_of
 from pairlab.data.journal import EngineStarted, JournalEvent, Rebuilt, Reset, SettingChanged
 from pairlab.lab.verification.journal_replay import JournalReplay

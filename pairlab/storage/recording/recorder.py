@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 
@@ -405,7 +405,8 @@ def _one(run: list[Records]) -> Records:
     if len(run) == 1:
         return run[0]
     pieces: list[bytes] = []
+    buffers = cast("list[memoryview]", run)  # which numpy's stubs do not say of an array
     for start in range(0, len(run), _JOINED):
-        pieces.append(b"".join(run[start : start + _JOINED]))
+        pieces.append(b"".join(buffers[start : start + _JOINED]))
         time.sleep(0)
     return np.frombuffer(pieces[0] if len(pieces) == 1 else b"".join(pieces), run[0].dtype)

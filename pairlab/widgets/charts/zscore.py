@@ -73,11 +73,12 @@ def _supposed_words(outcome: WhatIfOutcome, unit: str) -> str:
         f"entry {number(v.entry_z)}, exit {number(v.exit_z)}, stop {stop}, ρ ≥ "
         f"{number(v.min_correlation)}, {v.fee_bps:g} bps a fill"
     )
+    trades = "trade" if outcome.trades == 1 else "trades"
     tried = f"{count(outcome.tried)} setting{'' if outcome.tried == 1 else 's'} tried"
     if not outcome.at_trades:
         tried += ", filled at the next bar's prices as these trades are not held"
     return (
-        f"<div><p><b class='pairlab-if'>WHAT IF</b> {count(outcome.trades)} trades, net "
+        f"<div><p><b class='pairlab-if'>WHAT IF</b> {count(outcome.trades)} {trades}, net "
         f'<b style="color:{var(tone)}">{signed(outcome.net)}</b> {safe(unit)}, of which costs '
         f"<b>{number(outcome.costs)}</b>, over the {extent(outcome.span_s)} held; last third "
         f"<b>{signed(outcome.last_net)}</b> on {count(outcome.last_trades)}</p>"
