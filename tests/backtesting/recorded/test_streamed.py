@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
     ticks = world(9_000, seed=11).ticks
     marks = [(200, 1), (201, 2), (3_000, BOTH_LEGS), (3_500, 2), (7_000, 1)]
     events = [GapMarked(at, 4, legs) for at, legs in marks]
-    events += [TimeCorrected(at) for at in (50, 201, 4_100, 6_999, 8_000)]
+    events += [TimeCorrected(at) for at in (50, 201, 2_950, 4_100, 6_999, 8_000)]
     events.sort(key=lambda event: event.tick)
     sink = FolderSink(folder)
     sink.open(info())
@@ -72,7 +72,8 @@ def test_gaps_and_corrected_times_are_where_the_frame_has_them(folder):
         found = frame["gap_before"].to_numpy()
         assert gaps == {int(at): int(found[at]) for at in np.flatnonzero(found)}
         assert corrected == set(np.flatnonzero(frame["time_corrected"].to_numpy()).tolist())
-    # 2,900 ticks, 200 left out: the gap of 3,000 and the hole are before the same tick.
+    # 2,900 ticks, 200 left out: the gap of 3,000 and the hole are before the same tick, and the
+    # time that was corrected among them is of none that is there.
     assert gaps == {200: 1, 201: 2, 2_900: 3, 3_300: 2, 4_800: 3, 6_800: 1}
     assert corrected == {50, 201, 3_900, 6_799, 7_800}
 
