@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pairlab.errors import DataError
+from pairlab.scanning.breaks import monitor_break
 from pairlab.scanning.columns import columns_of
 from pairlab.scanning.correction import corrected
 from pairlab.schema import TIMEFRAMES_NS
@@ -74,7 +75,20 @@ def spread_of(result: ScanResult, y: str, x: str) -> pd.DataFrame:
     deviation = frame["spread"].std()
     frame["zscore"] = frame["spread"] / deviation if deviation > 0.0 else math.nan
     frame.attrs["pair"] = row["y"], row["x"]
+    frame.attrs["breaks"] = _breaks_of(frame, result.split)
     return frame
+
+
+def _breaks_of(frame: pd.DataFrame, split: float) -> dict[str, int]:
+    """Return at which rows the pair's monitoring first alarms, by what has changed."""
+    try:
+        report = monitor_break(frame["y"], frame["x"], split=split)
+    except DataError:  # too few rows, or a spread that does not vary: nothing is monitored
+        return {}
+    alarms = {"break": report.break_at, "drift": report.drift_at}
+    return {
+        what: int(np.argmax(frame.index == at)) for what, at in alarms.items() if at is not None
+    }
 
 
 def timeframe_of(index: pd.Index[Any]) -> str:

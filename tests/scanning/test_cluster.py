@@ -47,6 +47,9 @@ def test_workers_that_are_killed_in_the_middle_change_nothing(
     monkeypatch.setattr(cluster, "_TILES_AT_ONCE", 1)
     few = walks(32, 120)
     same(scan(few, placebo=1, client=client), scan(few, placebo=1, n_jobs=1))
+    by_aic = scan(few, lags="aic", placebo=1, client=client)
+    same(by_aic, scan(few, lags="aic", placebo=1, n_jobs=1))
+    assert by_aic.frame["lags"].nunique() > 1  # chosen pair by pair, on the workers too
     prices = with_holes(walks(56, 150))
     want = scan(prices, placebo=0, n_jobs=1)
     killed: list[int] = []

@@ -20,6 +20,7 @@ __all__ = ["chance_words", "facts_html", "histogram_html", "spread_html"]
 
 _MINUTE_NS: Final = 60_000_000_000
 _SPREAD_PX, _Z_PX = 110, 130
+_BREAK_TONES: Final = {"break": "stop", "drift": "warn"}
 
 
 def chance_words(scan: ScanView) -> str:
@@ -88,7 +89,7 @@ def spread_html(frame: pd.DataFrame, split: float) -> str:
     Parameters
     ----------
     frame : DataFrame
-        Columns spread and zscore.
+        Columns spread and zscore; ``attrs["breaks"]``: rows at which the monitoring first alarms.
     split : float
         Share of the last rows that `p_last` was tested on.
     """
@@ -118,6 +119,12 @@ def spread_html(frame: pd.DataFrame, split: float) -> str:
         apart = np.array([(times[first] - span.last_ns) / 1e6] * 2) if first < len(frame) else None
         if apart is not None:
             chart.line(apart, np.array([low - room, high + room]), "muted", 1, "4 3")
+        for what, at in frame.attrs.get("breaks", {}).items():
+            moment = np.array([(times[at] - span.last_ns) / 1e6] * 2)
+            chart.line(moment, np.array([low - room, high + room]), _BREAK_TONES[what], 1, "2 2")
+            if name == "spread":
+                when = f"{frame.index[at]:%m-%d %H:%M}" if dated else f"row {at:,}"
+                chart.key(what, _BREAK_TONES[what], when, dashed=True)
         x, y = extremes_of(times, values, span.last_ns, span.last_ns - span.first_ns)
         chart.line(x.astype(np.float64), y, tone)
         last = number(float(values[-1])) if name == "spread" else signed(float(values[-1]))

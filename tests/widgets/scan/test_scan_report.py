@@ -8,12 +8,13 @@ import re
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from pairlab import DataError, PairLab, ScanResult, SettingError, scan
+from pairlab import DataError, PairLab, ScanResult, SettingError, monitor_break, scan
 from pairlab.scanning.follow_up import timeframe_of
 from pairlab.widgets.scan.matrix_map import mapped_symbols
-from pairlab.widgets.scan.pair_charts import chance_words, histogram_html
+from pairlab.widgets.scan.pair_charts import chance_words, histogram_html, spread_html
 from pairlab.widgets.scan.pair_filter import filtered
 from pairlab.widgets.scan.scan_report import ScanReport
 from tests.scanning.test_scan import planted, walks
@@ -215,6 +216,33 @@ def test_any_pair_has_its_columns_though_the_frame_has_no_row_of_it() -> None:
     assert math.isclose(spread["spread"].mean(), 0.0, abs_tol=1e-9 * prices.max().max())
     assert timeframe_of(prices.index) == "1h"
     assert timeframe_of(prices.reset_index(drop=True).index) == "tick"
+
+
+def test_a_break_of_the_spread_and_a_drift_of_the_ratio_are_drawn_where_they_are_known() -> None:
+    rng = np.random.default_rng(8)
+    hours = pd.date_range("2024-08-01", periods=900, freq="h", tz="UTC")
+    x = 100.0 + rng.normal(size=900).cumsum()
+    noise = rng.normal(size=900)
+    moved = 2.0 * x + noise + np.where(np.arange(900) < 700, 0.0, 9.0)
+    steeper = np.where(np.arange(900) < 650, 2.0, 4.0) * np.diff(x, prepend=x[0])
+    drifting = 2.0 * x[0] + steeper.cumsum() + noise
+    still = 1.5 * x + rng.normal(size=900)
+    prices = pd.DataFrame({"MOVED": moved, "DRIFTING": drifting, "STILL": still, "X": x}, hours)
+    found = scan(prices, placebo=0)
+    for symbol, what, since in (("MOVED", "break", 700), ("DRIFTING", "drift", 650)):
+        spread = found.spread(symbol, "X")
+        report = monitor_break(spread["y"], spread["x"], split=found.split)
+        at = spread.attrs["breaks"]
+        assert since <= at[what] <= since + 60
+        assert hours[at[what]] == {"break": report.break_at, "drift": report.drift_at}[what]
+        page = spread_html(spread, found.split)
+        assert page.count('stroke-dasharray="2 2"') == 2 * len(at)  # on both charts
+        assert f"{hours[at[what]]:%m-%d %H:%M}" in page
+    as_it_was = found.spread("STILL", "X")
+    assert as_it_was.attrs["breaks"] == {}
+    assert 'stroke-dasharray="2 2"' not in spread_html(as_it_was, found.split)
+    few = found.spread("STILL", "X").iloc[:20]
+    assert "<svg" in spread_html(few, found.split)
 
 
 def test_a_scan_of_which_no_pair_meets_the_filters() -> None:
