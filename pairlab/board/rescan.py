@@ -18,11 +18,12 @@ from pairlab.schema import NS_PER_S, TIMEFRAMES_NS, Pair
 if TYPE_CHECKING:
     from pairlab.board.runner import BoardRunner
 
-__all__ = ["LEAST_BARS", "Rescan", "SymbolBars", "scan_closes"]
+__all__ = ["LEAST_BARS", "Rescan", "SymbolBars", "breaks_of", "scan_closes"]
 
 LEAST_BARS: Final = 60
 """Bars that a scan needs before it says anything."""
 
+_MONITORED: Final = 1 / 3  # the share of the newest bars in which a break is looked for
 _SETTLE_S: Final = 0.25  # after a bar's close, for what is on its way
 
 
@@ -121,6 +122,7 @@ class Rescan:
         self._max_q = max_q
         self._add, self._remove = add, remove
         self._told: dict[str, str] = {}
+        self._broken: set[tuple[Pair, str]] = set()
         self.bars: Final = SymbolBars(symbols, TIMEFRAMES_NS[timeframe], bars)
         self._bars_wanted = bars
 
@@ -173,6 +175,7 @@ class Rescan:
         self.frame = frame
         self._tell(aside)
         self._update(frame)
+        await self._tell_breaks()
 
     def _tell(self, aside: dict[str, str]) -> None:
         """Tell why symbols are not scanned: once, not at every bar."""
@@ -180,6 +183,22 @@ class Rescan:
             if self._told.get(symbol) != why:
                 self._runner.log("warning", f"rescan: {symbol}: {why}")
         self._told = aside
+
+    async def _tell_breaks(self) -> None:
+        """Tell which pairs of the board are not what they were: once, while it lasts.
+
+        All of them: a pair that breaks is no longer among the first of a scan.
+        """
+        known = [pair for pair in self._runner.pairs if set(pair) <= set(self.bars.symbols)]
+        found = await asyncio.to_thread(breaks_of, self.bars.symbols, self.bars.closes, known)
+        for (pair, what), ratio in found.items():
+            if (pair, what) not in self._broken:
+                self._runner.log(
+                    "warning",
+                    f"{pair.y} / {pair.x}: {what}: its CUSUM reached {ratio:.2f} times the "
+                    "boundary, which 5 % of unchanged pairs ever do",
+                )
+        self._broken = set(found)
 
     def _update(self, frame: pd.DataFrame) -> None:
         good = frame[~frame["same_underlying"] & ~frame["collinear"]]
@@ -242,3 +261,37 @@ def scan_closes(
     prices = pd.DataFrame(closes, columns=list(symbols))
     found = scan(prices, placebo=0, rows=max(rows, 1), n_jobs=1)
     return found.frame, found.set_aside
+
+
+def breaks_of(
+    symbols: tuple[str, ...], closes: NDArray[np.float64], pairs: list[Pair]
+) -> dict[tuple[Pair, str], float]:
+    """Return how far pairs went beyond the boundary of their monitoring; any thread will do.
+
+    Parameters
+    ----------
+    symbols, closes
+        As `scan_closes` takes them.
+    pairs : list of Pair
+        Of these symbols.
+
+    Returns
+    -------
+    dict
+        By pair and what has changed, the largest CUSUM in boundaries, 1 or more.
+    """
+    from pairlab.scanning.breaks import FALSE_ALARMS, boundary_level, pair_breaks
+
+    numbers = np.array([[symbols.index(leg) for leg in pair] for pair in pairs]).reshape(-1, 2)
+    results = np.empty((len(pairs), 4))
+    level = boundary_level(FALSE_ALARMS)
+    pair_breaks(np.ascontiguousarray(closes.T), numbers, _MONITORED, level, results)
+    return {
+        (pair, what): float(ratio)
+        for pair, (spread, _, drift, _) in zip(pairs, results, strict=True)
+        for what, ratio in (
+            ("structural break of the spread", spread),
+            ("drift of the hedge ratio", drift),
+        )
+        if ratio >= 1.0
+    }

@@ -252,7 +252,11 @@ async def test_symbols_are_scanned_and_pairs_come_and_leave() -> None:
             assert sum("comes to the board: q = " in text for text in words) == len(board)
             await until(board, lambda: all(len(pair.rows) > 60 for pair in board))
             # the first pair falls apart, the second too but its position is open
-            first, second = board.pairs[:2]
+            first, second, third = board.pairs[:3]
+            # the third's spread moves to another mean; as if a person had added it, it stays
+            rescan.own.discard(third)
+            moved = rescan.bars.symbols.index(third.y)
+            rescan.bars.closes[-200:, moved] *= 1.05
             r = np.random.default_rng(1)
             for y, _ in (first, second):
                 at = rescan.bars.symbols.index(y)
@@ -271,6 +275,11 @@ async def test_symbols_are_scanned_and_pairs_come_and_leave() -> None:
             words = [entry.message for entry in board.event_log]
             assert f"{first.y} / {first.x} leaves the board" in "".join(words)
             assert f"{second.y} / {second.x} stays" in "".join(words)
+            broken = f"{third.y} / {third.x}: structural break of the spread: its CUSUM reached"
+            assert sum(broken in text for text in words) == 1
+            assert not any(f"{own.pair.y} / {own.pair.x}: structural" in text for text in words)
+            await rescan._scan()
+            assert sum(broken in entry.message for entry in board.event_log) == 1  # it lasts
             assert exchange.stats().streams == 6  # what is scanned stays subscribed
 
 
