@@ -29,6 +29,21 @@ _BUSY: Final = 5
 """Painting may take one part in this many of the loop's time."""
 
 
+def next_frame_s(due_s: float, now_s: float, spent_s: float) -> float:
+    """Return when the next frame is due: on a beat, which painting itself does not delay.
+
+    Parameters
+    ----------
+    due_s : float
+        When this one was.
+    now_s : float
+        The time after it was painted.
+    spent_s : float
+        How long that took.
+    """
+    return max(due_s + 1 / _FRAMES_PER_S, now_s + (_BUSY - 1) * spent_s)
+
+
 class BoardPage(VBox):  # type: ignore[misc]
     """Every pair of a board on one screen; a click on one opens its dashboard below.
 
@@ -58,6 +73,7 @@ class BoardPage(VBox):  # type: ignore[misc]
         self._theme: ThemeName = theme
         self._timer: asyncio.TimerHandle | None = None
         self._alerts_shown = -1
+        self._due_s = 0.0
         self._refreshing = False
         self.opened: Pair | None = None
         self._channel = FrontendChannel(self._hand_over, self)
@@ -87,7 +103,8 @@ class BoardPage(VBox):  # type: ignore[misc]
         """Paint from now on, if the board runs."""
         loop = self._board.loop
         if self._timer is None and self._board.running and loop is not None:
-            self._timer = loop.call_later(1 / _FRAMES_PER_S, self._tick)
+            self._due_s = loop.time() + 1 / _FRAMES_PER_S
+            self._timer = loop.call_at(self._due_s, self._tick)
             self._channel.heartbeat.start(loop)
 
     def finish(self) -> None:
@@ -173,7 +190,8 @@ class BoardPage(VBox):  # type: ignore[misc]
         spent_s = time.perf_counter() - started_s
         loop = self._board.loop
         if self._timer is not None and loop is not None and not loop.is_closed():
-            self._timer = loop.call_later(max(1 / _FRAMES_PER_S, _BUSY * spent_s), self._tick)
+            self._due_s = next_frame_s(self._due_s, loop.time(), spent_s)
+            self._timer = loop.call_at(self._due_s, self._tick)
 
     def _paint(self, *, everything: bool) -> None:
         if not (everything or self.table.wanted):
