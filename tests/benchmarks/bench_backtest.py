@@ -20,7 +20,7 @@ import pandas as pd
 from pairlab import PairEngine, PairLab, backtest, sweep
 from pairlab.backtesting.sweeping.decision_pass import columns_of, decisions
 from tests.benchmarks.harness import Result, Wanted, benchmark, of_two, seconds
-from tests.benchmarks.peers import Peer
+from tests.benchmarks.processes.peers import Peer
 from tests.engine import worlds
 
 ROWS = 1_000_000
@@ -207,7 +207,7 @@ def backtest_memory(rounds: int) -> list[Result]:
     """Each size in a process of its own; the time a row is printed."""
     results: list[Result] = []
     for rows in (100_000, 1_000_000, 10_000_000):
-        command = [sys.executable, "-m", "tests.benchmarks.backtest_memory", str(rows)]
+        command = [sys.executable, "-m", "tests.benchmarks.processes.backtest_memory", str(rows)]
         told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
         row_ns = told["seconds"] / rows * NS
         print(f"     {rows:>10,} rows: {row_ns:.0f} ns a row, {told['kept']:.0f} bytes a row kept")
@@ -225,7 +225,7 @@ def backtest_memory(rounds: int) -> list[Result]:
 )
 def backtest_streamed(rounds: int) -> list[Result]:
     """Each size in a process of its own: memory that no file stands behind, in all."""
-    module = [sys.executable, "-m", "tests.benchmarks.backtest_streamed"]
+    module = [sys.executable, "-m", "tests.benchmarks.processes.backtest_streamed"]
     taken: list[float] = []
     for ticks in (100_000, 1_000_000, 10_000_000):
         with tempfile.TemporaryDirectory() as home:

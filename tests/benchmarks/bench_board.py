@@ -14,9 +14,9 @@ from pairlab.engine import PairEngine, compile_kernel
 from pairlab.engine.many.many_pairs import ManyPairs
 from pairlab.engine.state import SYMBOL_TICK
 from pairlab.schema import ROW, TICK, Records
-from tests.benchmarks.firehose import universe
 from tests.benchmarks.harness import Result, Wanted, benchmark, of_two, seconds
-from tests.benchmarks.kernels import firehose
+from tests.benchmarks.processes.firehose import universe
+from tests.benchmarks.processes.kernels import firehose
 
 SYMBOLS, PAIRS, BATCH, TICKS = 100, 500, 200, 20_000
 ROOM = 12_000

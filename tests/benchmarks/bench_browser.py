@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from playwright.sync_api import Page, sync_playwright
 
 from tests.benchmarks.harness import Result, Wanted, benchmark, of_two
-from tests.benchmarks.kernels import firehose
+from tests.benchmarks.processes.kernels import firehose
 from tests.browser.conftest import CHROMIUM_FLAGS, Kernel, Server
 from tests.browser.pages import newest_kernel, page_of, voila
 

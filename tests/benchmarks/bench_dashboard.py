@@ -6,7 +6,7 @@ import json
 import statistics
 
 from tests.benchmarks.harness import Result, Wanted, benchmark, of_two
-from tests.benchmarks.kernels import Kernel, firehose, kernel
+from tests.benchmarks.processes.kernels import Kernel, firehose, kernel
 
 WATCH_S = 15.0
 

@@ -14,7 +14,7 @@ from pairlab.feeds.binance.binance_feed import BinanceFeed
 from pairlab.feeds.config import Limits
 from pairlab.schema import Pair, Records
 from tests.benchmarks.harness import Result, Wanted, benchmark, compare
-from tests.benchmarks.kernels import firehose
+from tests.benchmarks.processes.kernels import firehose
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
 FRAMES = 200_000

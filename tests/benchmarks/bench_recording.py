@@ -26,7 +26,7 @@ from pairlab.schema import Pair, Records
 from pairlab.settings import Settings
 from pairlab.storage.recording.recorded_session import RecordedSession
 from tests.benchmarks.harness import Result, Wanted, benchmark, of_two
-from tests.benchmarks.kernels import firehose
+from tests.benchmarks.processes.kernels import firehose
 from tests.engine import worlds
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")

@@ -27,7 +27,7 @@ from pairlab.storage.replay.open_source import open_source
 from pairlab.storage.replay.tick_source import TickSource
 from pairlab.storage.tables import ticks_table
 from tests.benchmarks.harness import Result, Wanted, benchmark, of_two
-from tests.benchmarks.peers import Peer
+from tests.benchmarks.processes.peers import Peer
 from tests.storage.recording import sessions
 from tests.storage.replay.files import Heard
 

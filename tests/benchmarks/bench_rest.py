@@ -80,7 +80,7 @@ async def bare() -> AsyncIterator[int]:
 async def load(port: int, seconds: float) -> Load:
     """Ask from another process over all connections, each as soon as it has its answer."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.benchmarks.http_clients",
+        sys.executable, "-m", "tests.benchmarks.processes.http_clients",
         str(port), "/analytics/latest", str(CONNECTIONS), str(seconds),
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip

@@ -1,4 +1,6 @@
-"""``python -m tests.benchmarks.firehose FRAMES [PER_S [SYMBOLS]]``: a server of prepared frames.
+"""A server of prepared frames.
+
+``python -m tests.benchmarks.processes.firehose FRAMES [PER_S [SYMBOLS]]``
 
 It prints its port, sends every connection the same frames, prepared beforehand, and closes with
 "recording ended": as fast as TCP accepts them, or evenly at PER_S per second. It is a process of

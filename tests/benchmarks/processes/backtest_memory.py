@@ -1,7 +1,7 @@
 """Peak memory and time of one backtest of so many rows, in a process of its own.
 
-``python -m tests.benchmarks.backtest_memory ROWS``: prints bytes a row beyond the prices that it
-was given, and seconds of CPU time, as JSON.
+``python -m tests.benchmarks.processes.backtest_memory ROWS``: prints bytes a row beyond the prices
+that it was given, and seconds of CPU time, as JSON.
 """
 
 import json

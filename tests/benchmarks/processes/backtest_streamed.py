@@ -1,8 +1,8 @@
 """Peak memory and time of a backtest of a recording with so many ticks, in a process of its own.
 
-``python -m tests.benchmarks.backtest_streamed FOLDER``: prints how much memory of its own (not what
-the system maps of files) the backtest of the recording there took, with seconds of CPU time, as
-JSON. ``python -m tests.benchmarks.backtest_streamed FOLDER TICKS`` writes the recording.
+``python -m tests.benchmarks.processes.backtest_streamed FOLDER``: prints how much memory of its own
+(not what the system maps of files) the backtest of the recording there took, with seconds of CPU
+time, as JSON. With ``FOLDER TICKS`` it writes the recording.
 """
 
 import json

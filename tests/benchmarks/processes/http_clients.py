@@ -1,4 +1,6 @@
-"""``python -m tests.benchmarks.http_clients PORT PATH CONNECTIONS SECONDS``: an HTTP load.
+"""An HTTP load.
+
+``python -m tests.benchmarks.processes.http_clients PORT PATH CONNECTIONS SECONDS``
 
 Each connection sends its next request as soon as it has a response. It is a process of its own on
 bare sockets, so that little of the clients' CPU time is counted as the server's.

@@ -23,7 +23,7 @@ READY_S = 120.0
 @contextlib.contextmanager
 def firehose(frames: int, per_s: float | None = None, symbols: int = 0) -> Iterator[str]:
     """Run the server in a process of its own and give its URL."""
-    command = [sys.executable, "-m", "tests.benchmarks.firehose", str(frames)]
+    command = [sys.executable, "-m", "tests.benchmarks.processes.firehose", str(frames)]
     command += [] if per_s is None else [str(per_s)]
     command += [str(symbols)] if symbols else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
