@@ -103,8 +103,8 @@ def backtest(
     -----
     The ticks of a recording are read piece by piece, unless `max_silence` is a length of time, and
     what is kept of each row (some 100 bytes, 40 of which are the equity) lies in temporary files
-    that the system maps: memory grows with the trades alone. Any other data are in memory; beyond
-    them it takes less than 100 bytes a row of prices.
+    that the system maps, in the folder that ``TMPDIR`` names: memory grows with the trades alone.
+    Any other data are in memory; beyond them it takes less than 100 bytes a row of prices.
 
     Examples
     --------

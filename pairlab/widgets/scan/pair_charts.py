@@ -64,6 +64,7 @@ def histogram_html(scan: ScanView) -> str:
 
 def facts_html(row: pd.Series[Any]) -> str:
     """Return what is known of one pair, as a list."""
+    deviation = float(row["deviation_bps"])
     facts = {
         "β": compact(float(row["hedge_ratio"]), 5, 10), "n": count(int(row["n"])),
         "p": p_value(float(row["p"])), "q": p_value(float(row["q"])),
@@ -74,7 +75,7 @@ def facts_html(row: pd.Series[Any]) -> str:
         "crossings": count(int(row["crossings"])),
         "variance ratio": number(float(row["variance_ratio"])),
         "break": number(float(row["break_ratio"])), "drift": number(float(row["drift_ratio"])),
-        "deviation": f"{compact(float(row['deviation_bps']), 1)} bps",
+        "deviation": f"{compact(deviation, 1 if deviation < 100.0 else 0)} bps",
         "round trips": compact(float(row["deviation_round_trips"]), 2),
         "unchanged": f"{100 * float(row['unchanged']):.0f} %",
     }  # fmt: skip
@@ -122,14 +123,14 @@ def spread_html(frame: pd.DataFrame, split: float) -> str:
         for what, at in frame.attrs.get("breaks", {}).items():
             moment = np.array([(times[at] - span.last_ns) / 1e6] * 2)
             chart.line(moment, np.array([low - room, high + room]), _BREAK_TONES[what], 1, "2 2")
-            if name == "spread":
-                when = f"{frame.index[at]:%m-%d %H:%M}" if dated else f"row {at:,}"
-                chart.key(what, _BREAK_TONES[what], when, dashed=True)
         x, y = extremes_of(times, values, span.last_ns, span.last_ns - span.first_ns)
         chart.line(x.astype(np.float64), y, tone)
         last = number(float(values[-1])) if name == "spread" else signed(float(values[-1]))
         chart.key(title.lower(), tone, last)
         if name == "spread":
             chart.key(f"last {plain(f'{split:.0%}')}", "muted", "out of sample", dashed=True)
+            for what, at in frame.attrs.get("breaks", {}).items():
+                when = f"{frame.index[at]:%m-%d %H:%M}" if dated else f"row {at:,}"
+                chart.key(what, _BREAK_TONES[what], when, dashed=True)
         charts.append(chart.html(clock=dated and name == "zscore"))
     return f'<div class="pairlab-scanned">{"".join(charts)}</div>'
