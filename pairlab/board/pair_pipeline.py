@@ -134,11 +134,13 @@ class PairPipeline(Pipeline):
             self._many.activate(self.slot, False)
 
     def mark(self, gap: SymbolGap) -> None:
-        """Mark that trades of a leg are missing, before its next tick."""
+        """Mark that trades of a leg are missing before its next tick, or that it is corrected."""
         if self.held:
             self._gaps_held.append(gap)
+        elif gap.corrected:
+            self.on_corrected_time()
         else:
-            self.on_gap(None, 2 if gap.symbol == self.symbols[1] else 1)
+            self.on_gap(None, gap.legs(self.symbols[1]))
 
     def release(self) -> None:
         """Make rows of what was held back, in the order of time."""
@@ -150,11 +152,14 @@ class PairPipeline(Pipeline):
         first = self.next_tick
         gaps: dict[int, int] = {}
         for gap in self._gaps_held:
-            leg = int(gap.symbol == self.symbols[1])
-            own = (ticks["leg"] == leg) & (ordinals >= gap.tick)
-            after = own | ((ticks["leg"] != leg) & (ticks["time_ns"] > gap.since_ns))
+            if gap.corrected:
+                after = ordinals == gap.tick
+            else:
+                leg = int(gap.symbol == self.symbols[1])
+                own = (ticks["leg"] == leg) & (ordinals >= gap.tick)
+                after = own | ((ticks["leg"] != leg) & (ticks["time_ns"] > gap.since_ns))
             at = int(after.argmax()) if after.any() else len(ticks)
-            gaps[at] = gaps.get(at, 0) | 1 << leg
+            gaps[at] = gaps.get(at, 0) | gap.legs(self.symbols[1])
         self._gaps_held.clear()
         self.pair_ticks.release()
         for at, legs in gaps.items():

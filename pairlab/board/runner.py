@@ -293,6 +293,7 @@ class BoardRunner:
         if self.has(view):
             self.core.start_engine(pair)
             self._waiters.wake(self.row_count)
+            self.listeners.notify()
 
     def _load_klines(self, pair: Pair) -> None:
         view = self.pairs.get(pair)

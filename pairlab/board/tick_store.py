@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pairlab.data.ring import Ring
 from pairlab.engine.gaps import Gap
 from pairlab.engine.state import SYMBOL_TICK
-from pairlab.schema import NO_TIME_NS, TICK, Records
+from pairlab.schema import NO_TIME_NS, TICK, TIME_CORRECTED, Records
 
 __all__ = ["PairTicks", "SymbolGap", "TickStore", "merged"]
 
@@ -19,21 +19,31 @@ _GAPS_KEPT: Final = 10_000
 
 
 class SymbolGap(NamedTuple):
-    """Trades of a symbol that are missing.
+    """Trades of a symbol that are missing, or a tick of it whose time was corrected.
 
     Attributes
     ----------
     tick : int
-        Ordinal, among the ticks of all symbols, from which on its next tick comes.
+        Ordinal, among the ticks of all symbols, from which on its next tick comes; of the tick
+        itself, if that was corrected.
     symbol : int
         Its number.
     since_ns : int
         Time of its last trade before; `NO_TIME_NS` if there was none.
+    corrected : bool
+        Nothing is missing: the tick was stamped ahead of the clock.
     """
 
     tick: int
     symbol: int
     since_ns: int
+    corrected: bool = False
+
+    def legs(self, x: int) -> int:
+        """Return what a `pairlab.engine.gaps.Gap` says of it, where this symbol is x."""
+        if self.corrected:
+            return TIME_CORRECTED
+        return 2 if self.symbol == x else 1
 
 
 class TickStore:
@@ -86,9 +96,12 @@ class TickStore:
         self.newest_ns[symbols] = ticks["time_ns"]  # the last one of each stays
         self.prices[symbols] = ticks["price"]
 
-    def mark(self, symbol: int) -> SymbolGap:
-        """Note that trades of a symbol are missing before its next tick."""
-        gap = SymbolGap(self.total, symbol, int(self.newest_ns[symbol]))
+    def mark(self, symbol: int, *, corrected: bool = False) -> SymbolGap:
+        """Note that trades of a symbol are missing before its next tick, or that it is corrected.
+
+        One that is corrected is the next of all.
+        """
+        gap = SymbolGap(self.total, symbol, int(self.newest_ns[symbol]), corrected)
         self.gaps.append(gap)
         return gap
 
@@ -201,10 +214,13 @@ class PairTicks(Ring):
         first = self.total - len(ticks)
         found: dict[int, int] = {}
         for gap in self._store.gaps:
-            if gap.symbol in (self._y, self._x):
-                at = first + int(np.searchsorted(ordinals, gap.tick))
-                found[at] = found.get(at, 0) | (2 if gap.symbol == self._x else 1)
-        return [Gap(at, legs) for at, legs in sorted(found.items()) if at > first]
+            if gap.symbol not in (self._y, self._x):
+                continue
+            at = int(np.searchsorted(ordinals, gap.tick))
+            there = at < len(ordinals) and ordinals[at] == gap.tick
+            if there if gap.corrected else at > 0:  # before the first that is held nothing is known
+                found[first + at] = found.get(first + at, 0) | gap.legs(self._x)
+        return [Gap(at, legs) for at, legs in sorted(found.items())]
 
 
 def merged(ticks: Records) -> NDArray[np.int64]:
