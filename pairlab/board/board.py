@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType, TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self, Unpack
 
-import numpy as np
 import pandas as pd
 
 from pairlab.board.asked_pairs import (
@@ -24,9 +22,9 @@ from pairlab.board.board_alerts import BoardAlerts
 from pairlab.board.board_pair import BoardPair
 from pairlab.board.board_table import board_frame, board_health, board_snapshot
 from pairlab.board.group_source import BoardSource, require_group_source
-from pairlab.board.rescan import Rescan
+from pairlab.board.rescan import Rescan, check_scan
 from pairlab.board.runner import BoardRunner
-from pairlab.board_protocol import BoardAlert, BoardSnapshot
+from pairlab.board_protocol import BoardAlert, BoardAlertCallback, BoardSnapshot
 from pairlab.clock import Clock, SystemClock
 from pairlab.data.time_selection import Moment
 from pairlab.errors import PairlabError, SettingError
@@ -34,7 +32,7 @@ from pairlab.health import BoardHealth
 from pairlab.lab.event_log import EventLog
 from pairlab.lab.nested_loop import run_inside
 from pairlab.protocols import DisplayListener, LabView
-from pairlab.schema import TIMEFRAMES_NS, LogLevel, Pair
+from pairlab.schema import LogLevel, Pair
 from pairlab.settings import SETTINGS, SettingKwargs, Settings, unknown_setting
 
 if TYPE_CHECKING:
@@ -115,7 +113,7 @@ class Board:
         require_group_source(feed)
         if stream is not None and stream not in _STREAMS:
             raise SettingError("stream", stream, f"expected one of {', '.join(_STREAMS)}")
-        _check_scan(rescan, scan_timeframe, scan_bars, scan_pairs, max_q)
+        check_scan(rescan, scan_timeframe, scan_bars, scan_pairs, max_q)
         self._given: Final[dict[str, Any]] = {
             "hedge": "ols", "history_rows": _HISTORY_ROWS, **settings,
         }  # fmt: skip
@@ -350,6 +348,36 @@ class Board:
         """Have a function called after each batch, as `PairLab.on_update` does."""
         return self._runner.listeners.on_update(listener)
 
+    def on_alert(self, callback: BoardAlertCallback) -> Callable[[], None]:
+        """Have a function called with each new alert of any pair, as `PairLab.on_alert` does.
+
+        What a pair that is added while the board runs decided before is in the log alone.
+
+        Parameters
+        ----------
+        callback : callable
+            Takes a `BoardAlert`: its ``pair``, its ``entry`` (a `pairlab.alerts.Alert`) and, with
+            the pair's name, its ``sentence``. A coroutine function is awaited on the board's loop,
+            for 60 s at most; a plain one runs on a thread of its own. What it raises is counted
+            (`listener_errors`), told in the event log, and stops nothing.
+
+        Returns
+        -------
+        callable
+            Ends it: nothing more is delivered. A second call does nothing.
+
+        Raises
+        ------
+        SettingError
+            If `callback` cannot be called.
+        """
+        return self._runner.listeners.subscribe(callback)
+
+    @property
+    def listener_errors(self) -> int:
+        """How often functions given to `on_update` and `on_alert` raised, or took too long."""
+        return self._runner.listeners.errors
+
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop on which it was started; None before."""
@@ -400,22 +428,3 @@ class Board:
     def _repr_mimebundle_(self, **kwargs: object) -> object:
         """Show the page where a notebook displays the board."""
         return self.page()._repr_mimebundle_(**kwargs)
-
-
-def _check_scan(
-    rescan: object, timeframe: object, bars: object, pairs: object, max_q: object
-) -> None:
-    if rescan not in (None, "bar", "off"):
-        raise SettingError("rescan", rescan, "expected 'bar' or 'off'")
-    bar_timeframes = [name for name, ns in TIMEFRAMES_NS.items() if ns]
-    if timeframe is not None and timeframe not in bar_timeframes:
-        words = ", ".join(map(repr, bar_timeframes))
-        raise SettingError("scan_timeframe", timeframe, f"expected one of {words}")
-    for name, value, least, most in (
-        ("scan_bars", bars, 60, 5_000), ("scan_pairs", pairs, 1, 500),
-    ):  # fmt: skip
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or not least <= int(value) <= most:  # type: ignore[call-overload]
-            raise SettingError(name, value, f"expected a whole number, {least:,} to {most:,}")
-    if not isinstance(max_q, int | float) or math.isnan(max_q) or not 0 < max_q <= 1:
-        raise SettingError("max_q", max_q, "expected a number above 0, at most 1")

@@ -72,7 +72,7 @@ class BoardRunner:
         self.pairs: dict[Pair, BoardPair] = {}
         self.alerts: Final = BoardAlerts()
         self.event_log: Final = EventLog(self._refresh_displays)
-        self.listeners: Final = Listeners(self.log, clock)
+        self.listeners: Final = Listeners(self.log, clock, "board")
         self.tasks: Final = SymbolTasks(self.core, self.log, self._schedule)
         self.load: Final = LoadMeter(clock, _HEARTBEAT_S)
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -109,7 +109,8 @@ class BoardRunner:
             for symbol in pair:
                 self.tasks.want(symbol)
             pipeline.candles_wanted = lambda: self._load_klines(pair)
-            self._group.create_task(self._start_engine(pair), name="pairlab board engine")
+            work = self._start_engine(pair, late=self._compiled)
+            self._group.create_task(work, name="pairlab board engine")
         return view
 
     def remove(self, pair: Pair) -> BoardPair:
@@ -253,9 +254,7 @@ class BoardRunner:
             self._count_fault(error)
             return
         if count:
-            if self._waiters:
-                self._waiters.wake(self.row_count)
-            self.listeners.notify()
+            self._tell()
         if self.loop is not None:
             self._flushed_s = self.loop.time()
 
@@ -284,16 +283,26 @@ class BoardRunner:
             await asyncio.gather(*map(self._start_engine, pairs[at : at + _AT_A_TIME]))
             await asyncio.sleep(0)
 
-    async def _start_engine(self, pair: Pair) -> None:
+    def _tell(self) -> None:
+        """Wake who waits for rows, notify listeners, deliver alerts."""
+        if self._waiters:
+            self._waiters.wake(self.row_count)
+        self.listeners.notify()
+        self.listeners.deliver(self.alerts)
+
+    async def _start_engine(self, pair: Pair, *, late: bool = False) -> None:
+        """Start a pair's engine; of one that comes late, what it decides on the past is no news."""
         view = self.pairs.get(pair)
         if view is None or not self._compiled or view.pipeline.engine is not None:
             return
         if self.klines is not None:
             await self.klines.load(pair, view.pipeline)  # warm from the first row
         if self.has(view):
+            self._flush()  # others' alerts are news
             self.core.start_engine(pair)
-            self._waiters.wake(self.row_count)
-            self.listeners.notify()
+            if late:
+                self.listeners.skip(self.alerts)
+            self._tell()
 
     def _load_klines(self, pair: Pair) -> None:
         view = self.pairs.get(pair)
