@@ -22,6 +22,7 @@ from pairlab.board.board_alerts import BoardAlerts
 from pairlab.board.board_pair import BoardPair
 from pairlab.board.board_table import board_frame, board_health, board_snapshot
 from pairlab.board.group_source import BoardSource, require_group_source
+from pairlab.board.record.board_recording import BoardRecorder, BoardRecording
 from pairlab.board.rescan import Rescan, check_scan
 from pairlab.board.runner import BoardRunner
 from pairlab.board_protocol import BoardAlert, BoardAlertCallback, BoardSnapshot
@@ -30,9 +31,10 @@ from pairlab.data.time_selection import Moment
 from pairlab.errors import PairlabError, SettingError
 from pairlab.health import BoardHealth
 from pairlab.lab.event_log import EventLog
+from pairlab.lab.forwarding import forwarder
 from pairlab.lab.nested_loop import run_inside
-from pairlab.protocols import DisplayListener, LabView
-from pairlab.schema import LogLevel, Pair
+from pairlab.protocols import LabView
+from pairlab.schema import Pair
 from pairlab.settings import SETTINGS, SettingKwargs, Settings, unknown_setting
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ __all__ = ["Board"]
 
 _HISTORY_ROWS: Final = 10_000
 _DEFAULT_PAIR: Final = Pair("BTCUSDT", "ETHUSDT")
+_forward = forwarder(__name__, "Board")
 _STREAMS: Final = ("aggTrade", "trade", "bookTicker")
 
 
@@ -122,6 +125,7 @@ class Board:
         self._runner: Final = BoardRunner(
             feed, stream, defaults.ticks_held, clock or SystemClock()
         )  # fmt: skip
+        self._recorder: Final = BoardRecorder(self._runner)
         self._rescan: Rescan | None = None
         self._pages: dict[str, BoardPage] = {}
         for why in asked.refused:
@@ -230,22 +234,14 @@ class Board:
         self._runner.start()
         return self
 
-    async def stop(self) -> None:
-        """End every feed and task; what was gathered stays. A second call does nothing."""
-        await self._runner.stop()
+    stop = _forward("_runner", BoardRunner.stop)
+    wait_async = _forward("_runner", BoardRunner.wait_async)
+    wait_closed = _forward("_runner", BoardRunner.wait_closed)
 
     @property
     def running(self) -> bool:
         """Whether it was started and has not ended."""
         return self._runner.running
-
-    async def wait_async(self, rows: int = 1, timeout_s: float = 30.0) -> None:
-        """Do as `wait`, for code that awaits."""
-        await self._runner.wait_async(rows, timeout_s)
-
-    async def wait_closed(self) -> None:
-        """Wait until it has ended, by itself or by `stop`."""
-        await self._runner.wait_closed()
 
     def wait(self, rows: int = 1, timeout_s: float = 30.0) -> None:
         """Block this cell, but not the stream, until all pairs together have so many rows.
@@ -329,6 +325,13 @@ class Board:
         frame["source"] = self._runner.info.name
         frame.to_csv(target, lineterminator="\n")
 
+    record = _forward("_recorder", BoardRecorder.record)
+
+    @property
+    def recording(self) -> BoardRecording | None:
+        """The newest recording, under way or ended; None if there was none."""
+        return self._recorder.newest
+
     # -- how it is ----------------------------------------------------------------------------
 
     def health(self) -> BoardHealth:
@@ -340,9 +343,9 @@ class Board:
         """The newest messages about feeds, pairs and screen, oldest first."""
         return self._runner.event_log
 
-    def log(self, level: LogLevel, message: str) -> None:
-        """Add a line to the event log."""
-        self._runner.log(level, message)
+    log = _forward("_runner", BoardRunner.log)
+    call_on_loop = _forward("_runner", BoardRunner.call_on_loop)
+    attach = _forward("_runner", BoardRunner.attach)
 
     def on_update(self, listener: Callable[[], object]) -> Callable[[], None]:
         """Have a function called after each batch, as `PairLab.on_update` does."""
@@ -382,14 +385,6 @@ class Board:
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop on which it was started; None before."""
         return self._runner.loop
-
-    def call_on_loop(self, function: Callable[..., object], *args: object) -> None:
-        """Run a function on the board's loop, from any thread."""
-        self._runner.call_on_loop(function, *args)
-
-    def attach(self, display: DisplayListener) -> None:
-        """Notify a display when the board starts, stops or logs something."""
-        self._runner.attach(display)
 
     # -- on the screen ------------------------------------------------------------------------
 

@@ -57,6 +57,7 @@ class BoardCore:
         self._pending: list[tuple[int, Records, bool]] = []
         self._turns: list[tuple[int, int, bool]] = []  # when a symbol begins and ceases to wait
         self._waiting: set[int] = set()
+        self._tapped: dict[PairPipeline, None] = {}  # those that somebody listens to
         self._ready = False
 
     # -- pairs ------------------------------------------------------------------------------------
@@ -79,6 +80,7 @@ class BoardCore:
         pipeline = PairPipeline(
             settings, rebuild_wanted, self._clock, self.many, self.store, y, x
         )  # fmt: skip
+        pipeline.on_taps = self._note_taps
         self.pipelines[pair] = self._by_slot[pipeline.slot] = pipeline
         for symbol in (y, x):
             self._of_symbol[symbol].append(pipeline)
@@ -93,8 +95,14 @@ class BoardCore:
         del self._by_slot[pipeline.slot]
         for symbol in pipeline.symbols:
             self._of_symbol[symbol].remove(pipeline)
+        self._tapped.pop(pipeline, None)
         pipeline.close()
         return pipeline
+
+    def _note_taps(self, pipeline: PairPipeline) -> None:
+        self._tapped.pop(pipeline, None)
+        if pipeline.taps:
+            self._tapped[pipeline] = None
 
     def start_engine(self, pair: Pair) -> None:
         """Make a pair's engine, the kernel being compiled, and catch up with the ticks held."""
@@ -234,10 +242,16 @@ class BoardCore:
         self._take_plain(batch[start:stop])
 
     def _take_plain(self, batch: Records) -> None:
-        if len(batch):
-            self.store.append(batch)
-            if self._ready:
-                self._make_rows(batch)
+        if not len(batch):
+            return
+        tapped = [(one, one.next_tick) for one in self._tapped if not one.held]
+        self.store.append(batch)
+        for pipeline, first in tapped:
+            pipeline.hand_on_ticks(first, batch)
+        if self._ready:
+            self._make_rows(batch)
+        for pipeline, _ in tapped:
+            pipeline.hand_on_rows()
 
     def _hold_pairs_of(self, symbol: int) -> None:
         self._waiting.add(symbol)
@@ -253,7 +267,9 @@ class BoardCore:
     def _make_rows(self, batch: Records) -> None:
         for events, slots in self.many.update(batch):
             for slot in dict.fromkeys(slots.tolist()):
-                self._by_slot[slot].take_events(events[slots == slot])
+                pipeline = self._by_slot[slot]
+                pipeline.hand_on_rows()
+                pipeline.take_events(events[slots == slot])
         gaps = self.many.slots["gaps"]
         if gaps.any():
             for slot in np.flatnonzero(gaps).tolist():
@@ -262,7 +278,9 @@ class BoardCore:
                     self._by_slot[slot].candles_wanted()
 
     def _make_room(self, slot: int) -> None:
-        self._by_slot[slot].rows.make_room()
+        pipeline = self._by_slot[slot]
+        pipeline.hand_on_rows()
+        pipeline.rows.make_room()
 
     # -- together ---------------------------------------------------------------------------------
 

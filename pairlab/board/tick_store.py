@@ -13,7 +13,7 @@ from pairlab.engine.gaps import Gap
 from pairlab.engine.state import SYMBOL_TICK
 from pairlab.schema import NO_TIME_NS, TICK, TIME_CORRECTED, Records
 
-__all__ = ["PairTicks", "SymbolGap", "TickStore", "merged"]
+__all__ = ["PairTicks", "SymbolGap", "TickStore", "merged", "share_of"]
 
 _GAPS_KEPT: Final = 10_000
 
@@ -122,12 +122,7 @@ class TickStore:
         stop = len(held) if until is None else max(until - first, 0)
         start = max(since - first, 0)
         held = held[start:stop]
-        symbols = held["leg"]
-        at = np.flatnonzero((symbols == y) | (symbols == x))
-        share = held[at]
-        is_x = share["leg"] == x
-        ticks: Records = share.view(TICK)  # every field but the leg lies where TICK has it
-        ticks["leg"] = is_x
+        ticks, at = share_of(held, y, x)
         return ticks, at + (first + start)
 
 
@@ -151,7 +146,7 @@ class PairTicks(Ring):
         self._store = store
         self._y, self._x = y, x
         self.held_at: int | None = None
-        self._held_total = 0
+        self._held_total = self._held_first = 0
         self._spans: deque[tuple[int, int]] = deque(maxlen=1_000)  # that came out by time
 
     @property
@@ -172,16 +167,20 @@ class PairTicks(Ring):
 
     def hold(self) -> None:
         """Hold back the ticks that come from now on."""
-        self._held_total = self.total
+        self._held_total = self._held_first = self.total
         self.held_at = self._store.total
 
     def waiting(self) -> tuple[Records, NDArray[np.int64]]:
         """Return the ticks that are held back, and their ordinals among all."""
         return self._store.of_pair(self._y, self._x, self.held_at or 0)
 
+    def come_out(self, count: int) -> None:
+        """Count so many of what is held back as the pair's: they come out by time."""
+        self._held_total += count
+
     def release(self) -> None:
         """Hold back nothing any more: what waited has come out by time."""
-        first = self._held_total
+        first = self._held_first
         self.held_at = None
         if self.total > first:
             self._spans.append((first, self.total))
@@ -221,6 +220,17 @@ class PairTicks(Ring):
             if there if gap.corrected else at > 0:  # before the first that is held nothing is known
                 found[first + at] = found.get(first + at, 0) | gap.legs(self._x)
         return [Gap(at, legs) for at, legs in sorted(found.items())]
+
+
+def share_of(ticks: Records, y: int, x: int) -> tuple[Records, NDArray[np.int64]]:
+    """Return the ticks of a pair among those of all symbols, as new `TICK` records, and where."""
+    symbols = ticks["leg"]
+    at = np.flatnonzero((symbols == y) | (symbols == x))
+    share = ticks[at]
+    is_x = share["leg"] == x
+    own: Records = share.view(TICK)  # every field but the leg lies where TICK has it
+    own["leg"] = is_x
+    return own, at
 
 
 def merged(ticks: Records) -> NDArray[np.int64]:
