@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from pairlab.health import BoardHealth
 from pairlab.protocols import DisplayListener, LabView
 from pairlab.schema import LogEntry, LogLevel, Pair, Records
 
-__all__ = ["BoardAlert", "BoardSnapshot", "BoardView"]
+__all__ = ["BoardAlert", "BoardAlertCallback", "BoardSnapshot", "BoardView"]
 
 
 class BoardAlert(NamedTuple):
@@ -30,6 +30,15 @@ class BoardAlert(NamedTuple):
 
     pair: Pair
     entry: Alert | SettingChange
+
+    @property
+    def sentence(self) -> str:
+        """What happened and why, with the pair's name."""
+        return f"{self.pair.y} / {self.pair.x}: {self.entry.sentence}"
+
+
+BoardAlertCallback: TypeAlias = Callable[[BoardAlert], object]
+"""A plain or a coroutine function that takes an alert of a board."""
 
 
 class BoardSnapshot(NamedTuple):

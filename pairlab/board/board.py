@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType, TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self, Unpack
 
-import numpy as np
 import pandas as pd
 
 from pairlab.board.asked_pairs import (
@@ -24,17 +22,19 @@ from pairlab.board.board_alerts import BoardAlerts
 from pairlab.board.board_pair import BoardPair
 from pairlab.board.board_table import board_frame, board_health, board_snapshot
 from pairlab.board.group_source import BoardSource, require_group_source
-from pairlab.board.rescan import Rescan
+from pairlab.board.record.board_recording import BoardRecorder, BoardRecording
+from pairlab.board.rescan import Rescan, check_scan
 from pairlab.board.runner import BoardRunner
-from pairlab.board_protocol import BoardAlert, BoardSnapshot
+from pairlab.board_protocol import BoardAlert, BoardAlertCallback, BoardSnapshot
 from pairlab.clock import Clock, SystemClock
 from pairlab.data.time_selection import Moment
 from pairlab.errors import PairlabError, SettingError
 from pairlab.health import BoardHealth
 from pairlab.lab.event_log import EventLog
+from pairlab.lab.forwarding import forwarder
 from pairlab.lab.nested_loop import run_inside
-from pairlab.protocols import DisplayListener, LabView
-from pairlab.schema import TIMEFRAMES_NS, LogLevel, Pair
+from pairlab.protocols import LabView
+from pairlab.schema import Pair
 from pairlab.settings import SETTINGS, SettingKwargs, Settings, unknown_setting
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ __all__ = ["Board"]
 
 _HISTORY_ROWS: Final = 10_000
 _DEFAULT_PAIR: Final = Pair("BTCUSDT", "ETHUSDT")
+_forward = forwarder(__name__, "Board")
 _STREAMS: Final = ("aggTrade", "trade", "bookTicker")
 
 
@@ -115,7 +116,7 @@ class Board:
         require_group_source(feed)
         if stream is not None and stream not in _STREAMS:
             raise SettingError("stream", stream, f"expected one of {', '.join(_STREAMS)}")
-        _check_scan(rescan, scan_timeframe, scan_bars, scan_pairs, max_q)
+        check_scan(rescan, scan_timeframe, scan_bars, scan_pairs, max_q)
         self._given: Final[dict[str, Any]] = {
             "hedge": "ols", "history_rows": _HISTORY_ROWS, **settings,
         }  # fmt: skip
@@ -124,6 +125,7 @@ class Board:
         self._runner: Final = BoardRunner(
             feed, stream, defaults.ticks_held, clock or SystemClock()
         )  # fmt: skip
+        self._recorder: Final = BoardRecorder(self._runner)
         self._rescan: Rescan | None = None
         self._pages: dict[str, BoardPage] = {}
         for why in asked.refused:
@@ -232,22 +234,14 @@ class Board:
         self._runner.start()
         return self
 
-    async def stop(self) -> None:
-        """End every feed and task; what was gathered stays. A second call does nothing."""
-        await self._runner.stop()
+    stop = _forward("_runner", BoardRunner.stop)
+    wait_async = _forward("_runner", BoardRunner.wait_async)
+    wait_closed = _forward("_runner", BoardRunner.wait_closed)
 
     @property
     def running(self) -> bool:
         """Whether it was started and has not ended."""
         return self._runner.running
-
-    async def wait_async(self, rows: int = 1, timeout_s: float = 30.0) -> None:
-        """Do as `wait`, for code that awaits."""
-        await self._runner.wait_async(rows, timeout_s)
-
-    async def wait_closed(self) -> None:
-        """Wait until it has ended, by itself or by `stop`."""
-        await self._runner.wait_closed()
 
     def wait(self, rows: int = 1, timeout_s: float = 30.0) -> None:
         """Block this cell, but not the stream, until all pairs together have so many rows.
@@ -331,6 +325,13 @@ class Board:
         frame["source"] = self._runner.info.name
         frame.to_csv(target, lineterminator="\n")
 
+    record = _forward("_recorder", BoardRecorder.record)
+
+    @property
+    def recording(self) -> BoardRecording | None:
+        """The newest recording, under way or ended; None if there was none."""
+        return self._recorder.newest
+
     # -- how it is ----------------------------------------------------------------------------
 
     def health(self) -> BoardHealth:
@@ -342,26 +343,48 @@ class Board:
         """The newest messages about feeds, pairs and screen, oldest first."""
         return self._runner.event_log
 
-    def log(self, level: LogLevel, message: str) -> None:
-        """Add a line to the event log."""
-        self._runner.log(level, message)
+    log = _forward("_runner", BoardRunner.log)
+    call_on_loop = _forward("_runner", BoardRunner.call_on_loop)
+    attach = _forward("_runner", BoardRunner.attach)
 
     def on_update(self, listener: Callable[[], object]) -> Callable[[], None]:
         """Have a function called after each batch, as `PairLab.on_update` does."""
         return self._runner.listeners.on_update(listener)
 
+    def on_alert(self, callback: BoardAlertCallback) -> Callable[[], None]:
+        """Have a function called with each new alert of any pair, as `PairLab.on_alert` does.
+
+        What a pair that is added while the board runs decided before is in the log alone.
+
+        Parameters
+        ----------
+        callback : callable
+            Takes a `BoardAlert`: its ``pair``, its ``entry`` (a `pairlab.alerts.Alert`) and, with
+            the pair's name, its ``sentence``. A coroutine function is awaited on the board's loop,
+            for 60 s at most; a plain one runs on a thread of its own. What it raises is counted
+            (`listener_errors`), told in the event log, and stops nothing.
+
+        Returns
+        -------
+        callable
+            Ends it: nothing more is delivered. A second call does nothing.
+
+        Raises
+        ------
+        SettingError
+            If `callback` cannot be called.
+        """
+        return self._runner.listeners.subscribe(callback)
+
+    @property
+    def listener_errors(self) -> int:
+        """How often functions given to `on_update` and `on_alert` raised, or took too long."""
+        return self._runner.listeners.errors
+
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop on which it was started; None before."""
         return self._runner.loop
-
-    def call_on_loop(self, function: Callable[..., object], *args: object) -> None:
-        """Run a function on the board's loop, from any thread."""
-        self._runner.call_on_loop(function, *args)
-
-    def attach(self, display: DisplayListener) -> None:
-        """Notify a display when the board starts, stops or logs something."""
-        self._runner.attach(display)
 
     # -- on the screen ------------------------------------------------------------------------
 
@@ -400,22 +423,3 @@ class Board:
     def _repr_mimebundle_(self, **kwargs: object) -> object:
         """Show the page where a notebook displays the board."""
         return self.page()._repr_mimebundle_(**kwargs)
-
-
-def _check_scan(
-    rescan: object, timeframe: object, bars: object, pairs: object, max_q: object
-) -> None:
-    if rescan not in (None, "bar", "off"):
-        raise SettingError("rescan", rescan, "expected 'bar' or 'off'")
-    bar_timeframes = [name for name, ns in TIMEFRAMES_NS.items() if ns]
-    if timeframe is not None and timeframe not in bar_timeframes:
-        words = ", ".join(map(repr, bar_timeframes))
-        raise SettingError("scan_timeframe", timeframe, f"expected one of {words}")
-    for name, value, least, most in (
-        ("scan_bars", bars, 60, 5_000), ("scan_pairs", pairs, 1, 500),
-    ):  # fmt: skip
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or not least <= int(value) <= most:  # type: ignore[call-overload]
-            raise SettingError(name, value, f"expected a whole number, {least:,} to {most:,}")
-    if not isinstance(max_q, int | float) or math.isnan(max_q) or not 0 < max_q <= 1:
-        raise SettingError("max_q", max_q, "expected a number above 0, at most 1")

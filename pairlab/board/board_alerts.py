@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 
 import pandas as pd
 
-from pairlab.alerts import AlertLog, entries_frame
+from pairlab.alerts import Alert, AlertLog, entries_frame
 from pairlab.board_protocol import BoardAlert
 from pairlab.schema import Pair
 
@@ -21,12 +22,20 @@ class BoardAlerts:
     ----------
     capacity : int
         How many are kept.
+
+    Attributes
+    ----------
+    total : int
+        Alerts and changes of settings there ever were.
+    newest_number : int
+        Alerts alone that there ever were: the number of the newest one.
     """
 
     def __init__(self, capacity: int = 10_000) -> None:
         self._entries: deque[BoardAlert] = deque(maxlen=capacity)
         self._read: dict[Pair, int] = {}
         self.total = 0
+        self.newest_number = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -45,7 +54,13 @@ class BoardAlerts:
         taken = [BoardAlert(pair, entry) for entry in entries]
         self._entries.extend(taken)
         self.total += len(taken)
+        self.newest_number += sum(isinstance(entry, Alert) for entry in entries)
         return taken
+
+    def since(self, number: int) -> list[BoardAlert]:
+        """Return the alerts alone after that number that are kept, oldest first."""
+        alerts = (alert for alert in reversed(self._entries) if isinstance(alert.entry, Alert))
+        return list(itertools.islice(alerts, max(self.newest_number - number, 0)))[::-1]
 
     def forget(self, pair: Pair) -> None:
         """Expect a new log of a pair; its alerts stay."""

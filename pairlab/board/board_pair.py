@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 
 from pairlab.alerts import AlertLog
+from pairlab.board.board_table import pair_health
 from pairlab.board.pair_pipeline import PairPipeline
+from pairlab.clock import Clock
 from pairlab.data.row_store import RowStore
 from pairlab.data.time_selection import Moment
+from pairlab.feeds.base import FeedInfo
 from pairlab.health import Health
 from pairlab.lab.event_log import EventLog
 from pairlab.lab.queries import Queries
+from pairlab.lab.record.recording import Recording
+from pairlab.lab.record.recordings import Recordings
 from pairlab.protocols import (
     DisplayListener,
     PastView,
     Playback,
-    RecordingsView,
+    Service,
     Table,
     WhatIfView,
 )
@@ -29,7 +34,7 @@ from pairlab.settings import Settings, SettingValues
 if TYPE_CHECKING:
     from pairlab.board.runner import BoardRunner
 
-__all__ = ["BoardPair"]
+__all__ = ["BoardPair", "goes_on"]
 
 
 class BoardPair:
@@ -47,6 +52,13 @@ class BoardPair:
         Of the pair.
     pipeline : PairPipeline
         Its rows and alerts.
+
+    Attributes
+    ----------
+    recordings : Recordings
+        What begins recordings of this pair alone, and proves the newest of them.
+    services : list of Service
+        What ends with it.
     """
 
     def __init__(
@@ -56,7 +68,9 @@ class BoardPair:
         self.settings: Final = settings
         self.pipeline: Final = pipeline
         self._runner = runner
-        self._queries: Final = Queries(pipeline, pair, self.health, lambda: None)
+        self.recordings: Final = Recordings(self)
+        self.services: list[Service] = []
+        self._queries: Final = Queries(pipeline, pair, self.health, self.recordings.past)
         self._displays: list[DisplayListener] = []
 
     # -- rows and alerts ------------------------------------------------------------------------
@@ -116,7 +130,7 @@ class BoardPair:
 
     def health(self) -> Health:
         """Return how its two feeds, its engine and the board's loop are."""
-        return self._runner.pair_health(self.pair, self.pipeline)
+        return pair_health(self._runner, self.pair, self.pipeline)
 
     def price_decimals(self) -> tuple[int, int] | None:
         """Return the decimals of both tick sizes; None while they are not known."""
@@ -160,6 +174,39 @@ class BoardPair:
         for display in self._displays:
             self._runner.detach(display)
             self._runner.listeners.call(display.finish)
+        self.request_stop()
+
+    # -- what is recorded -------------------------------------------------------------------------
+
+    @property
+    def clock(self) -> Clock:
+        """Source of the time."""
+        return self._runner.clock
+
+    @property
+    def source(self) -> None:
+        """None: a board plays no recording."""
+        return
+
+    @property
+    def feed_info(self) -> FeedInfo:
+        """Name of the market and the stream."""
+        return self._runner.info
+
+    @property
+    def past(self) -> PastView | None:
+        """Where rows are that have left the memory: in its recording. None: nowhere."""
+        return self.recordings.past()
+
+    def add_service(self, service: Service) -> None:
+        """Stop `service` with the board, or when the pair leaves it."""
+        self.services = [*(one for one in self.services if goes_on(one)), service]
+
+    def request_stop(self) -> None:
+        """Have its recordings end, without waiting for that."""
+        for service in self.services:
+            if isinstance(service, Recording):
+                service.request_stop()
 
     # -- what a pair of a board has not ------------------------------------------------------------
 
@@ -169,16 +216,11 @@ class BoardPair:
         return None
 
     @property
-    def recordings(self) -> RecordingsView | None:
-        """None: a board is not recorded."""
-        return None
-
-    @property
-    def past(self) -> PastView | None:
-        """None: rows that have left the memory are gone."""
-        return None
-
-    @property
     def what_if(self) -> WhatIfView | None:
         """None: a `PairLab` has it."""
         return None
+
+
+def goes_on(service: Service) -> bool:
+    """Return whether a service has anything left to stop."""
+    return not isinstance(service, Recording) or service.active

@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pairlab.board.pair_pipeline import PairPipeline
 from pairlab.board.symbol_tasks import worst
 from pairlab.board_protocol import BoardSnapshot
-from pairlab.health import BoardHealth
-from pairlab.schema import HISTORY_COLUMNS, NO_TIME_NS, NS_PER_S, ROW, Records
+from pairlab.feeds.base import FeedHealth
+from pairlab.health import BoardHealth, Health
+from pairlab.lab.health_report import health_report
+from pairlab.schema import HISTORY_COLUMNS, NO_TIME_NS, NS_PER_S, ROW, Pair, Records
 
 if TYPE_CHECKING:
     from pairlab.board.rescan import Rescan
@@ -24,6 +27,7 @@ __all__ = [
     "board_snapshot",
     "leg_ages_s",
     "newest_rows",
+    "pair_health",
     "round_trips",
 ]
 
@@ -128,6 +132,22 @@ def board_frame(at: BoardSnapshot) -> pd.DataFrame:
         index=pd.MultiIndex.from_arrays(legs, names=["leg_y", "leg_x"]),
     )  # fmt: skip
     return frame.iloc[at.order]
+
+
+def pair_health(runner: BoardRunner, pair: Pair, pipeline: PairPipeline) -> Health:
+    """Return how one pair's feeds, its engine and the board's loop are."""
+    y, x = (runner.tasks.health(symbol) for symbol in pair)
+    state, detail = runner.tasks.pair_state(tuple(pair)) if runner.running else runner.state()
+    both = FeedHealth(
+        state, detail, ticks=y.ticks + x.ticks, reconnects=max(y.reconnects, x.reconnects),
+        gaps=y.gaps + x.gaps, missing=y.missing + x.missing, lag_ms=y.lag_ms,
+        lag_p50_ms=y.lag_p50_ms, lag_p99_ms=y.lag_p99_ms,
+        dropped={name: y.dropped.get(name, 0) + x.dropped.get(name, 0)
+                 for name in {*y.dropped, *x.dropped}},
+    )  # fmt: skip
+    return health_report(
+        runner.info, both, pipeline, runner.load, running=runner.running, stamped_ahead=0
+    )
 
 
 def board_health(runner: BoardRunner, rescan: Rescan | None) -> BoardHealth:

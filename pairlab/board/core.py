@@ -54,9 +54,10 @@ class BoardCore:
         self._clock = clock
         self._by_slot: dict[int, PairPipeline] = {}
         self._of_symbol: dict[int, list[PairPipeline]] = {}
-        self._pending: list[tuple[int, Records]] = []
+        self._pending: list[tuple[int, Records, bool]] = []
         self._turns: list[tuple[int, int, bool]] = []  # when a symbol begins and ceases to wait
         self._waiting: set[int] = set()
+        self._tapped: dict[PairPipeline, None] = {}  # those that somebody listens to
         self._ready = False
 
     # -- pairs ------------------------------------------------------------------------------------
@@ -79,6 +80,7 @@ class BoardCore:
         pipeline = PairPipeline(
             settings, rebuild_wanted, self._clock, self.many, self.store, y, x
         )  # fmt: skip
+        pipeline.on_taps = self._note_taps
         self.pipelines[pair] = self._by_slot[pipeline.slot] = pipeline
         for symbol in (y, x):
             self._of_symbol[symbol].append(pipeline)
@@ -93,8 +95,14 @@ class BoardCore:
         del self._by_slot[pipeline.slot]
         for symbol in pipeline.symbols:
             self._of_symbol[symbol].remove(pipeline)
+        self._tapped.pop(pipeline, None)
         pipeline.close()
         return pipeline
+
+    def _note_taps(self, pipeline: PairPipeline) -> None:
+        self._tapped.pop(pipeline, None)
+        if pipeline.taps:
+            self._tapped[pipeline] = None
 
     def start_engine(self, pair: Pair) -> None:
         """Make a pair's engine, the kernel being compiled, and catch up with the ticks held."""
@@ -116,9 +124,19 @@ class BoardCore:
 
     # -- what the feeds bring ---------------------------------------------------------------------
 
-    def on_ticks(self, symbol: int, ticks: Records) -> None:
-        """Take ticks of a symbol, of `pairlab.TICK`, to be made rows of by the next `flush`."""
-        self._pending.append((symbol, ticks))
+    def on_ticks(self, symbol: int, ticks: Records, *, corrected: bool = False) -> None:
+        """Take ticks of a symbol, to be made rows of by the next `flush`.
+
+        Parameters
+        ----------
+        symbol : int
+            Its number.
+        ticks : numpy.ndarray
+            `pairlab.TICK` records.
+        corrected : bool
+            Whether the first of them was stamped ahead of the clock, and corrected.
+        """
+        self._pending.append((symbol, ticks, corrected))
 
     def on_gap(self, symbol: int) -> None:
         """Mark that trades of a symbol are missing before its next tick."""
@@ -163,33 +181,36 @@ class BoardCore:
 
     def flush(self) -> int:
         """Make rows of what has come; return how many ticks it was."""
-        batch, arrived_ns = self._joined()
+        batch, arrived_ns, corrected = self._joined()
         turns, self._turns = sorted(self._turns, key=lambda turn: turn[0]), []
         start = 0
         for at_ns, symbol, begins in turns:
             side: Literal["left", "right"] = "left" if begins else "right"
             stop = max(int(np.searchsorted(arrived_ns, at_ns, side)), start)
-            self._take(batch[start:stop])
+            self._take(batch, start, stop, corrected)
             start = stop
             (self._hold_pairs_of if begins else self._release_pairs_of)(symbol)
-        self._take(batch[start:])
+        self._take(batch, start, len(batch), corrected)
         if len(batch):
             self.latency_ms.add((self._clock.time_ns() - batch["received_ns"]) / 1e6)
         return len(batch)
 
-    def _joined(self) -> tuple[Records, NDArray[np.int64]]:
-        """Return what has come, in the order of its arrival, and when it did.
+    def _joined(self) -> tuple[Records, NDArray[np.int64], NDArray[np.int64]]:
+        """Return what has come, in the order of its arrival, when it did, and which is corrected.
 
         A feed's share of what was read together comes at once, so that receive times tell the
-        order; trades that were fetched later go before those of their symbol that waited for them.
+        order; trades that were fetched later go before those of their symbol that waited for them,
+        and one whose time was corrected has waited for the next of its symbol.
         """
         pending, self._pending = self._pending, []
-        count = sum(len(ticks) for _, ticks in pending)
+        count = sum(len(ticks) for _, ticks, _ in pending)
         batch, arrived_ns = np.empty(count, SYMBOL_TICK), np.empty(count, np.int64)
         opaque = batch.view((np.void, TICK.itemsize))
         newest_ns: dict[int, int] = {}
+        waited: dict[int, list[int]] = {}
+        corrected: list[int] = []
         at = 0
-        for symbol, ticks in pending:
+        for symbol, ticks, is_corrected in pending:
             end = at + len(ticks)
             opaque[at:end] = ticks.view((np.void, TICK.itemsize))
             batch["leg"][at:end] = symbol
@@ -197,17 +218,40 @@ class BoardCore:
             np.maximum(ticks["received_ns"], newest_ns.get(symbol, 0), out=own)
             np.maximum.accumulate(own, out=own)
             newest_ns[symbol] = int(own[-1])
+            if is_corrected:
+                corrected.append(at)
+                waited.setdefault(symbol, []).append(at)
+            if waited and symbol in waited and at + is_corrected < end:
+                arrived_ns[waited.pop(symbol)] = arrived_ns[at + is_corrected]
             at = end
+        places = np.array(corrected, np.int64)
         if len(pending) > 1:
             order = np.argsort(arrived_ns, kind="stable")
             batch, arrived_ns = batch[order], arrived_ns[order]
-        return batch, arrived_ns
+            places = np.flatnonzero(np.isin(order, places)) if corrected else places
+        return batch, arrived_ns, places
 
-    def _take(self, batch: Records) -> None:
-        if len(batch):
-            self.store.append(batch)
-            if self._ready:
-                self._make_rows(batch)
+    def _take(self, batch: Records, start: int, stop: int, corrected: NDArray[np.int64]) -> None:
+        """Take a part of a batch, and mark what is corrected in it."""
+        for place in corrected[(corrected >= start) & (corrected < stop)].tolist():
+            self._take_plain(batch[start:place])
+            start, symbol = place, int(batch["leg"][place])
+            mark = self.store.mark(symbol, corrected=True)
+            for pipeline in self._of_symbol[symbol]:
+                pipeline.mark(mark)
+        self._take_plain(batch[start:stop])
+
+    def _take_plain(self, batch: Records) -> None:
+        if not len(batch):
+            return
+        tapped = [(one, one.next_tick) for one in self._tapped if not one.held]
+        self.store.append(batch)
+        for pipeline, first in tapped:
+            pipeline.hand_on_ticks(first, batch)
+        if self._ready:
+            self._make_rows(batch)
+        for pipeline, _ in tapped:
+            pipeline.hand_on_rows()
 
     def _hold_pairs_of(self, symbol: int) -> None:
         self._waiting.add(symbol)
@@ -223,7 +267,9 @@ class BoardCore:
     def _make_rows(self, batch: Records) -> None:
         for events, slots in self.many.update(batch):
             for slot in dict.fromkeys(slots.tolist()):
-                self._by_slot[slot].take_events(events[slots == slot])
+                pipeline = self._by_slot[slot]
+                pipeline.hand_on_rows()
+                pipeline.take_events(events[slots == slot])
         gaps = self.many.slots["gaps"]
         if gaps.any():
             for slot in np.flatnonzero(gaps).tolist():
@@ -232,7 +278,9 @@ class BoardCore:
                     self._by_slot[slot].candles_wanted()
 
     def _make_room(self, slot: int) -> None:
-        self._by_slot[slot].rows.make_room()
+        pipeline = self._by_slot[slot]
+        pipeline.hand_on_rows()
+        pipeline.rows.make_room()
 
     # -- together ---------------------------------------------------------------------------------
 

@@ -6,17 +6,21 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pairlab.board.slot_rows import SlotRows
-from pairlab.board.tick_store import PairTicks, SymbolGap, TickStore, merged
+from pairlab.board.tick_store import PairTicks, SymbolGap, TickStore, merged, share_of
 from pairlab.clock import Clock
 from pairlab.data.gap_list import GapList
+from pairlab.data.journal import GapMarked, Seeds, TimeCorrected
 from pairlab.engine import PairEngine
-from pairlab.engine.gaps import Gap, update_over_gaps
+from pairlab.engine.gaps import Gap, candles_within
 from pairlab.engine.many.many_pairs import ManyPairs
 from pairlab.engine.state import BAR
 from pairlab.lab.pipeline import Pipeline
-from pairlab.schema import Records
+from pairlab.lab.rebuild_work import RebuildWork
+from pairlab.lab.record.pipeline_tap import PipelineTap
+from pairlab.schema import BOTH_LEGS, TIME_CORRECTED, Records
 from pairlab.settings import Settings, SettingValues
 
 __all__ = ["PairPipeline"]
@@ -39,6 +43,13 @@ class PairPipeline(Pipeline):
         Where its ticks are.
     y, x : int
         Numbers of its symbols.
+
+    Attributes
+    ----------
+    on_alerts : callable
+        Called with it after new alerts.
+    on_taps : callable
+        Called with it when something begins or ceases to listen to its ticks and rows.
     """
 
     rows: SlotRows
@@ -58,12 +69,20 @@ class PairPipeline(Pipeline):
         self.symbols: Final = (y, x)
         self._store = store
         self._engine: PairEngine | None = None
+        self._taps: tuple[PipelineTap, ...] = ()
+        self._told = 0  # rows that were handed on to the taps
         self.pair_ticks: Final = PairTicks(store, y, x)
         self._gaps_held: list[SymbolGap] = []
         self.on_alerts: Callable[[PairPipeline], None] = lambda _: None
+        self.on_taps: Callable[[PairPipeline], None] = lambda _: None
         rows = SlotRows(many, self.slot, settings.history_rows)
         super().__init__(settings, rebuild_wanted, clock, rows=rows, ticks=self.pair_ticks)
         self._gaps = GapList(self.pair_ticks.gaps())
+        for tick, legs in self._gaps:
+            if legs & BOTH_LEGS:
+                self.journal.add(GapMarked(tick, None, legs & BOTH_LEGS))
+            if legs & TIME_CORRECTED:
+                self.journal.add(TimeCorrected(tick))
 
     # -- where its memory is ------------------------------------------------------------------
 
@@ -105,6 +124,44 @@ class PairPipeline(Pipeline):
         self.rows.leave()
         self._many.remove(self.slot)
 
+    # -- who listens --------------------------------------------------------------------------
+
+    @property
+    def taps(self) -> tuple[PipelineTap, ...]:
+        """What listens to its ticks, rows and alerts."""
+        return self._taps
+
+    @taps.setter
+    def taps(self, taps: tuple[PipelineTap, ...]) -> None:
+        self._taps = taps
+        if taps:
+            self._told = self.rows.end
+            self.on_taps(self)
+        elif hasattr(self, "rows"):
+            self.on_taps(self)
+
+    def hand_on_ticks(self, first: int, batch: Records) -> None:
+        """Hand its share of a batch on to the taps; the first of it has this ordinal."""
+        ticks, _ = share_of(batch, *self.symbols)
+        if len(ticks):
+            for tap in self._taps:
+                tap.on_ticks(first, ticks)
+
+    def hand_on_rows(self) -> None:
+        """Hand on to the taps what the kernel has written since the last time."""
+        if self._taps:
+            self._tell_rows(self._told, self.rows.written(self._told, self.rows.end))
+            self._told = self.rows.end
+
+    def _append(self, rows: Records) -> None:
+        super()._append(rows)
+        self._told = self.rows.end
+
+    def rebuild_finish(self, work: RebuildWork, fresh: PairEngine, rows: Records) -> None:
+        """Do as `Pipeline.rebuild_finish`."""
+        super().rebuild_finish(work, fresh, rows)
+        self._told = self.rows.end
+
     # -- what the kernel did ------------------------------------------------------------------
 
     def take_events(self, events: Records) -> None:
@@ -118,6 +175,8 @@ class PairPipeline(Pipeline):
         events["row"] -= first
         self._positions.add(rows[events["row"]])
         self.alert_log.add(events, rows, engine.values)
+        for tap in self._taps:
+            tap.on_alerts(self.alert_log)
         self.on_alerts(self)
 
     # -- ticks that are held back -------------------------------------------------------------
@@ -134,11 +193,13 @@ class PairPipeline(Pipeline):
             self._many.activate(self.slot, False)
 
     def mark(self, gap: SymbolGap) -> None:
-        """Mark that trades of a leg are missing, before its next tick."""
+        """Mark that trades of a leg are missing before its next tick, or that it is corrected."""
         if self.held:
             self._gaps_held.append(gap)
+        elif gap.corrected:
+            self.on_corrected_time()
         else:
-            self.on_gap(None, 2 if gap.symbol == self.symbols[1] else 1)
+            self.on_gap(None, gap.legs(self.symbols[1]))
 
     def release(self) -> None:
         """Make rows of what was held back, in the order of time."""
@@ -147,25 +208,52 @@ class PairPipeline(Pipeline):
         ticks, ordinals = self.pair_ticks.waiting()
         order = merged(ticks)
         ticks, ordinals = ticks[order], ordinals[order]
-        first = self.next_tick
-        gaps: dict[int, int] = {}
-        for gap in self._gaps_held:
-            leg = int(gap.symbol == self.symbols[1])
-            own = (ticks["leg"] == leg) & (ordinals >= gap.tick)
-            after = own | ((ticks["leg"] != leg) & (ticks["time_ns"] > gap.since_ns))
-            at = int(after.argmax()) if after.any() else len(ticks)
-            gaps[at] = gaps.get(at, 0) | 1 << leg
-        self._gaps_held.clear()
+        alerts, start = self.alert_log.total, 0
+        for at, legs in sorted(self._marks_among(ticks, ordinals).items()):
+            self._come_out(ticks[start:at])
+            self._mark_among(legs, ticks[at:])
+            start = at
+        self._come_out(ticks[start:])
         self.pair_ticks.release()
-        for at, legs in gaps.items():
-            self._gaps.mark(Gap(first + at, legs))
-        engine = self.engine
-        if engine is None:
-            return
-        marks = [Gap(at, legs) for at, legs in sorted(gaps.items())]
-        candles = self._candles(tuple(marks))
-        before = self.alert_log.total
-        self._take(engine, update_over_gaps(engine, ticks, marks, candles))
-        self._many.activate(self.slot)
-        if self.alert_log.total != before:
+        if self.engine is not None:
+            self._many.activate(self.slot)
+        if self.alert_log.total != alerts:
             self.on_alerts(self)
+
+    def _marks_among(self, ticks: Records, ordinals: NDArray[np.int64]) -> dict[int, int]:
+        """Return where among ticks that come out something was marked: `Gap.legs` by number."""
+        found: dict[int, int] = {}
+        for gap in self._gaps_held:
+            if gap.corrected:
+                after = ordinals == gap.tick
+            else:
+                leg = int(gap.symbol == self.symbols[1])
+                own = (ticks["leg"] == leg) & (ordinals >= gap.tick)
+                after = own | ((ticks["leg"] != leg) & (ticks["time_ns"] > gap.since_ns))
+            at = int(after.argmax()) if after.any() else len(ticks)
+            found[at] = found.get(at, 0) | gap.legs(self.symbols[1])
+        self._gaps_held.clear()
+        return found
+
+    def _mark_among(self, legs: int, later: Records) -> None:
+        """Mark what a gap says before these ticks; bars that are known of it are observed."""
+        if legs & TIME_CORRECTED:
+            self.on_corrected_time()
+        missing = legs & BOTH_LEGS
+        if not missing:
+            return
+        self.on_gap(None, missing)
+        candles = self._candles((Gap(self.next_tick, missing),))
+        if candles is not None and self.engine is not None and not self.engine.per_tick:
+            self.fill_gap(Seeds(*candles_within(candles, later, missing)))
+
+    def _come_out(self, ticks: Records) -> None:
+        """Take ticks that were held back as the next ones."""
+        if not len(ticks):
+            return
+        first = self.next_tick
+        self.pair_ticks.come_out(len(ticks))
+        for tap in self._taps:
+            tap.on_ticks(first, ticks)
+        if self.engine is not None:
+            self._take(self.engine, self.engine.update(ticks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -11,14 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pairlab.board.asked_pairs import MOST_PAIRS
-from pairlab.errors import DataError, PairlabError
+from pairlab.errors import DataError, PairlabError, SettingError
 from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES
 from pairlab.schema import NS_PER_S, TIMEFRAMES_NS, Pair
 
 if TYPE_CHECKING:
     from pairlab.board.runner import BoardRunner
 
-__all__ = ["LEAST_BARS", "Rescan", "SymbolBars", "breaks_of", "scan_closes"]
+__all__ = ["LEAST_BARS", "Rescan", "SymbolBars", "breaks_of", "check_scan", "scan_closes"]
 
 LEAST_BARS: Final = 60
 """Bars that a scan needs before it says anything."""
@@ -295,3 +296,23 @@ def breaks_of(
         )
         if ratio >= 1.0
     }
+
+
+def check_scan(
+    rescan: object, timeframe: object, bars: object, pairs: object, max_q: object
+) -> None:
+    """Raise SettingError for an argument of `pairlab.Board` that no rescan can have."""
+    if rescan not in (None, "bar", "off"):
+        raise SettingError("rescan", rescan, "expected 'bar' or 'off'")
+    bar_timeframes = [name for name, ns in TIMEFRAMES_NS.items() if ns]
+    if timeframe is not None and timeframe not in bar_timeframes:
+        words = ", ".join(map(repr, bar_timeframes))
+        raise SettingError("scan_timeframe", timeframe, f"expected one of {words}")
+    for name, value, least, most in (
+        ("scan_bars", bars, 60, 5_000), ("scan_pairs", pairs, 1, 500),
+    ):  # fmt: skip
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not whole or not least <= int(value) <= most:  # type: ignore[call-overload]
+            raise SettingError(name, value, f"expected a whole number, {least:,} to {most:,}")
+    if not isinstance(max_q, int | float) or math.isnan(max_q) or not 0 < max_q <= 1:
+        raise SettingError("max_q", max_q, "expected a number above 0, at most 1")

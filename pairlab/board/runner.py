@@ -9,24 +9,23 @@ from typing import Any, Final
 
 from pairlab.board.board_alerts import BoardAlerts
 from pairlab.board.board_klines import BoardKlines
-from pairlab.board.board_pair import BoardPair
+from pairlab.board.board_pair import BoardPair, goes_on
 from pairlab.board.core import BoardCore
 from pairlab.board.group_source import BoardSource, group_info, open_group
+from pairlab.board.record.board_recording import BoardRecording
 from pairlab.board.symbol_tasks import SymbolTasks
 from pairlab.clock import Clock
 from pairlab.engine import compile_kernel
 from pairlab.errors import FeedError, PairlabError, WaitTimeoutError, first_leaf
 from pairlab.feeds.base import FeedHealth, FeedState
-from pairlab.health import Health
 from pairlab.lab.event_log import EventLog
 from pairlab.lab.feed.feed_log import feed_events
-from pairlab.lab.health_report import health_report
 from pairlab.lab.listeners import Listeners
 from pairlab.lab.load_meter import LoadMeter
 from pairlab.lab.nested_loop import guard_cells
 from pairlab.lab.rebuilder import Rebuilder
 from pairlab.lab.waiters import RowWaiters
-from pairlab.protocols import DisplayListener
+from pairlab.protocols import DisplayListener, Service
 from pairlab.schema import LogEntry, LogLevel, Pair
 from pairlab.settings import Settings
 
@@ -72,11 +71,13 @@ class BoardRunner:
         self.pairs: dict[Pair, BoardPair] = {}
         self.alerts: Final = BoardAlerts()
         self.event_log: Final = EventLog(self._refresh_displays)
-        self.listeners: Final = Listeners(self.log, clock)
+        self.listeners: Final = Listeners(self.log, clock, "board")
         self.tasks: Final = SymbolTasks(self.core, self.log, self._schedule)
         self.load: Final = LoadMeter(clock, _HEARTBEAT_S)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.background: Callable[[], Any] | None = None  # a coroutine function: the rescans
+        self.recorders: list[BoardRecording] = []  # which record pairs that come, too
+        self.services: list[Service] = []
         self.klines: BoardKlines | None = None
         self._displays: list[DisplayListener] = []
         self._waiters = RowWaiters()
@@ -109,7 +110,10 @@ class BoardRunner:
             for symbol in pair:
                 self.tasks.want(symbol)
             pipeline.candles_wanted = lambda: self._load_klines(pair)
-            self._group.create_task(self._start_engine(pair), name="pairlab board engine")
+            work = self._start_engine(pair, late=self._compiled)
+            self._group.create_task(work, name="pairlab board engine")
+        for recorder in self.recorders:
+            recorder.take(view)
         return view
 
     def remove(self, pair: Pair) -> BoardPair:
@@ -122,6 +126,7 @@ class BoardRunner:
             if not self.core.pairs_of(self.core.number(symbol)) and symbol not in self.kept:
                 self.tasks.drop(symbol)
         view.leave()
+        self.services = [*filter(goes_on, self.services), *filter(goes_on, view.services)]
         return view
 
     kept: frozenset[str] = frozenset()
@@ -168,7 +173,19 @@ class BoardRunner:
         await asyncio.wait({main})
         for display in tuple(self._displays):
             self.listeners.call(display.finish)
+        await self._stop_services()
         await self.listeners.finish(asyncio.current_task())
+
+    async def _stop_services(self) -> None:
+        """Stop what ends with the board, all at once."""
+        self.recorders.clear()
+        services, self.services = self.services, []
+        for view in self.pairs.values():
+            view.request_stop()
+            services += view.services
+        ended = await asyncio.gather(*(one.stop() for one in services), return_exceptions=True)
+        for error in filter(None, ended):
+            self.log("error", f"a service could not be stopped: {error!r}")
 
     async def _run(self) -> None:
         try:
@@ -253,9 +270,7 @@ class BoardRunner:
             self._count_fault(error)
             return
         if count:
-            if self._waiters:
-                self._waiters.wake(self.row_count)
-            self.listeners.notify()
+            self._tell()
         if self.loop is not None:
             self._flushed_s = self.loop.time()
 
@@ -284,15 +299,26 @@ class BoardRunner:
             await asyncio.gather(*map(self._start_engine, pairs[at : at + _AT_A_TIME]))
             await asyncio.sleep(0)
 
-    async def _start_engine(self, pair: Pair) -> None:
+    def _tell(self) -> None:
+        """Wake who waits for rows, notify listeners, deliver alerts."""
+        if self._waiters:
+            self._waiters.wake(self.row_count)
+        self.listeners.notify()
+        self.listeners.deliver(self.alerts)
+
+    async def _start_engine(self, pair: Pair, *, late: bool = False) -> None:
+        """Start a pair's engine; of one that comes late, what it decides on the past is no news."""
         view = self.pairs.get(pair)
         if view is None or not self._compiled or view.pipeline.engine is not None:
             return
         if self.klines is not None:
             await self.klines.load(pair, view.pipeline)  # warm from the first row
         if self.has(view):
+            self._flush()  # others' alerts are news
             self.core.start_engine(pair)
-            self._waiters.wake(self.row_count)
+            if late:
+                self.listeners.skip(self.alerts)
+            self._tell()
 
     def _load_klines(self, pair: Pair) -> None:
         view = self.pairs.get(pair)
@@ -374,23 +400,6 @@ class BoardRunner:
     def counts(self) -> FeedHealth:
         """Return the counters of all feeds together."""
         return self._counts if self._group is None else self.tasks.require_group().health()
-
-    def pair_health(self, pair: Pair, pipeline: Any) -> Health:
-        """Return how one pair is."""
-        y, x = (self.tasks.health(symbol) for symbol in pair)
-        state, detail = self.tasks.pair_state(tuple(pair))
-        if not self.running:
-            state, detail = self._state
-        both = FeedHealth(
-            state, detail, ticks=y.ticks + x.ticks, reconnects=max(y.reconnects, x.reconnects),
-            gaps=y.gaps + x.gaps, missing=y.missing + x.missing, lag_ms=y.lag_ms,
-            lag_p50_ms=y.lag_p50_ms, lag_p99_ms=y.lag_p99_ms,
-            dropped={name: y.dropped.get(name, 0) + x.dropped.get(name, 0)
-                     for name in {*y.dropped, *x.dropped}},
-        )  # fmt: skip
-        return health_report(
-            self.info, both, pipeline, self.load, running=self.running, stamped_ahead=0
-        )
 
     def price_decimals(self, pair: Pair) -> tuple[int, int] | None:
         """Return the decimals of a pair's tick sizes, None while they are not known."""

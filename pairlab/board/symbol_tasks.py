@@ -27,15 +27,20 @@ def worst(*states: tuple[FeedState, str]) -> tuple[FeedState, str]:
 
 
 class _Sink:
-    """Where one symbol's feed delivers."""
+    """Where one symbol's feed delivers: a `pairlab.feeds.CorrectedTimeSink`."""
 
     def __init__(self, tasks: SymbolTasks, number: int) -> None:
         self._tasks = tasks
         self._number = number
+        self._corrected = False
 
     def on_ticks(self, ticks: Records) -> None:
-        self._tasks.core.on_ticks(self._number, ticks)
+        corrected, self._corrected = self._corrected, False
+        self._tasks.core.on_ticks(self._number, ticks, corrected=corrected)
         self._tasks.arrived()
+
+    def on_corrected_time(self) -> None:
+        self._corrected = True
 
     def on_gap(self, missing: int) -> None:
         self._tasks.core.on_gap(self._number)

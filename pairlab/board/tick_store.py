@@ -11,29 +11,39 @@ from numpy.typing import NDArray
 from pairlab.data.ring import Ring
 from pairlab.engine.gaps import Gap
 from pairlab.engine.state import SYMBOL_TICK
-from pairlab.schema import NO_TIME_NS, TICK, Records
+from pairlab.schema import NO_TIME_NS, TICK, TIME_CORRECTED, Records
 
-__all__ = ["PairTicks", "SymbolGap", "TickStore", "merged"]
+__all__ = ["PairTicks", "SymbolGap", "TickStore", "merged", "share_of"]
 
 _GAPS_KEPT: Final = 10_000
 
 
 class SymbolGap(NamedTuple):
-    """Trades of a symbol that are missing.
+    """Trades of a symbol that are missing, or a tick of it whose time was corrected.
 
     Attributes
     ----------
     tick : int
-        Ordinal, among the ticks of all symbols, from which on its next tick comes.
+        Ordinal, among the ticks of all symbols, from which on its next tick comes; of the tick
+        itself, if that was corrected.
     symbol : int
         Its number.
     since_ns : int
         Time of its last trade before; `NO_TIME_NS` if there was none.
+    corrected : bool
+        Nothing is missing: the tick was stamped ahead of the clock.
     """
 
     tick: int
     symbol: int
     since_ns: int
+    corrected: bool = False
+
+    def legs(self, x: int) -> int:
+        """Return what a `pairlab.engine.gaps.Gap` says of it, where this symbol is x."""
+        if self.corrected:
+            return TIME_CORRECTED
+        return 2 if self.symbol == x else 1
 
 
 class TickStore:
@@ -86,9 +96,12 @@ class TickStore:
         self.newest_ns[symbols] = ticks["time_ns"]  # the last one of each stays
         self.prices[symbols] = ticks["price"]
 
-    def mark(self, symbol: int) -> SymbolGap:
-        """Note that trades of a symbol are missing before its next tick."""
-        gap = SymbolGap(self.total, symbol, int(self.newest_ns[symbol]))
+    def mark(self, symbol: int, *, corrected: bool = False) -> SymbolGap:
+        """Note that trades of a symbol are missing before its next tick, or that it is corrected.
+
+        One that is corrected is the next of all.
+        """
+        gap = SymbolGap(self.total, symbol, int(self.newest_ns[symbol]), corrected)
         self.gaps.append(gap)
         return gap
 
@@ -109,12 +122,7 @@ class TickStore:
         stop = len(held) if until is None else max(until - first, 0)
         start = max(since - first, 0)
         held = held[start:stop]
-        symbols = held["leg"]
-        at = np.flatnonzero((symbols == y) | (symbols == x))
-        share = held[at]
-        is_x = share["leg"] == x
-        ticks: Records = share.view(TICK)  # every field but the leg lies where TICK has it
-        ticks["leg"] = is_x
+        ticks, at = share_of(held, y, x)
         return ticks, at + (first + start)
 
 
@@ -138,7 +146,7 @@ class PairTicks(Ring):
         self._store = store
         self._y, self._x = y, x
         self.held_at: int | None = None
-        self._held_total = 0
+        self._held_total = self._held_first = 0
         self._spans: deque[tuple[int, int]] = deque(maxlen=1_000)  # that came out by time
 
     @property
@@ -159,16 +167,20 @@ class PairTicks(Ring):
 
     def hold(self) -> None:
         """Hold back the ticks that come from now on."""
-        self._held_total = self.total
+        self._held_total = self._held_first = self.total
         self.held_at = self._store.total
 
     def waiting(self) -> tuple[Records, NDArray[np.int64]]:
         """Return the ticks that are held back, and their ordinals among all."""
         return self._store.of_pair(self._y, self._x, self.held_at or 0)
 
+    def come_out(self, count: int) -> None:
+        """Count so many of what is held back as the pair's: they come out by time."""
+        self._held_total += count
+
     def release(self) -> None:
         """Hold back nothing any more: what waited has come out by time."""
-        first = self._held_total
+        first = self._held_first
         self.held_at = None
         if self.total > first:
             self._spans.append((first, self.total))
@@ -201,10 +213,24 @@ class PairTicks(Ring):
         first = self.total - len(ticks)
         found: dict[int, int] = {}
         for gap in self._store.gaps:
-            if gap.symbol in (self._y, self._x):
-                at = first + int(np.searchsorted(ordinals, gap.tick))
-                found[at] = found.get(at, 0) | (2 if gap.symbol == self._x else 1)
-        return [Gap(at, legs) for at, legs in sorted(found.items()) if at > first]
+            if gap.symbol not in (self._y, self._x):
+                continue
+            at = int(np.searchsorted(ordinals, gap.tick))
+            there = at < len(ordinals) and ordinals[at] == gap.tick
+            if there if gap.corrected else at > 0:  # before the first that is held nothing is known
+                found[first + at] = found.get(first + at, 0) | gap.legs(self._x)
+        return [Gap(at, legs) for at, legs in sorted(found.items())]
+
+
+def share_of(ticks: Records, y: int, x: int) -> tuple[Records, NDArray[np.int64]]:
+    """Return the ticks of a pair among those of all symbols, as new `TICK` records, and where."""
+    symbols = ticks["leg"]
+    at = np.flatnonzero((symbols == y) | (symbols == x))
+    share = ticks[at]
+    is_x = share["leg"] == x
+    own: Records = share.view(TICK)  # every field but the leg lies where TICK has it
+    own["leg"] = is_x
+    return own, at
 
 
 def merged(ticks: Records) -> NDArray[np.int64]:

@@ -104,7 +104,7 @@ class GapMarked:
 
 @dataclass(frozen=True, slots=True)
 class TimeCorrected:
-    """A tick was stamped ahead of the clock: it has the newest time seen before it.
+    """A tick was stamped ahead of the clock: its feed gave it the newest time known before it.
 
     Attributes
     ----------

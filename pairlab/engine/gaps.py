@@ -14,7 +14,15 @@ from pairlab.schema import BOTH_LEGS, EVENT, TIME_CORRECTED, TIMEFRAMES_NS, Reco
 if TYPE_CHECKING:
     from pairlab.engine.pair_engine import PairEngine
 
-__all__ = ["Candles", "Gap", "mark", "numbered_from", "pieces_over_gaps", "update_over_gaps"]
+__all__ = [
+    "Candles",
+    "Gap",
+    "candles_within",
+    "mark",
+    "numbered_from",
+    "pieces_over_gaps",
+    "update_over_gaps",
+]
 
 Candles: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 """Close times of bars (ns since 1970 UTC, ascending), closes of y, closes of x."""
@@ -101,7 +109,7 @@ def update_over_gaps(
             engine.mark_gap(gap.legs)
             bars = TIMEFRAMES_NS[engine.values.timeframe] > 0
             if candles is not None and bars and gap.is_gap:
-                filled = engine.fill_gap(*_within(candles, ticks[stop:], gap.legs))
+                filled = engine.fill_gap(*candles_within(candles, ticks[stop:], gap.legs))
                 row_parts.append(filled)
                 row_count += len(filled)
     engine.events = np.concatenate([np.zeros(0, EVENT), *event_parts])
@@ -126,8 +134,8 @@ def pieces_over_gaps(
             engine.mark_gap(gap.legs)
 
 
-def _within(candles: Candles, ticks: Records, legs: int) -> Candles:
-    """Return the candles that have closed before the legs of a gap traded again."""
+def candles_within(candles: Candles, ticks: Records, legs: int) -> Candles:
+    """Return the candles that have closed before the legs of a gap, before these ticks, traded."""
     count = 0
     for leg in range(LEGS):
         if legs >> leg & 1:

@@ -26,7 +26,7 @@ from pairlab.feeds.connection.liveness import LagGauge
 from pairlab.feeds.connection.session import Session, StreamSlot
 from pairlab.feeds.connection.shared_connection import WILL_CONTINUE, SharedConnection
 from pairlab.feeds.log import REPEAT_FILTER, concerning, feed_logger
-from pairlab.feeds.sequencing.clock_guard import ClockGuard, split_at_corrected
+from pairlab.feeds.sequencing.clock_guard import LegGuards, split_at_corrected
 from pairlab.feeds.sequencing.gap_filler import GapFiller
 from pairlab.feeds.sequencing.series_check import CheckedSequencer
 from pairlab.feeds.trade_source import TradeSource
@@ -82,7 +82,7 @@ class SymbolsFeed:
 
     def _reset(self) -> None:
         limits, venue = self.source.config.limits, self.source.venue
-        self._guard = guard = ClockGuard(self)
+        self._guard = guard = LegGuards(self, len(self.symbols))
         self._sequencer = CheckedSequencer(
             contiguous=venue.contiguous,
             repairable=venue.repairable,
@@ -91,7 +91,7 @@ class SymbolsFeed:
             max_gap_trades=limits.max_gap_trades,
             on_wait=self._wake_gap_filler,
             on_new_series=self._log_new_series,
-            ahead_ns=lambda: guard.limit_ns,
+            ahead_ns=guard.limit_ns,
             clock=self._clock,
         )
         self._sink: TickSink | None = None
@@ -345,7 +345,7 @@ class SymbolsFeed:
     def on_items(self, items: list[TickTuple | ConsumedId]) -> None:
         """Take ticks of both legs in the order in which they arrived."""
         self._sequencer.accept_many(self._guard.corrected(items))
-        self.deliver_due(self._sequencer.arrived_ns)
+        self.deliver_due(max(self._sequencer.arrived_ns, self._guard.released_ns))
 
     def on_interruption(self, legs: Collection[int]) -> None:
         """Note that these legs may have a gap: a connection was lost, or their streams stall."""
@@ -422,7 +422,7 @@ class SymbolsFeed:
 
     def is_corrected(self, leg: int, id_: int) -> bool:
         """Return whether the newest time of a leg that was corrected is that of this id."""
-        return self._guard.newest_corrected[leg] == id_
+        return self._guard.newest_corrected(leg) == id_
 
     def connection_ages_s(self, leg: int) -> list[float]:
         """Return the ages of the open connections that bring a leg, seconds."""
@@ -443,6 +443,6 @@ class SymbolsFeed:
     def _wake_gap_filler(self) -> None:
         if not self._has_waited:
             self._has_waited = True
-            self.on_wait(self._sequencer.arrived_ns)
+            self.on_wait(max(self._sequencer.arrived_ns, self._guard.released_ns))
         if self._gap_filler is not None:
             self._gap_filler.wake()

@@ -9,19 +9,33 @@ import functools
 import re
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from inspect import isasyncgenfunction, isawaitable, iscoroutinefunction, isgeneratorfunction
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
-from pairlab.alerts import Alert, AlertLog
+from pairlab.alerts import Alert
 from pairlab.clock import SYSTEM_CLOCK, Clock
 from pairlab.errors import SettingError
 from pairlab.schema import LogLevel
 
-__all__ = ["AlertCallback", "Listeners"]
+__all__ = ["AlertCallback", "Listeners", "NumberedAlerts"]
 
 AlertCallback: TypeAlias = Callable[[Alert], object]
 """A plain or a coroutine function that takes an alert."""
+
+_Callback: TypeAlias = Callable[[Any], object]
+
+
+class NumberedAlerts(Protocol):
+    """A log of alerts, each with a number: a lab's `pairlab.alerts.AlertLog`, or a board's."""
+
+    @property
+    def newest_number(self) -> int:
+        """Number of the newest alert; 0 before the first."""
+
+    def since(self, number: int) -> Sequence[Any]:
+        """Return the alerts after that number that are kept, oldest first."""
+
 
 _REPEAT_S: Final = 10.0  # a callback that raises again and again is named so often
 _ALERTS_WAITING: Final = 1_000  # for one callback; the oldest go first
@@ -43,6 +57,8 @@ class Listeners:
         Takes a level and a message for the event log.
     clock : Clock
         Source of the time.
+    owner : str
+        Who has them, in the event log: "lab" or "board".
 
     Attributes
     ----------
@@ -50,8 +66,14 @@ class Listeners:
         How often a listener raised.
     """
 
-    def __init__(self, log: Callable[[LogLevel, str], None], clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        log: Callable[[LogLevel, str], None],
+        clock: Clock = SYSTEM_CLOCK,
+        owner: str = "lab",
+    ) -> None:
         self.errors = 0
+        self._owner = owner
         self._log = log
         self._clock = clock
         self._functions: dict[object, Callable[[], object]] = {}
@@ -170,10 +192,14 @@ class Listeners:
                 httpx.post(url, json={"chat_id": CHAT, "text": alert.sentence}).raise_for_status()
             lab.on_alert(tell)
         """
+        return self.subscribe(callback)
+
+    def subscribe(self, callback: Callable[..., object]) -> Callable[[], None]:
+        """Do as `on_alert`, whatever an alert is in the logs that `deliver` is given."""
         subscriber = _Subscriber(callback)
         return _add(self._subscribers, "callback", callback, subscriber, "with an alert")
 
-    def deliver(self, alerts: AlertLog) -> None:
+    def deliver(self, alerts: NumberedAlerts) -> None:
         """Hand the alerts that are new in a log to the functions of `on_alert`; on the loop."""
         newest = alerts.newest_number
         if newest == self._last_alert:
@@ -192,7 +218,7 @@ class Listeners:
                 subscriber.delivering = True
                 self._start(self._drain(key, subscriber))
 
-    def skip(self, alerts: AlertLog) -> None:
+    def skip(self, alerts: NumberedAlerts) -> None:
         """Count the alerts of a log as delivered."""
         self._last_alert = alerts.newest_number
 
@@ -210,7 +236,7 @@ class Listeners:
         finally:
             subscriber.delivering = False
 
-    async def _call_in_thread(self, function: AlertCallback, alert: Alert) -> object:
+    async def _call_in_thread(self, function: _Callback, alert: object) -> object:
         """Call a function that may block; the daemon thread of one that hangs blocks no exit."""
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()
@@ -257,8 +283,8 @@ class Listeners:
         if late:
             self._log(
                 "warning",
-                f"the lab stopped before callbacks of on_alert() had ended: {len(late)} cancelled, "
-                f"{left:,} alerts not delivered",
+                f"the {self._owner} stopped before callbacks of on_alert() had ended: "
+                f"{len(late)} cancelled, {left:,} alerts not delivered",
             )
             await asyncio.wait(late, timeout=1.0)
         for subscriber in self._subscribers.values():
@@ -310,12 +336,12 @@ class Listeners:
 class _Subscriber:
     """A function of `on_alert`, and the alerts that wait for it."""
 
-    def __init__(self, function: AlertCallback) -> None:
+    def __init__(self, function: _Callback) -> None:
         self.function = function
-        self.waiting: deque[Alert] = deque(maxlen=_ALERTS_WAITING)
+        self.waiting: deque[Any] = deque(maxlen=_ALERTS_WAITING)
         self.delivering = False
 
-    def put(self, alerts: Iterable[Alert]) -> int:
+    def put(self, alerts: Iterable[Any]) -> int:
         """Add alerts; return how many older ones left for them."""
         before, added = len(self.waiting), 0
         for alert in alerts:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from functools import cached_property, wraps
-from inspect import iscoroutinefunction
+from collections.abc import Iterable
+from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Final, Self, Unpack
 
 import pandas as pd
 
@@ -20,6 +19,7 @@ from pairlab.feeds.base import Feed
 from pairlab.formatting import signed
 from pairlab.lab.event_log import EventLog
 from pairlab.lab.feed.feed_factory import Source, require_source
+from pairlab.lab.forwarding import forwarder
 from pairlab.lab.listeners import Listeners
 from pairlab.lab.nested_loop import run_inside
 from pairlab.lab.pipeline import Pipeline
@@ -39,33 +39,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PairLab", "Table"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 _DEFAULT_PAIR: Final = Pair("BTCUSDT", "ETHUSDT")
 _STREAMS: Final = ("aggTrade", "trade", "bookTicker")
 
 
-def _forward(
-    part: str, method: Callable[Concatenate[Any, P], R]
-) -> Callable[Concatenate[Any, P], R]:
-    """Return a method that calls the same one of a part, with its signature and documentation."""
-    if iscoroutinefunction(method):
-        # A framework that asks whether it must be awaited is told so.
-        @wraps(method)
-        async def awaited(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
-            return await method(getattr(self, part), *args, **kwargs)
-
-        forwarded: Callable[..., Any] = awaited
-    else:
-
-        @wraps(method)
-        def called(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            return method(getattr(self, part), *args, **kwargs)
-
-        forwarded = called
-    forwarded.__module__, forwarded.__qualname__ = __name__, f"PairLab.{method.__name__}"
-    return forwarded
+_forward = forwarder(__name__, "PairLab")
 
 
 class PairLab:

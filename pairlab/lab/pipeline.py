@@ -407,6 +407,9 @@ class Pipeline:
         first = self.rows.end
         self.rows.append(rows)
         self.row_count += len(rows)
+        self._tell_rows(first, rows)
+
+    def _tell_rows(self, first: int, rows: Records) -> None:
         if self.taps and len(rows):
             # The engine writes to its rows again. A view of the store's would keep its whole buffer
             # and the next would come page by page from the system. As bytes: numpy copies records

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from pairlab.engine.jit import jit_kernel
 from pairlab.errors import DataError, SettingError
+from pairlab.scanning.details import fit_line, take_common_rows
 from pairlab.scanning.engle_granger import Floats, sources_version
 
 __all__ = ["BREAKS", "BreakReport", "boundary_level", "monitor_break", "pair_breaks"]
@@ -78,29 +79,15 @@ def _pair_breaks_kernel() -> Any:
         cov = np.empty((k, k))
         for number in range(len(pairs)):
             results[number, :] = math.nan
-            n = 0
-            for t in range(rows):
-                if math.isfinite(prices[pairs[number, 0], t]) and math.isfinite(
-                    prices[pairs[number, 1], t]
-                ):
-                    y[n], x[n] = prices[pairs[number, 0], t], prices[pairs[number, 1], t]
-                    at[n] = t
-                    n += 1
+            n = take_common_rows(prices, pairs[number, 0], pairs[number, 1], y, x, at)
             first = n - int(split * n)
             if first < _LEAST_HISTORY or first >= n:
                 continue
-            y_mean = x_mean = 0.0
-            for t in range(first):
-                y_mean += y[t] / first
-                x_mean += x[t] / first
-            xx = yx = 0.0
-            for t in range(first):
-                xx += (x[t] - x_mean) ** 2
-                yx += (x[t] - x_mean) * (y[t] - y_mean)
-            if not xx > 0.0:
+            y_mean, x_mean, slope = fit_line(y, x, first)
+            if math.isnan(slope):
                 continue
             for t in range(n):
-                e[t] = (y[t] - y_mean) - yx / xx * (x[t] - x_mean)
+                e[t] = (y[t] - y_mean) - slope * (x[t] - x_mean)
             # Units of the history: the diffuse prior then means the same for every regressor.
             of_level = of_step = of_x = 0.0
             for t in range(1, first):

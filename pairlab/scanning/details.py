@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pairlab.engine.jit import jit_internal, jit_kernel
 from pairlab.scanning.engle_granger import Floats, sources_version
 
-__all__ = ["DETAILS", "pair_details"]
+__all__ = ["DETAILS", "fit_line", "pair_details", "take_common_rows"]
 
 DETAILS: Final = (
     "correlation",
@@ -34,6 +34,34 @@ _STEPS: Final = 10
 _TABLE: Final = float64[:, ::1]
 _GIVEN: Final = types.Array(float64, 2, "C", readonly=True)
 _PAIRS: Final = types.Array(int64, 2, "C", readonly=True)
+
+
+@jit_internal
+def take_common_rows(
+    prices: Floats, first: int, second: int, y: Floats, x: Floats, at: NDArray[np.int64]
+) -> int:
+    """Write the prices that both symbols have to y and x, and where to `at`; return how many."""
+    n = 0
+    for t in range(prices.shape[1]):
+        if math.isfinite(prices[first, t]) and math.isfinite(prices[second, t]):
+            y[n], x[n] = prices[first, t], prices[second, t]
+            at[n] = t
+            n += 1
+    return n
+
+
+@jit_internal
+def fit_line(y: Floats, x: Floats, n: int) -> tuple[float, float, float]:
+    """Return the means of y and x, and the slope of y on x, of n rows; NaN for a constant x."""
+    y_mean = x_mean = 0.0
+    for t in range(n):
+        y_mean += y[t] / n
+        x_mean += x[t] / n
+    xx = yx = 0.0
+    for t in range(n):
+        xx += (x[t] - x_mean) ** 2
+        yx += (x[t] - x_mean) * (y[t] - y_mean)
+    return y_mean, x_mean, yx / xx if xx > 0.0 else math.nan
 
 
 @jit_internal
@@ -107,16 +135,14 @@ def _pair_details_kernel() -> Any:
         rows = prices.shape[1]
         y, x, e = np.empty(rows), np.empty(rows), np.empty(rows)
         dy, dx = np.empty(rows), np.empty(rows)
+        at = np.empty(rows, np.int64)
         for number in range(len(pairs)):
             a, b = pairs[number, 0], pairs[number, 1]
             beta, intercept, deviation = hedge[number]
             results[number, :] = math.nan
-            n = 0
-            for t in range(rows):
-                if math.isfinite(prices[a, t]) and math.isfinite(prices[b, t]):
-                    y[n], x[n] = prices[a, t], prices[b, t]
-                    e[n] = y[n] - intercept - beta * x[n]
-                    n += 1
+            n = take_common_rows(prices, a, b, y, x, at)
+            for t in range(n):
+                e[t] = y[t] - intercept - beta * x[t]
             if n < 10 or not math.isfinite(beta):
                 continue
             still_y = still_x = 0
@@ -148,17 +174,9 @@ def _pair_details_kernel() -> Any:
             first = n - int(split * n)
             if first < 10 or n - first < 10:
                 continue
-            y_mean = x_mean = 0.0
-            for t in range(first):
-                y_mean += y[t] / first
-                x_mean += x[t] / first
-            xx = yx = 0.0
-            for t in range(first):
-                xx += (x[t] - x_mean) ** 2
-                yx += (x[t] - x_mean) * (y[t] - y_mean)
-            if not xx > 0.0:
+            y_mean, x_mean, before = fit_line(y, x, first)
+            if math.isnan(before):
                 continue
-            before = yx / xx
             for t in range(first, n):
                 e[t] = (y[t] - y_mean) - before * (x[t] - x_mean)
             statistic, gamma = _dickey_fuller(e, first, n)

@@ -10,7 +10,7 @@ from pairlab.feeds.binance.messages import ConsumedId, TickTuple
 from pairlab.feeds.log import concerning, feed_logger
 from pairlab.schema import NO_TIME_NS, NS_PER_S
 
-__all__ = ["MAX_AHEAD_S", "ClockGuard", "CorrectedTick", "split_at_corrected"]
+__all__ = ["MAX_AHEAD_S", "ClockGuard", "CorrectedTick", "LegGuards", "split_at_corrected"]
 
 MAX_AHEAD_S: Final = 10.0
 """A trade is at most this far ahead of the exchange's clock, as this machine knows it."""
@@ -65,10 +65,13 @@ class ClockGuard:
         Times corrected so far.
     newest_corrected : dict of int to int
         By leg, the id of the trade whose time was corrected last; -1 none.
+    released_ns : int
+        Receive time of the last trade after which one that waited was returned.
     """
 
     def __init__(self, feed: object) -> None:
         self.count = 0
+        self.released_ns = 0
         self.newest_corrected = {0: -1, 1: -1}
         self._feed = feed
         self._limit_ns = _NEVER
@@ -104,7 +107,8 @@ class ClockGuard:
                 items = self._checked(items)
                 break
         else:
-            if self._ahead:
+            if self._ahead and items:
+                self.released_ns = items[0][1]
                 items = [*self.flush(), *items]
         if items and items[-1][0] > self._newest_ns:
             self._newest_ns = items[-1][0]
@@ -140,7 +144,9 @@ class ClockGuard:
         checked: _Items = []
         for item in items:
             if item[0] - item[1] <= self._limit_ns:
-                checked += self.flush()
+                if self._ahead:
+                    self.released_ns = item[1]
+                    checked += self.flush()
                 checked.append(item)
                 self.note(item[0])
                 continue
@@ -168,3 +174,89 @@ class ClockGuard:
             extra=concerning([self._feed], kind="ahead"),
         )
         return clock_ns if time_ns == NO_TIME_NS else time_ns
+
+
+class LegGuards:
+    """A `ClockGuard` for each leg: what becomes of a trade depends on its own symbol alone.
+
+    So a symbol's ticks are the same in every pair, and on a board, that has it. Its methods are
+    those of `ClockGuard`.
+
+    Parameters
+    ----------
+    feed : object
+        Whose trades; named in the log.
+    legs : int
+        One or two.
+    """
+
+    def __init__(self, feed: object, legs: int) -> None:
+        self._guards = tuple(ClockGuard(feed) for _ in range(legs))
+
+    @property
+    def count(self) -> int:
+        """Times corrected so far."""
+        return sum(guard.count for guard in self._guards)
+
+    @property
+    def released_ns(self) -> int:
+        """Receive time of the last trade after which one that waited was returned; 0 none."""
+        return max(guard.released_ns for guard in self._guards)
+
+    def set_offset(self, offset_ns: int) -> None:
+        """Take this machine's clock minus the exchange's: from now on times are checked."""
+        for guard in self._guards:
+            guard.set_offset(offset_ns)
+
+    def limit_ns(self, leg: int) -> int:
+        """Return by how much a time of a leg must exceed the receive time to be ahead."""
+        return self._guards[leg].limit_ns
+
+    def newest_corrected(self, leg: int) -> int:
+        """Return the id of the trade of a leg whose time was corrected last; -1 none."""
+        return self._guards[leg].newest_corrected[leg]
+
+    def corrected(self, items: _Items) -> _Items:
+        """Return items of all legs, in the order in which they arrived, with no time ahead.
+
+        Those that are ahead are returned right before the next one of their leg.
+        """
+        if len(self._guards) == 1:
+            return self._guards[0].corrected(items)
+        y, x = self._guards
+        if y.waiting or x.waiting:
+            return self._corrected_by_leg(items)
+        limit_ns = min(y.limit_ns, x.limit_ns)
+        for item in items:
+            if item[0] - item[1] > limit_ns:
+                return self._corrected_by_leg(items)
+        newest = None
+        for item in reversed(items):  # the last one of each leg; most often two are looked at
+            if newest is None or item[3] != newest:
+                self._guards[item[3]].note(item[0])
+                if newest is not None:
+                    break
+                newest = item[3]
+        return items
+
+    def _corrected_by_leg(self, items: _Items) -> _Items:
+        """Return what each leg's guard does of its own share, put together by arrival."""
+        arrived = {(item[3], item[2], item[1]): at for at, item in enumerate(items)}
+        placed: list[tuple[int, TickTuple | ConsumedId]] = []
+        for leg, guard in enumerate(self._guards):
+            due = len(items)
+            share = guard.corrected([item for item in items if item[3] == leg])
+            for item in reversed(share):  # one that was corrected goes before the next of its leg
+                if not isinstance(item, CorrectedTick):
+                    due = arrived.get((leg, item[2], item[1]), due)
+                placed.append((due, item))
+        placed.reverse()  # what shares a place stays in its order
+        return [item for _, item in sorted(placed, key=lambda one: one[0])]
+
+    def corrected_page(self, trades: list[TickTuple]) -> list[TickTuple]:
+        """Return trades of one leg that REST brought at once with no time ahead."""
+        return self._guards[trades[0][3]].corrected_page(trades) if trades else trades
+
+    def flush(self) -> _Items:
+        """Return what waits, with times corrected."""
+        return [item for guard in self._guards for item in guard.flush()]

@@ -43,7 +43,7 @@ class Sequencer:
     on_new_series : callable
         Called with leg, id expected and first id seen when the exchange has begun to count anew.
     ahead_ns : callable
-        Returns by how much a time must exceed the receive time to be no true one.
+        Takes a leg; returns by how much a time must exceed the receive time to be no true one.
     on_wait : callable
         Called when something begins to wait: for a gap, or for the first id after an interruption.
     clock : Clock
@@ -80,7 +80,7 @@ class Sequencer:
         max_gap_trades: int = 100_000,
         on_wait: Callable[[], None] = lambda: None,
         on_new_series: Callable[[int, int, int], None] = lambda leg, expected, first: None,
-        ahead_ns: Callable[[], int] = lambda: 2**63,
+        ahead_ns: Callable[[int], int] = lambda leg: 2**63,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.out: list[TickTuple] = []
@@ -311,8 +311,8 @@ class Sequencer:
         Where that was stamped ahead of the clock, it is no later than when it came.
         """
         newest_ns = max(self._last[leg][0], self._legs[leg].newest_ns)
-        if newest_ns - item[1] > self._ahead_ns():
-            return self._last[leg][1] + self._ahead_ns()
+        if newest_ns - item[1] > self._ahead_ns(leg):
+            return self._last[leg][1] + self._ahead_ns(leg)
         return newest_ns
 
     def _overflow(self, state: LegState, leg: int, id_: int) -> None:

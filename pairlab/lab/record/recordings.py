@@ -6,26 +6,70 @@ import asyncio
 import contextlib
 import datetime
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from pairlab.clock import Clock
 from pairlab.errors import PairlabError
+from pairlab.feeds.base import FeedInfo
 from pairlab.lab.nested_loop import run_inside
+from pairlab.lab.pipeline import Pipeline
 from pairlab.lab.record.past_rows import PastRows
 from pairlab.lab.record.recording import Recording, settings_before
 from pairlab.lab.record.target import Target
-from pairlab.lab.runner import LabRunner
-from pairlab.schema import LogLevel
+from pairlab.protocols import Service
+from pairlab.schema import LogLevel, Pair
 from pairlab.storage.replay.replay import Replay
 
 if TYPE_CHECKING:
     from pairlab.backtesting.recorded.reconcile import HeldSession, Reconciliation
     from pairlab.lab.verification.certificate import Certificate
 
-__all__ = ["Recordings"]
+__all__ = ["Recorded", "Recordings"]
 
 _VERIFY_S: Final = 86_400.0
 """Longest that another thread waits for a certificate, or for decisions to be compared."""
+
+
+class Recorded(Protocol):
+    """What can be recorded: a lab's `LabRunner`, or a pair of a board."""
+
+    @property
+    def pair(self) -> Pair:
+        """The symbols."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """Ticks, rows, alerts, journal."""
+
+    @property
+    def clock(self) -> Clock:
+        """Source of the time."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """On which it was started; None before."""
+
+    @property
+    def source(self) -> object:
+        """What its feed was given: a `Replay` has a recording already."""
+
+    @property
+    def feed_info(self) -> FeedInfo:
+        """Name of the market and the stream."""
+
+    def price_decimals(self) -> tuple[int, int] | None:
+        """Return the decimals of both tick sizes; None while they are not known."""
+
+    def log(self, level: LogLevel, message: str) -> None:
+        """Add a line to the event log."""
+
+    def call_on_loop(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function on the loop, from any thread."""
+
+    def add_service(self, service: Service) -> None:
+        """Stop `service` with it."""
 
 
 class Recordings:
@@ -33,7 +77,7 @@ class Recordings:
 
     Parameters
     ----------
-    runner : LabRunner
+    runner : Recorded
         Of the lab.
 
     Attributes
@@ -42,7 +86,7 @@ class Recordings:
         Under way or ended.
     """
 
-    def __init__(self, runner: LabRunner) -> None:
+    def __init__(self, runner: Recorded) -> None:
         self._runner: Final = runner
         self.newest: Recording | None = None
 

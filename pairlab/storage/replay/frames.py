@@ -17,7 +17,7 @@ from pairlab.feeds.binance.messages import (
     TickTuple,
     WireDecoder,
 )
-from pairlab.feeds.sequencing.clock_guard import ClockGuard, CorrectedTick
+from pairlab.feeds.sequencing.clock_guard import CorrectedTick, LegGuards
 from pairlab.feeds.sequencing.sequencer import Sequencer
 from pairlab.schema import NS_PER_S, TICK, TIME_CORRECTED, Pair, Records
 from pairlab.storage.replay.tick_source import GapMark, HeldTicks, IdGaps
@@ -123,7 +123,7 @@ def open_frames(paths: list[Path], pair: Pair, stream: str | None = None) -> Hel
         if item is not None and not isinstance(item, ControlMessage):
             items.append(item)
     # Of the recorder's clock nothing is known: were it behind, all would be ahead, and left alone.
-    guard = ClockGuard(recording)
+    guard = LegGuards(recording, len(pair))
     guard.set_offset(0)
     items = [*guard.corrected(items), *guard.flush()]
     contiguous = kind != "bookTicker"

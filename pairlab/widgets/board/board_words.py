@@ -9,6 +9,7 @@ from pairlab.alerts import Alert
 from pairlab.board_protocol import BoardAlert
 from pairlab.health import BoardHealth
 from pairlab.widgets.style.formats import MISSING, clock, count, number, quantity_ms, safe
+from pairlab.widgets.style.state_badges import STATE_BADGES
 from pairlab.widgets.style.theme import icon, var
 
 __all__ = ["alerts_html", "feed_badge", "strip_html"]
@@ -17,13 +18,6 @@ _SIGNS: Final = {
     "ENTRY": ("up", "text"), "EXIT": ("circle", "text"), "STOP": ("square", "stop"),
     "SUPPRESSED": ("diamond", "text2"), "DECOUPLED": ("cross", "text"),
 }  # fmt: skip
-_BADGES: Final = {
-    "stalled": ("warn", "up", "STALLED"),
-    "reconnecting": ("warn", "reload", "RECONNECTING"),
-    "failed": ("fail", "times", "FAILED"),
-    "stopped": ("calm", "square", "STOPPED"),
-    "connecting": ("calm", "clock", "CONNECTING"),
-}
 
 
 def feed_badge(state: str, feed: str, real_money: bool) -> tuple[str, str, str]:
@@ -32,7 +26,7 @@ def feed_badge(state: str, feed: str, real_money: bool) -> tuple[str, str, str]:
         return ("live", "dot", f"{feed} · live") if real_money else (
             "sim", "diamond", f"{feed} · running"
         )  # fmt: skip
-    return _BADGES[state]
+    return STATE_BADGES[state]
 
 
 def strip_html(health: BoardHealth) -> str:

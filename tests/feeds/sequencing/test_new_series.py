@@ -202,7 +202,7 @@ async def test_a_feed_of_trades_below_100_000_goes_on_and_fetches_what_it_missed
 def test_a_series_that_restarts_after_a_trade_stamped_far_ahead_goes_on(contiguous: bool) -> None:
     second = 1_000_000_000
     limit_ns = 10 * second
-    sequencer = Sequencer(contiguous=contiguous, repairable=False, ahead_ns=lambda: limit_ns)
+    sequencer = Sequencer(contiguous=contiguous, repairable=False, ahead_ns=lambda leg: limit_ns)
 
     def at(id_: int, second_: float, ahead_s: float = 0.0) -> TickTuple:
         received_ns = int(second_ * second)

@@ -121,7 +121,8 @@ async def test_a_series_of_which_rest_has_nothing_new_goes_on_at_once() -> None:
             return
         for n in range(4_000, 4_004):  # below the old one, and newer
             await ws.send(agg(0, n, ms=60_000 + n))
-        await ws.send(agg(1, 5_000, ms=60_000))
+        for n in range(5_000, 5_003):  # three: a minute ahead of the clock, as the others are
+            await ws.send(agg(1, n, ms=60_000))
         await ws.wait_closed()
 
     async with playing(market) as script:
@@ -130,7 +131,7 @@ async def test_a_series_of_which_rest_has_nothing_new_goes_on_at_once() -> None:
         feed = local(script, limits=Limits(max_gap_trades=2_000))
         async with running(feed) as catcher:
             before_s = time.monotonic()
-            await catcher.until(lambda: catcher.count == 25)
+            await catcher.until(lambda: catcher.count == 27)
             assert time.monotonic() - before_s < 15  # the gap's patience is 30 s
             assert catcher.ids(0) == [*range(4_990, 5_000), *range(4_000, 4_004)]
             assert (feed.health().gaps, feed.health().missing) == (1, 0)

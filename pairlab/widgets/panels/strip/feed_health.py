@@ -14,6 +14,7 @@ from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.panels.record_button import recording_words
 from pairlab.widgets.style.formats import MISSING, age, count, number, quantity_ms, safe
+from pairlab.widgets.style.state_badges import STATE_BADGES
 from pairlab.widgets.style.theme import icon, var
 from pairlab.widgets.transport.message_batching import HTML
 
@@ -30,14 +31,6 @@ _OLD_LEG_SHARE: Final = 0.5
 _LATE_MS: Final = 1_000.0
 """A stream whose median lag, or a kernel whose p99 from receipt to row, is above it is late: an
 entry would be decided on prices of a second ago."""
-
-_BADGES: Final = {
-    "stalled": ("warn", "up", "STALLED"),
-    "reconnecting": ("warn", "reload", "RECONNECTING"),
-    "failed": ("fail", "times", "FAILED"),
-    "stopped": ("calm", "square", "STOPPED"),
-    "connecting": ("calm", "clock", "CONNECTING"),
-}
 
 
 class Verdict(NamedTuple):
@@ -169,7 +162,7 @@ class FeedHealth:
             recording = "" if recordings is None else recording_words(recordings.newest)
             below, verdict = recording or words, f" {words}."
         else:
-            badge = _BADGES[health.state]
+            badge = STATE_BADGES[health.state]
             if health.state == "failed" and "HTTP " in health.detail:
                 status = health.detail.split("HTTP ", 1)[1][:3]
                 badge = ("fail", "times", f"FAILED · HTTP {status}")

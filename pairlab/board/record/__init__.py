@@ -1,0 +1,1 @@
+"""A board being recorded: a folder a pair."""
