@@ -22,7 +22,7 @@ from pairlab.lab.event_log import EventLog
 from pairlab.lab.feed.feed_log import feed_events
 from pairlab.lab.listeners import Listeners
 from pairlab.lab.load_meter import LoadMeter
-from pairlab.lab.nested_loop import guard_cells
+from pairlab.lab.nested_loop import guard_cells, run_on
 from pairlab.lab.rebuilder import Rebuilder
 from pairlab.lab.waiters import RowWaiters
 from pairlab.protocols import DisplayListener, Service
@@ -166,6 +166,9 @@ class BoardRunner:
 
     async def stop(self) -> None:
         """End every feed and task; what was gathered stays. A second call does nothing."""
+        await run_on(self.loop if self._main is not None else None, self._stop)
+
+    async def _stop(self) -> None:
         main, self._main = self._main, None
         if main is None or main.get_loop().is_closed():
             return
@@ -360,7 +363,7 @@ class BoardRunner:
         if not self.running:
             raise self._ended()
         try:
-            await self._waiters.wait(rows, timeout_s)
+            await run_on(self.loop, lambda: self._waiters.wait(rows, timeout_s))
         except TimeoutError:
             state, detail = self.state()
             raise WaitTimeoutError(
@@ -370,6 +373,10 @@ class BoardRunner:
 
     async def wait_closed(self) -> None:
         """Wait until the board has ended, by itself or by `stop`."""
+        if self.running:
+            await run_on(self.loop, self._wait_closed)
+
+    async def _wait_closed(self) -> None:
         if self._main is not None:
             await asyncio.wait({self._main})
 

@@ -8,7 +8,8 @@
     symbols_feed    SymbolsFeed: sequencer to sink, for one symbol (symbol) or two (pair)
     group           FeedGroup: many of them on few connections
     log             which feeds a log record concerns; repeated lines
-    environment     proxies and certificates of this machine, for stream and REST alike
+    environment     proxies and certificates of this machine, for stream and REST alike;
+                    http_client takes them for REST and for files that are fetched
     rate_limit      request weights, connection attempts, delays between attempts
     binance/        messages (frames to ticks, no I/O), venue (addresses), REST, metadata, klines,
                     exchange_info (symbols and status), lenient (lists with odd entries),

@@ -17,7 +17,7 @@ import urllib.request
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pairlab.errors import NetworkSetupError
 from pairlab.net import is_loopback_url
@@ -26,7 +26,8 @@ __all__ = ["Proxy", "find_proxy", "proxy_hint", "tls_context", "tls_hint", "unre
 
 _NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 _HTTP_SCHEMES: Final = ("http", "https")
-_SOCKS_SCHEMES: Final = ("socks5", "socks5h")
+_SOCKS_SCHEMES: Final = ("socks", "socks5", "socks5h")
+_SOCKS_PORT: Final = 1080
 _SOCKS_PACKAGES: Final = {"python_socks": "python-socks[asyncio]", "socksio": "socksio"}
 _PLAIN_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
@@ -38,7 +39,7 @@ class Proxy:
     Attributes
     ----------
     url : str
-        With its scheme.
+        Its scheme is ``http``, ``https`` or ``socks5h``; a user has a password, which may be empty.
     variable : str
         The environment variable, or ``the system's settings``.
     shown : str
@@ -68,7 +69,7 @@ def find_proxy(url: str) -> Proxy | None:
     host = parts.hostname or ""
     if is_loopback_url(url):
         return None
-    proxies = urllib.request.getproxies()
+    proxies = {name: value.strip() for name, value in urllib.request.getproxies().items()}
     secure = parts.scheme in ("https", "wss")
     names = ("https", "socks", "all") if secure else ("http", "socks", "all", "https")
     if parts.scheme in ("ws", "wss"):
@@ -82,7 +83,7 @@ def find_proxy(url: str) -> Proxy | None:
         return None
     if not variable and urllib.request.proxy_bypass(host):
         return None  # an exception in the system's settings
-    value = proxies[name].strip()
+    value = proxies[name]
     if "://" not in value:
         value = f"{'socks5' if name == 'socks' else 'http'}://{value}"
     if name == "socks" and value.startswith("http://"):
@@ -92,7 +93,9 @@ def find_proxy(url: str) -> Proxy | None:
 
 def _variable(name: str) -> str:
     """Return the variable's name as it is written in the environment; empty if it is not there."""
-    return next((key for key in os.environ if key.lower() == name and os.environ[key]), "")
+    # Of two that differ in case only, urllib takes the one in small letters.
+    spelt = [name, *(key for key in os.environ if key.lower() == name)]
+    return next((key for key in spelt if os.environ.get(key)), "")
 
 
 def _checked(value: str, variable: str, host: str) -> Proxy:
@@ -100,15 +103,24 @@ def _checked(value: str, variable: str, host: str) -> Proxy:
     try:
         parts = urlsplit(value)
         port, name = parts.port, parts.hostname
-    except ValueError:
+        (name or "").encode("idna")  # as the look-up of its address does
+        login = unquote(f"{parts.username or ''}{parts.password or ''}", errors="strict")
+        whole = parts.path in ("", "/") and not parts.query and not parts.fragment
+    except ValueError:  # UnicodeError is one
+        whole = False
+    if not whole:
+        # What stands behind a "/", "?" or "#" may belong to a password: nothing of it is shown.
         raise NetworkSetupError(
-            f"{variable} is invalid: expected a proxy as http://host:port or socks5://host:port; "
-            "correct or unset it, then restart Python"
-        ) from None
-    shown = f"{parts.scheme}://{name}" + (f":{port}" if port else "")
-    if parts.scheme not in _HTTP_SCHEMES + _SOCKS_SCHEMES or not name:
+            f"{variable} is invalid: expected a proxy as http://host:port or socks5://host:port, "
+            "or with user:password@ before the host, where special characters are percent-encoded "
+            "(%23 for #, %2F for /); correct or unset it, then restart Python"
+        )
+    user, at, address = parts.netloc.rpartition("@")
+    shown = f"{parts.scheme}://{address}"
+    scheme = parts.scheme
+    if scheme not in _HTTP_SCHEMES + _SOCKS_SCHEMES or not name:
         problem = "expected a proxy as http://host:port or socks5://host:port; correct or unset it"
-    elif parts.scheme in _SOCKS_SCHEMES:
+    elif scheme in _SOCKS_SCHEMES:
         missing = [
             package
             for module, package in _SOCKS_PACKAGES.items()
@@ -120,23 +132,28 @@ def _checked(value: str, variable: str, host: str) -> Proxy:
                 f"a SOCKS proxy needs more packages: pip install {quoted}; or unset {variable}, "
                 f"or except {host} by NO_PROXY"
             )
+        elif not login.isascii():
+            problem = "user and password of a SOCKS proxy must be ASCII; correct or unset it"
+        # "socks" is what GNOME writes. Names are left to the proxy: this machine may know none.
+        scheme = "socks5h"
+        address = address if port else f"{address.rstrip(':')}:{_SOCKS_PORT}"
     if problem:
         raise NetworkSetupError(
             f"{variable} = {shown!r} cannot be used: {problem}, then restart Python"
         )
-    return Proxy(value, variable, shown)
+    if at and ":" not in user:
+        user += ":"  # the stream's library refuses a user without a password
+    return Proxy(f"{scheme}://{user}{at}{address}", variable, shown)
 
 
 def _is_excepted(host: str, port: int, exceptions: str) -> bool:
     """Return whether ``NO_PROXY`` excepts a host: names, suffixes, addresses, networks, ports."""
-    entries = exceptions.replace(" ", ",").split(",")
+    entries = exceptions.replace(",", " ").split()
     return any(_matches(host.rstrip("."), port, entry) for entry in entries)
 
 
 def _matches(host: str, port: int, entry: str) -> bool:
-    entry = entry.strip().lower()
-    if not entry:
-        return False
+    entry = entry.lower()
     if entry == "*":
         return True
     entry = entry.rpartition("://")[2]
@@ -158,7 +175,7 @@ def _matches(host: str, port: int, entry: str) -> bool:
         entry = name
         if address is not None:
             return _matches(host, port, entry)
-    name = entry.strip("[]").removeprefix("*").lstrip(".")
+    name = entry.strip("[]").removeprefix("*").strip(".")
     host = host.lower()
     return bool(name) and (host == name or host.endswith(f".{name}"))
 
@@ -193,10 +210,12 @@ def unreachable(error: BaseException) -> str:
             )
         if isinstance(seen, ConnectionRefusedError):
             return "nothing answers at this address: check firewall and VPN"
+        if isinstance(seen, ConnectionResetError):
+            return "the connection was cut off while it was opened: check firewall, proxy and VPN"
         if isinstance(seen, OSError) and seen.errno in _NO_ROUTE:
             return "this machine has no network: check cable, Wi-Fi and VPN"
         seen = seen.__cause__ or seen.__context__
-    return str(error) or type(error).__name__
+    return str(error).rstrip(".") or type(error).__name__
 
 
 # -- certificates --------------------------------------------------------------------------------
@@ -259,11 +278,12 @@ def tls_hint(error: BaseException) -> str:
         seen = seen.__cause__ or seen.__context__
     if seen is None:
         return ""
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+    ways = {"SSL_CERT_FILE": "", "SSL_CERT_DIR": " (then run 'openssl rehash' on it)"}
+    for name, way in ways.items():
         if value := os.environ.get(name):
             return (
                 f" {name} = {value!r} is set, and it alone says whom to trust: add the missing "
-                "certificate to it, or unset it and restart Python."
+                f"certificate to it{way}, or unset it and restart Python."
             )
     return (
         " Where a company's proxy inspects TLS, set SSL_CERT_FILE to a file that has its "

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from pairlab.errors import PairlabError, WaitTimeoutError
 
-__all__ = ["guard_cells", "run_beside", "run_inside"]
+__all__ = ["guard_cells", "run_beside", "run_inside", "run_on"]
 
 T = TypeVar("T")
 
@@ -32,6 +32,12 @@ _INSIST: Final = 3  # interrupts of one wait, after which the loop is taken to h
 _LOOK_S: Final = 0.25  # how often another thread sees whether the loop still runs
 _LONGEST_S: Final = 86_400.0  # of work on files; it is waited for, and the cell can be interrupted
 _GRACE_S: Final = 5.0  # beyond a wait's own timeout, for a loop that does not answer
+
+_ENDED: Final = "the lab's event loop has ended: no more rows will come"
+_ELSEWHERE: Final = (
+    "the lab was started on another event loop, which does not run: stop it there, and start() it "
+    "on this one"
+)
 
 
 def run_inside(loop: asyncio.AbstractEventLoop, work: Work, timeout_s: float) -> None:
@@ -60,10 +66,7 @@ def run_inside(loop: asyncio.AbstractEventLoop, work: Work, timeout_s: float) ->
         _run_from_thread(loop, work, timeout_s)
         return
     if here is not loop and here is not None:
-        raise PairlabError(
-            "the lab was started on another event loop, which does not run: stop it there, and "
-            "start() it on this one"
-        )
+        raise PairlabError(_ELSEWHERE)
     interrupts = _Interrupts(loop)
     counted = 0
     try:
@@ -139,7 +142,7 @@ def _run_from_thread(loop: asyncio.AbstractEventLoop, work: Work, timeout_s: flo
     try:
         while not concurrent.futures.wait([result], _LOOK_S).done:
             if not loop.is_running():
-                raise PairlabError("the lab's event loop has ended: no more rows will come")
+                raise PairlabError(_ENDED)
             if time.monotonic() > until_s:
                 raise WaitTimeoutError(
                     f"the lab's event loop did not answer for {timeout_s + _GRACE_S:g} s: "
@@ -150,6 +153,43 @@ def _run_from_thread(loop: asyncio.AbstractEventLoop, work: Work, timeout_s: flo
             result.cancel()
         elif inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
             coroutine.close()
+    try:
+        result.result()
+    except concurrent.futures.CancelledError:  # by asyncio.run, which ended the loop
+        raise PairlabError(_ENDED) from None
+
+
+async def run_on(loop: asyncio.AbstractEventLoop | None, work: Work) -> None:
+    """Await `work` on a lab's loop, whichever loop runs here.
+
+    Parameters
+    ----------
+    loop : asyncio.AbstractEventLoop, optional
+        May run here or in another thread. None for the one that runs here.
+    work : callable
+        Makes the coroutine, once it is certain that it will be awaited.
+
+    Raises
+    ------
+    PairlabError
+        If the loop does not run or ends meanwhile, with what can be done instead.
+    """
+    if loop is None or loop is asyncio.get_running_loop() or loop.is_closed():
+        await work()
+        return
+    # A loop that runs another one inside of itself, in this thread, would be waited for in vain.
+    if not loop.is_running() or getattr(loop, "_thread_id", None) == threading.get_ident():
+        raise PairlabError(_ELSEWHERE)
+    result = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), loop))
+    try:
+        while not (await asyncio.wait({result}, timeout=_LOOK_S))[0]:
+            if not loop.is_running():
+                raise PairlabError(_ENDED)
+    finally:
+        if not loop.is_closed():
+            result.cancel()
+    if result.cancelled():
+        raise PairlabError(_ENDED)
     result.result()
 
 

@@ -26,7 +26,7 @@ from pairlab.lab.feed.stalled_legs import StalledLegs
 from pairlab.lab.health_report import health_report
 from pairlab.lab.listeners import Listeners
 from pairlab.lab.load_meter import LoadMeter
-from pairlab.lab.nested_loop import guard_cells
+from pairlab.lab.nested_loop import guard_cells, run_on
 from pairlab.lab.pipeline import Pipeline
 from pairlab.lab.rebuilder import Rebuilder
 from pairlab.lab.session.saved_feed import SavedFeed
@@ -160,6 +160,9 @@ class LabRunner:
 
     async def stop(self) -> None:
         """End the feed and every task; what was gathered stays. A second call does nothing."""
+        await run_on(self.loop if self.started else None, self._stop)
+
+    async def _stop(self) -> None:
         await self._stop_run()
         await self.wait_replaced()  # stopped so soon that the lab it replaces is still closing
 
@@ -195,7 +198,8 @@ class LabRunner:
 
     async def _close_replaced(self) -> None:
         """Make room for another lab on the same pair, feed and stream."""
-        await self._stop_run()
+        with contextlib.suppress(PairlabError):  # on a loop that stands still it does not run
+            await run_on(self.loop if self.running else None, self._stop_run)
         displays, self._displays = self._displays, []
         for display in displays:
             self.listeners.call(display.close)
@@ -322,6 +326,10 @@ class LabRunner:
 
     async def wait_closed(self) -> None:
         """Wait until the feed has ended, by itself or by `stop`."""
+        if self.running:
+            await run_on(self.loop, self._wait_closed)
+
+    async def _wait_closed(self) -> None:
         if self._main is not None:
             await asyncio.wait({self._main})
 
@@ -345,7 +353,7 @@ class LabRunner:
         if not self.running:
             raise self._ended()
         try:
-            await self._waiters.wait(rows, timeout_s)
+            await run_on(self.loop, lambda: self._waiters.wait(rows, timeout_s))
         except TimeoutError:
             feed = self.feed_health()
             raise WaitTimeoutError(
@@ -396,8 +404,8 @@ class LabRunner:
 
     async def wait_replaced(self) -> None:
         """Wait until the lab that this one replaces is closed: it may still hold a port."""
-        if self._before:
-            await asyncio.wait(self._before)
+        if before := {task for task in self._before if not task.done()}:
+            await asyncio.wait(before)
 
     def price_decimals(self) -> tuple[int, int] | None:
         """Return the decimals of both symbols' tick sizes.

@@ -16,6 +16,8 @@ from typing import Final, Literal
 import httpx
 
 from pairlab.errors import DataError, PairlabError, SettingError
+from pairlab.feeds.environment import proxy_hint, tls_hint, unreachable
+from pairlab.feeds.http_client import http_client
 
 __all__ = ["ARCHIVE_URL", "KINDS", "FetchedFile", "fetch_archive"]
 
@@ -118,7 +120,8 @@ async def fetch_archive(
     SettingError
         For a symbol, kind, interval or span that cannot be.
     PairlabError
-        If the folder cannot be written, or the archive cannot be reached after several attempts.
+        If the folder cannot be written, or the archive cannot be reached after several attempts;
+        `NetworkSetupError` for a proxy or certificate of the environment that cannot be used.
     DataError
         If a file differs from its checksum twice.
     """
@@ -130,9 +133,10 @@ async def fetch_archive(
     except OSError as error:
         raise PairlabError(f"{folder} cannot be made: {error.strerror}") from None
     limits = httpx.Limits(max_connections=_PARALLEL)
-    async with httpx.AsyncClient(
-        base_url=url, timeout=_TIMEOUT, limits=limits, follow_redirects=True
-    ) as client:
+    client = await asyncio.to_thread(
+        http_client, url, timeout=_TIMEOUT, limits=limits, follow_redirects=True
+    )
+    async with client:
         fetcher = _Fetcher(client, folder, today)
         wanted = [
             w for symbol in symbols for w in _daily_or_monthly(symbol, kind, interval, first, last)
@@ -362,10 +366,10 @@ class _Fetcher:
 
 
 def _unreachable(client: httpx.AsyncClient, error: Exception) -> PairlabError:
-    reason = str(error) or type(error).__name__
     return PairlabError(
-        f"{client.base_url.host} cannot be reached: {reason}; what was fetched is kept, the same "
-        "command goes on where it stopped"
+        f"{client.base_url.host} cannot be reached{proxy_hint(str(client.base_url))}: "
+        f"{unreachable(error)}.{tls_hint(error)} What was fetched is kept; the same command goes "
+        "on where it stopped"
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
+import re
 import ssl
 from pathlib import Path
 
@@ -66,6 +68,9 @@ def test_stream_and_rest_take_the_same_proxy(
         ("[2001:db8::5]:80", "http://[2001:db8::5]:80", True),
         ("10.0.0.0/99, ///, [::", REST, False),
         ("http://binance.com", REST, True),
+        ("BINANCE.COM.", REST, True),
+        ("localhost\t127.0.0.1\n.binance.com", REST, True),
+        ("nance.com,com.binance,.", REST, False),
     ],
 )
 async def test_no_proxy_in_every_way_it_is_written(
@@ -80,8 +85,14 @@ async def test_no_proxy_in_every_way_it_is_written(
 
 @pytest.mark.parametrize(
     "value",
-    ["http://proxy:port", "gopher://proxy:70", "http://", "http://[::1", "socks4://proxy:1080"],
-)
+    [
+        "http://proxy:port", "gopher://proxy:70", "http://", "http://[::1", "socks4://proxy:1080",
+        "http://proxy:99999", "http://user:secret@proxy:3128/path", "http://u:secret%ff@proxy:3128",
+        "http://user:12#secret@proxy:3128", "http://user:12?secret@proxy:3128",
+        "http://user:secret/12@proxy:3128", f"http://user:secret@{'p' * 64}:3128",
+        "socks5://user:secr\u00e9t@proxy:1080",
+    ],
+)  # fmt: skip
 async def test_a_proxy_that_cannot_be_one_is_named(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
@@ -91,6 +102,40 @@ async def test_a_proxy_that_cannot_be_one_is_named(
         await run(feed, Catcher())
     assert feed.health().state == "failed"
     assert "ALL_PROXY" in feed.health().detail
+    assert not re.search("secr|12|\u00e9", feed.health().detail)  # nothing of a password
+
+
+@pytest.mark.parametrize(
+    ("value", "taken", "shown"),
+    [
+        ("socks://proxy:1080/", "socks5h://proxy:1080", "socks://proxy:1080"),  # as GNOME has it
+        ("socks5://proxy", "socks5h://proxy:1080", "socks5://proxy"),  # whose names it looks up
+        ("HTTP://user@proxy:3128/", "http://user:@proxy:3128", "http://proxy:3128"),
+        ("user:p%23@w@[::1]:3128", "http://user:p%23@w@[::1]:3128", "http://[::1]:3128"),
+    ],
+)
+def test_what_programs_write_is_made_what_the_libraries_take(
+    monkeypatch: pytest.MonkeyPatch, value: str, taken: str, shown: str
+) -> None:
+    monkeypatch.setenv("all_proxy", value)
+    for url in (HOST, REST):
+        found = find_proxy(url)
+        assert found is not None
+        assert (found.url, found.variable, found.shown) == (taken, "all_proxy", shown)
+
+
+def test_of_two_spellings_the_one_that_holds_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://capital.corp:1")
+    monkeypatch.setenv("https_proxy", "http://small.corp:1")
+    found = find_proxy(REST)
+    assert found is not None
+    assert (found.shown, found.variable) == ("http://small.corp:1", "https_proxy")
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_a_blank_variable_is_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", value)
+    assert find_proxy(REST) is None
 
 
 @pytest.mark.usefixtures("no_task_left")
@@ -123,6 +168,60 @@ async def test_a_socks_proxy_works_or_says_what_it_needs(monkeypatch: pytest.Mon
     else:
         assert "pip install" in words
         assert "unset ALL_PROXY" in words
+
+
+@pytest.mark.usefixtures("no_task_left")
+@pytest.mark.parametrize("login", ["user@", "user:p%C3%A9%23@", "us er:p\u00e9 x@"])
+async def test_every_login_reaches_an_http_proxy(
+    monkeypatch: pytest.MonkeyPatch, login: str
+) -> None:
+    catcher = Catcher()
+    async with (
+        playing(one_each) as script,
+        proxy(int(script.url.rsplit(":", 1)[1])) as (address, asked),
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", address.replace("//", f"//{login}"))
+        await run(BinanceFeed(PAIR, url="ws://exchange.invalid", timeouts=quick()), catcher)
+    assert catcher.count == 2
+    assert "CONNECT exchange.invalid:80" in asked
+
+
+@pytest.mark.usefixtures("no_task_left")
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", "HTTP 407"),
+        (None, "did not answer within"),
+    ],
+    ids=["wants a login", "silent"],
+)
+async def test_a_proxy_that_lets_nothing_through_is_named(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes | None, why: str
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer or b"")
+        if answer is None:
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:secret@{address}")
+        timeouts = quick(open_s=0.5, rest_s=0.5)
+        async with running(
+            BinanceFeed(PAIR, url="ws://exchange.invalid", timeouts=timeouts)
+        ) as catcher:
+            named = f"the proxy of HTTPS_PROXY (http://{address})"
+            for what in ("/fapi/v1/", "to exchange.invalid" if answer else "the stream at"):
+                await catcher.until(
+                    lambda what=what: any(
+                        what in e.message and named in e.message for e in catcher.log
+                    )
+                )
+        said = " ".join(entry.message for entry in catcher.log)
+    assert why in said
+    assert "secret" not in said
 
 
 @pytest.mark.usefixtures("no_task_left")

@@ -274,3 +274,75 @@ def test_a_thread_is_told_when_the_loop_ends_hangs_or_is_closed(
     loop.close()
     with pytest.raises(PairlabError, match="loop is closed"):
         lab.wait(10**9, 1.0)
+
+
+# -- from another loop ------------------------------------------------------------------------
+
+
+async def test_another_loop_waits_for_a_lab_and_stops_it() -> None:
+    feed = ScriptedFeed()
+    lab = PairLab(feed=feed)
+    lab.start()
+
+    async def waits() -> None:
+        waiting = asyncio.ensure_future(lab.wait_async(99, timeout_s=60.0))
+        closed = asyncio.ensure_future(lab.wait_closed())
+        asyncio.run_coroutine_threadsafe(feed.give(some_ticks(100)), loop)
+        await waiting
+        with pytest.raises(WaitTimeoutError, match="1,000,000,000 rows"):
+            await lab.wait_async(10**9, timeout_s=0.01)
+        await lab.stop()
+        await closed
+        await lab.stop()  # does nothing
+
+    loop = asyncio.get_running_loop()
+    await asyncio.wait_for(asyncio.to_thread(asyncio.run, waits()), 60)
+    assert (lab.health().state, feed.closed) == ("stopped", 1)
+
+
+async def test_a_lab_of_another_loop_is_closed_for_the_next_on_its_pair() -> None:
+    lab = PairLab(feed="demo")
+    lab.start()
+
+    async def replaces() -> None:
+        async with PairLab(feed="demo") as other:
+            await lab.wait_closed()
+            assert lab.health().state == "stopped"
+            await other.wait_async(1, timeout_s=60.0)
+
+    await asyncio.wait_for(asyncio.to_thread(asyncio.run, replaces()), 120)
+
+
+def test_a_lab_whose_loop_stands_still_is_refused_and_one_whose_loop_ended_told() -> None:
+    lab = PairLab(feed=ScriptedFeed())
+    told: list[BaseException] = []
+
+    def waits() -> None:
+        try:
+            lab.wait(10**9, 60.0)
+        except BaseException as error:
+            told.append(error)
+
+    async def starts() -> None:
+        lab.start()
+
+    async def elsewhere() -> None:
+        for call in (lab.wait_async(10**9, 60.0), lab.stop(), lab.wait_closed()):
+            with pytest.raises(PairlabError, match="another event loop, which does not run"):
+                await call
+
+    async def ends_while_a_thread_waits() -> threading.Thread:
+        lab.start()
+        thread = threading.Thread(target=waits)
+        thread.start()
+        while not lab._runner._waiters:  # noqa: ASYNC110  # of another thread
+            await asyncio.sleep(0)
+        return thread
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(starts())
+    asyncio.run(elsewhere())
+    loop.run_until_complete(lab.stop())
+    loop.close()
+    asyncio.run(ends_while_a_thread_waits()).join(60)
+    assert [type(error) for error in told] == [PairlabError]

@@ -135,6 +135,34 @@ async def test_what_is_fetched_can_be_read(published: PublicArchive, tmp_path: P
     assert not list(out.glob("*.part"))
 
 
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, "^SSL_CERT_FILE = '/nowhere/ca.pem' cannot be used"),
+        ({"ALL_PROXY": "http://user:12/secret@proxy:1"}, "^ALL_PROXY is invalid.*correct or unset"),
+        (
+            {"ALL_PROXY": "socks5://user:secret@127.0.0.1:9", "NO_PROXY": "[::1],10.0.0.0/8"},
+            r"the proxy of ALL_PROXY \(socks5://127\.0\.0\.1:9\): is it right.*where it stopped$",
+        ),
+    ],
+    ids=["certificates", "no proxy", "a proxy that does not run"],
+)
+async def test_the_environment_is_read_as_the_feeds_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], words: str
+) -> None:
+    monkeypatch.setattr(fetch, "_FIRST_PAUSE_S", 0.01)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(PairlabError, match=words) as caught:
+        await fetch_archive(
+            ["BTCUSDT"], "aggTrades", DAYS[0], DAYS[0], tmp_path, url="https://archive.invalid"
+        )
+    assert "secret" not in str(caught.value)
+
+
 async def test_what_is_there_is_not_fetched_again_unless_it_was_replaced(
     published: PublicArchive, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,8 @@ from pairlab.feeds.binance.exchange_info import (
     read_exchange_info,
 )
 from pairlab.feeds.binance.lenient import ListDecoder
-from pairlab.feeds.environment import find_proxy, proxy_hint, tls_context, tls_hint, unreachable
+from pairlab.feeds.environment import proxy_hint, tls_hint, unreachable
+from pairlab.feeds.http_client import http_client
 from pairlab.feeds.rate_limit import SlidingWindowLimiter
 from pairlab.net import is_loopback_url
 from pairlab.schema import NS_PER_S
@@ -174,7 +174,12 @@ class RestClient:
 
     async def __aenter__(self) -> RestClient:
         # Loading the certificates takes a while and reads files: not on the loop.
-        self._client = await asyncio.to_thread(self._make_client)
+        self._client = await asyncio.to_thread(
+            http_client,
+            self.base_url,
+            timeout=self._timeout_s,
+            limits=httpx.Limits(max_connections=_MAX_CONCURRENT, max_keepalive_connections=2),
+        )
         return self
 
     async def __aexit__(
@@ -186,21 +191,6 @@ class RestClient:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
-
-    def _make_client(self) -> httpx.AsyncClient:
-        proxy = find_proxy(self.base_url)
-        secure = self.base_url.startswith("https:") or (
-            proxy is not None and proxy.url.startswith("https:")
-        )
-        return httpx.AsyncClient(
-            base_url=self.base_url,
-            timeout=self._timeout_s,
-            limits=httpx.Limits(max_connections=_MAX_CONCURRENT, max_keepalive_connections=2),
-            trust_env=False,  # `environment` reads it, for the stream in the same way
-            proxy=None if proxy is None else proxy.url,
-            # Files of certificates are read only where they are needed.
-            verify=tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-        )
 
     async def exchange_info(self) -> ExchangeInfo:
         """Return the listed symbols and adopt the weight limit.
@@ -300,12 +290,16 @@ class RestClient:
             async with self._concurrent, asyncio.timeout(self._timeout_s):
                 answer = await self._client.get(path, params=dict(query))
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise FeedError(f"{where} did not answer within {self._timeout_s:g} s.") from error
+            hint = proxy_hint(self.base_url) or "."
+            raise FeedError(f"{where} did not answer within {self._timeout_s:g} s{hint}") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             hint = proxy_hint(self.base_url)
             raise FeedError(
                 f"{where} cannot be reached{hint}: {unreachable(error)}.{tls_hint(error)}"
             ) from error
+        if answer.status_code == 407:  # of a proxy, never of the exchange
+            hint = proxy_hint(self.base_url)
+            raise FeedError(f"{where} cannot be reached{hint}: HTTP 407, it wants a login.")
         used = answer.headers.get("X-MBX-USED-WEIGHT-1M", "")
         if used.isdecimal():
             self.budget.learn(int(used))

@@ -7,7 +7,7 @@ import json
 import operator
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -135,10 +135,14 @@ class Connection:
         proxy = find_proxy(url)
         # Certificates are files: they are not read on the loop.
         tls = await asyncio.to_thread(tls_context) if url.startswith("wss://") else None
+        to_proxy: dict[str, Any] = {}
+        if proxy is not None and proxy.url.startswith("https:"):
+            to_proxy["proxy_ssl"] = await asyncio.to_thread(tls_context)
         try:
             ws = await connect(
                 url,
                 ssl=tls,
+                **to_proxy,
                 compression=None,
                 proxy=None if proxy is None else proxy.url,
                 open_timeout=timeouts.open_s,
@@ -154,8 +158,8 @@ class Connection:
             ) from error
         except TimeoutError as error:
             raise FeedError(
-                f"the stream at {host} did not open within {timeouts.open_s:g} s: check this "
-                "machine's network, VPN and firewall."
+                f"the stream at {host} did not open within {timeouts.open_s:g} s"
+                f"{proxy_hint(url)}: check this machine's network, VPN and firewall."
             ) from error
         except (InvalidProxy, ProxyError) as error:
             where = "" if proxy is None else f" of {proxy.variable} ({proxy.shown})"

@@ -111,16 +111,19 @@ def said(catcher: Catcher, *words: str) -> Callable[[], bool]:
 
 @pytest.mark.usefixtures("_socks")
 @pytest.mark.parametrize("password", [None, PASSWORD])
-@pytest.mark.parametrize("variable", ["ALL_PROXY", "https_proxy"])
+@pytest.mark.parametrize(
+    ("variable", "scheme"),
+    [("ALL_PROXY", "socks5h"), ("https_proxy", "socks5"), ("all_proxy", "socks")],
+)
 async def test_stream_and_rest_go_through_a_socks_proxy(
-    monkeypatch: pytest.MonkeyPatch, password: bytes | None, variable: str
+    monkeypatch: pytest.MonkeyPatch, password: bytes | None, variable: str, scheme: str
 ) -> None:
     catcher = Catcher()
     async with playing(one_each) as script:
         proxy = Socks5(int(script.url.rsplit(":", 1)[1]), password=password)
         async with proxy.serving() as address:
             login = "" if password is None else f"{USER.decode()}:{password.decode()}@"
-            monkeypatch.setenv(variable, f"socks5h://{login}{address}")
+            monkeypatch.setenv(variable, f"{scheme}://{login}{address}")
             feed = BinanceFeed(PAIR, url="ws://exchange.invalid", timeouts=quick())
             await run(feed, catcher)
     assert catcher.count == 2
@@ -189,5 +192,9 @@ async def test_a_certificate_that_is_rejected_is_told_with_the_remedy_and_a_name
         trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "other.pem"))
         problem = await find_problem(url)
+        # A folder that holds the certificate under its own name: only its hash is looked for.
+        monkeypatch.delenv("SSL_CERT_FILE")
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+        assert "certificate to it (then run 'openssl rehash' on it)" in await find_problem(url)
     assert f"SSL_CERT_FILE = {str(tmp_path / 'other.pem')!r} is set" in problem
     assert "add the missing certificate to it" in problem
