@@ -11,7 +11,7 @@ from pairlab import Board
 from pairlab.engine import compile_kernel
 from pairlab.local_exchange import LocalExchange
 from pairlab.widgets.board.board_lines import spark
-from pairlab.widgets.board.board_page import BoardPage, next_frame_s
+from pairlab.widgets.board.board_page import BoardPage
 from pairlab.widgets.dashboard import Dashboard
 from tests.board.test_board import group_of, until
 from tests.feeds.many import markets, pairs
@@ -92,15 +92,3 @@ def test_a_sparkline_is_cut_off_and_broken_where_there_is_no_z() -> None:
     ]
     assert len(spark(np.zeros(300))) == 60
     assert spark(np.zeros(0)) == []
-
-
-def test_frames_come_on_a_beat_that_painting_does_not_delay() -> None:
-    due_s = now_s = 10.0
-    for _ in range(50):  # five a second, each painted in 30 ms, and begun up to 5 ms late
-        now_s = due_s + 0.005 + 0.03
-        due_s = next_frame_s(due_s, now_s, 0.03)
-    assert due_s == pytest.approx(20.0)
-    # Painting that takes long leaves the loop four fifths of its time, and catches up nothing.
-    late_s = next_frame_s(due_s, due_s + 0.1, 0.1)
-    assert late_s == pytest.approx(due_s + 0.1 + 0.4)
-    assert next_frame_s(due_s, due_s + 3.0, 0.001) == pytest.approx(due_s + 3.004)

@@ -13,6 +13,7 @@ from pairlab.board_protocol import BoardView
 from pairlab.schema import Pair
 from pairlab.widgets.board.board_table import BoardTable
 from pairlab.widgets.board.board_words import alerts_html, strip_html
+from pairlab.widgets.core.frame_meter import next_frame_s
 from pairlab.widgets.core.widget_utils import close_tree, set_traits
 from pairlab.widgets.dashboard import Dashboard
 from pairlab.widgets.style.formats import clock, safe
@@ -25,23 +26,8 @@ __all__ = ["BoardPage"]
 _FRAMES_PER_S: Final = 5.0
 _ROWS: Final = 24
 _ALERTS: Final = 14
-_BUSY: Final = 5
-"""Painting may take one part in this many of the loop's time."""
-
-
-def next_frame_s(due_s: float, now_s: float, spent_s: float) -> float:
-    """Return when the next frame is due: on a beat, which painting itself does not delay.
-
-    Parameters
-    ----------
-    due_s : float
-        When this one was.
-    now_s : float
-        The time after it was painted.
-    spent_s : float
-        How long that took.
-    """
-    return max(due_s + 1 / _FRAMES_PER_S, now_s + (_BUSY - 1) * spent_s)
+_BUSY: Final = 4
+"""How many times as long as a frame takes the loop is left to feeds and signals."""
 
 
 class BoardPage(VBox):  # type: ignore[misc]
@@ -190,7 +176,7 @@ class BoardPage(VBox):  # type: ignore[misc]
         spent_s = time.perf_counter() - started_s
         loop = self._board.loop
         if self._timer is not None and loop is not None and not loop.is_closed():
-            self._due_s = next_frame_s(self._due_s, loop.time(), spent_s)
+            self._due_s = next_frame_s(self._due_s, loop.time(), spent_s, _FRAMES_PER_S, _BUSY)
             self._timer = loop.call_at(self._due_s, self._tick)
 
     def _paint(self, *, everything: bool) -> None:

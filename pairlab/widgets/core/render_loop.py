@@ -14,7 +14,7 @@ from pairlab.protocols import LabView
 from pairlab.widgets.charts.decimation import IncrementalDecimator
 from pairlab.widgets.core.chart_interaction import ChartInteraction
 from pairlab.widgets.core.frame import Frame
-from pairlab.widgets.core.frame_meter import FrameMeter
+from pairlab.widgets.core.frame_meter import FrameMeter, next_frame_s
 from pairlab.widgets.core.kernel_hooks import CellHooks
 from pairlab.widgets.core.part_registry import PartRegistry
 from pairlab.widgets.core.time_axis import TimeAxis
@@ -272,9 +272,8 @@ class RenderLoop:
         spent_s = time.perf_counter() - started_s
         self.meter.measure(spent_s if to_do == "paint" else None)
         if self._timer is not None and self._loop is not None and not self._loop.is_closed():
-            # From when this frame was due: a busy loop's delays must not lower the rate.
-            due_s = self._due_s + 1 / frames_per_s
-            self._due_s = max(due_s, self._loop.time() + _BUSY * spent_s)
+            now_s = self._loop.time()
+            self._due_s = next_frame_s(self._due_s, now_s, spent_s, frames_per_s, _BUSY)
             self._timer = self._loop.call_at(self._due_s, self._tick)
 
     def _paint_shown(self, shown: frozenset[str] | None, frames_per_s: float) -> None:
