@@ -10,7 +10,7 @@
     board_klines    bars of before, each symbol asked for once
     rescan          every pair of the symbols scanned again at each bar
     board_table     a line a pair; board_alerts: the alerts of all pairs
-    record          a recording a pair
+    record          a recording a pair; the board over REST
 """
 
 from pairlab.board.board import Board

@@ -23,6 +23,7 @@ from pairlab.board.board_pair import BoardPair
 from pairlab.board.board_table import board_frame, board_health, board_snapshot
 from pairlab.board.group_source import BoardSource, require_group_source
 from pairlab.board.record.board_recording import BoardRecorder, BoardRecording
+from pairlab.board.record.board_serving import BoardServing
 from pairlab.board.rescan import Rescan, check_scan
 from pairlab.board.runner import BoardRunner
 from pairlab.board_protocol import BoardAlert, BoardAlertCallback, BoardSnapshot
@@ -126,6 +127,7 @@ class Board:
             feed, stream, defaults.ticks_held, clock or SystemClock()
         )  # fmt: skip
         self._recorder: Final = BoardRecorder(self._runner)
+        self._serving: Final = BoardServing(self, self._runner)
         self._rescan: Rescan | None = None
         self._pages: dict[str, BoardPage] = {}
         for why in asked.refused:
@@ -326,6 +328,7 @@ class Board:
         frame.to_csv(target, lineterminator="\n")
 
     record = _forward("_recorder", BoardRecorder.record)
+    serve = _forward("_serving", BoardServing.serve)
 
     @property
     def recording(self) -> BoardRecording | None:

@@ -1,1 +1,1 @@
-"""A board being recorded: a folder a pair."""
+"""A board being recorded, a folder a pair, and served over REST."""

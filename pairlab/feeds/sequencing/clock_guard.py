@@ -223,10 +223,12 @@ class LegGuards:
         """
         if len(self._guards) == 1:
             return self._guards[0].corrected(items)
+        if len(items) == 1:
+            return self._guards[items[0][3]].corrected(items)
         y, x = self._guards
-        if y.waiting or x.waiting:
+        if y._ahead or x._ahead:
             return self._corrected_by_leg(items)
-        limit_ns = min(y.limit_ns, x.limit_ns)
+        limit_ns = y._limit_ns if y._limit_ns < x._limit_ns else x._limit_ns
         for item in items:
             if item[0] - item[1] > limit_ns:
                 return self._corrected_by_leg(items)

@@ -18,10 +18,12 @@ __all__ = [
     "Latest",
     "Model",
     "Problem",
+    "Query",
     "Row",
     "RowPage",
     "SettingChangeEntry",
     "StreamMessage",
+    "Versions",
     "settings_schema",
 ]
 
@@ -33,6 +35,10 @@ class Model(BaseModel):
     """A model in which unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Query(Model):
+    """A query in which unknown fields are errors."""
 
 
 def _row_fields() -> dict[str, Any]:

@@ -5,31 +5,28 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import datetime
-from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import FastAPI, HTTPException, Query, Request, Response, WebSocket
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from pydantic import Field
-from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import Send
 
-from pairlab import __version__
 from pairlab.data.csv_export import csv_name
 from pairlab.data.origin import Origin
 from pairlab.data.time_selection import between_ns, span_ns
 from pairlab.errors import DataError, SettingError
 from pairlab.lab.pair_lab import PairLab
 from pairlab.services.rest import models
+from pairlab.services.rest.application import CSV_BODY, Application, EncodedJson
 from pairlab.services.rest.openapi import DESCRIPTION, describe_stream, serve_docs
 from pairlab.services.rest.scheduler import RenderLock
 from pairlab.services.rest.serializers import (
+    ServedPair,
     csv_stream,
     health_report,
     is_warming,
@@ -39,7 +36,7 @@ from pairlab.services.rest.serializers import (
 from pairlab.services.rest.stream import Stream, StreamCursor
 from pairlab.settings import SETTINGS, unknown_setting
 
-__all__ = ["create_app"]
+__all__ = ["AlertQuery", "PairApi", "RowQuery", "TimeRange", "create_app"]
 
 _MAX_TRANSFERS: Final = 32
 _STALL_TIMEOUT_S: Final = 60.0
@@ -47,11 +44,6 @@ _STALL_TIMEOUT_S: Final = 60.0
 
 _TIMESTAMP_PATTERN: Final = r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$"
 _CURSOR_PATTERN: Final = r"^[0-9a-f]{6}-\d{1,12}-\d{1,15}-\d{1,12}$"
-
-
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    known = (401, 403, 421, 429, *statuses)
-    return {s: {"model": models.Problem, "description": HTTPStatus(s).phrase} for s in known}
 
 
 _Timestamp = Annotated[
@@ -69,16 +61,16 @@ _CursorText = Annotated[
 ]
 
 
-class _Query(models.Model):
-    """A query in which unknown fields are errors."""
+class TimeRange(models.Query):
+    """A span of time."""
 
-
-class _TimeRange(_Query):
     start: _Timestamp
     end: _Timestamp
 
 
-class _RowQuery(_TimeRange):
+class RowQuery(TimeRange):
+    """What a page of rows is asked for with."""
+
     limit: int = Field(1000, ge=1, le=10_000, description="Maximum number of rows.")
     cursor: _CursorText
     last: int | None = Field(
@@ -89,34 +81,39 @@ class _RowQuery(_TimeRange):
     )
 
 
-class _AlertQuery(_Query):
+class AlertQuery(models.Query):
+    """What a page of alerts is asked for with."""
+
     limit: int = Field(1000, ge=1, le=10_000, description="Maximum number of entries.")
     cursor: _CursorText
 
 
-class _Json(JSONResponse):
-    """A response of encoded JSON."""
+class PairApi:
+    """The handlers of what is read of one pair.
 
-    def render(self, content: Any) -> bytes:
-        """Return the content unchanged."""
-        return bytes(content)
+    Parameters
+    ----------
+    lab : ServedPair
+        Whose rows and alerts.
+    run : str
+        Tells cursors of this run from any other's.
+    """
 
-
-class _Api:
-    """The handlers of all paths, for one lab."""
-
-    def __init__(self, lab: PairLab) -> None:
+    def __init__(self, lab: ServedPair, run: str) -> None:
         self.lab = lab
-        self.stream = Stream(lab, self.encode_cursor)
         self.render_lock = RenderLock()
         self.transfers = 0
-        self._run = secrets.token_hex(3)
+        self._run = run
         self._latest: tuple[Any, bytes] = (None, b"")
+
+    def readers(self) -> int:
+        """Return how many clients of /stream are connected."""
+        return 0
 
     async def health(self) -> Response:
         """Return readiness, feed, counters, lags and versions; 503 while the lab is not ready."""
-        ready, body = health_report(self.lab, self.stream.readers)
-        return _Json(body, 200 if ready else 503)
+        ready, body = health_report(self.lab, self.readers())
+        return EncodedJson(body, 200 if ready else 503)
 
     async def latest(self) -> Response:
         """Return the newest row, or the forming bar; 204 until the window is full."""
@@ -125,9 +122,9 @@ class _Api:
             return Response(status_code=204)
         if self._latest[0] != at:  # many requests may arrive between two ticks
             self._latest = (at, latest_json(at))
-        return _Json(self._latest[1])
+        return EncodedJson(self._latest[1])
 
-    async def rows(self, query: Annotated[_RowQuery, Query()]) -> Response:
+    async def rows(self, query: Annotated[RowQuery, Query()]) -> Response:
         """Return a page of the history, oldest first; next_cursor leads to the next one."""
         if query.cursor and query.last:
             raise HTTPException(422, "last and cursor cannot be combined")
@@ -150,9 +147,9 @@ class _Api:
             "missed": missed,
         }
         del held
-        return _Json(await json_list("rows", page, rest, self.render_lock))
+        return EncodedJson(await json_list("rows", page, rest, self.render_lock))
 
-    async def csv(self, query: Annotated[_TimeRange, Query()]) -> Response:
+    async def csv(self, query: Annotated[TimeRange, Query()]) -> Response:
         """Stream the history as PairLab.to_csv writes it."""
         span = _time_range(query)
         if self.transfers >= _MAX_TRANSFERS:
@@ -162,7 +159,7 @@ class _Api:
         pieces = csv_stream(lab.rows.ring, *span, self.render_lock, origin)
         return _CsvResponse(self, csv_name(lab.pair, origin), pieces)
 
-    async def alerts(self, query: Annotated[_AlertQuery, Query()]) -> Response:
+    async def alerts(self, query: Annotated[AlertQuery, Query()]) -> Response:
         """Return a page of the alert log, oldest first: alerts and setting changes."""
         cursor = self.decode_cursor(query.cursor, any_epoch=True)
         log = list(self.lab.alert_log)
@@ -178,11 +175,55 @@ class _Api:
             "more": first + len(page) < len(log),
             "missed": max(0, oldest - entry),
         }
-        return _Json(await json_list("alerts", page, rest, self.render_lock))
+        return EncodedJson(await json_list("alerts", page, rest, self.render_lock))
+
+    def end(self) -> StreamCursor:
+        """Return the position after the newest row and entry."""
+        return StreamCursor(*self.lab.rows.cursor, self.lab.alert_log.total)
+
+    def encode_cursor(self, cursor: StreamCursor) -> str:
+        """Return a cursor as the text that a client passes back."""
+        return f"{self._run}-{cursor.epoch}-{cursor.row}-{cursor.entry}"
+
+    def decode_cursor(self, text: str | None, *, any_epoch: bool = False) -> StreamCursor | None:
+        """Return the cursor of a text from `encode_cursor`.
+
+        Raises
+        ------
+        HTTPException
+            If it is from another run, from an earlier epoch, or beyond the end.
+        """
+        if text is None:
+            return None
+        run, *numbers = text.split("-")
+        cursor, end = StreamCursor(*map(int, numbers)), self.end()
+        if run != self._run:
+            raise HTTPException(410, "the cursor is from another run: start again without cursor")
+        if cursor.epoch != end.epoch and not any_epoch:
+            raise HTTPException(
+                410, "the rows were recomputed under other settings: start again without cursor"
+            )
+        if cursor.entry > end.entry or (cursor.epoch == end.epoch and cursor.row > end.row):
+            raise HTTPException(422, f"cursor = {text!r} was not issued by this server")
+        return cursor
+
+
+class _Api(PairApi):
+    """The handlers of all paths, for one lab."""
+
+    lab: PairLab
+
+    def __init__(self, lab: PairLab) -> None:
+        super().__init__(lab, secrets.token_hex(3))
+        self.stream = Stream(lab, self.encode_cursor)
+
+    def readers(self) -> int:
+        """Return how many clients of /stream are connected."""
+        return self.stream.readers
 
     async def config(self) -> Response:
         """Return every setting."""
-        return _Json(msgspec.json.encode(self.lab.settings.values()))
+        return EncodedJson(msgspec.json.encode(self.lab.settings.values()))
 
     async def change(self, request: Request) -> Response:
         """Change all settings named, or, with a 422 and the reason, none of them.
@@ -224,39 +265,9 @@ class _Api:
             cursor = self.decode_cursor(text, any_epoch=True)
         except HTTPException as error:
             body = msgspec.json.encode({"detail": error.detail})
-            await ws.send_denial_response(_Json(body, error.status_code))
+            await ws.send_denial_response(EncodedJson(body, error.status_code))
             return
         await self.stream.serve(ws, cursor)
-
-    def end(self) -> StreamCursor:
-        """Return the position after the newest row and entry."""
-        return StreamCursor(*self.lab.rows.cursor, self.lab.alert_log.total)
-
-    def encode_cursor(self, cursor: StreamCursor) -> str:
-        """Return a cursor as the text that a client passes back."""
-        return f"{self._run}-{cursor.epoch}-{cursor.row}-{cursor.entry}"
-
-    def decode_cursor(self, text: str | None, *, any_epoch: bool = False) -> StreamCursor | None:
-        """Return the cursor of a text from `encode_cursor`.
-
-        Raises
-        ------
-        HTTPException
-            If it is from another run, from an earlier epoch, or beyond the end.
-        """
-        if text is None:
-            return None
-        run, *numbers = text.split("-")
-        cursor, end = StreamCursor(*map(int, numbers)), self.end()
-        if run != self._run:
-            raise HTTPException(410, "the cursor is from another run: start again without cursor")
-        if cursor.epoch != end.epoch and not any_epoch:
-            raise HTTPException(
-                410, "the rows were recomputed under other settings: start again without cursor"
-            )
-        if cursor.entry > end.entry or (cursor.epoch == end.epoch and cursor.row > end.row):
-            raise HTTPException(422, f"cursor = {text!r} was not issued by this server")
-        return cursor
 
 
 class _CsvResponse(StreamingResponse):
@@ -264,7 +275,7 @@ class _CsvResponse(StreamingResponse):
 
     media_type = "text/csv; charset=utf-8"
 
-    def __init__(self, api: _Api, name: str, pieces: AsyncIterator[str]) -> None:
+    def __init__(self, api: PairApi, name: str, pieces: AsyncIterator[str]) -> None:
         super().__init__(pieces, headers={"Content-Disposition": f'attachment; filename="{name}"'})
         self._api = api
 
@@ -290,7 +301,7 @@ class _CsvResponse(StreamingResponse):
             self._api.transfers -= 1
 
 
-def _time_range(query: _TimeRange) -> tuple[int | None, int | None]:
+def _time_range(query: TimeRange) -> tuple[int | None, int | None]:
     try:
         return span_ns(_clamped("start", query.start), _clamped("end", query.end))
     except DataError as error:
@@ -323,41 +334,14 @@ def create_app(lab: PairLab) -> tuple[FastAPI, Stream]:
     host: `pairlab.services.rest.security.SecurityMiddleware` does.
     """
     api = _Api(lab)
-    methods: defaultdict[str, set[str]] = defaultdict(set)
-    app = FastAPI(
-        title="pairlab",
-        version=__version__,
-        description=DESCRIPTION,
-        docs_url=None,
-        redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
-    )
-
-    def path(
-        method: Literal["GET", "POST"],
-        url: str,
-        do: Callable[..., Any],
-        model: Any = None,
-        *problems: int,
-        **more: Any,
-    ) -> None:
-        responses = {**_problems(*problems), **more.pop("responses", {})}
-        if model is not None:
-            responses[200] = {"model": model}
-        methods[url].add(method)
-        first = (do.__doc__ or "").splitlines()[0].split(". ")[0].rstrip(".")
-        app.add_api_route(
-            url, do, methods=[method], responses=responses, response_class=_Json,
-            response_model=None, name=do.__name__, summary=first, **more,
-        )  # fmt: skip
-
+    made = Application(DESCRIPTION, lab.log)
+    path = made.path
     path("GET", "/health", api.health, models.HealthReport,
          responses={503: {"model": models.HealthReport, "description": "Not ready."}})  # fmt: skip
     path("GET", "/analytics/latest", api.latest, models.Latest,
          responses={204: {"description": "Warming up: see /health."}})  # fmt: skip
     path("GET", "/analytics/stats", api.rows, models.RowPage, 410, 422)
-    csv_body = {"description": "A file.", "content": {"text/csv": {"schema": {"type": "string"}}}}
-    path("GET", "/analytics/stats/csv", api.csv, None, 422, 503, responses={200: csv_body})
+    path("GET", "/analytics/stats/csv", api.csv, None, 422, 503, responses={200: CSV_BODY})
     path("GET", "/alerts", api.alerts, models.AlertPage, 410, 422)
     whole = {"application/json": {"schema": models.settings_schema(partial=False)}}
     partial = {"application/json": {"schema": models.settings_schema(partial=True)}}
@@ -366,43 +350,7 @@ def create_app(lab: PairLab) -> tuple[FastAPI, Stream]:
     path("POST", "/config", api.change, None, 400, 413, 415, 422, responses=settings,
          openapi_extra={"requestBody": {"required": True, "content": partial},
                         "security": [{"token": []}]})  # fmt: skip
-    app.add_api_websocket_route("/stream", api.live)
-    describe_stream(app)
-    serve_docs(app)
-
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, AnyHTTPException)  # noqa: S101  registered for nothing else
-        body, headers = msgspec.json.encode({"detail": error.detail}), error.headers
-        if (
-            error.status_code == 405
-        ):  # a path's methods are separate routes; Starlette names only one of them
-            headers = {"Allow": ", ".join(sorted(methods[request.url.path]))}
-        return _Json(body, error.status_code, headers=headers)
-
-    async def invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)  # noqa: S101  registered for nothing else
-        return _Json(msgspec.json.encode({"detail": _describe(error)}), 422)
-
-    async def failed(request: Request, error: Exception) -> Response:
-        lab.log(
-            "error",
-            f"{request.url.path}: {type(error).__name__}: {error}. Other requests are not "
-            "affected. Try again; if the error persists, restart the lab",
-        )
-        return _Json(b'{"detail":"internal server error: see the lab\'s event log"}', 500)
-
-    app.add_exception_handler(AnyHTTPException, refused)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(Exception, failed)
-    return app, api.stream
-
-
-def _describe(error: RequestValidationError) -> str:
-    problems = []
-    for problem in error.errors():
-        name, value = problem["loc"][-1], str(problem.get("input"))[:60]
-        if problem["type"] == "extra_forbidden":
-            problems.append(f"unknown field {str(name)[:60]!r}")
-        else:
-            problems.append(f"{name} = {value!r} is invalid: {problem['msg']}")
-    return "; ".join(problems)
+    made.app.add_api_websocket_route("/stream", api.live)
+    describe_stream(made.app)
+    serve_docs(made.app)
+    return made.app, api.stream

@@ -7,30 +7,44 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
 from pairlab import __version__
-from pairlab.alerts import Alert, SettingChange
+from pairlab.alerts import Alert, AlertLog, SettingChange
 from pairlab.data.csv_export import TimeUnit, csv_header, csv_text, iso_times, time_unit
 from pairlab.data.origin import Origin
 from pairlab.data.ring import Ring
+from pairlab.data.row_store import RowStore
 from pairlab.data.time_selection import between_ns
 from pairlab.errors import DataError
-from pairlab.lab.pair_lab import PairLab
-from pairlab.schema import HISTORY_COLUMNS, NO_TIME_NS, Records, RowFlag, Snapshot, kalman_rows
+from pairlab.health import Health
+from pairlab.schema import (
+    HISTORY_COLUMNS,
+    NO_TIME_NS,
+    LogLevel,
+    Pair,
+    Records,
+    RowFlag,
+    Snapshot,
+    kalman_rows,
+)
 from pairlab.services.rest.scheduler import RenderLock
+from pairlab.settings import Settings, SettingValues
 
 __all__ = [
+    "VERSIONS",
     "RowRange",
+    "ServedPair",
     "csv_stream",
     "entries_to_dicts",
     "health_report",
     "is_warming",
     "json_list",
     "latest_json",
+    "now_text",
     "row_range",
     "rows_to_dicts",
 ]
@@ -40,7 +54,7 @@ _ROWS_PER_PIECE: Final = 100
 
 _ENTRIES_PER_PIECE: Final = 20
 _SCAN_ROWS: Final = 50_000
-_VERSIONS: Final = {
+VERSIONS: Final = {
     "pairlab": __version__,
     "python": platform.python_version(),
     "numpy": np.__version__,
@@ -50,6 +64,39 @@ _ROW_FIELDS: Final = ("time", *HISTORY_COLUMNS, "filled")
 
 # msgspec writes NaN and infinities as null, and every other float so that it reads back exactly.
 _encode = msgspec.json.Encoder().encode
+
+
+class ServedPair(Protocol):
+    """What is read of one pair over REST: a `PairLab`, or a pair of a board."""
+
+    @property
+    def pair(self) -> Pair:
+        """The symbols."""
+
+    @property
+    def settings(self) -> Settings:
+        """Its settings."""
+
+    @property
+    def row_settings(self) -> SettingValues:
+        """The settings as the rows were made with them."""
+
+    @property
+    def rows(self) -> RowStore:
+        """The rows by number."""
+
+    @property
+    def alert_log(self) -> AlertLog:
+        """Alerts and setting changes."""
+
+    def latest(self) -> Snapshot | None:
+        """Return the newest row, or the forming bar."""
+
+    def health(self) -> Health:
+        """Return how feed, engine and loop are."""
+
+    def log(self, level: LogLevel, message: str) -> None:
+        """Add a line to the event log."""
 
 
 class RowRange(NamedTuple):
@@ -200,7 +247,12 @@ def _rows_by_number(ring: Ring, first: int, end: int) -> Records:
     return rows[first - oldest : end - oldest]
 
 
-def health_report(lab: PairLab, readers: int) -> tuple[bool, bytes]:
+def now_text() -> str:
+    """Return the time of this machine's clock, to the millisecond."""
+    return _iso_time(time.time_ns() // 1_000_000 * 1_000_000)
+
+
+def health_report(lab: ServedPair, readers: int) -> tuple[bool, bytes]:
     """Return whether the lab is ready, and its health as JSON."""
     health, newest = lab.health(), lab.latest()
     if health.state != "live":
@@ -215,12 +267,12 @@ def health_report(lab: PairLab, readers: int) -> tuple[bool, bytes]:
     report = {
         "ready": not reason,
         "reason": reason,
-        "time": _iso_time(time.time_ns() // 1_000_000 * 1_000_000),
+        "time": now_text(),
         "y": lab.pair.y,
         "x": lab.pair.x,
         **asdict(health),
         "alerts": lab.alert_log.total,
         "stream_readers": readers,
-        "versions": _VERSIONS,
+        "versions": VERSIONS,
     }
     return not reason, _encode(report)

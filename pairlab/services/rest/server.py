@@ -10,10 +10,13 @@ from collections.abc import Generator, Iterable
 from typing import Final
 
 import uvicorn
+from fastapi import FastAPI
 
+from pairlab.board.board import Board
 from pairlab.errors import PairlabError
 from pairlab.lab.pair_lab import PairLab
 from pairlab.net import is_loopback, listen
+from pairlab.services.rest.board_api import create_board_app
 from pairlab.services.rest.rest_api import create_app
 from pairlab.services.rest.security import TOKEN_VARIABLE, SecurityMiddleware, token_from
 from pairlab.services.rest.stream import Stream
@@ -46,7 +49,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 class RestServer:
-    """The running REST API of one lab; `PairLab.serve` creates it, and it stops with the lab.
+    """The running REST API of a lab or a board, whose `serve` creates it: it stops with them.
 
     Attributes
     ----------
@@ -58,9 +61,9 @@ class RestServer:
         Its port; a free one if 0 was requested.
     """
 
-    def __init__(self, lab: PairLab, host: str, port: int) -> None:
+    def __init__(self, served: PairLab | Board, host: str, port: int) -> None:
         self.host, self.port = host, port
-        self._lab = lab
+        self._served = served
         self._task: asyncio.Task[None] | None = None
         self._uvicorn: _Uvicorn | None = None
 
@@ -90,7 +93,7 @@ class RestServer:
         given_token = token if token is not None else os.environ.get(TOKEN_VARIABLE)
         secret, generated = token_from(given_token)
         # Creating the app and loading uvicorn read files: not on the event loop.
-        app, stream = await asyncio.to_thread(create_app, self._lab)
+        app, stream = await asyncio.to_thread(_application, self._served)
         protected = SecurityMiddleware(
             app,
             token=secret,
@@ -139,19 +142,23 @@ class RestServer:
             )
         return lines
 
-    async def _serve(self, server: _Uvicorn, listener: socket.socket, stream: Stream) -> None:
-        stream.open()
+    async def _serve(
+        self, server: _Uvicorn, listener: socket.socket, stream: Stream | None
+    ) -> None:
+        if stream is not None:
+            stream.open()
         try:
             await server.serve(sockets=[listener])
         except Exception as error:
             # Nobody awaits this task while it serves, so the error goes to the lab's event log.
-            self._lab.log(
+            self._served.log(
                 "error",
-                f"the REST server stopped: {type(error).__name__}: {error}. The lab continues; "
-                "call lab.serve() to restart the server",
+                f"the REST server stopped: {type(error).__name__}: {error}. The stream continues; "
+                "call serve() to restart the server",
             )
         finally:
-            stream.close()
+            if stream is not None:
+                stream.close()
             server.abort()
             for listening in getattr(server, "servers", []):
                 listening.close()
@@ -170,6 +177,10 @@ class RestServer:
         if late:
             server.abort()
             await asyncio.wait({task})
+
+
+def _application(served: PairLab | Board) -> tuple[FastAPI, Stream | None]:
+    return (create_board_app(served), None) if isinstance(served, Board) else create_app(served)
 
 
 async def _listen(host: str, port: int) -> socket.socket:
