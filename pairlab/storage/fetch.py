@@ -295,10 +295,19 @@ class _Fetcher:
         return "the archive does not have it: was the symbol listed then, and is it spelt so?"
 
     async def _checksum(self, wanted: _Wanted) -> str | None:
-        async with self._asked(f"{wanted.path}.CHECKSUM", {}) as response:
-            if response is None:
-                return None
-            words = (await response.aread()).decode("utf-8", "replace").split()
+        pause_s = _FIRST_PAUSE_S
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                async with self._asked(f"{wanted.path}.CHECKSUM", {}) as response:
+                    if response is None:
+                        return None
+                    words = (await response.aread()).decode("utf-8", "replace").split()
+                break
+            except httpx.RequestError as error:  # cut off after its head
+                if attempt == _ATTEMPTS:
+                    raise _unreachable(self.client, error) from None
+            await asyncio.sleep(pause_s)
+            pause_s *= 2
         if not words or not re.fullmatch("[0-9a-fA-F]{64}", words[0]):
             raise DataError(f"{wanted.name}.CHECKSUM holds no SHA-256: {' '.join(words)[:80]!r}")
         return words[0].lower()
@@ -323,7 +332,7 @@ class _Fetcher:
                         continue
                     await _save(response, part, append=response.status_code == 206)
                     return True
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 if attempt == _ATTEMPTS:
                     raise _unreachable(self.client, error) from None
             await asyncio.sleep(pause_s)
@@ -343,7 +352,7 @@ class _Fetcher:
                     response = await opened.enter_async_context(
                         self.client.stream("GET", path, headers={**_AS_IT_IS, **headers})
                     )
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     if attempt == _ATTEMPTS:
                         raise _unreachable(self.client, error) from None
                     response = None

@@ -163,6 +163,14 @@ async def test_the_environment_is_read_as_the_feeds_read_it(
     assert "secret" not in str(caught.value)
 
 
+async def test_a_checksum_that_is_cut_off_is_asked_for_again(
+    published: PublicArchive, tmp_path: Path
+) -> None:
+    published.cut_after[f"{ROOT}/{name_of(DAYS[0])}.CHECKSUM"] = 10
+    files = await fetched(published, tmp_path / "out")
+    assert [(f.status, f.detail) for f in files] == [("fetched", "checksum verified")] * 3
+
+
 async def test_what_is_there_is_not_fetched_again_unless_it_was_replaced(
     published: PublicArchive, tmp_path: Path
 ) -> None:

@@ -124,6 +124,12 @@ def refusal(status: int, retry_after: str | None, where: str) -> FeedError:
         return RateLimitedError(
             f"{where} answered HTTP {status}: {why}; waiting {wait_s:g} s as requested.", wait_s
         )
+    if status < 400 or status == 511:
+        return FeedError(
+            f"{where} answered HTTP {status}, which is not the exchange's answer: the log-in page "
+            "of a network, a proxy or a firewall stands in between. Open any page in a browser and "
+            "log in, or check proxy and VPN."
+        )
     if status >= 500:
         return FeedError(f"{where} answered HTTP {status}: a fault on the exchange's side.")
     return FeedError(f"{where} answered HTTP {status}.")
@@ -303,7 +309,7 @@ class RestClient:
         used = answer.headers.get("X-MBX-USED-WEIGHT-1M", "")
         if used.isdecimal():
             self.budget.learn(int(used))
-        if answer.status_code != 200:
+        if answer.status_code != 200 or answer.content.lstrip().startswith(b"<"):  # HTML, no JSON
             problem = refusal(answer.status_code, answer.headers.get("Retry-After"), where)
             if isinstance(problem, RateLimitedError):
                 self._blocked_until_s = self.clock.monotonic_s() + problem.retry_after_s

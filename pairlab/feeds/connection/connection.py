@@ -168,7 +168,9 @@ class Connection:
                 f"the proxy{where} to {host} does not work: {why}. Correct or unset it, or "
                 f"except {host} by NO_PROXY, and restart Python."
             ) from error
-        except (OSError, InvalidHandshake, InvalidURI, EOFError) as error:
+        except InvalidURI as error:  # of a redirect: `Venue` has looked at ours
+            raise refusal(302, None, f"the stream at {host}") from error
+        except (OSError, InvalidHandshake, EOFError) as error:
             raise FeedError(
                 f"the stream at {host} cannot be reached{proxy_hint(url)}: {unreachable(error)}."
                 f"{tls_hint(error)}"

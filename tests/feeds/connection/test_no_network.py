@@ -68,3 +68,31 @@ async def test_reachability_is_asked_once_and_told_in_a_sentence() -> None:
     problem = await find_problem(f"ws://127.0.0.1:{closed_port()}")
     assert "cannot be reached: nothing answers at this address" in problem
     assert problem.endswith(".")
+
+
+HTML = b"<!doctype html><html><body>Log in to the hotel's Wi-Fi</body></html>"
+
+
+@pytest.mark.usefixtures("no_task_left")
+@pytest.mark.parametrize(
+    "head",
+    ["200 OK", "302 Found\r\nLocation: http://portal.invalid/", "511 Network Authentication"],
+)
+async def test_the_log_in_page_of_a_network_is_told_as_one(head: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        fields = f"HTTP/1.1 {head}\r\nContent-Type: text/html\r\nContent-Length: {len(HTML)}"
+        writer.write(f"{fields}\r\n\r\n".encode() + HTML)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        told = f"answered HTTP {head[:3]}, which is not the exchange's answer: the log-in page of a"
+        assert told in await find_problem(f"ws://{address}")
+        async with running(BinanceFeed(PAIR, url=f"ws://{address}", timeouts=quick())) as catcher:
+            for where in ("the stream at", "/fapi/v1/"):
+                await catcher.until(
+                    lambda where=where: any(
+                        where in entry.message and told in entry.message for entry in catcher.log
+                    )
+                )
