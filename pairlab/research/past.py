@@ -16,7 +16,7 @@ from pairlab.engine.gaps import Gap, pieces_over_gaps, update_over_gaps
 from pairlab.engine.state import LEGS
 from pairlab.errors import DataError
 from pairlab.research.inputs import Given, ticks_of_frame
-from pairlab.research.prices import check_zones, prices_of, step_of
+from pairlab.research.prices import check_zones, prices_of, quantile_of, step_of
 from pairlab.research.silence import NEVER, bars_of_two, habit_of, seen, silences
 from pairlab.schema import (
     BOTH_LEGS,
@@ -254,7 +254,7 @@ def require_fine_steps(timeframe: str, times: NDArray[np.int64], name: str) -> N
     """Refuse bars that would be copies of one another, as those of an hour of daily closes."""
     if len(times) < 3:
         return
-    step = int(np.quantile(np.diff(times), 0.05, method="lower"))
+    step = quantile_of(np.diff(times), 0.05)
     regular = habit_of(times, None).is_bars  # trades may be seldom: a bar then carries the last one
     if step > TIMEFRAMES_NS[timeframe] and (regular or step >= _DAY_NS):
         fits = [known for known, ns in TIMEFRAMES_NS.items() if ns >= step]

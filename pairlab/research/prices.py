@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pairlab.errors import DataError
 
-__all__ = ["check_zones", "floats_of", "prices_of", "step_of", "times_of"]
+__all__ = ["check_zones", "floats_of", "prices_of", "quantile_of", "step_of", "times_of"]
 
 _DAY_NS: Final = 86_400_000_000_000
 _EDGE_NS: Final = 2**63 - 1 - 2 * _DAY_NS
@@ -181,6 +181,15 @@ def step_of(times: NDArray[np.int64]) -> int:
     steps = np.diff(times)
     if len(steps) < 2:
         return 0
-    usual = int(np.quantile(steps, 0.5, method="lower"))
+    usual = quantile_of(steps, 0.5)
     regular = 2 * int((steps == usual).sum()) >= len(steps)
     return usual if regular and usual > 0 else 0
+
+
+def quantile_of(
+    steps: NDArray[np.int64], share: float, method: Literal["lower", "higher"] = "lower"
+) -> int:
+    """Return the quantile of steps, one of them; in one pass where all are the same, as of bars."""
+    if (steps == steps[0]).all():
+        return int(steps[0])
+    return int(np.quantile(steps, share, method=method))

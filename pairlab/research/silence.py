@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pairlab.engine.state import EMPTY_BARS_MAX
 from pairlab.errors import SettingError
+from pairlab.research.prices import quantile_of
 from pairlab.schema import NS_PER_S
 
 __all__ = ["Habit", "MaxSilence", "bars_of_two", "habit_of", "limit_of", "seen", "silences"]
@@ -77,11 +78,11 @@ def habit_of(times: _Times, limit_ns: int | None) -> Habit:
     steps = steps[steps > 0]
     if len(steps) < 2:
         return Habit(NEVER, NEVER if limit_ns is None else limit_ns, is_bars=False)
-    usual = int(np.quantile(steps, 0.5, method="lower"))
+    usual = quantile_of(steps, 0.5)
     is_bars = usual >= _BAR_NS and 2 * int((steps == usual).sum()) >= len(steps)
     own = _BARS * usual
     if not is_bars:
-        usual = int(np.quantile(steps, 0.99, method="higher"))
+        usual = quantile_of(steps, 0.99, "higher")
         own = max(_TRADES * usual, _LEAST_SILENCE_NS)
     limit = own if limit_ns is None else limit_ns
     return Habit(min(usual, limit), limit, is_bars)
