@@ -351,15 +351,15 @@ def _trades(market: Market, fills: Fills, book: Book) -> pd.DataFrame:
     distance = np.abs(rows["zscore"][at_in]) * rows["spread_std"][at_in]
     size = np.abs(fills.y_quantity)
     last_row = np.where(left, exit_, max(len(market) - 1, 0))
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "side": fills.side.astype(np.int8),
-            "entry_decided": market.time_ns[entry].view("M8[ns]"),
-            "entry_y_time": times["entry_y_time"],
-            "entry_x_time": times["entry_x_time"],
-            "exit_decided": _times(market.time_ns, np.where(left, exit_, -1)),
-            "exit_y_time": times["exit_y_time"],
-            "exit_x_time": times["exit_x_time"],
+            "entry_decided": _utc(market.time_ns[entry]),
+            "entry_y_time": _utc(times["entry_y_time"].view(np.int64)),
+            "entry_x_time": _utc(times["entry_x_time"].view(np.int64)),
+            "exit_decided": _utc(_times(market.time_ns, np.where(left, exit_, -1)).view(np.int64)),
+            "exit_y_time": _utc(times["exit_y_time"].view(np.int64)),
+            "exit_x_time": _utc(times["exit_x_time"].view(np.int64)),
             "reason": np.array(REASONS, object)[np.where(closed, fills.reason, 0)],
             "entry_z": rows["zscore"][at_in],
             "exit_z": np.where(left, rows["zscore"][at_out] if len(rows) else np.nan, np.nan),
@@ -386,12 +386,9 @@ def _trades(market: Market, fills: Fills, book: Book) -> pd.DataFrame:
             "mfe": book.mfe,
             "rows": last_row - entry,
             "held_s": (last - first) / NS_PER_S,
-        }
+        },
+        index=pd.RangeIndex(len(entry), name="trade"),
     )
-    for name in frame.columns[frame.dtypes.map(lambda kind: getattr(kind, "kind", "") == "M")]:
-        frame[name] = frame[name].dt.tz_localize("UTC")
-    frame.index.name = "trade"
-    return frame
 
 
 def _times(time_ns: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.datetime64]:
