@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,49 @@ from pairlab.health import BoardHealth
 from pairlab.protocols import DisplayListener, LabView
 from pairlab.schema import LogEntry, LogLevel, Pair, Records
 
-__all__ = ["BoardAlert", "BoardAlertCallback", "BoardSnapshot", "BoardView"]
+__all__ = [
+    "BoardAlert",
+    "BoardAlertCallback",
+    "BoardSnapshot",
+    "BoardView",
+    "BreakAlert",
+    "BreakKind",
+]
+
+
+BreakKind: TypeAlias = Literal["BREAK", "DRIFT"]
+
+
+class BreakAlert(NamedTuple):
+    """A pair is not what it was, as its monitoring at a rescan has found.
+
+    Attributes
+    ----------
+    kind : {"BREAK", "DRIFT"}
+        A structural break of the spread, or a drift of the hedge ratio.
+    time_ns : int
+        Close of the newest bar that was scanned, ns since 1970 UTC.
+    ratio : float
+        The largest CUSUM of the monitored bars, in boundaries (`pairlab.monitor_break`): 1 or more.
+    """
+
+    kind: BreakKind
+    time_ns: int
+    ratio: float
+
+    @property
+    def reason(self) -> str:
+        """The deciding comparison, short enough for a table cell."""
+        return f"CUSUM {self.ratio:.2f} ≥ 1"
+
+    @property
+    def sentence(self) -> str:
+        """What happened and why, in one sentence."""
+        what = {"BREAK": "structural break of the spread", "DRIFT": "drift of the hedge ratio"}
+        return (
+            f"{what[self.kind]}: its CUSUM reached {self.ratio:.2f} times the boundary, which 5 % "
+            "of unchanged pairs ever do."
+        )
 
 
 class BoardAlert(NamedTuple):
@@ -24,12 +66,12 @@ class BoardAlert(NamedTuple):
     ----------
     pair : Pair
         Whose.
-    entry : Alert or SettingChange
-        What was decided, with every number, or changed.
+    entry : Alert, BreakAlert or SettingChange
+        What was decided, with every number, found by a rescan, or changed.
     """
 
     pair: Pair
-    entry: Alert | SettingChange
+    entry: Alert | BreakAlert | SettingChange
 
     @property
     def sentence(self) -> str:

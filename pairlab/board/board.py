@@ -362,7 +362,8 @@ class Board:
         Parameters
         ----------
         callback : callable
-            Takes a `BoardAlert`: its ``pair``, its ``entry`` (a `pairlab.alerts.Alert`) and, with
+            Takes a `BoardAlert`: its ``pair``, its ``entry`` (a `pairlab.alerts.Alert`, or a
+            `pairlab.board_protocol.BreakAlert` of a rescan) and, with
             the pair's name, its ``sentence``. A coroutine function is awaited on the board's loop,
             for 60 s at most; a plain one runs on a thread of its own. What it raises is counted
             (`listener_errors`), told in the event log, and stops nothing.

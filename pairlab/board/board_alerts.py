@@ -6,10 +6,11 @@ import itertools
 from collections import deque
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
-from pairlab.alerts import Alert, AlertLog, entries_frame
-from pairlab.board_protocol import BoardAlert
+from pairlab.alerts import COLUMNS, Alert, AlertLog, records
+from pairlab.board_protocol import BoardAlert, BreakAlert
 from pairlab.schema import Pair
 
 __all__ = ["BoardAlerts"]
@@ -57,9 +58,16 @@ class BoardAlerts:
         self.newest_number += sum(isinstance(entry, Alert) for entry in entries)
         return taken
 
+    def add(self, pair: Pair, alert: BreakAlert) -> None:
+        """Add what a rescan has found of a pair."""
+        self._entries.append(BoardAlert(pair, alert))
+        self.total += 1
+        self.newest_number += 1
+
     def since(self, number: int) -> list[BoardAlert]:
         """Return the alerts alone after that number that are kept, oldest first."""
-        alerts = (alert for alert in reversed(self._entries) if isinstance(alert.entry, Alert))
+        kinds = (Alert, BreakAlert)
+        alerts = (alert for alert in reversed(self._entries) if isinstance(alert.entry, kinds))
         return list(itertools.islice(alerts, max(self.newest_number - number, 0)))[::-1]
 
     def forget(self, pair: Pair) -> None:
@@ -68,7 +76,15 @@ class BoardAlerts:
 
     def frame(self) -> pd.DataFrame:
         """Return the log as a DataFrame indexed by time (UTC), oldest first: pair, then columns."""
-        entries = list(self._entries)
-        frame = entries_frame([alert.entry for alert in entries])
-        frame.insert(0, "pair", [f"{alert.pair.y} / {alert.pair.x}" for alert in entries])
+        alerts = list(self._entries)
+        rows = [
+            {"kind": entry.kind, "reason": entry.reason, "sentence": entry.sentence}
+            if isinstance(entry, BreakAlert)
+            else records([entry])[0]
+            for _, entry in alerts
+        ]
+        times = np.array([alert.entry.time_ns for alert in alerts], dtype="M8[ns]")
+        index = pd.DatetimeIndex(times, name="time").tz_localize("UTC")
+        frame = pd.DataFrame.from_records(rows, columns=COLUMNS).set_index(index)
+        frame.insert(0, "pair", [f"{pair.y} / {pair.x}" for pair, _ in alerts])
         return frame

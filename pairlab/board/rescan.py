@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pairlab.board.asked_pairs import MOST_PAIRS
+from pairlab.board_protocol import BreakAlert, BreakKind
 from pairlab.errors import DataError, PairlabError, SettingError
 from pairlab.feeds.binance.klines import KLINE_TIMEFRAMES
 from pairlab.schema import NS_PER_S, TIMEFRAMES_NS, Pair
@@ -123,7 +124,7 @@ class Rescan:
         self._max_q = max_q
         self._add, self._remove = add, remove
         self._told: dict[str, str] = {}
-        self._broken: set[tuple[Pair, str]] = set()
+        self._broken: set[tuple[Pair, BreakKind]] = set()
         self.bars: Final = SymbolBars(symbols, TIMEFRAMES_NS[timeframe], bars)
         self._bars_wanted = bars
 
@@ -192,13 +193,13 @@ class Rescan:
         """
         known = [pair for pair in self._runner.pairs if set(pair) <= set(self.bars.symbols)]
         found = await asyncio.to_thread(breaks_of, self.bars.symbols, self.bars.closes, known)
-        for (pair, what), ratio in found.items():
-            if (pair, what) not in self._broken:
-                self._runner.log(
-                    "warning",
-                    f"{pair.y} / {pair.x}: {what}: its CUSUM reached {ratio:.2f} times the "
-                    "boundary, which 5 % of unchanged pairs ever do",
-                )
+        closed_ns = int(self.bars.times[-1])
+        for (pair, kind), ratio in found.items():
+            if (pair, kind) not in self._broken and pair in self._runner.pairs:
+                alert = BreakAlert(kind, closed_ns, ratio)
+                self._runner.log("warning", f"{pair.y} / {pair.x}: {alert.sentence}")
+                self._runner.alerts.add(pair, alert)
+        self._runner.listeners.deliver(self._runner.alerts)
         self._broken = set(found)
 
     def _update(self, frame: pd.DataFrame) -> None:
@@ -266,7 +267,7 @@ def scan_closes(
 
 def breaks_of(
     symbols: tuple[str, ...], closes: NDArray[np.float64], pairs: list[Pair]
-) -> dict[tuple[Pair, str], float]:
+) -> dict[tuple[Pair, BreakKind], float]:
     """Return how far pairs went beyond the boundary of their monitoring; any thread will do.
 
     Parameters
@@ -287,15 +288,13 @@ def breaks_of(
     results = np.empty((len(pairs), 4))
     level = boundary_level(FALSE_ALARMS)
     pair_breaks(np.ascontiguousarray(closes.T), numbers, _MONITORED, level, results)
-    return {
-        (pair, what): float(ratio)
-        for pair, (spread, _, drift, _) in zip(pairs, results, strict=True)
-        for what, ratio in (
-            ("structural break of the spread", spread),
-            ("drift of the hedge ratio", drift),
-        )
-        if ratio >= 1.0
-    }
+    found: dict[tuple[Pair, BreakKind], float] = {}
+    for pair, (spread, _, drift, _) in zip(pairs, results.tolist(), strict=True):
+        if spread >= 1.0:
+            found[pair, "BREAK"] = spread
+        if drift >= 1.0:
+            found[pair, "DRIFT"] = drift
+    return found
 
 
 def check_scan(

@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 
 from pairlab import Board, PairLab
+from pairlab.board_protocol import BoardAlert, BreakAlert
 from pairlab.engine import PairEngine, compile_kernel
 from pairlab.errors import PairlabError, SettingError, WaitTimeoutError
 from pairlab.feeds import FeedGroup
 from pairlab.feeds.config import Retry
 from pairlab.local_exchange import Fault, LocalExchange
 from pairlab.protocols import LabView
+from pairlab.widgets.board.board_words import alerts_html
 from tests.feeds.many import markets, pairs
 from tests.feeds.scripted import quick
 
@@ -253,6 +255,13 @@ async def test_symbols_are_scanned_and_pairs_come_and_leave() -> None:
             await until(board, lambda: all(len(pair.rows) > 60 for pair in board))
             # the first pair falls apart, the second too but its position is open
             first, second, third = board.pairs[:3]
+            heard = asyncio.Event()
+
+            async def listen(alert: BoardAlert) -> None:
+                if isinstance(alert.entry, BreakAlert) and alert.pair == third:
+                    heard.set()
+
+            board.on_alert(listen)
             # the third's spread moves to another mean; as if a person had added it, it stays
             rescan.own.discard(third)
             moved = rescan.bars.symbols.index(third.y)
@@ -277,6 +286,17 @@ async def test_symbols_are_scanned_and_pairs_come_and_leave() -> None:
             assert f"{second.y} / {second.x} stays" in "".join(words)
             broken = f"{third.y} / {third.x}: structural break of the spread: its CUSUM reached"
             assert sum(broken in text for text in words) == 1
+            alerts = [a for a in board.alert_log if isinstance(a.entry, BreakAlert)]
+            [found] = [a for a in alerts if a.pair == third and a.entry.kind == "BREAK"]
+            assert found.entry.ratio >= 1.0
+            assert found.entry.time_ns == rescan.bars.times[-1]
+            assert broken in found.sentence
+            frame = board.alerts()
+            row = frame[frame["kind"] == "BREAK"]
+            assert row["pair"].tolist() == [f"{third.y} / {third.x}"]
+            assert row["reason"].item() == f"CUSUM {found.entry.ratio:.2f} ≥ 1"
+            await asyncio.wait_for(heard.wait(), 30)
+            assert "structural break" in alerts_html(board.newest_alerts(50), board.alert_total)
             assert not any(f"{own.pair.y} / {own.pair.x}: structural" in text for text in words)
             await rescan._scan()
             assert sum(broken in entry.message for entry in board.event_log) == 1  # it lasts

@@ -10,7 +10,6 @@ import msgspec
 from fastapi import FastAPI, HTTPException, Query, Response
 from pydantic import Field
 
-from pairlab.alerts import Alert, SettingChange
 from pairlab.board.board import Board
 from pairlab.board.board_pair import BoardPair
 from pairlab.errors import SettingError
@@ -187,7 +186,7 @@ class _BoardApi:
         for begin in range(0, len(page), _ITEMS_PER_PIECE):
             await self.render_lock.wait_turn()
             part = page[begin : begin + _ITEMS_PER_PIECE]
-            of_part: list[Alert | SettingChange] = [alert.entry for alert in part]
+            of_part = [alert.entry for alert in part]
             for alert, fields in zip(part, entries_to_dicts(of_part), strict=True):
                 items.append({"y": alert.pair.y, "x": alert.pair.x, **fields})
         body = {

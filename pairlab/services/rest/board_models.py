@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import Field
 
+from pairlab.board_protocol import BreakKind
 from pairlab.feeds.base import FeedState
 from pairlab.services.rest import models
 
@@ -44,10 +47,20 @@ class BoardSettingChangeEntry(models.SettingChangeEntry, _OfPair):
     """A setting of one pair that was changed while the board ran."""
 
 
+class BreakEntry(_OfPair):
+    """A pair that is not what it was, as its monitoring at a rescan has found."""
+
+    time: datetime = Field(description="Close of the newest bar that was scanned, UTC.")
+    kind: BreakKind
+    ratio: float = Field(description="Largest CUSUM of the monitored bars, in boundaries.")
+    reason: str = Field(description="The deciding comparison.")
+    sentence: str = Field(description="What happened and why, in one sentence.")
+
+
 class BoardAlertPage(models.Model):
     """Part of the log of all pairs' alerts, oldest first."""
 
-    alerts: list[BoardAlertEntry | BoardSettingChangeEntry]
+    alerts: list[BoardAlertEntry | BoardSettingChangeEntry | BreakEntry]
     next_cursor: str = Field(description="Pass it as `cursor` to get what follows this page.")
     more: bool = Field(description="Whether there was more in the log at the time of the request.")
     missed: int = Field(description="Entries after the given cursor that have left the log.")

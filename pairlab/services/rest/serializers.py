@@ -14,6 +14,7 @@ import numpy as np
 
 from pairlab import __version__
 from pairlab.alerts import Alert, AlertLog, SettingChange
+from pairlab.board_protocol import BreakAlert
 from pairlab.data.csv_export import TimeUnit, csv_header, csv_text, iso_times, time_unit
 from pairlab.data.origin import Origin
 from pairlab.data.ring import Ring
@@ -143,9 +144,15 @@ def _iso_time(time_ns: int) -> str:
     return iso_times(np.array([time_ns]), unit)[0]
 
 
-def entries_to_dicts(entries: Iterable[Alert | SettingChange]) -> list[dict[str, Any]]:
+def entries_to_dicts(entries: Iterable[Alert | BreakAlert | SettingChange]) -> list[dict[str, Any]]:
     """Return log entries as JSON objects."""
-    return [_alert_to_dict(e) if isinstance(e, Alert) else _change_to_dict(e) for e in entries]
+    return [_entry_to_dict(entry) for entry in entries]
+
+
+def _entry_to_dict(entry: Alert | BreakAlert | SettingChange) -> dict[str, Any]:
+    if isinstance(entry, Alert):
+        return _alert_to_dict(entry)
+    return _break_to_dict(entry) if isinstance(entry, BreakAlert) else _change_to_dict(entry)
 
 
 def _alert_to_dict(alert: Alert) -> dict[str, Any]:
@@ -161,6 +168,16 @@ def _alert_to_dict(alert: Alert) -> dict[str, Any]:
         "withheld": alert.withheld,
         "row": _snapshot_to_dict(alert.at),
         "thresholds": alert.thresholds,
+    }
+
+
+def _break_to_dict(alert: BreakAlert) -> dict[str, Any]:
+    return {
+        "time": _iso_time(alert.time_ns),
+        "kind": alert.kind,
+        "ratio": alert.ratio,
+        "reason": alert.reason,
+        "sentence": alert.sentence,
     }
 
 

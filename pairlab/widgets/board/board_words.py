@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from pairlab.alerts import Alert
-from pairlab.board_protocol import BoardAlert
+from pairlab.board_protocol import BoardAlert, BreakAlert
 from pairlab.health import BoardHealth
 from pairlab.widgets.style.formats import MISSING, clock, count, number, quantity_ms, safe
 from pairlab.widgets.style.state_badges import STATE_BADGES
@@ -67,6 +67,11 @@ def alerts_html(alerts: list[BoardAlert], total: int) -> str:
 def _alert_html(alert: BoardAlert) -> str:
     entry = alert.entry
     name = f"{alert.pair.y} / {alert.pair.x}"
+    if isinstance(entry, BreakAlert):
+        return (
+            f'<li class="pairlab-break"><small>{clock(entry.time_ns)}</small>'
+            f"{icon('warning', var('warn'))}<b>{safe(name)}</b> {safe(entry.sentence)}</li>"
+        )
     if not isinstance(entry, Alert):
         return f"<li>{icon('dash', var('muted'))}<b>{safe(name)}</b> {safe(entry.sentence)}</li>"
     sign, colour = _SIGNS[entry.kind.name]

@@ -16,9 +16,10 @@ import pytest
 import pairlab.services.rest.server
 import pairlab.widgets  # noqa: F401
 from pairlab import Board, PairlabError
+from pairlab.board_protocol import BreakAlert
 from pairlab.engine import compile_kernel
 from pairlab.local_exchange import LocalExchange
-from pairlab.schema import HISTORY_COLUMNS
+from pairlab.schema import HISTORY_COLUMNS, Pair
 from pairlab.services.rest.server import RestServer
 from tests.board.test_board import group_of, until
 from tests.feeds.many import markets, pairs
@@ -114,6 +115,14 @@ async def test_the_table_is_the_boards_and_a_pair_is_as_a_lab() -> None:
         log = [(a.pair.y, a.entry.sentence) for a in board.alert_log]
         assert told == log[: len(told)]
         assert len(told) > 5
+        moved = BreakAlert("BREAK", 1_723_161_600_000_000_000, 1.25)
+        board.alert_log.add(Pair(A, B), moved)
+        more = await get(client, "/alerts", cursor=more["next_cursor"])
+        newest = [one for one in more["alerts"] if one["kind"] == "BREAK"]
+        assert newest == [{
+            "y": A, "x": B, "time": "2024-08-09T00:00:00.000Z", "kind": "BREAK", "ratio": 1.25,
+            "reason": "CUSUM 1.25 ≥ 1", "sentence": moved.sentence,
+        }]  # fmt: skip
         of_pair = await get(client, "/pairs/alerts", pair=pair)
         assert [one["sentence"] for one in of_pair["alerts"]] == [
             entry.sentence for entry in list(board[A, B].alert_log)[: len(of_pair["alerts"])]
