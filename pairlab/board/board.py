@@ -34,6 +34,7 @@ from pairlab.health import BoardHealth
 from pairlab.lab.event_log import EventLog
 from pairlab.lab.forwarding import forwarder
 from pairlab.lab.nested_loop import run_inside
+from pairlab.lab.waiters import check_wait
 from pairlab.protocols import LabView
 from pairlab.schema import Pair
 from pairlab.settings import SETTINGS, SettingKwargs, Settings, unknown_setting
@@ -250,6 +251,8 @@ class Board:
 
         Raises
         ------
+        SettingError
+            If `rows` is no whole number, or `timeout_s` no number of seconds, 0 or more.
         WaitTimeoutError
             After `timeout_s` seconds, saying how many there are.
         FeedError
@@ -257,6 +260,7 @@ class Board:
         PairlabError
             If the board is not started.
         """
+        check_wait(rows, timeout_s)
         if self.loop is None or not self.running:
             raise PairlabError("wait() needs a started board: call start() first")
         run_inside(self.loop, lambda: self.wait_async(rows, timeout_s), timeout_s)

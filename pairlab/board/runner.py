@@ -24,7 +24,7 @@ from pairlab.lab.listeners import Listeners
 from pairlab.lab.load_meter import LoadMeter
 from pairlab.lab.nested_loop import guard_cells, run_on
 from pairlab.lab.rebuilder import Rebuilder
-from pairlab.lab.waiters import RowWaiters
+from pairlab.lab.waiters import RowWaiters, check_wait
 from pairlab.protocols import DisplayListener, Service
 from pairlab.schema import LogEntry, LogLevel, Pair
 from pairlab.settings import Settings
@@ -355,9 +355,10 @@ class BoardRunner:
 
         Raises
         ------
-        WaitTimeoutError, FeedError, PairlabError
+        SettingError, WaitTimeoutError, FeedError, PairlabError
             As `Board.wait` does.
         """
+        check_wait(rows, timeout_s)
         if self.row_count >= rows:
             return
         if not self.running:

@@ -28,6 +28,7 @@ from pairlab.lab.record.recording import Recording
 from pairlab.lab.record.recordings import Recordings
 from pairlab.lab.runner import LabRunner
 from pairlab.lab.session.session_files import SessionFiles, open_session
+from pairlab.lab.waiters import check_wait
 from pairlab.limits.symbols import exchange_symbol
 from pairlab.protocols import PastView, Playback, WhatIfView
 from pairlab.schema import Pair, Records
@@ -181,6 +182,8 @@ class PairLab:
 
         Raises
         ------
+        SettingError
+            If `rows` is no whole number, or `timeout_s` no number of seconds, 0 or more.
         WaitTimeoutError
             After `timeout_s` seconds, saying how many there are.
         FeedError
@@ -189,6 +192,7 @@ class PairLab:
             If the lab is not started; or where its loop cannot run inside itself (uvloop): await
             `wait_async` there, or call this from another thread.
         """
+        check_wait(rows, timeout_s)
         if self.loop is None or not self._runner.started:
             raise PairlabError("wait() needs a started lab: call start() first")
         run_inside(self.loop, lambda: self.wait_async(rows, timeout_s), timeout_s)

@@ -30,7 +30,7 @@ from pairlab.lab.nested_loop import guard_cells, run_on
 from pairlab.lab.pipeline import Pipeline
 from pairlab.lab.rebuilder import Rebuilder
 from pairlab.lab.session.saved_feed import SavedFeed
-from pairlab.lab.waiters import RowWaiters
+from pairlab.lab.waiters import RowWaiters, check_wait
 from pairlab.protocols import DisplayListener, Playback, Service
 from pairlab.schema import LogEntry, LogLevel, Pair
 from pairlab.settings import Settings
@@ -345,9 +345,10 @@ class LabRunner:
 
         Raises
         ------
-        WaitTimeoutError, FeedError, PairlabError
+        SettingError, WaitTimeoutError, FeedError, PairlabError
             As `wait` does.
         """
+        check_wait(rows, timeout_s)
         if self.pipeline.row_count >= rows and self._state.state != "failed":
             return
         if not self.running:

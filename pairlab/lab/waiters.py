@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import numbers
 from collections.abc import Callable
 
-__all__ = ["RowWaiters"]
+from pairlab.errors import SettingError
+
+__all__ = ["RowWaiters", "check_wait"]
+
+
+def check_wait(rows: object, timeout_s: object) -> None:
+    """Refuse what cannot be waited for, before any loop hears of it.
+
+    Raises
+    ------
+    SettingError
+        For `rows` that are no whole number, or a `timeout_s` that is no number of seconds.
+    """
+    if not isinstance(rows, numbers.Integral) or isinstance(rows, bool):
+        raise SettingError("rows", rows, "expected a whole number of rows")
+    known = isinstance(timeout_s, numbers.Real) and not isinstance(timeout_s, bool)
+    if not known or not timeout_s >= 0:  # type: ignore[operator]  # NaN, too
+        raise SettingError("timeout_s", timeout_s, "expected a number of seconds, 0 or more")
 
 
 class RowWaiters:

@@ -87,6 +87,7 @@
       status_bar.py          StatusBar: pair, feed, z, signal, profit, stationarity, buttons
       feed_health.py         the feed's verdict in words, and the figures behind it
       legend.py              what every word and sign means
+      state_badges.py        a feed's state as a colour, a shape and a word
     style/
       theme.py               colours, sizes, icons; apply_theme
       stylesheet.py          the style sheet

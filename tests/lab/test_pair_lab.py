@@ -189,6 +189,18 @@ async def test_start_needs_a_loop_and_wait_tells_what_is_missing() -> None:
         LocalExchange(Ahead(10, seed=3)) as exchange,
         PairLab(feed=exchange.url) as lab,
     ):
+        for rows, timeout_s, told in (
+            (10, float("nan"), r"timeout_s = nan is invalid: expected a number of seconds, 0 or"),
+            (10, -1.0, r"timeout_s = -1\.0"), (10, "x", r"timeout_s = 'x'"),
+            (10, None, "timeout_s"), (10, True, "timeout_s"),
+            ("x", 1.0, r"rows = 'x' is invalid: expected a whole number"),
+            (1.5, 1.0, r"rows = 1\.5"), (True, 1.0, "rows"),
+        ):  # fmt: skip
+            with pytest.raises(SettingError, match=told):
+                await lab.wait_async(rows, timeout_s)
+            with pytest.raises(SettingError, match=told):
+                lab.wait(rows, timeout_s)
+        await lab.wait_async(np.int64(1), np.float64(10.0))
         with pytest.raises(WaitTimeoutError, match=r"of 1,000,000 rows after 0.2 s"):
             await lab.wait_async(1_000_000, 0.2)
 

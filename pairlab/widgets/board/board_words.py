@@ -8,8 +8,8 @@ from typing import Final
 from pairlab.alerts import Alert
 from pairlab.board_protocol import BoardAlert, BreakAlert
 from pairlab.health import BoardHealth
+from pairlab.widgets.panels.strip.state_badges import STATE_BADGES
 from pairlab.widgets.style.formats import MISSING, clock, count, number, quantity_ms, safe
-from pairlab.widgets.style.state_badges import STATE_BADGES
 from pairlab.widgets.style.theme import icon, var
 
 __all__ = ["alerts_html", "feed_badge", "strip_html"]

@@ -13,8 +13,8 @@ from pairlab.schema import NS_PER_S
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.widget_utils import set_traits
 from pairlab.widgets.panels.record_button import recording_words
+from pairlab.widgets.panels.strip.state_badges import STATE_BADGES
 from pairlab.widgets.style.formats import MISSING, age, count, number, quantity_ms, safe
-from pairlab.widgets.style.state_badges import STATE_BADGES
 from pairlab.widgets.style.theme import icon, var
 from pairlab.widgets.transport.message_batching import HTML
 
