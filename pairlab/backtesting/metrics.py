@@ -300,15 +300,20 @@ def _drawdown(equity: pd.Series[float], capital: float) -> tuple[float, float]:
     return deepest, longest_ns / 86_400e9
 
 
+_FILL_TIMES: Final = ("entry_y_time", "entry_x_time", "exit_y_time", "exit_x_time")
+
+
 def _exposure(trades: pd.DataFrame, equity: pd.Series[float]) -> float:
     """Return the share of the time that is covered by trades."""
     if not len(equity) or equity.index[-1] == equity.index[0]:
         return math.nan
     if not len(trades):
         return 0.0
-    start = trades[["entry_y_time", "entry_x_time"]].min(axis=1).astype("int64").to_numpy()
-    last = equity.index[-1]
-    end = trades[["exit_y_time", "exit_x_time"]].fillna(last).max(axis=1).astype("int64").to_numpy()
+    times = {name: trades[name].astype("int64").to_numpy() for name in _FILL_TIMES}
+    never, last_ns = pd.NaT.value, equity.index.asi8[-1]  # type: ignore[attr-defined]
+    start = np.minimum(times["entry_y_time"], times["entry_x_time"])
+    ends = (times[name] for name in ("exit_y_time", "exit_x_time"))
+    end = np.maximum(*(np.where(ns == never, last_ns, ns) for ns in ends))
     order = np.argsort(start, kind="stable")
     start, reach = start[order], np.maximum.accumulate(end[order])
     before = np.concatenate([[start[0]], reach[:-1]])
