@@ -80,7 +80,7 @@ class BoardRunner:
         self.services: list[Service] = []
         self.klines: BoardKlines | None = None
         self._displays: list[DisplayListener] = []
-        self._waiters = RowWaiters()
+        self._waiters = RowWaiters(lambda: self.row_count)
         self._main: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
         self._due: asyncio.TimerHandle | None = None

@@ -108,7 +108,7 @@ class LabRunner:
         self._group: asyncio.TaskGroup | None = None  # while the feed runs
         self._before: set[asyncio.Task[None]] = set()  # what must end before a run begins
         self._ending: set[asyncio.Task[None]] = set()
-        self._waiters = RowWaiters()
+        self._waiters = RowWaiters(lambda: self.pipeline.row_count)
         self._sink: Final = LabSink(
             self.pipeline, self._stalled, self._waiters, self.listeners,
             lambda: self._klines.request(),

@@ -27,9 +27,16 @@ def check_wait(rows: object, timeout_s: object) -> None:
 
 
 class RowWaiters:
-    """Futures that end when so many rows have been made."""
+    """Futures that end when so many rows have been made.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    row_count : callable
+        Returns how many there are.
+    """
+
+    def __init__(self, row_count: Callable[[], int]) -> None:
+        self._row_count = row_count
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     def __bool__(self) -> bool:
@@ -37,6 +44,10 @@ class RowWaiters:
 
     async def wait(self, rows: int, timeout_s: float) -> None:
         """Return once `wake` was called with that many; raise TimeoutError, or what `fail` gave."""
+        # Who asks from another loop has seen a count that may be old by now: a batch that came
+        # meanwhile has woken those who waited then.
+        if self._row_count() >= rows:
+            return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (rows, waiter)
         self._waiting.append(entry)

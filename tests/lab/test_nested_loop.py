@@ -14,7 +14,7 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 from pairlab import PairLab, PairlabError, WaitTimeoutError
-from pairlab.lab import nested_loop
+from pairlab.lab import nested_loop, runner
 from tests.lab.test_runner import ScriptedFeed, some_ticks
 
 REPLY_S = 150.0
@@ -298,6 +298,27 @@ async def test_another_loop_waits_for_a_lab_and_stops_it() -> None:
     loop = asyncio.get_running_loop()
     await asyncio.wait_for(asyncio.to_thread(asyncio.run, waits()), 60)
     assert (lab.health().state, feed.closed) == ("stopped", 1)
+
+
+async def test_rows_that_come_while_another_loop_asks_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between its question how many there are and its waiting the last batch comes."""
+    feed = ScriptedFeed()
+    lab = PairLab(feed=feed)
+    lab.start()
+    await lab._runner._start_engine()
+    loop, real = asyncio.get_running_loop(), runner.run_on
+
+    async def late(of: asyncio.AbstractEventLoop | None, work: nested_loop.Work) -> None:
+        giving = asyncio.run_coroutine_threadsafe(feed.give(some_ticks(100)), loop)
+        await asyncio.wrap_future(giving)
+        await real(of, work)
+
+    monkeypatch.setattr(runner, "run_on", late)
+    await asyncio.to_thread(asyncio.run, lab.wait_async(99, timeout_s=20.0))
+    monkeypatch.undo()
+    await lab.stop()
 
 
 async def test_a_lab_of_another_loop_is_closed_for_the_next_on_its_pair() -> None:
