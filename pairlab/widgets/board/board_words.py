@@ -69,7 +69,7 @@ def _alert_html(alert: BoardAlert) -> str:
     name = f"{alert.pair.y} / {alert.pair.x}"
     if isinstance(entry, BreakAlert):
         return (
-            f'<li class="pairlab-break"><small>{clock(entry.time_ns)}</small>'
+            f"<li><small>{clock(entry.time_ns)}</small>"
             f"{icon('warning', var('warn'))}<b>{safe(name)}</b> {safe(entry.sentence)}</li>"
         )
     if not isinstance(entry, Alert):
