@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,10 +23,10 @@ from pairlab.formatting import (
 )
 from pairlab.limits.consistency import leg_age_limit_s
 from pairlab.limits.stationarity import largest_p
-from pairlab.schema import HISTORY_COLUMNS, AlertKind, Filter, Records, RowFlag, Snapshot
+from pairlab.schema import HISTORY_COLUMNS, AlertKind, Filter, RowFlag, Snapshot
 from pairlab.settings import SettingValue, SettingValues
 
-__all__ = ["COLUMNS", "Alert", "AlertLog", "SettingChange", "Snapshot", "entries_frame", "records"]
+__all__ = ["COLUMNS", "Alert", "SettingChange", "Snapshot", "entries_frame", "records"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -62,13 +60,13 @@ class Alert:
     withheld: int
 
     @classmethod
-    def of(cls, number: int, event: np.void, rows: Records, values: SettingValues) -> Alert:
-        """Return the alert of an `EVENT` record whose ``row`` counts within `rows`."""
+    def of(cls, number: int, event: np.void, row: np.void, values: SettingValues) -> Alert:
+        """Return the alert of an `EVENT` record that was decided on a `ROW` record."""
         return cls(
             number=number,
             kind=AlertKind(int(event["kind"])),
             side=int(event["side"]),
-            at=Snapshot.of(rows[event["row"]]),
+            at=Snapshot.of(row),
             settings=values,
             failed=Filter(int(event["failed"])),
             withheld=int(event["withheld"]),
@@ -286,140 +284,6 @@ COLUMNS: Final = (
     "setting", "old", "new",
 )  # fmt: skip
 """What a row of the log says."""
-
-
-class AlertLog:
-    """The newest alerts and setting changes, oldest first, in bounded memory.
-
-    Parameters
-    ----------
-    capacity : int
-        How many entries are kept.
-    """
-
-    def __init__(self, capacity: int = 10_000) -> None:
-        self._entries: deque[Alert | SettingChange] = deque(maxlen=capacity)
-        self._counts: Counter[AlertKind] = Counter()
-        self._alerts = 0
-        self._total = 0
-        self._opened: Alert | None = None
-
-    def restore(
-        self,
-        entries: Iterable[Alert | SettingChange],
-        total: int,
-        newest_number: int,
-        opened: Alert | None,
-    ) -> None:
-        """Hold these entries in place of all others.
-
-        Parameters
-        ----------
-        entries : iterable of Alert or SettingChange
-            Oldest first.
-        total : int
-            How many there ever were.
-        newest_number : int
-            Number of the newest alert.
-        opened : Alert or None
-            The ENTRY of the position held.
-        """
-        self._entries.clear()
-        self._entries.extend(entries)
-        self._counts = Counter(alert.kind for alert in self.alerts())
-        self._total, self._alerts, self._opened = total, newest_number, opened
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __iter__(self) -> Iterator[Alert | SettingChange]:
-        return iter(self._entries)
-
-    def __reversed__(self) -> Iterator[Alert | SettingChange]:
-        return reversed(self._entries)
-
-    @property
-    def total(self) -> int:
-        """Changes when, and only when, the log does: entries ever added, and times cleared."""
-        return self._total
-
-    @property
-    def newest_number(self) -> int:
-        """Number of the newest alert; 0 before the first."""
-        return self._alerts
-
-    def since(self, number: int) -> list[Alert]:
-        """Return the alerts after that number that are kept, oldest first."""
-        newer = itertools.takewhile(lambda alert: alert.number > number, self.newest_first())
-        return list(newer)[::-1]
-
-    @property
-    def opened(self) -> Alert | None:
-        """The ENTRY of the position that is held now, however much the log has forgotten since."""
-        return self._opened
-
-    def alerts(self) -> list[Alert]:
-        """Return the alerts alone, oldest first."""
-        return [entry for entry in self._entries if isinstance(entry, Alert)]
-
-    def newest_first(self) -> Iterator[Alert]:
-        """Go through the alerts alone from the newest on: who needs a few does not pay for all."""
-        return (entry for entry in reversed(self._entries) if isinstance(entry, Alert))
-
-    def newest_in(self, since_ns: int, until_ns: int, most: int) -> list[Alert]:
-        """Return the newest alerts of a span of time, `most` of them, oldest first."""
-        newest = itertools.takewhile(lambda a: a.time_ns >= since_ns, self.newest_first())
-        inside = (alert for alert in newest if alert.time_ns <= until_ns)
-        return list(itertools.islice(inside, most))[::-1]
-
-    def count(self, kind: AlertKind) -> int:
-        """How many alerts of a kind are kept."""
-        return self._counts[kind]
-
-    def add(self, events: Records, rows: Records, values: SettingValues) -> None:
-        """Add the events of one engine update.
-
-        Parameters
-        ----------
-        events : array of pairlab.EVENT
-            Whose ``row`` counts within `rows`.
-        rows : array of pairlab.ROW
-            The rows of the same update.
-        values : SettingValues
-            The settings they were decided under.
-        """
-        for event in events:
-            self._alerts += 1
-            self._total += 1
-            alert = Alert.of(self._alerts, event, rows, values)
-            self._append(alert)
-            self._counts[alert.kind] += 1
-            if alert.kind == AlertKind.ENTRY:
-                self._opened = alert
-            elif alert.kind in (AlertKind.EXIT, AlertKind.STOP):
-                self._opened = None
-
-    def changed(self, change: SettingChange) -> None:
-        """Add a setting's change."""
-        self._total += 1
-        self._append(change)
-
-    def clear(self) -> None:
-        """Forget every entry; numbers go on, so that no alert is taken for an earlier one."""
-        self._entries.clear()
-        self._counts.clear()
-        self._opened = None
-        self._total += 1
-
-    def _append(self, entry: Alert | SettingChange) -> None:
-        entries = self._entries
-        if len(entries) == entries.maxlen and isinstance(leaving := entries[0], Alert):
-            self._counts[leaving.kind] -= 1
-        entries.append(entry)
-
-    def frame(self) -> pd.DataFrame:
-        """Return the log as a DataFrame indexed by time (UTC), oldest first."""
-        return entries_frame(self._entries)
 
 
 def entries_frame(entries: Collection[Alert | SettingChange]) -> pd.DataFrame:

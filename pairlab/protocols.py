@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.alerts import Alert, AlertLog
+from pairlab.alerts import Alert
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.row_store import RowStore
 from pairlab.data.time_selection import Moment
 from pairlab.health import Health

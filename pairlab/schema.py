@@ -6,6 +6,7 @@ is bought), leg 1 is ``x``.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
@@ -33,10 +34,25 @@ __all__ = [
     "RowFlag",
     "Snapshot",
     "Stationary",
+    "opaque",
 ]
 
 Records = NDArray[Any]
 """A structured array: of `TICK`, `ROW` or `EVENT`."""
+
+
+def opaque(records: Records) -> NDArray[Any]:
+    """Return a view of records as opaque bytes.
+
+    numpy copies and gathers those ten times as fast: it goes through records field by field.
+    """
+    return records.view(_bytes_type(records.dtype.itemsize))
+
+
+@functools.cache
+def _bytes_type(itemsize: int) -> np.dtype[Any]:
+    return np.dtype((np.void, itemsize))
+
 
 NS_PER_S: Final = 1_000_000_000
 
@@ -187,6 +203,16 @@ class Snapshot:
     flags: int
     filled: int
     provisional: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all numbers are the same, what is not known (NaN) included."""
+        if not isinstance(other, Snapshot):
+            return NotImplemented
+        mine, others = ([getattr(one, n) for n in self.__slots__] for one in (self, other))
+        return all(a == b or (a != a and b != b) for a, b in zip(mine, others, strict=True))
+
+    def __hash__(self) -> int:
+        return hash((self.time_ns, self.filled, self.flags))
 
     @property
     def hedged_correlation(self) -> float:

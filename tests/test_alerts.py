@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairlab.alerts import Alert, AlertLog, SettingChange
+from pairlab.alerts import Alert, SettingChange
+from pairlab.data.alert_log import AlertLog
 from pairlab.formatting import compared
 from pairlab.schema import EVENT, ROW, AlertKind, Filter
 from pairlab.settings import Settings

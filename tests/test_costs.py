@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairlab.alerts import AlertLog
 from pairlab.costs import break_even_z, edge_bps, profit, round_trip_bps, x_quantity
+from pairlab.data.alert_log import AlertLog
 from pairlab.schema import EVENT, ROW, AlertKind, Snapshot
 from pairlab.settings import Settings
 
@@ -120,7 +120,7 @@ def test_the_log_knows_the_entry_of_the_position_held() -> None:
     for _ in range(4):  # the entry falls out of the log, the position stands
         log.add(events(AlertKind.DECOUPLED), rows, values)
     assert opened not in log.alerts()
-    assert log.opened is opened
+    assert log.opened == opened
     log.add(events(AlertKind.EXIT), rows, values)
     assert log.opened is None
     log.add(events(AlertKind.ENTRY), rows, values)

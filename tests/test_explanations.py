@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from pairlab import PairEngine
-from pairlab.alerts import Alert, AlertLog
+from pairlab.alerts import Alert
+from pairlab.data.alert_log import AlertLog
 from pairlab.schema import EVENT, ROW, AlertKind, Filter, Records
 from pairlab.settings import Settings
 from pairlab.widgets.panels.alert_table import AlertTable

@@ -8,7 +8,7 @@ import re
 import pandas as pd
 
 from pairlab import PairEngine, PairLab, Settings
-from pairlab.alerts import AlertLog
+from pairlab.data.alert_log import AlertLog
 from pairlab.settings import SETTINGS
 from tests.engine import worlds
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from pairlab.alerts import AlertLog
 from pairlab.board.board_table import pair_health
 from pairlab.board.pair_pipeline import PairPipeline
 from pairlab.clock import Clock
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.row_store import RowStore
 from pairlab.data.time_selection import Moment
 from pairlab.feeds.base import FeedInfo

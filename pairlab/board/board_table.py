@@ -14,7 +14,7 @@ from pairlab.board_protocol import BoardSnapshot
 from pairlab.feeds.base import FeedHealth
 from pairlab.health import BoardHealth, Health
 from pairlab.lab.health_report import health_report
-from pairlab.schema import HISTORY_COLUMNS, NO_TIME_NS, NS_PER_S, ROW, Pair, Records
+from pairlab.schema import HISTORY_COLUMNS, NO_TIME_NS, NS_PER_S, ROW, Pair, Records, opaque
 
 if TYPE_CHECKING:
     from pairlab.board.rescan import Rescan
@@ -41,9 +41,12 @@ _NO_ROW["stationary"] = -1
 
 def newest_rows(runner: BoardRunner) -> Records:
     """Return the newest final row of each pair, in their order; NaN where there is none yet."""
-    rows = [view.pipeline.rows.newest() for view in runner.pairs.values()]
-    parts = [row if len(row) else _NO_ROW for row in rows]
-    return np.concatenate(parts) if parts else np.zeros(0, ROW)
+    rows = np.empty(len(runner.pairs), ROW)
+    room = opaque(rows)
+    for number, view in enumerate(runner.pairs.values()):
+        newest = view.pipeline.rows.newest()
+        room[number : number + 1] = opaque(newest if len(newest) else _NO_ROW)
+    return rows
 
 
 def round_trips(runner: BoardRunner, rows: Records) -> NDArray[np.float64]:

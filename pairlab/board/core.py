@@ -14,7 +14,7 @@ from pairlab.clock import Clock
 from pairlab.engine.many.many_pairs import ManyPairs
 from pairlab.engine.state import SYMBOL_TICK
 from pairlab.health import RecentQuantiles
-from pairlab.schema import TICK, Pair, Records
+from pairlab.schema import TICK, Pair, Records, opaque
 from pairlab.settings import Settings
 
 __all__ = ["BoardCore"]
@@ -205,14 +205,14 @@ class BoardCore:
         pending, self._pending = self._pending, []
         count = sum(len(ticks) for _, ticks, _ in pending)
         batch, arrived_ns = np.empty(count, SYMBOL_TICK), np.empty(count, np.int64)
-        opaque = batch.view((np.void, TICK.itemsize))
+        room = batch.view((np.void, TICK.itemsize))  # a symbol's number is all it has beside
         newest_ns: dict[int, int] = {}
         waited: dict[int, list[int]] = {}
         corrected: list[int] = []
         at = 0
         for symbol, ticks, is_corrected in pending:
             end = at + len(ticks)
-            opaque[at:end] = ticks.view((np.void, TICK.itemsize))
+            room[at:end] = opaque(ticks)
             batch["leg"][at:end] = symbol
             own = arrived_ns[at:end]
             np.maximum(ticks["received_ns"], newest_ns.get(symbol, 0), out=own)

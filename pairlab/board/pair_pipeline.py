@@ -20,7 +20,7 @@ from pairlab.engine.state import BAR
 from pairlab.lab.pipeline import Pipeline
 from pairlab.lab.rebuild_work import RebuildWork
 from pairlab.lab.record.pipeline_tap import PipelineTap
-from pairlab.schema import BOTH_LEGS, TIME_CORRECTED, Records
+from pairlab.schema import BOTH_LEGS, ROW, TIME_CORRECTED, Records, opaque
 from pairlab.settings import Settings, SettingValues
 
 __all__ = ["PairPipeline"]
@@ -169,11 +169,13 @@ class PairPipeline(Pipeline):
         engine = self.engine
         if engine is None:
             return
-        first = int(events["row"].min())
-        rows = self.rows.written(first, int(events["row"].max()) + 1)
+        numbers = events["row"].tolist()
+        first = min(numbers)
+        rows = self.rows.written(first, max(numbers) + 1)
+        rows = opaque(rows)[[number - first for number in numbers]].view(ROW)
         events = events.copy()
-        events["row"] -= first
-        self._positions.add(rows[events["row"]])
+        events["row"] = np.arange(len(events))
+        self._positions.add(rows)
         self.alert_log.add(events, rows, engine.values)
         for tap in self._taps:
             tap.on_alerts(self.alert_log)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pairlab.data.ring import Ring
 from pairlab.data.row_store import RowStore
 from pairlab.engine.many.many_pairs import ManyPairs
 from pairlab.schema import ROW, Records
 
 __all__ = ["SlotRing", "SlotRows"]
+
+_GOLDEN: Final = 0.6180339887498949  # its multiples are spread evenly, however many there are
 
 
 class SlotRing(Ring):
@@ -30,6 +34,10 @@ class SlotRing(Ring):
         self._slot = slot
         self._left: tuple[int, int] | None = None
         super().__init__(ROW, capacity, total)
+        # Pairs that began together and get as many rows would be full together, and move in one
+        # batch: 500 of them held up the loop for 0.6 s. So each moves a little earlier, once.
+        early = int(slot * _GOLDEN % 1.0 * (capacity // self.slack))
+        many.slots["room"][slot] -= early
 
     @property
     def _buffer(self) -> Records:

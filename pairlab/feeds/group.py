@@ -115,7 +115,7 @@ class FeedGroup:
         A connection's counters (bad frames, reconnects, attempts) are those since it is needed.
         """
         feeds = [feed for feed in self._feeds() if feed.running]
-        healths = [feed.health() for feed in feeds]
+        healths = [feed.health(with_lag=False) for feed in feeds]
         session = self._session
         connections = list(session.connections) if session else []
         counts = [*(feed.dropped for feed in feeds), *(c.dropped for c in connections)]

@@ -160,11 +160,12 @@ class SymbolsFeed:
         """Whether `run` is under way."""
         return self._closing is not None
 
-    def health(self) -> FeedHealth:
+    def health(self, *, with_lag: bool = True) -> FeedHealth:
         """Return the state and the counters now.
 
         What a connection counts (bad frames, reconnects, attempts, lag) is that of the connections
-        that bring these symbols, since they exist and whoever shares them.
+        that bring these symbols, since they exist and whoever shares them. Without `with_lag` its
+        lags are NaN: a group takes those of its connections once, not for each of many feeds.
         """
         sequencer = self._sequencer
         connections = self._connections()
@@ -173,7 +174,7 @@ class SymbolsFeed:
         offset = self._metadata.clock_offset if self._metadata else None
         offset_ns = offset.offset_ns if offset else 0
         lag_ms, p50, p99 = self._lags.read(
-            [connection.delays_ns for connection in connections],
+            [connection.delays_ns for connection in connections] if with_lag else [],
             offset_ns,
             self._clock.monotonic_s(),
         )

@@ -27,7 +27,7 @@ _Callback: TypeAlias = Callable[[Any], object]
 
 
 class NumberedAlerts(Protocol):
-    """A log of alerts, each with a number: a lab's `pairlab.alerts.AlertLog`, or a board's."""
+    """A log of alerts, each with a number: a lab's `AlertLog`, or a board's."""
 
     @property
     def newest_number(self) -> int:

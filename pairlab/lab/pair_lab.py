@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, Self, Unpack
 
 import pandas as pd
 
-from pairlab.alerts import AlertLog
 from pairlab.clock import Clock, SystemClock
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.journal import Journal
 from pairlab.data.row_store import RowStore
 from pairlab.errors import MissingExtraError, PairlabError, SettingError

@@ -11,8 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.alerts import AlertLog, SettingChange
+from pairlab.alerts import SettingChange
 from pairlab.clock import Clock, SystemClock
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.gap_list import GapList
 from pairlab.data.journal import (
     EngineStarted,

@@ -8,9 +8,10 @@ import threading
 import pytest
 
 from pairlab import Board, SettingError
-from pairlab.alerts import Alert, AlertLog, SettingChange
+from pairlab.alerts import Alert, SettingChange
 from pairlab.board.board_alerts import BoardAlerts
 from pairlab.board_protocol import BoardAlert
+from pairlab.data.alert_log import AlertLog
 from pairlab.engine import compile_kernel
 from pairlab.local_exchange import LocalExchange
 from pairlab.schema import Pair

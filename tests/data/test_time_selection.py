@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from pairlab import DataError, PairLab, SettingError
-from pairlab.alerts import AlertLog, SettingChange
+from pairlab.alerts import SettingChange
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.csv_export import alerts_csv
 from pairlab.data.time_selection import time_ns
 from pairlab.local_exchange import LocalExchange

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pairlab.alerts import AlertLog
 from pairlab.costs import edge_bps
+from pairlab.data.alert_log import AlertLog
 from pairlab.engine import PairEngine
 from pairlab.engine.signals import decide, failed_filters
 from pairlab.engine.state import PARAMS, fill_params, new_state

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pairlab.alerts import Alert, AlertLog
+from pairlab.alerts import Alert
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.journal import (
     EngineStarted,
     GapFilled,

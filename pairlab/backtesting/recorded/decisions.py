@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
-from pairlab.alerts import Alert, AlertLog
+from pairlab.alerts import Alert
 from pairlab.backtesting.costs import Costs
 from pairlab.backtesting.fills import fill
 from pairlab.backtesting.legs import Leg, legs_of_ticks
 from pairlab.backtesting.market import Market
 from pairlab.backtesting.terms import terms_of
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.journal import EngineStarted, JournalEvent, Rebuilt, Reset, SettingChanged
 from pairlab.lab.verification.journal_replay import JournalReplay
 from pairlab.schema import EVENT, NS_PER_S, ROW, TICK, AlertKind, Pair, Records
@@ -62,15 +62,20 @@ class _DecisionLog(AlertLog):
     """Keeps every alert, and the row that it was decided on."""
 
     def __init__(self) -> None:
-        super().__init__(capacity=sys.maxsize)  # of one update there may be many
+        super().__init__(capacity=1)
         self.decided: list[Alert] = []
         self.rows: list[Records] = [np.zeros(0, ROW)]
         self.starts: list[int] = [0]
 
     def add(self, events: Records, rows: Records, values: SettingValues) -> None:
+        first = self.newest_number + 1
         super().add(events, rows, values)
-        self.rows.append(rows[events["row"]].copy())
-        self.decided += [alert for _, alert in zip(events, self.newest_first(), strict=False)][::-1]
+        decided = rows[events["row"]]
+        self.rows.append(decided)
+        self.decided += [
+            Alert.of(number, event, row, values)
+            for number, (event, row) in enumerate(zip(events, decided, strict=True), first)
+        ]
 
     def clear(self) -> None:
         super().clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pairlab.alerts import AlertLog
+from pairlab.data.alert_log import AlertLog
 from pairlab.schema import Records
 
 __all__ = ["PipelineTap"]

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pairlab.alerts import AlertLog
 from pairlab.clock import Clock
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.journal import JournalEvent, SettingChanged
 from pairlab.feeds.base import FeedInfo
 from pairlab.lab.pipeline import Pipeline

@@ -169,7 +169,7 @@ class _BoardApi:
     async def alerts(self, query: Annotated[_AllAlerts, Query()]) -> Response:
         """Return a page of the log of all pairs' alerts, oldest first."""
         log = self.board.alert_log
-        entries, oldest = list(log), log.total - len(log)
+        oldest = log.total - len(log)
         entry = oldest
         if query.cursor is not None:
             run, _, number = query.cursor.partition("-")
@@ -181,7 +181,7 @@ class _BoardApi:
             if entry > log.total:
                 raise HTTPException(422, f"cursor = {query.cursor!r} was not issued by this server")
         first = max(entry - oldest, 0)
-        page = entries[first : first + query.limit]
+        page = log.between(first, first + query.limit)
         items: list[dict[str, Any]] = []
         for begin in range(0, len(page), _ITEMS_PER_PIECE):
             await self.render_lock.wait_turn()
@@ -192,7 +192,7 @@ class _BoardApi:
         body = {
             "alerts": items,
             "next_cursor": f"{self._run}-{oldest + first + len(page)}",
-            "more": first + len(page) < len(entries),
+            "more": first + len(page) < len(log),
             "missed": max(0, oldest - entry),
         }
         return EncodedJson(msgspec.json.encode(body))

@@ -162,12 +162,11 @@ class PairApi:
     async def alerts(self, query: Annotated[AlertQuery, Query()]) -> Response:
         """Return a page of the alert log, oldest first: alerts and setting changes."""
         cursor = self.decode_cursor(query.cursor, any_epoch=True)
-        log = list(self.lab.alert_log)
-        total = self.lab.alert_log.total
-        oldest = total - len(log)
+        log = self.lab.alert_log
+        oldest = log.total - len(log)
         entry = oldest if cursor is None else cursor.entry
         first = max(entry - oldest, 0)
-        page = log[first : first + query.limit]
+        page = log.between(first, first + query.limit)
         rest = {
             "next_cursor": self.encode_cursor(
                 self.end()._replace(entry=oldest + first + len(page))

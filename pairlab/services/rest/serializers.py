@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 
 from pairlab import __version__
-from pairlab.alerts import Alert, AlertLog, SettingChange
+from pairlab.alerts import Alert, SettingChange
 from pairlab.board_protocol import BreakAlert
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.csv_export import TimeUnit, csv_header, csv_text, iso_times, time_unit
 from pairlab.data.origin import Origin
 from pairlab.data.ring import Ring

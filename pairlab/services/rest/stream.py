@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -171,7 +170,7 @@ class Stream:
         rows, log = self._lab.rows, self._lab.alert_log
         new = rows.slice(first.row, after.row)
         oldest = log.total - len(log)
-        entries = islice(log, first.entry - oldest, after.entry - oldest)
+        entries = log.between(first.entry - oldest, after.entry - oldest)
         return msgspec.json.encode(
             {
                 "rows": rows_to_dicts(new),

@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.alerts import Alert, AlertLog
+from pairlab.alerts import Alert
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.row_store import Cursor
 from pairlab.health import Health
 from pairlab.protocols import LabView

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pairlab import PairLab, PairlabError, SettingError
-from pairlab.alerts import AlertLog
 from pairlab.clock import SYSTEM_CLOCK
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.journal import EngineStarted, Rebuilt
 from pairlab.engine import compile_kernel
 from pairlab.feeds.base import FeedInfo

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pairlab.alerts import AlertLog
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.csv_export import csv_pieces
 from pairlab.data.origin import Origin
 from pairlab.schema import HISTORY_COLUMNS, Records, RowFlag

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pairlab.alerts import Alert, AlertLog
+from pairlab.alerts import Alert
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.journal import EngineStarted, GapMarked, JournalEvent, SettingChanged
 from pairlab.engine import PairEngine
 from pairlab.schema import Pair, Records

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pairlab import PairLab, widgets
-from pairlab.alerts import AlertLog
+from pairlab.data.alert_log import AlertLog
 from pairlab.data.csv_export import csv_pieces
 from pairlab.data.row_store import RowStore
 from pairlab.engine import PairEngine

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from ipywidgets import Button, HBox
 
-from pairlab.alerts import Alert, AlertLog
+from pairlab.alerts import Alert
 from pairlab.costs import edge_bps, profit, round_trip_bps
+from pairlab.data.alert_log import AlertLog
 from pairlab.formatting import compared, decimals_apart
 from pairlab.limits.stationarity import largest_p
 from pairlab.protocols import LabView
