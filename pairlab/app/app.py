@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
+from pairlab.app.garbage_collection import freeze_after_start
 from pairlab.errors import SettingError
 from pairlab.formatting import parse_number
 from pairlab.lab.feed.feed_factory import Source
@@ -235,6 +236,7 @@ def dashboard_for_page(lab: PairLab, environ: Mapping[str, str] = os.environ) ->
             accepted[name] = getattr(query, name)
         except SettingError as error:
             _report(lab, str(error))
+    freeze_after_start(lab.on_update)
     return lab.dashboard(**accepted)
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
+from pairlab.app.garbage_collection import freeze_after_start
 from pairlab.board import Board
 from pairlab.board.group_source import DEMO_SYMBOLS
 from pairlab.errors import SettingError
@@ -75,6 +76,7 @@ def page_for_board(board: Board, environ: Mapping[str, str] = os.environ) -> Boa
 
     What is none is reported in the event log.
     """
+    freeze_after_start(board.on_update)
     try:
         query = dict(parse_qsl(environ.get("QUERY_STRING", ""), max_num_fields=_MAX_FIELDS))
         return board.page(query.get("theme", "dark")[:40])  # type: ignore[arg-type]  # checked there

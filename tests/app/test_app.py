@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -174,3 +175,20 @@ def test_voila_finds_the_app_s_page_in_the_package(monkeypatch: pytest.MonkeyPat
     assert (Path(found[0]) / "index.html.j2").is_file()
     assert asked["allow_template_override"] == "NO"
     assert asked["allow_theme_override"] != "YES"
+
+
+async def test_what_is_loaded_is_not_collected_again_once_the_page_runs() -> None:
+    """A full collection of the libraries' objects stops the loop for 0.15 s."""
+    lab = lab_for("y=BTCUSDT", feed="demo")
+    dashboard = dashboard_for_page(lab, {})
+    try:
+        assert gc.get_freeze_count() == 0
+        async with lab:
+            await lab.wait_async(1, 60.0)
+            assert gc.get_freeze_count() > 50_000
+            frozen = gc.get_freeze_count()
+            await lab.wait_async(len(lab.rows) + 10, 60.0)
+            assert gc.get_freeze_count() <= frozen  # once
+    finally:
+        gc.unfreeze()
+        dashboard.close()
