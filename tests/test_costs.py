@@ -124,7 +124,7 @@ def test_the_log_knows_the_entry_of_the_position_held() -> None:
     log.add(events(AlertKind.EXIT), rows, values)
     assert log.opened is None
     log.add(events(AlertKind.ENTRY), rows, values)
-    assert log.opened is not opened
+    assert log.opened != opened
     log.add(events(AlertKind.STOP, AlertKind.SUPPRESSED), rows, values)
     assert log.opened is None
 

@@ -93,7 +93,7 @@ def test_a_result_is_shown_by_the_dashboard(wire: Wire) -> None:
     assert not [e for e in result.event_log if e.level == "error"]
     alert = result.alert_log.alerts()[-1]
     parts["alerts"]._covers[0].click()
-    assert dashboard.render_loop.view.selected is alert
+    assert dashboard.render_loop.view.selected == alert
     parts["settings"]._rows["entry_z"].slider.value = 3.0
     assert result.settings.entry_z == 3.0
     dashboard.render_loop.close()

@@ -137,7 +137,7 @@ async def test_the_table_pans_and_a_second_click_goes_back(running_lab: MakeLab)
         alert = table._on_page[1]
         table._covers[1].click()
         await settled(lambda: screen.view.window_ns is not None, lab)
-        assert screen.view.selected is alert
+        assert screen.view.selected == alert
         screen.paint(due=True)
         assert alert.sentence.split(":")[0] in table._why.value
         table._covers[1].click()
@@ -150,7 +150,7 @@ async def test_an_alert_older_than_the_history_is_explained_in_words(running_lab
         alert = lab.alert_log.alerts()[0]
         screen.view.select(alert)
         assert screen.view.window_ns is None
-        assert screen.view.selected is alert, "its explanation is still shown"
+        assert screen.view.selected == alert, "its explanation is still shown"
         assert "no longer held" in lab.event_log[-1].message
         assert "history_rows = 300" in lab.event_log[-1].message
 

@@ -143,7 +143,7 @@ def test_while_a_bar_forms_ages_and_times_are_those_of_its_ticks(
     opened = one.lab.alert_log.opened
     one.paint()
     one.feed(500)
-    assert one.lab.alert_log.opened is opened
+    assert one.lab.alert_log.opened == opened
     clock_s = [time.time()]
     monkeypatch.setattr(time, "time_ns", lambda: int(clock_s[0] * NS_PER_S))
     strip, one.lab._runner._state = one.parts["strip"], FeedHealth("live", "as if")

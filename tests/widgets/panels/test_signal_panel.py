@@ -133,7 +133,7 @@ async def test_the_entry_stays_through_a_rebuild_and_goes_with_the_exit(
         before = painted(lab, panel)
         lab.settings.update(window=40, hedge="ols")
         assert lab.rows.epoch > generation
-        assert lab.alert_log.opened is entry
+        assert lab.alert_log.opened == entry
         after = painted(lab, panel)
         assert after[1:] == before[1:]  # β is the entry's, whatever the hedge is now
         assert lab.latest().position == entry.side

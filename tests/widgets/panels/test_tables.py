@@ -179,7 +179,7 @@ async def test_a_click_on_a_row_explains_that_alert_and_rings_it(running_lab: Ma
         await settled(lambda: dashboard.render_loop.view.selected is not None, lab)
         dashboard.render_loop.paint(due=True)
         chosen = alerts[-4]
-        assert dashboard.render_loop.view.selected is chosen
+        assert dashboard.render_loop.view.selected == chosen
         assert chosen.sentence.split(":")[0] in table._why.value
         assert table._why.tooltip == chosen.explain()
         assert table._covers[3].tooltip == chosen.explain()
@@ -207,7 +207,7 @@ async def test_a_selected_alert_shows_every_number_and_leads_to_the_next(
         alerts = lab.alert_log.alerts()
         assert facts(table) == {}
         table._covers[2].click()
-        await settled(lambda: screen.view.selected is alerts[-3], lab)
+        await settled(lambda: screen.view.selected == alerts[-3], lab)
         for one in (table, other):  # whichever was clicked on
             at, t = alerts[-3].at, alerts[-3].settings
             shown = facts(one)
@@ -232,14 +232,14 @@ async def test_a_selected_alert_shows_every_number_and_leads_to_the_next(
             assert len(shown) == 20
             assert "pairlab-one-alert" in one._dom_classes
         table._older.click()
-        await settled(lambda: screen.view.selected is alerts[-4], lab)
+        await settled(lambda: screen.view.selected == alerts[-4], lab)
         other._newer.click()
-        await settled(lambda: screen.view.selected is alerts[-3], lab)
+        await settled(lambda: screen.view.selected == alerts[-3], lab)
         table._filters[alerts[-4].kind].value = False
         await settled(lambda: facts(table) != {}, lab)
         table._older.click()
         kept = [a for a in alerts if a.kind != alerts[-4].kind and a.number < alerts[-3].number]
-        await settled(lambda: screen.view.selected is kept[-1], lab)
+        await settled(lambda: screen.view.selected == kept[-1], lab)
         table._close.click()
         await settled(lambda: screen.view.selected is None, lab)
         assert facts(table) == facts(other) == {}
@@ -265,7 +265,7 @@ async def test_a_paused_table_shows_alerts_until_then(running_lab: MakeLab) -> N
         await settled(lambda: table._page == 0, lab)
         screen.paint(due=True)
         kept = [a for a in lab.alert_log.alerts() if a.time_ns <= until_ns]
-        assert table._on_page[0] is kept[-1]
+        assert table._on_page[0] == kept[-1]
         assert f"of {len(kept):,}" in table._where.value
         assert table._filters[kept[-1].kind].description == (
             str(sum(a.kind == kept[-1].kind for a in kept))
@@ -276,7 +276,7 @@ async def test_a_paused_table_shows_alerts_until_then(running_lab: MakeLab) -> N
         await settled(lambda: kept[-2].kind.name not in table._body.value, lab)
         table._older.click()
         older = [a for a in kept[:-2] if a.kind != kept[-2].kind][-1]
-        await settled(lambda: screen.view.selected is older, lab)  # not the one after it
+        await settled(lambda: screen.view.selected == older, lab)  # not the one after it
 
 
 async def test_a_row_over_half_a_day_old_tells_its_day(running_lab: MakeLab) -> None:
