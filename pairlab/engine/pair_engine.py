@@ -242,10 +242,10 @@ class PairEngine:
             For prices that cannot be used.
         """
         times, y_times, x_times = (
-            np.atleast_1d(np.require(t, np.int64, ["C", "A", "W"]))
+            np.atleast_1d(np.require(t, np.int64, ["C", "A"]))
             for t in (time_ns, y_time_ns, x_time_ns)
         )
-        y_prices, x_prices = (np.atleast_1d(np.require(p, float, ["C", "A", "W"])) for p in (y, x))
+        y_prices, x_prices = (np.atleast_1d(np.require(p, float, ["C", "A"])) for p in (y, x))
         check_prices("observe()", times, y_prices, x_prices)
         if not times.shape == y_times.shape == x_times.shape or (times[1:] <= times[:-1]).any():
             raise DataError("observe(): times must ascend, one of each per price")
