@@ -213,7 +213,7 @@ def step_of(steps: NDArray[np.int64]) -> int:
     if len(steps) < 2:
         return 0
     usual = quantile_of(steps, 0.5)
-    regular = 2 * int((steps == usual).sum()) >= len(steps)
+    regular = 2 * np.count_nonzero(steps == usual) >= len(steps)
     return usual if regular and usual > 0 else 0
 
 
