@@ -79,7 +79,7 @@ def habit_of(steps: _Times, limit_ns: int | None) -> Habit:
     if len(steps) < 2:
         return Habit(NEVER, NEVER if limit_ns is None else limit_ns, is_bars=False)
     usual = quantile_of(steps, 0.5)
-    is_bars = usual >= _BAR_NS and 2 * np.count_nonzero(steps == usual) >= len(steps)
+    is_bars = usual >= _BAR_NS and 2 * int(np.count_nonzero(steps == usual)) >= len(steps)
     own = _BARS * usual
     if not is_bars:
         usual = quantile_of(steps, 0.99, "higher")
