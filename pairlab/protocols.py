@@ -274,6 +274,12 @@ class WhatIfMap:
 class WhatIfView(Protocol):
     """Tells, while thresholds are moved, what they would have made."""
 
+    def prepare(self) -> None:
+        """Compile what it needs, beside the loop, so that the first outcome comes at once.
+
+        From the second call on nothing happens.
+        """
+
     @property
     def outcome(self) -> WhatIfOutcome | None:
         """The newest; None when no threshold was moved for some seconds."""

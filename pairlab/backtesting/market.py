@@ -168,9 +168,9 @@ class DecidedRows:
 
 def _counted_from(events: Records, first: int) -> Records:
     """Return a copy of events whose rows count from another one on."""
-    events = events.copy()
-    events["row"] -= first
-    return events
+    counted: Records = events.view(_OPAQUE_EVENT).copy().view(EVENT)
+    counted["row"] -= first
+    return counted
 
 
 def market_of(past: Past) -> Market:
@@ -194,13 +194,14 @@ def _observed_market(
     observed = past.observed
     assert observed is not None  # noqa: S101  # one of the two is there
     times, y_at, x_at = observed.time_ns[begin:], observed.y_at, observed.x_at
-    first = begin if y_at is x_at and (y_at == np.arange(len(y_at))).all() else None
+    first = begin if y_at is x_at else None  # then it counts up from 0
     y, x = (
         Leg(prices.time_ns, prices.price, at[begin:], None, first)
         for prices, at in zip(observed.legs, (y_at, x_at), strict=True)
     )
+    numbers = y_at[: len(times)] if y_at is x_at else np.arange(len(times))
     return Market(
-        rows, events, y, x, times, np.arange(len(times)), times, past.engine.values, begin,
+        rows, events, y, x, times, numbers, times, past.engine.values, begin,
         gaps=0, step_ns=observed.step_ns, by_event=by_event,
     )  # fmt: skip
 

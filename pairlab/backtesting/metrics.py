@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pairlab.formatting import MISSING, number
 
@@ -183,6 +184,14 @@ Metrics.__doc__ = "\n".join(
 )
 
 
+_COLUMNS: Final = (
+    "net", "held_s", "rows", "half_life", "fees", "slippage", "funding", "entry_z", "edge",
+    "y_quantity", "y_entry_price", "entry_leg_gap_s", "exit_leg_gap_s", "entry_drift", "exit_drift",
+    "mae", "mfe",
+)  # fmt: skip
+"""Of the trades, from which figures are computed as arrays."""
+
+
 def metrics_of(
     equity: pd.Series[float],
     daily: pd.Series[float],
@@ -223,14 +232,19 @@ def metrics_of(
         cagr = (final / capital) ** (1.0 / years) - 1.0
     deepest, longest_days = _drawdown(equity, capital)
     of_days = ends / np.maximum.accumulate(ends) - 1.0
-    closed = trades[trades["reason"] != "open"]
-    net = closed["net"].to_numpy()
+    # Arrays of the columns: as a Series each step would cost as much again as its numbers.
+    of = {name: trades[name].to_numpy() for name in _COLUMNS}
+    closed = np.flatnonzero(trades["reason"] != "open")
+    net, hold = of["net"][closed], of["held_s"][closed]
     won, lost = net[net > 0.0], net[net < 0.0]
-    hold = closed["held_s"].to_numpy()
-    costs = trades["fees"] + trades["slippage"] - trades["funding"]
-    notional = trades["y_quantity"].abs() * trades["y_entry_price"]
-    gaps = np.concatenate([trades["entry_leg_gap_s"], trades["exit_leg_gap_s"].dropna()])
-    slip = (trades["entry_drift"] + trades["exit_drift"].fillna(0.0)) / notional * 1e4
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half_lives = of["rows"][closed] / of["half_life"][closed]
+        costs = of["fees"] + of["slippage"] - of["funding"]
+        break_even = np.abs(of["entry_z"]) * costs / of["edge"]
+        notional = np.abs(of["y_quantity"]) * of["y_entry_price"]
+        out_gap, out_drift = of["exit_leg_gap_s"], of["exit_drift"]
+        gaps = np.concatenate([of["entry_leg_gap_s"], out_gap[~np.isnan(out_gap)]])
+        slip = (of["entry_drift"] + np.where(np.isnan(out_drift), 0.0, out_drift)) / notional * 1e4
     lowest = np.sort(r)[: int(0.05 * (len(r) - 1)) + 1] if len(r) else r
     return Metrics(
         cumulative_return=final / capital - 1.0,
@@ -260,13 +274,13 @@ def metrics_of(
         fees=float(trades["fees"].sum()),
         slippage=float(trades["slippage"].sum()),
         funding=float(trades["funding"].sum()),
-        mae=_mean(trades["mae"].to_numpy()),
-        mfe=_mean(trades["mfe"].to_numpy()),
-        half_life_ratio=_median(closed["rows"] / closed["half_life"]),
-        break_even_z=_median(trades["entry_z"].abs() * costs / trades["edge"]),
+        mae=_mean(of["mae"]),
+        mfe=_mean(of["mfe"]),
+        half_life_ratio=_median(half_lives),
+        break_even_z=_median(break_even),
         missed_entries=missed,
         leg_gap_s=_mean(gaps),
-        leg_slip_bps=_mean(slip.to_numpy()),
+        leg_slip_bps=_mean(slip),
     )
 
 
@@ -282,9 +296,9 @@ def _std(values: Any) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
-def _median(values: pd.Series[float]) -> float:
+def _median(values: NDArray[np.float64]) -> float:
     finite = values[np.isfinite(values)]
-    return float(finite.median()) if len(finite) else math.nan
+    return float(np.median(finite)) if len(finite) else math.nan
 
 
 def _ratio(a: float, b: float) -> float:

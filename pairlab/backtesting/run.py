@@ -360,7 +360,7 @@ def _trades(market: Market, fills: Fills, book: Book) -> pd.DataFrame:
             "exit_decided": _utc(_times(market.time_ns, np.where(left, exit_, -1)).view(np.int64)),
             "exit_y_time": _utc(times["exit_y_time"].view(np.int64)),
             "exit_x_time": _utc(times["exit_x_time"].view(np.int64)),
-            "reason": np.array(REASONS, object)[np.where(closed, fills.reason, 0)],
+            "reason": _reasons(np.where(closed, fills.reason, 0)),
             "entry_z": rows["zscore"][at_in],
             "exit_z": np.where(left, rows["zscore"][at_out] if len(rows) else np.nan, np.nan),
             "hedge_ratio": rows["hedge_ratio"][at_in],
@@ -389,6 +389,13 @@ def _trades(market: Market, fills: Fills, book: Book) -> pd.DataFrame:
         },
         index=pd.RangeIndex(len(entry), name="trade"),
     )
+
+
+def _reasons(numbers: NDArray[np.int64]) -> Any:
+    """Return the words of numbers: taken from an array of few, as pandas reads every object."""
+    if not len(numbers):
+        return np.zeros(0, object)
+    return pd.array(REASONS, dtype="str").take(numbers)
 
 
 def _times(time_ns: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.datetime64]:

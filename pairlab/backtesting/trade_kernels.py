@@ -314,21 +314,23 @@ def drawdown_kernel() -> Callable[..., tuple[float, int, int]]:
     version = _VERSION
 
     def run(equity: Any, time_ns: Any, capital: float) -> tuple[float, int, int]:
-        peak, deepest = capital, 0.0
+        peak, deepest, low = capital, 0.0, capital  # a division for each peak, not for each row
         at_peak = longest = 0
         below = False
         for at in range(len(equity)):
             value = equity[at]
             if value >= peak:
-                peak = value
                 if below:
+                    deepest = min(deepest, low / peak - 1.0)
                     longest = max(longest, time_ns[at] - time_ns[at_peak])
                     below = False
+                peak = low = value
                 at_peak = at
             else:
                 below = True
-                deepest = min(deepest, value / peak - 1.0)
+                low = min(low, value)
         if below:
+            deepest = min(deepest, low / peak - 1.0)
             longest = max(longest, time_ns[-1] - time_ns[at_peak])
         return deepest, longest, version
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from pairlab.data.row_store import Cursor
 from pairlab.errors import SettingError
 from pairlab.lab.pair_lab import PairLab
 from pairlab.protocols import WhatIfMap, WhatIfOutcome
-from pairlab.schema import EVENT, NS_PER_S, TIMEFRAMES_NS, Pair, Records, RowFlag
+from pairlab.schema import EVENT, NS_PER_S, ROW, TIMEFRAMES_NS, Pair, Records, RowFlag
 from pairlab.settings import METRIC_SETTINGS, SettingValues
 
 __all__ = ["MOVED", "HeldRows", "LiveWhatIf", "held_rows", "map_of", "outcome_of"]
@@ -42,6 +43,9 @@ MAP_ENTRY_Z: Final = tuple(1.0 + 0.25 * step for step in range(13))
 
 _SHOWN_S: Final = 8.0
 _FRESH_S: Final = 1.0
+_FIRST_FRAMES_S: Final = 1.0
+"""How long the compiler waits before it competes with the first frames for the GIL."""
+
 _WARMING: Final = int(RowFlag.WARMING)
 _SEEDED: Final = int(RowFlag.SEEDED)
 
@@ -179,6 +183,8 @@ class LiveWhatIf:
         self._lock = threading.Lock()
         self._wanted: tuple[Records, Records, Cursor, SettingValues] | None = None
         self._busy = False
+        self._prepared = False
+        self._asked = threading.Event()
         self._held: tuple[HeldRows, int, float] | None = None  # with the epoch, and when
         self._tried: set[tuple[Any, ...]] = set()
         self._newest: WhatIfOutcome | None = None
@@ -195,6 +201,30 @@ class LiveWhatIf:
             self._newest = self._held = None  # the rows are held by nobody else, maybe
         return self._newest
 
+    def prepare(self) -> None:
+        """Compile the kernels on the thread; who moves a threshold meanwhile is next on it."""
+        with self._lock:
+            if self._prepared:
+                return
+            self._prepared = True
+            if self._busy:
+                return  # compiled just now
+            self._busy = True
+        self._start(self._prepare)
+
+    def _start(self, work: Callable[[], None]) -> None:
+        threading.Thread(target=work, name="pairlab what-if", daemon=True).start()
+
+    def _prepare(self) -> None:
+        self._asked.wait(_FIRST_FRAMES_S)
+        try:
+            # Under no rows, so that whatever an outcome needs is compiled, or loaded.
+            values = self._lab.row_settings
+            outcome_of(held_rows(np.zeros(0, ROW), values), values, 0, 0)
+        except Exception as error:
+            self._failed(error)
+        self._work()
+
     def _on_moved(self, _: Any) -> None:
         self._lab.call_on_loop(self._ask)
 
@@ -202,13 +232,14 @@ class LiveWhatIf:
         rows, row_values = self._lab.rows, self._lab.row_settings
         asked = self._lab.settings.values()
         of_rows = {name: getattr(row_values, name) for name in METRIC_SETTINGS}
+        self._asked.set()
         with self._lock:
             held = rows.view(), self._lab.held_ticks
             self._wanted = *held, rows.cursor, replace(asked, **of_rows)
             if self._busy:
                 return
             self._busy = True
-        threading.Thread(target=self._work, name="pairlab what-if", daemon=True).start()
+        self._start(self._work)
 
     def _work(self) -> None:
         while True:
@@ -221,9 +252,12 @@ class LiveWhatIf:
                 self._newest = self._compute(*wanted)
                 self._shown_until_s = time.monotonic() + _SHOWN_S
             except Exception as error:
-                # Nobody waits for it: what broke is told where errors are.
-                told = f"what-if failed: {type(error).__name__}: {error}"
-                self._lab.call_on_loop(self._lab.log, "error", told)
+                self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        # Nobody waits for it: what broke is told where errors are.
+        told = f"what-if failed: {type(error).__name__}: {error}"
+        self._lab.call_on_loop(self._lab.log, "error", told)
 
     def _compute(
         self, rows: Records, ticks: Records, cursor: Cursor, values: SettingValues

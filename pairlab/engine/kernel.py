@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-from numba import carray, float64, from_dtype, int64  # type: ignore[attr-defined]
+from numba import carray, float64, from_dtype, int64, types  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from pairlab.engine.bars import add_to_bars, roll_bars
@@ -54,9 +54,9 @@ __all__ = [
 _LOGGER: Final = logging.getLogger("pairlab.engine")
 _LEVELS = len(BAR_TIMEFRAMES)
 _TICKS_SIGNATURE = (from_dtype(TICK)[::1], int64, int64[::1])
-_OBSERVATIONS_SIGNATURE = (
-    int64[::1], float64[::1], float64[::1], int64[::1], int64[::1], int64[::1],
-)  # fmt: skip
+# What is only read may be what pandas lends, which may not be written to: no copy of it is made.
+_TIMES, _PRICES = (types.Array(kind, 1, "C", readonly=True) for kind in (int64, float64))
+_OBSERVATIONS_SIGNATURE = (_TIMES, _PRICES, _PRICES, _TIMES, _TIMES, int64[::1])
 
 
 @jit_inlined

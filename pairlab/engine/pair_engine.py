@@ -203,7 +203,7 @@ class PairEngine:
             return np.zeros(0, ROW)
         state = self._buffers.state
         # When the closes were traded is not known; the bar's close is the best estimate.
-        rows, _ = self._observe_many(times, y, x, times, times, state, self._paused_params())
+        rows = self._observe_many(times, y, x, times, times, state, self._paused_params())
         rows["flags"] |= int(RowFlag.SEEDED)
         state["bar_end_ns"] = times[-1] + TIMEFRAMES_NS[self.values.timeframe]
         return rows
@@ -233,7 +233,8 @@ class PairEngine:
         Returns
         -------
         numpy.ndarray
-            One `pairlab.schema.ROW` record each; `events` are theirs.
+            One `pairlab.schema.ROW` record each; `events` are theirs. As of `update`, it **may be a
+            view that the next call overwrites**.
 
         Raises
         ------
@@ -241,17 +242,19 @@ class PairEngine:
             For prices that cannot be used.
         """
         times, y_times, x_times = (
-            np.atleast_1d(np.require(t, np.int64, ["C", "A", "W"]))
+            np.atleast_1d(np.require(t, np.int64, ["C", "A"]))
             for t in (time_ns, y_time_ns, x_time_ns)
         )
-        y_prices, x_prices = (np.atleast_1d(np.require(p, float, ["C", "A", "W"])) for p in (y, x))
+        y_prices, x_prices = (np.atleast_1d(np.require(p, float, ["C", "A"])) for p in (y, x))
         check_prices("observe()", times, y_prices, x_prices)
         if not times.shape == y_times.shape == x_times.shape or (times[1:] <= times[:-1]).any():
             raise DataError("observe(): times must ascend, one of each per price")
-        rows, self.events = self._observe_many(
-            times, y_prices, x_prices, y_times, x_times, self._buffers.state, self._buffers.params
-        )
-        return rows
+        # In the same room each time: a run in pieces would zero and check an array for each.
+        rows, events, memory = self._buffers.output(len(times))
+        run = self._run_observations()
+        event_count = run(times, y_prices, x_prices, y_times, x_times, memory)
+        self.events = events[:event_count] if event_count else _NO_EVENTS
+        return rows[: len(times)]
 
     def _paused_params(self) -> Records:
         """Return a copy of the parameters under which no signal is decided."""
@@ -269,12 +272,12 @@ class PairEngine:
         x_times_ns: NDArray[np.int64],
         state: Records,
         params: Records,
-    ) -> tuple[Records, Records]:
-        """Run the kernel for observations on this window; return rows and events."""
+    ) -> Records:
+        """Run the kernel for observations on this window; return rows of their own."""
         rows, events = np.empty(len(times_ns), ROW), np.zeros(len(times_ns), EVENT)
         memory = addresses(state, params, self._buffers.ring, self._buffers.bars, rows, events)
-        event_count = self._run_observations()(times_ns, y, x, y_times_ns, x_times_ns, memory)
-        return rows, events[:event_count] if event_count else _NO_EVENTS
+        self._run_observations()(times_ns, y, x, y_times_ns, x_times_ns, memory)
+        return rows
 
     def provisional(self) -> Records | None:
         """Return the provisional row of the forming bar, as if it closed now, in an array of one.
@@ -290,7 +293,7 @@ class PairEngine:
         slot = int(state["head"][0])
         replaced = ring[slot].copy()
         try:
-            row, _ = self._observe_many(
+            row = self._observe_many(
                 state["bar_end_ns"].copy(), state["y_price"].copy(), state["x_price"].copy(),
                 state["y_time_ns"].copy(), state["x_time_ns"].copy(), scratch,
                 self._paused_params(),

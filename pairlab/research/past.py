@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from pairlab.engine.gaps import Gap, pieces_over_gaps, update_over_gaps
 from pairlab.engine.state import LEGS
 from pairlab.errors import DataError
 from pairlab.research.inputs import Given, ticks_of_frame
-from pairlab.research.prices import check_zones, prices_of, quantile_of, step_of
+from pairlab.research.prices import check_zones, prices_of_both, quantile_of, step_of
 from pairlab.research.silence import NEVER, bars_of_two, habit_of, seen, silences
 from pairlab.schema import (
     BOTH_LEGS,
@@ -151,8 +151,9 @@ def past_of(
             take(piece, rows, engine.events)
         return Past(engine, np.zeros(0, ROW), ticks, None, len(ticks))
     check_zones(given.y, given.x)
-    legs = LegPrices(*prices_of(given.y, "y")), LegPrices(*prices_of(given.x, "x"))
-    if len(legs[0].price) > 1 and all(map(np.array_equal, *legs)):
+    y, x = prices_of_both(given.y, given.x)
+    legs = LegPrices(*y), LegPrices(*x)
+    if len(legs[0].price) > 1 and all(map(_same, *legs)):
         raise DataError(
             f"y and x are the same {len(legs[0].price):,} prices at the same times: a pair is two "
             "different series"
@@ -161,6 +162,11 @@ def past_of(
     engine = PairEngine(values=settings.values(), bars=False)
     rows, observed = _observe(engine, legs, label, limit_ns, take)
     return Past(engine, rows, None, observed)
+
+
+def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Return whether arrays are equal; those that are not mostly differ at once."""
+    return a is b or (np.array_equal(a[:64], b[:64]) and np.array_equal(a, b))
 
 
 def _observe(
@@ -175,9 +181,11 @@ def _observe(
     if not len(y_times) or not len(x_times):
         none = np.zeros(0, np.int64)
         return engine.update(np.zeros(0, TICK)), Observed(legs, none, none, none, 0)
-    together = np.array_equal(y_times, x_times)  # what is asked of y's times holds of x's
-    step = step_of(y_times)
-    steps = step, step if together else step_of(x_times)
+    together = _same(y_times, x_times)  # what is asked of y's times holds of x's
+    y_steps = np.diff(y_times)
+    x_steps = y_steps if together else np.diff(x_times)
+    step = step_of(y_steps)
+    steps = step, step if together else step_of(x_steps)
     if label == "open":
         for name, step in zip("yx", steps, strict=True):
             if not step:
@@ -186,8 +194,8 @@ def _observe(
                     "give the times of their closes, and label='close'"
                 )
         y_times, x_times = y_times + steps[0], x_times + steps[1]
-    y_habit = habit_of(y_times, limit_ns)
-    x_habit = y_habit if together else habit_of(x_times, limit_ns)
+    y_habit = habit_of(y_steps, limit_ns)
+    x_habit = y_habit if together else habit_of(x_steps, limit_ns)
     timeframe = engine.values.timeframe
     length = TIMEFRAMES_NS[timeframe]
     y_ends, x_ends = y_times, x_times
@@ -254,8 +262,9 @@ def require_fine_steps(timeframe: str, times: NDArray[np.int64], name: str) -> N
     """Refuse bars that would be copies of one another, as those of an hour of daily closes."""
     if len(times) < 3:
         return
-    step = quantile_of(np.diff(times), 0.05)
-    regular = habit_of(times, None).is_bars  # trades may be seldom: a bar then carries the last one
+    steps = np.diff(times)
+    step = quantile_of(steps, 0.05)
+    regular = habit_of(steps, None).is_bars  # trades may be seldom: a bar then carries the last one
     if step > TIMEFRAMES_NS[timeframe] and (regular or step >= _DAY_NS):
         fits = [known for known, ns in TIMEFRAMES_NS.items() if ns >= step]
         other = f"{fits[0]!r} or 'tick'" if fits else "'tick'"
@@ -325,7 +334,7 @@ def _silent_gaps(ticks: Records, limit_ns: int | None) -> list[Gap]:
     for leg in range(LEGS):
         of_leg = np.flatnonzero(valid & (ticks["leg"] == leg))
         times = reached[of_leg]
-        habit = habit_of(times, limit_ns)
+        habit = habit_of(np.diff(times), limit_ns)
         before, after = silences(times, habit)
         ends = times[before] + habit.usual_ns
         at = np.minimum(np.searchsorted(reached, ends, side="right"), of_leg[after])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from pairlab.errors import DataError
 
-__all__ = ["check_zones", "floats_of", "prices_of", "quantile_of", "step_of", "times_of"]
+__all__ = [
+    "check_zones",
+    "floats_of",
+    "prices_of",
+    "prices_of_both",
+    "quantile_of",
+    "step_of",
+    "times_of",
+]
 
 _DAY_NS: Final = 86_400_000_000_000
 _EDGE_NS: Final = 2**63 - 1 - 2 * _DAY_NS
@@ -78,15 +86,31 @@ def prices_of(series: pd.Series[Any], name: str) -> tuple[NDArray[np.int64], NDA
     DataError
         For another index, times that do not ascend, and prices that are not above zero.
     """
-    times = times_of(series.index, name)
-    _require_ascending(times, series.index, name)
+    return _present(ascending_times(series.index, name), series, name)
+
+
+def prices_of_both(
+    y: pd.Series[Any], x: pd.Series[Any]
+) -> tuple[
+    tuple[NDArray[np.int64], NDArray[np.float64]], tuple[NDArray[np.int64], NDArray[np.float64]]
+]:
+    """Return times and prices of two Series as `prices_of`; an index of both is read once."""
+    y_times = ascending_times(y.index, "y")
+    y_prices = _present(y_times, y, "y")
+    x_times = y_times if x.index.is_(y.index) else ascending_times(x.index, "x")
+    return y_prices, _present(x_times, x, "x")
+
+
+def _present(
+    times: NDArray[np.int64], series: pd.Series[Any], name: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the prices that are not missing, and their times."""
     prices = floats_of(series, name)
-    if np.isnan(prices).any():
+    if len(prices) and np.isnan(prices.min()):
         present = ~np.isnan(prices)
         times, prices = times[present], prices[present]
-    good = (prices > 0.0) & (prices < np.inf)
-    if not good.all():
-        bad = np.flatnonzero(~good)
+    if len(prices) and not (prices.min() > 0.0 and prices.max() < np.inf):
+        bad = np.flatnonzero(~((prices > 0.0) & (prices < np.inf)))
         when = pd.Timestamp(int(times[bad[0]]), tz="UTC")
         raise DataError(f"{name}: {prices[bad[0]]} at {when}: a price must be finite and above 0")
     return times, prices
@@ -134,10 +158,18 @@ def _index_and_recipe(index: pd.Index[Any]) -> str:
     return f"{kind}: series.index = pd.to_datetime(series.index, utc=True) makes one"
 
 
-def _require_ascending(times: NDArray[np.int64], index: Any, name: str) -> None:
+def ascending_times(index: pd.Index[Any], name: str) -> NDArray[np.int64]:
+    """Return times as `times_of` does, which must ascend, or DataError is raised."""
+    times = times_of(index, name)
     falls = times[1:] <= times[:-1]
-    if not falls.any():
-        return
+    if falls.any():
+        _refuse_falls(times, falls, index, name)
+    return times
+
+
+def _refuse_falls(
+    times: NDArray[np.int64], falls: NDArray[np.bool_], index: Any, name: str
+) -> NoReturn:
     at = np.flatnonzero(falls)
     naive = index.tz is None
     if (times[at + 1] == times[at]).all():
@@ -173,16 +205,15 @@ def check_zones(y: pd.Series[Any], x: pd.Series[Any]) -> None:
     )
 
 
-def step_of(times: NDArray[np.int64]) -> int:
-    """Return the step of regular times: that of at least half of them, ns; 0: they are not.
+def step_of(steps: NDArray[np.int64]) -> int:
+    """Return the step of times between which these lie, if at least half are of it, ns; else 0.
 
     Bars that are missing, nights and weekends leave the step the same.
     """
-    steps = np.diff(times)
     if len(steps) < 2:
         return 0
     usual = quantile_of(steps, 0.5)
-    regular = 2 * int((steps == usual).sum()) >= len(steps)
+    regular = 2 * np.count_nonzero(steps == usual) >= len(steps)
     return usual if regular and usual > 0 else 0
 
 
@@ -190,6 +221,6 @@ def quantile_of(
     steps: NDArray[np.int64], share: float, method: Literal["lower", "higher"] = "lower"
 ) -> int:
     """Return the quantile of steps, one of them; in one pass where all are the same, as of bars."""
-    if (steps == steps[0]).all():
+    if steps.min() == steps.max():
         return int(steps[0])
     return int(np.quantile(steps, share, method=method))

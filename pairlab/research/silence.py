@@ -72,14 +72,14 @@ def limit_of(max_silence: MaxSilence) -> int | None:
     return limit_ns
 
 
-def habit_of(times: _Times, limit_ns: int | None) -> Habit:
-    """Return how often prices of these times come, ascending, and what silence is too long."""
-    steps = np.diff(times)
-    steps = steps[steps > 0]
+def habit_of(steps: _Times, limit_ns: int | None) -> Habit:
+    """Return how often prices come that lie these steps apart, and what silence is too long."""
+    if len(steps) and steps.min() <= 0:
+        steps = steps[steps > 0]
     if len(steps) < 2:
         return Habit(NEVER, NEVER if limit_ns is None else limit_ns, is_bars=False)
     usual = quantile_of(steps, 0.5)
-    is_bars = usual >= _BAR_NS and 2 * int((steps == usual).sum()) >= len(steps)
+    is_bars = usual >= _BAR_NS and 2 * int(np.count_nonzero(steps == usual)) >= len(steps)
     own = _BARS * usual
     if not is_bars:
         usual = quantile_of(steps, 0.99, "higher")
@@ -90,6 +90,9 @@ def habit_of(times: _Times, limit_ns: int | None) -> Habit:
 
 def silences(times: _Times, habit: Habit) -> tuple[_Times, _Times]:
     """Return the prices before and after each silence that was not seen: indices into `times`."""
+    if habit.limit_ns == NEVER:
+        none = np.zeros(0, np.int64)
+        return none, none
     before = np.flatnonzero(np.diff(times) > habit.limit_ns)
     return before, before + 1
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from pairlab import PairLab, backtest
+from pairlab.backtesting.sweeping.column_rows import decide_kernel
+from pairlab.backtesting.trade_kernels import fill_kernel, leg_kernel
 from pairlab.backtesting.what_if import held_rows, map_of, outcome_of
 from pairlab.engine import PairEngine
 from pairlab.schema import TICK, Pair, RowFlag
@@ -111,3 +118,87 @@ def test_a_lab_that_never_ran_has_nothing_to_try() -> None:
         pass
     assert lab.what_if.outcome is None
     assert not list(lab.event_log)
+
+
+KERNELS = (decide_kernel, fill_kernel, leg_kernel)
+
+
+def done(lab: PairLab) -> None:
+    for thread in threading.enumerate():
+        if thread.name == "pairlab what-if":
+            thread.join(60)
+    assert not lab.what_if._busy
+
+
+def test_what_a_first_drag_needs_is_compiled_before_it() -> None:
+    for kernel in KERNELS:
+        kernel.cache_clear()
+    lab = PairLab(feed="demo")
+    lab.what_if.prepare()
+    done(lab)
+    assert [kernel.cache_info().currsize for kernel in KERNELS] == [1, 1, 1]
+    assert lab.what_if.outcome is None
+    assert lab.what_if._tried == set()  # nobody tried anything
+    assert not list(lab.event_log)
+    threads = threading.active_count()
+    lab.what_if.prepare()
+    assert threading.active_count() == threads
+
+
+def test_who_moves_a_threshold_while_it_compiles_is_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = ticks()
+    engine = PairEngine(Settings(window=40, min_correlation=-1.0))
+    lab = PairLab(feed="demo", window=40, min_correlation=-1.0)
+    lab.rows.append(engine.update(of))
+    monkeypatch.setattr("pairlab.backtesting.what_if._FIRST_FRAMES_S", 60.0)
+    lab.what_if.prepare()
+    lab.settings.entry_z = 1.7  # and it does not wait any longer for frames
+    done(lab)
+    assert lab.what_if.outcome.values.entry_z == 1.7
+
+
+def test_a_compiler_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no compiler")
+
+    lab = PairLab(feed="demo")
+    monkeypatch.setattr("pairlab.backtesting.what_if.outcome_of", broken)
+    lab.what_if.prepare()
+    done(lab)
+    (told,) = lab.event_log
+    assert told.message == "what-if failed: RuntimeError: no compiler"
+
+
+DASHBOARD = """
+import asyncio, threading
+from pairlab import PairLab
+from pairlab.backtesting.sweeping.column_rows import decide_kernel
+from pairlab.backtesting.trade_kernels import fill_kernel, leg_kernel
+
+async def main():
+    async with PairLab(feed="demo") as lab:
+        screen = lab.dashboard().render_loop
+        await lab.wait_async(rows=1, timeout_s=400)
+        screen.paint(due=True)
+        (thread,) = [t for t in threading.enumerate() if t.name == "pairlab what-if"]
+        await asyncio.to_thread(thread.join, 200)
+        kernels = decide_kernel, fill_kernel, leg_kernel
+        assert [kernel.cache_info().currsize for kernel in kernels] == [1, 1, 1]
+        assert not [entry for entry in lab.event_log if entry.level == "error"]
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(450)
+@pytest.mark.parametrize("writable", [True, False])
+def test_it_is_compiled_once_a_dashboard_shows_rows(tmp_path: Path, writable: bool) -> None:
+    folder = tmp_path if writable else "/proc/nowhere"
+    done = subprocess.run(
+        [sys.executable, "-c", DASHBOARD],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(folder)},
+        capture_output=True, text=True, check=False, timeout=420,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-1_000:]
+    assert bool(list(tmp_path.rglob("*.nbc"))) == writable

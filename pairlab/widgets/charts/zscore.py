@@ -240,6 +240,8 @@ class ZScoreChart(Chart):
     def paint(self, frame: Frame) -> None:
         """Show `frame`, and while thresholds are moved what they would have made."""
         super().paint(frame)
+        if self._what_if is not None and len(frame.rows):
+            self._what_if.prepare()  # the engine is compiled: there is time before a first drag
         outcome = None if self._what_if is None else self._what_if.outcome
         if outcome is None and not self._ghosts_shown:
             return

@@ -22,7 +22,10 @@ class Supposed:
     outcome: WhatIfOutcome | None = None
     map: WhatIfMap | None = None
     mapping = False
-    asked = 0
+    asked = prepared = 0
+
+    def prepare(self) -> None:
+        self.prepared += 1
 
     def ask_map(self) -> None:
         self.asked += 1
@@ -79,6 +82,20 @@ def test_nothing_more_is_sent_while_nothing_is_moved(wire: Wire) -> None:
     wire.take()
     chart.render_loop.paint(due=True)
     assert wire.take() == []
+    chart.render_loop.close()
+
+
+def test_the_chart_has_it_prepared_once_there_are_rows(wire: Wire) -> None:
+    lab = lab_of(supposed := Supposed())
+    chart = ZScoreChart(lab)
+    assert supposed.prepared == 0  # its first frame is not held up
+    chart.render_loop.paint(due=True)
+    assert supposed.prepared == 1
+    chart.render_loop.close()
+    lab.rows, lab.latest = type(lab.rows)(100), lambda: None
+    chart = ZScoreChart(lab)
+    chart.render_loop.paint(due=True)
+    assert supposed.prepared == 1  # the engine compiles still
     chart.render_loop.close()
 
 
