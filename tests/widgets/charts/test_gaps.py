@@ -22,6 +22,7 @@ async def test_a_gap_breaks_every_line_where_it_is(running_lab: MakeLab) -> None
         lab._pipeline.on_gap(None)  # tests/lab/test_gap_wiring.py: the feed's own gaps get here
         await lab.wait_async(lab.health().rows + 60, 60)
         await lab.stop()
+        screen.view.span_s = 3_600  # a slow machine takes longer than the 30 s that are in view
         screen.paint(due=True)
         rows = lab.rows.view()
         (at,) = np.flatnonzero(rows["flags"] & RowFlag.GAP_BEFORE)
