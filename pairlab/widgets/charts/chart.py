@@ -125,6 +125,9 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
     tools: Any = None
     """Buttons in the header, if any: made before the chart is."""
 
+    joins: tuple[Any, ...] = ()
+    """Marks that join markers with each other."""
+
     marked: tuple[Marker, ...] = MARKERS
     marker_scale = 0.8
     ring_area = 314
@@ -327,7 +330,7 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
                 faded = np.where(frame.decided_as_now[mine], 1.0, _FADED).tolist()
                 set_traits(
                     mark, x=frame.alerts_ms[mine], y=values[mine],
-                    default_opacities=faded if min(faded, default=1.0) < 1.0 else [1.0],
+                    opacities=faded if min(faded, default=1.0) < 1.0 else [1.0],
                 )  # fmt: skip
         selected = frame.view.selected
         if self.changed("ring", selected and selected.number):

@@ -92,7 +92,7 @@ def _segments(x: list[list[float]], y: list[list[float]]) -> dict[str, Any]:
     ends = np.full((2, len(x), 3), np.nan)
     if x:
         ends[0, :, :2], ends[0, :, 2], ends[1, :, :2] = x, np.array(x)[:, 1], y
-    return {"x": ends[0].ravel(), "y": ends[1].ravel()}
+    return {"x": ends[0].ravel()[:-1], "y": ends[1].ravel()[:-1]}
 
 
 class ZScoreChart(Chart):
@@ -145,19 +145,19 @@ class ZScoreChart(Chart):
             x=[], y=[], scales=scales, marker="circle", default_size=150, fill=False,
             colors=[var("warn")], stroke=var("warn"), stroke_width=1.25,
         )  # fmt: skip
-        self._trades = [
+        self.joins = tuple(
             Lines(
                 x=[], y=[], scales=scales, colors=[var(colour)], stroke_width=1.5,
                 line_style="dashed", opacities=[0.8],
             )
             for colour in ("corr", "stop")
-        ]  # fmt: skip
+        )  # fmt: skip
         self._changes = Lines(
             x=[], y=[], scales=scales, colors=[var("text2")], stroke_width=1, line_style="dotted"
         )
         return [
             self._unpaid, self._break_even, *self._zones, self._zero, self._exits, self._entries,
-            self._stops, *self._ribbons.values(), self._changes, self._curve, *self._trades,
+            self._stops, *self._ribbons.values(), self._changes, self._curve, *self.joins,
             *self._end, *self._ghosts, self._losing,
         ]  # fmt: skip
 
@@ -250,7 +250,7 @@ class ZScoreChart(Chart):
         key = frame.alerts_key, self.scale.min, self.scale.max
         if not (frame.text_due and self.changed("trades", key)):
             return
-        for mark, paid in zip(self._trades, (True, False), strict=True):
+        for mark, paid in zip(self.joins, (True, False), strict=True):
             ends = [(a, b) for a, b, net_bps in frame.trades if (net_bps > 0.0) == paid]
             times = [[a.time_ns / 1e6, b.time_ns / 1e6] for a, b in ends]
             at = [[self.marked_value(a), self.marked_value(b)] for a, b in ends]
