@@ -26,7 +26,15 @@ from pairlab.limits.stationarity import largest_p
 from pairlab.schema import HISTORY_COLUMNS, AlertKind, Filter, RowFlag, Snapshot
 from pairlab.settings import SettingValue, SettingValues
 
-__all__ = ["COLUMNS", "Alert", "SettingChange", "Snapshot", "entries_frame", "records"]
+__all__ = [
+    "COLUMNS",
+    "Alert",
+    "SettingChange",
+    "Snapshot",
+    "entries_frame",
+    "records",
+    "thresholds_of",
+]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -90,7 +98,7 @@ class Alert:
     @property
     def thresholds(self) -> dict[str, SettingValue]:
         """The settings that decisions depend on, by name."""
-        return {name: getattr(self.settings, name) for name in _THRESHOLDS}
+        return thresholds_of(self.settings)
 
     @property
     def side_name(self) -> str:
@@ -277,6 +285,11 @@ _THRESHOLDS: Final = (
     "require_stationary", "cooldown_s", "max_hold_s", "min_edge_bps", "fee_bps",
     "price_scale", "window",
 )  # fmt: skip
+
+
+def thresholds_of(values: SettingValues) -> dict[str, SettingValue]:
+    """Return the settings that decisions depend on, by name."""
+    return {name: getattr(values, name) for name in _THRESHOLDS}
 
 
 COLUMNS: Final = (

@@ -126,6 +126,13 @@ class AlertLog:
         inside = (kept["event"]["kind"] != 0) & (time_ns >= since_ns) & (time_ns <= until_ns)
         return [self._show(kept[at]) for at in np.flatnonzero(inside)[-most:]]
 
+    def changes_in(self, since_ns: int, until_ns: int) -> list[SettingChange]:
+        """Return the setting changes of a span of time, oldest first."""
+        kept = self._entries.view()
+        entries = map(self._made, kept[kept["event"]["kind"] == 0])
+        changes = (entry for entry in entries if isinstance(entry, SettingChange))
+        return [change for change in changes if since_ns <= change.time_ns <= until_ns]
+
     def count(self, kind: AlertKind) -> int:
         """How many alerts of a kind are kept."""
         return int(np.count_nonzero(self._entries.view()["event"]["kind"] == kind))

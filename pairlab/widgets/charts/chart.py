@@ -31,6 +31,9 @@ _DENSE: Final = (800, 1_000)
 """Points from which a line of more than 1 px becomes that thin, and below which it does not stay
 so: browsers draw up to 1 px several times as fast, and so many points look the same."""
 
+_FADED: Final = 0.35
+"""Opacity of a marker that was decided under other thresholds than those in force."""
+
 
 @dataclass(frozen=True, slots=True)
 class Marker:
@@ -121,6 +124,9 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
 
     tools: Any = None
     """Buttons in the header, if any: made before the chart is."""
+
+    joins: tuple[Any, ...] = ()
+    """Marks that join markers with each other."""
 
     marked: tuple[Marker, ...] = MARKERS
     marker_scale = 0.8
@@ -321,7 +327,11 @@ class Chart(LabWidget, VBox):  # type: ignore[misc]
                 mine = known & (kinds == marker.kind)
                 if marker.side:
                     mine &= sides == marker.side
-                set_traits(mark, x=frame.alerts_ms[mine], y=values[mine])
+                faded = np.where(frame.decided_as_now[mine], 1.0, _FADED).tolist()
+                set_traits(
+                    mark, x=frame.alerts_ms[mine], y=values[mine],
+                    opacities=faded if min(faded, default=1.0) < 1.0 else [1.0],
+                )  # fmt: skip
         selected = frame.view.selected
         if self.changed("ring", selected and selected.number):
             at = math.nan if selected is None else self.marked_value(selected)

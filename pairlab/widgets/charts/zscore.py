@@ -26,7 +26,7 @@ from pairlab.widgets.style.formats import (
     signed,
 )
 from pairlab.widgets.style.theme import SIZES, icon, var
-from pairlab.widgets.transport.bqplot_marks import Axis, Scatter
+from pairlab.widgets.transport.bqplot_marks import Axis, Lines, Scatter
 from pairlab.widgets.transport.message_batching import HTML
 
 __all__ = ["ZScoreChart"]
@@ -87,6 +87,14 @@ def _supposed_words(outcome: WhatIfOutcome, unit: str) -> str:
     )
 
 
+def _segments(x: list[list[float]], y: list[list[float]]) -> dict[str, Any]:
+    """Return x and y of one line that is broken after every second point."""
+    ends = np.full((2, len(x), 3), np.nan)
+    if x:
+        ends[0, :, :2], ends[0, :, 2], ends[1, :, :2] = x, np.array(x)[:, 1], y
+    return {"x": ends[0].ravel()[:-1], "y": ends[1].ravel()[:-1]}
+
+
 class ZScoreChart(Chart):
     """z-score with its thresholds, their zones, the alerts, and a ribbon of the position.
 
@@ -137,10 +145,20 @@ class ZScoreChart(Chart):
             x=[], y=[], scales=scales, marker="circle", default_size=150, fill=False,
             colors=[var("warn")], stroke=var("warn"), stroke_width=1.25,
         )  # fmt: skip
+        self.joins = tuple(
+            Lines(
+                x=[], y=[], scales=scales, colors=[var(colour)], stroke_width=1.5,
+                line_style="dashed", opacities=[0.8],
+            )
+            for colour in ("corr", "stop")
+        )  # fmt: skip
+        self._changes = Lines(
+            x=[], y=[], scales=scales, colors=[var("text2")], stroke_width=1, line_style="dotted"
+        )
         return [
             self._unpaid, self._break_even, *self._zones, self._zero, self._exits, self._entries,
-            self._stops, *self._ribbons.values(), self._curve, *self._end, *self._ghosts,
-            self._losing,
+            self._stops, *self._ribbons.values(), self._changes, self._curve, *self.joins,
+            *self._end, *self._ghosts, self._losing,
         ]  # fmt: skip
 
     def axes(self) -> list[Axis]:
@@ -227,6 +245,21 @@ class ZScoreChart(Chart):
                 y=np.array([self.marked_value(alert) for alert in entries], np.float64),
             )
 
+    def _paint_trades(self, frame: Frame) -> None:
+        """Join entries with their exits, by what they made; a line where thresholds changed."""
+        key = frame.alerts_key, self.scale.min, self.scale.max
+        if not (frame.text_due and self.changed("trades", key)):
+            return
+        for mark, paid in zip(self.joins, (True, False), strict=True):
+            ends = [(a, b) for a, b, net_bps in frame.trades if (net_bps > 0.0) == paid]
+            times = [[a.time_ns / 1e6, b.time_ns / 1e6] for a, b in ends]
+            at = [[self.marked_value(a), self.marked_value(b)] for a, b in ends]
+            set_traits(mark, **_segments(times, at))
+        times = [[change.time_ns / 1e6] * 2 for change in frame.changes]
+        set_traits(
+            self._changes, **_segments(times, [[self.scale.min, self.scale.max]] * len(times))
+        )
+
     def _paint_ribbon(self, frame: Frame, at: float) -> None:
         for side, mark in self._ribbons.items():
             # A segment, and a point without a value, which breaks the line.
@@ -242,6 +275,7 @@ class ZScoreChart(Chart):
         super().paint(frame)
         if self._what_if is not None and len(frame.rows):
             self._what_if.prepare()  # the engine is compiled: there is time before a first drag
+        self._paint_trades(frame)
         outcome = None if self._what_if is None else self._what_if.outcome
         if outcome is None and not self._ghosts_shown:
             return

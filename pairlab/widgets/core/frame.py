@@ -12,12 +12,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.alerts import Alert
+from pairlab.alerts import Alert, SettingChange, thresholds_of
+from pairlab.costs import profit
 from pairlab.data.alert_log import AlertLog
 from pairlab.data.row_store import Cursor
 from pairlab.health import Health
 from pairlab.protocols import LabView
-from pairlab.schema import NO_TIME_NS, NS_PER_S, Records, Snapshot
+from pairlab.schema import NO_TIME_NS, NS_PER_S, AlertKind, Records, Snapshot
 from pairlab.settings import SettingValues
 from pairlab.widgets.charts.decimation import COLUMNS, Decimated, IncrementalDecimator
 from pairlab.widgets.core.recorded_past import NO_PAST, Past
@@ -30,6 +31,7 @@ from pairlab.widgets.style.theme import SIZES
 __all__ = ["Frame"]
 
 _MAX_MARKERS: Final = 300
+_MAX_CHANGES: Final = 30
 _DAY_NS: Final = 86_400 * NS_PER_S
 _TIME_PX: Final = {False: 32, True: 54}  # half of a time of day, and of one with its day
 
@@ -277,6 +279,39 @@ class Frame:
         """Their kinds and sides."""
         kinds = [int(a.kind) for a in self.alerts]
         return np.array(kinds, dtype=np.int64), np.array([a.side for a in self.alerts], np.int64)
+
+    @cached_property
+    def decided_as_now(self) -> NDArray[np.bool_]:
+        """Whether they were decided under the thresholds that are in force."""
+        now = thresholds_of(self.values)
+        of = {id(a.settings): a for a in self.alerts}  # many share one object
+        same = {key: alert.thresholds == now for key, alert in of.items()}
+        return np.array([same[id(a.settings)] for a in self.alerts], bool)
+
+    @cached_property
+    def trades(self) -> list[tuple[Alert, Alert, float]]:
+        """Entries and exits of the positions that were left, and their net profit in bps.
+
+        At the prices of the decisions, after the fees of all four fills.
+        """
+        found, entry = [], None
+        for alert in self.alerts:
+            if alert.kind == AlertKind.ENTRY:
+                entry = alert
+            elif entry is not None and alert.kind in (AlertKind.EXIT, AlertKind.STOP):
+                values, at = entry.settings, alert.at
+                made = profit(entry.side, entry.at, values.price_scale, at.y, at.x, values.fee_bps)
+                found.append((entry, alert, made.net_bps))
+                entry = None
+        return found
+
+    @cached_property
+    def changes(self) -> list[SettingChange]:
+        """Changes of the thresholds, in view and within a span beside it, oldest first."""
+        _, _, since_ns, until_ns = self.alerts_key
+        now = thresholds_of(self.values)
+        changes = self.alert_log.changes_in(since_ns, until_ns)
+        return [change for change in changes if change.name in now][-_MAX_CHANGES:]
 
     @cached_property
     def pointed(self) -> Snapshot | None:

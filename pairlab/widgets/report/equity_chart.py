@@ -38,7 +38,7 @@ class SparseMarkers:
     def _paint_markers(self, frame: Frame) -> None:
         times: NDArray[np.int64] = self.render_loop.lab.alert_log.time_ns  # type: ignore[attr-defined]
         first, last = np.searchsorted(times, [frame.start_ns, frame.edge_ns + 1])
-        for mark in self._markers:  # type: ignore[attr-defined]
+        for mark in (*self._markers, *self.joins):  # type: ignore[attr-defined]
             set_traits(mark, visible=bool(last - first <= MOST_MARKED))
         super()._paint_markers(frame)  # type: ignore[misc]
 

@@ -109,6 +109,66 @@ async def test_alerts_are_marked_where_they_were_decided(running_lab: MakeLab) -
         assert {m.kind for m in drawn} == {AlertKind.SUPPRESSED, AlertKind.DECOUPLED}
 
 
+async def test_entries_are_joined_with_exits_by_what_they_made(running_lab: MakeLab) -> None:
+    async with running_lab(rows=3000, speed=100.0, window=30, fee_bps=0.05) as lab:
+        screen = lab.dashboard().render_loop
+        screen.view.span_s = 604_800
+        await lab.stop()
+        screen.paint(due=True)
+        chart = lab.dashboard().parts["zscore"]
+        ends: dict[bool, list[tuple[float, float, float, float]]] = {True: [], False: []}
+        entry = None
+        for alert in lab.alert_log.alerts()[-300:]:
+            if alert.kind == AlertKind.ENTRY:
+                entry = alert
+            elif alert.kind in (AlertKind.EXIT, AlertKind.STOP) and entry is not None:
+                a, b = entry.at, alert.at
+                gross = entry.side * ((b.y - a.y) - a.hedge_ratio * (b.x - a.x))
+                traded = a.y + b.y + abs(a.hedge_ratio) * (a.x + b.x)
+                ends[gross > 0.05e-4 * traded].append(
+                    (a.time_ns / 1e6, b.time_ns / 1e6, a.zscore, b.zscore)
+                )
+                entry = None
+        assert min(map(len, ends.values())) > 3
+        for mark, paid in zip(chart.joins, (True, False), strict=True):
+            x, y = (np.append(line, np.nan).reshape(-1, 3) for line in (mark.x, mark.y))
+            assert np.allclose(np.hstack([x[:, :2], y[:, :2]]), ends[paid], rtol=0, atol=1e-3)
+            assert np.isnan(y[:, 2]).all()
+
+
+async def test_what_was_decided_under_other_thresholds_is_faded(running_lab: MakeLab) -> None:
+    async with running_lab(rows=1500, speed=100.0, window=30) as lab:
+        screen = lab.dashboard().render_loop
+        screen.view.span_s = 604_800
+        chart = lab.dashboard().parts["zscore"]
+        before = lab.alert_log.newest_number
+        lab.settings.update(entry_z=1.8, history_rows=9_000)
+        while lab.alert_log.newest_number < before + 20:
+            await lab.wait_async(lab.health().rows + 100, 30)
+        await lab.stop()
+        screen.paint(due=True)
+        alerts = lab.alert_log.alerts()[-300:]
+        now = [a.settings.entry_z == 1.8 for a in alerts]
+        assert any(now)
+        assert not all(now)
+        for marker, mark in zip(chart.marked, chart._markers, strict=True):
+            mine = [
+                same for a, same in zip(alerts, now, strict=True)
+                if a.kind == marker.kind and marker.side in (0, a.side)
+            ]  # fmt: skip
+            shown = np.resize(mark.opacities, len(mine))  # one of all, or each its own
+            assert [opacity == 1.0 for opacity in shown] == mine
+        (change,) = [e for e in lab.alert_log if getattr(e, "name", "") == "entry_z"]
+        assert np.allclose(chart._changes.x, [change.time_ns / 1e6] * 2, rtol=0, atol=1e-3)
+        assert list(chart._changes.y) == [chart.scale.min, chart.scale.max]
+        lab.settings.entry_z = 2.0  # as it was: the first are not faded any more
+        screen.paint(due=True)
+        shown = np.concatenate([
+            np.resize(mark.opacities, len(mark.x)) for mark in chart._markers
+        ])  # fmt: skip
+        assert (shown == 1.0).sum() == now.count(False)
+
+
 async def test_the_ribbon_is_the_position(running_lab: MakeLab) -> None:
     async with running_lab(rows=2000, speed=100.0, window=30) as lab:
         screen = lab.dashboard().render_loop

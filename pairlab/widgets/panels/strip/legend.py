@@ -53,6 +53,9 @@ _SIGNS: Final = (
     ("square", "stop", "STOP", "z went against the position, or it was held for too long."),
     ("diamond", "text2", "SUPPRESSED", "An entry was held back; the alert says why."),
     ("cross", "text", "DECOUPLED", "ρ fell below the minimum while a position is held."),
+    ("dashed", "corr", "entry to exit", "A position that was left with a profit, after all fees."),
+    ("dashed", "stop", "entry to exit", "One that was left with a loss, at the decisions' prices."),
+    ("dashed", "text2", "vertical", "Thresholds changed here; signals under others are faded."),
 )
 
 _KEYS: Final = (
@@ -63,11 +66,17 @@ _KEYS: Final = (
 )
 
 
+def _sample(sign: str, colour: str) -> str:
+    if sign == "dashed":
+        return f'<i class="pairlab-dashed" style="color:{var(colour)}"></i>'
+    return icon(sign, var(colour))
+
+
 def legend_panel() -> VBox:
     """Return the panel; a style sheet shows it while the status bar has ``pairlab-legend-open``."""
     groups = [_group(title, [_term(*term) for term in terms]) for title, terms in TERMS.items()]
     signs = [
-        f"<dt>{icon(sign, var(colour))} {safe(name)}</dt><dd>{safe(meaning)}</dd>"
+        f"<dt>{_sample(sign, colour)} {safe(name)}</dt><dd>{safe(meaning)}</dd>"
         for sign, colour, name, meaning in _SIGNS
     ]
     groups += [
