@@ -63,7 +63,7 @@ def test_nothing_of_a_board_looks_current_while_its_kernel_is_frozen(
     page = visit(board.url).page
     page.wait_for_selector("#pairlab-loading", state="detached")
     page.wait_for_function(
-        "/[+−][0-9]/.test(document.querySelector('td.pairlab-board-z').innerText)"
+        "/[+−][0-9]/.test(document.querySelector('td.pairlab-board-z')?.innerText)"
     )
     with frozen(kernel_process(board)):
         page.wait_for_selector(".pairlab-board > .pairlab-lost-banner", timeout=NOTICED_MS)
