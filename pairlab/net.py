@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pairlab.errors import PairlabError
 
-__all__ = ["RequestGuard", "is_loopback", "is_loopback_url", "listen"]
+__all__ = ["RequestGuard", "host_of", "is_loopback", "is_loopback_url", "listen"]
 
 _HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:\[\]/@]+)(:\d{1,5})?")
 _MAX_REMEMBERED: Final = 64
@@ -32,6 +32,17 @@ def is_loopback(host: str) -> bool:
 def is_loopback_url(url: str) -> bool:
     """Return whether a URL points at this machine, where no proxy belongs in between."""
     return is_loopback(urlsplit(url).hostname or "")
+
+
+def host_of(url: str) -> str:
+    """Return a URL's host and port, as messages name it: without a user and a password.
+
+    Examples
+    --------
+    >>> host_of("wss://user:secret@127.0.0.1:9443/ws")
+    '127.0.0.1:9443'
+    """
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def listen(

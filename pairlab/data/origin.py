@@ -15,6 +15,24 @@ __all__ = ["Origin", "without_credentials"]
 _OF_MEMORY: Final = ("history_rows", "ticks_held")  # they change no number
 
 
+def source_name(feed: str, real_money: bool) -> str:
+    """Return what a feed's numbers are marked with: no address' credentials, and what it is not.
+
+    Parameters
+    ----------
+    feed : str
+        The feed's name, as health tells it.
+    real_money : bool
+        Whether it is the live market.
+    """
+    # A local exchange is named by its address, before which a user and a password can stand.
+    source = without_credentials(feed)
+    kind = source.partition(" (saved ")[0]
+    if not real_money and kind not in ("SIMULATED", "RECORDING", "REPLAY"):
+        source += " (not real money)"
+    return source
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where numbers come from.
@@ -50,11 +68,7 @@ class Origin:
         values : SettingValues
             With which its rows were computed.
         """
-        # A local exchange is named by its address, before which a user and a password can stand.
-        source = without_credentials(health.feed)
-        kind = source.partition(" (saved ")[0]
-        if not health.real_money and kind not in ("SIMULATED", "RECORDING", "REPLAY"):
-            source += " (not real money)"
+        source = source_name(health.feed, health.real_money)
         chosen = {"pair": "/".join(pair), "stream": health.stream}
         chosen |= {name: getattr(values, name) for name in SETTINGS if name not in _OF_MEMORY}
         settings = "; ".join(f"{name}={_told(value)}" for name, value in chosen.items())

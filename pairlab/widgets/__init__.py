@@ -36,6 +36,7 @@
       page_tables.py         its numbers, alerts and rows
       svg_chart.py           curves as SVG
       picture.py             a lab's newest rows as a picture, and in words
+      board_picture.py       the same of a board: its table and a cell a pair
       raster.py              lines and text as PNG
     report/                  the report of a backtest
       report.py              Report: `BacktestResult.dashboard`
@@ -59,6 +60,7 @@
       board_page.py          BoardPage: `Board.dashboard`
       board_table.py         table and heat map, drawn by the browser
       board_lines.py         a line of its table, with its sparkline
+      board_still.py         what of it is kept as a picture in a notebook
       board_words.py         strip and alerts as HTML
     charts/
       chart.py               the base of all charts on the time axis

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -29,7 +28,7 @@ from pairlab.feeds.binance.lenient import ListDecoder
 from pairlab.feeds.environment import proxy_hint, tls_hint, unreachable
 from pairlab.feeds.http_client import http_client
 from pairlab.feeds.rate_limit import SlidingWindowLimiter
-from pairlab.net import is_loopback_url
+from pairlab.net import host_of, is_loopback_url
 from pairlab.schema import NS_PER_S
 
 __all__ = [
@@ -289,7 +288,7 @@ class RestClient:
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         await self.budget.spend(weight, self.budget.limit // 2 if can_wait else 0)
-        where = f"{urlsplit(self.base_url).netloc}{path}"
+        where = f"{host_of(self.base_url)}{path}"
         try:
             # httpx limits each step; an answer that trickles in would outlast them all.
             # To queue for a socket is no part of it: others' answers are.
@@ -318,7 +317,7 @@ class RestClient:
 
     def report_odd(self, what: str, problem: str) -> None:
         """Report entries of an answer that were left out."""
-        self._report(f"{urlsplit(self.base_url).netloc}: {what}: {problem}")
+        self._report(f"{host_of(self.base_url)}: {what}: {problem}")
 
     def _unreadable(self, what: str, error: Exception) -> FeedError:
-        return FeedError(f"{urlsplit(self.base_url).netloc} sent an unreadable {what}: {error}.")
+        return FeedError(f"{host_of(self.base_url)} sent an unreadable {what}: {error}.")

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 from pairlab.errors import DataError
 from pairlab.feeds.base import FeedInfo
 from pairlab.feeds.binance.messages import STREAMS
+from pairlab.net import host_of
 
 __all__ = ["LIVE_URL", "TESTNET_URL", "Venue"]
 
@@ -80,7 +81,7 @@ class Venue:
         self.url = url.rstrip("/")
         plain = "https" if parts.scheme == "wss" else "http"
         self.rest_url = rest_url or _REST.get(parts.hostname) or f"{plain}://{parts.netloc}"
-        self.name = name or _NAMES.get(parts.hostname) or f"LOCAL {parts.netloc}"
+        self.name = name or _NAMES.get(parts.hostname) or f"LOCAL {host_of(url)}"
         self.real_money = parts.hostname == "fstream.binance.com"
         usual = {**_ROUTES, **(routes or {})}[stream]
         self.routes = tuple(dict.fromkeys((usual, _OTHER_ROUTE.get(usual, usual))))

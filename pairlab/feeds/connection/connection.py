@@ -8,7 +8,6 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -27,6 +26,7 @@ from pairlab.feeds.connection.stall_detector import SocketActivity
 from pairlab.feeds.context import FeedContext
 from pairlab.feeds.environment import find_proxy, proxy_hint, tls_context, tls_hint, unreachable
 from pairlab.feeds.rate_limit import SlidingWindowLimiter
+from pairlab.net import host_of
 
 __all__ = ["RECORDING_ENDED", "Connection"]
 
@@ -130,7 +130,7 @@ class Connection:
             It says what went wrong; `GeoBlockedError`, `FirewallError` and
             `RateLimitedError` where the exchange refused.
         """
-        host = urlsplit(url).netloc
+        host = host_of(url)
         timeouts, limits = context.timeouts, context.limits
         proxy = find_proxy(url)
         # Certificates are files: they are not read on the loop.

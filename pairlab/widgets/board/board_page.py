@@ -11,11 +11,13 @@ from ipywidgets import Button, HBox, VBox
 
 from pairlab.board_protocol import BoardView
 from pairlab.schema import Pair
+from pairlab.widgets.board.board_still import BoardStill
 from pairlab.widgets.board.board_table import BoardTable
 from pairlab.widgets.board.board_words import alerts_html, strip_html
 from pairlab.widgets.core.frame_meter import next_frame_s
 from pairlab.widgets.core.widget_utils import close_tree, set_traits
 from pairlab.widgets.dashboard import Dashboard
+from pairlab.widgets.still.output import StillOutput
 from pairlab.widgets.style.formats import clock, safe
 from pairlab.widgets.style.theme import ThemeName, apply_theme, read_theme
 from pairlab.widgets.transport.frontend_channel import FrontendChannel
@@ -62,6 +64,7 @@ class BoardPage(VBox):  # type: ignore[misc]
         self._due_s = 0.0
         self._refreshing = False
         self.opened: Pair | None = None
+        self._still = StillOutput(BoardStill(board, _ROWS))
         self._channel = FrontendChannel(self._hand_over, self)
         self.table = BoardTable(board, self.open_pair, _ROWS)
         self._strip = HTML().add_class("pairlab-board-strip")
@@ -78,7 +81,8 @@ class BoardPage(VBox):  # type: ignore[misc]
             ]
         )  # fmt: skip
         apply_theme(self, theme)
-        self.add_class("pairlab").add_class("pairlab-board")
+        # By its model's id the page's script knows whose view it is when a notebook is saved.
+        self.add_class("pairlab").add_class("pairlab-board").add_class(f"pairlab-{self.model_id}")
         board.attach(self)
         self._paint(everything=True)
         self.start()
@@ -92,18 +96,24 @@ class BoardPage(VBox):  # type: ignore[misc]
             self._due_s = loop.time() + 1 / _FRAMES_PER_S
             self._timer = loop.call_at(self._due_s, self._tick)
             self._channel.heartbeat.start(loop)
+            self._still.start()
 
     def finish(self) -> None:
         """Paint a final time, and no more."""
         self._stop_clock()
         self._paint(everything=True)
         self._channel.heartbeat.tell()
+        self._still.update()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self._still.show(super()._repr_mimebundle_(**kwargs))
 
     def _stop_clock(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._channel.heartbeat.stop()
+        self._still.stop()
 
     def refresh(self) -> None:
         """Show what was logged while nothing is painted."""

@@ -20,7 +20,7 @@ from pairlab.widgets.core.part_registry import PartRegistry
 from pairlab.widgets.core.time_axis import TimeAxis
 from pairlab.widgets.core.view_state import ViewState
 from pairlab.widgets.core.widget_utils import is_programmatic, programmatic_update
-from pairlab.widgets.still.output import StillOutput
+from pairlab.widgets.still.output import LabStill, StillOutput
 from pairlab.widgets.style.precision import Precision
 from pairlab.widgets.transport.frontend_channel import FrontendChannel
 from pairlab.widgets.transport.render_latency import RenderLatency
@@ -84,7 +84,7 @@ class RenderLoop:
         self.channel = FrontendChannel(self.hand_over, self)
         self.latency = RenderLatency()
         self.meter = FrameMeter()
-        self.still = StillOutput(lab)
+        self.still = StillOutput(LabStill(lab))
         self._precision = Precision(lab)
         self._decimator = IncrementalDecimator()
         self._resync = StateResync()

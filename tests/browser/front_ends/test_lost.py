@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import psutil
 import pytest
 
 from tests.browser.conftest import Screen, Server, warm
+from tests.browser.freezing import NOTICED_MS, frozen, kernel_process
 from tests.browser.notebooks import ready, run_cell, write_notebook
 
-NOTICED_MS = 5_000 + 2_500  # a machine that is busy with something else draws late
 BANNER = ".pairlab-dash > .pairlab-lost-banner"
 NO_LIFE = """() => {
     const strip = document.querySelector('.pairlab-status-bar').innerText;
@@ -25,23 +22,6 @@ MOVES = """before => {
     const now = document.querySelector('.pairlab-prices path.line')?.getAttribute('d');
     return now && now !== before && !document.querySelector('.pairlab-lost');
 }"""
-
-
-@contextmanager
-def frozen(*processes: psutil.Process) -> Iterator[None]:
-    for process in processes:
-        os.kill(process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            os.kill(process.pid, signal.SIGCONT)
-
-
-def kernel_process(server: Server) -> psutil.Process:
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    name = server.newest_kernel().name
-    return next(p for p in children if any(name in part for part in p.cmdline()))
 
 
 def line(page: Any) -> Any:

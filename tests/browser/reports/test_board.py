@@ -8,6 +8,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.browser.conftest import Screen, Server, free_port, warm
+from tests.browser.freezing import NOTICED_MS, frozen, kernel_process
+
+OPACITY = """selector => {
+    let part = document.querySelector(selector), opacity = 1;
+    for (; part; part = part.parentElement) opacity *= getComputedStyle(part).opacity;
+    return opacity;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +55,24 @@ def test_a_click_opens_the_pair_warm_at_once(board: Server, visit: Callable[...,
     page.wait_for_function("!document.querySelector('.pairlab-dash')")
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_nothing_of_a_board_looks_current_while_its_kernel_is_frozen(
+    board: Server, visit: Callable[..., Screen]
+) -> None:
+    page = visit(board.url).page
+    page.wait_for_selector("#pairlab-loading", state="detached")
+    page.wait_for_function(
+        "/[+−][0-9]/.test(document.querySelector('td.pairlab-board-z')?.innerText)"
+    )
+    with frozen(kernel_process(board)):
+        page.wait_for_selector(".pairlab-board > .pairlab-lost-banner", timeout=NOTICED_MS)
+        # A word such as LONG, a z and an age are what a hand would trade by; the rest is dimmed.
+        for name in ("chip", "z", "ages"):
+            shown = page.locator(f".pairlab-board-table tbody .pairlab-board-{name}:visible")
+            assert shown.count() == 0, name
+        assert page.locator(".pairlab-board-cell b:visible, .pairlab-badge:visible").count() == 0
+        for part in ("strip", "table", "map", "alerts", "event"):
+            assert page.evaluate(OPACITY, f".pairlab-board-{part}") < 0.5, part
+    page.wait_for_selector(".pairlab-lost", state="detached")
+    assert page.evaluate(OPACITY, ".pairlab-board-map") == 1

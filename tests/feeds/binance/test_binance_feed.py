@@ -59,6 +59,8 @@ def test_it_is_a_feed_and_knows_whom_it_speaks_to() -> None:
     here = BinanceFeed(PAIR, url="ws://127.0.0.1:5000/")
     assert (here.name, here.real_money) == ("LOCAL 127.0.0.1:5000", False)
     assert here.rest_url == "http://127.0.0.1:5000"
+    closed = BinanceFeed(PAIR, url="ws://user:s3cr3t@127.0.0.1:5000/")
+    assert closed.name == here.name, "health, strip and event log name it, and are saved and shown"
     assert BinanceFeed(PAIR, url="ws://h:1", name="SIMULATED").name == "SIMULATED"
     assert BinanceFeed(PAIR, url="wss://fstream.binance.com.evil.org").real_money is False
     assert live.price_decimals() is None

@@ -23,7 +23,7 @@ function describeViews(notebook, ids) {
     if (!ours || cells.includes(id)) state[id] = known;
   }
   for (const id of ids) {
-    if (!cells.includes(id)) continue;
+    if (id === "*" || !cells.includes(id)) continue; // "*" stands for one that is not known
     state[id] ??= { model_name: "HTMLModel", model_module: "@jupyter-widgets/controls",
       model_module_version: "2.0.0", state: { value: SAVED_WORDS } };
   }
