@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -288,14 +289,19 @@ class Frame:
         same = {key: alert.thresholds == now for key, alert in of.items()}
         return np.array([same[id(a.settings)] for a in self.alerts], bool)
 
+    @property
+    def _until_ns(self) -> int:
+        """Time of the newest row of the view: while it is paused, later ones come."""
+        return int(self.rows[-1]["time_ns"]) if len(self.rows) else self.newest_ns
+
     @cached_property
     def trades(self) -> list[tuple[Alert, Alert, float]]:
         """Entries and exits of the positions that were left, and their net profit in bps.
 
         At the prices of the decisions, after the fees of all four fills.
         """
-        found, entry = [], None
-        for alert in self.alerts:
+        found, entry, until_ns = [], None, self._until_ns
+        for alert in itertools.takewhile(lambda a: a.time_ns <= until_ns, self.alerts):
             if alert.kind == AlertKind.ENTRY:
                 entry = alert
             elif entry is not None and alert.kind in (AlertKind.EXIT, AlertKind.STOP):
@@ -310,7 +316,7 @@ class Frame:
         """Changes of the thresholds, in view and within a span beside it, oldest first."""
         _, _, since_ns, until_ns = self.alerts_key
         now = thresholds_of(self.values)
-        changes = self.alert_log.changes_in(since_ns, until_ns)
+        changes = self.alert_log.changes_in(since_ns, min(until_ns, self._until_ns))
         return [change for change in changes if change.name in now][-_MAX_CHANGES:]
 
     @cached_property

@@ -238,11 +238,12 @@ def test_a_window_that_fills_says_how_far_it_is(page: Any, kernel: Kernel) -> No
 
 @pytest.mark.in_the_app
 def test_the_ages_of_both_legs_are_told_as_they_grow(page: Any, kernel: Kernel) -> None:
-    ages = "document.querySelector('.pairlab-cell-ages .pairlab-number').textContent"
+    ages = "document.querySelector('.pairlab-cell-ages .pairlab-number')?.textContent"
     page.locator(".pairlab-opener").click()
     shows(page, f"/^0\\.\\d\\d \\/ 0\\.\\d\\d s$/.test({ages})")
     kernel.run(
         "import gc; from pairlab.local_exchange import Fault, LocalExchange\n"
+        "gc.unfreeze()  # what the page has loaded is not collected again\n"
         "exchange = next(o for o in gc.get_objects() if isinstance(o, LocalExchange))\n"
         "exchange.inject(Fault('stall', stream='ethusdt@aggTrade', seconds=8.0))"
     )
