@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairlab import Board
+from pairlab.app.garbage_collection import freeze_after_start
 from pairlab.board.core import BoardCore
 from pairlab.board.rescan import scan_closes
 from pairlab.engine import PairEngine, compile_kernel
@@ -130,6 +131,7 @@ async def loopback(seconds_: float, per_s: int) -> dict[str, float]:
     names = universe(SYMBOLS)
     with firehose(int(per_s * (seconds_ + 60.0)), per_s, SYMBOLS) as url:
         board = Board([(names[y], names[x]) for y, x in pairs()], feed=url, window=50)
+        freeze_after_start(board.on_update)  # as in the kernel of `pairlab board`
         async with board:
             await board.wait_async(PAIRS * 60, 60.0)
             page = board.page()
