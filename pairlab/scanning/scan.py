@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Final, Literal, TypedDict
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = ["Direction", "ScanOptions", "scan"]
 Direction = Literal["both", "dearer"]
 
 _MOST_LAGS: Final = 12
+_MOST_THREADS: Final = 1_000
 _MOST_SYMBOLS: Final = 20_000
 _LEVELS: Final = (0.1, 0.05, 0.01, 1e-3, 1e-4)
 _CLOSEST: Final = (1, 5, 20, 100)
@@ -149,8 +151,8 @@ def scan(
     [['D', 'A']]
     """
     most = _checked(
-        lags, direction, correction, placebo, split, min_overlap, filters, rows, fee_bps, n_jobs,
-        method, client,
+        lags, direction, correction, placebo, split, min_overlap, filters, rows, fee_bps, seed,
+        n_jobs, method, client,
     )  # fmt: skip
     frame_of = prices if isinstance(prices, pd.DataFrame) else prices_of_files(prices, timeframe)
     universe = universe_of(frame_of, least_rows=2 * most + 20)
@@ -265,6 +267,7 @@ def _checked(
     filters: Mapping[str, tuple[float, float]] | None,
     rows: int,
     fee_bps: float,
+    seed: int,
     n_jobs: int,
     method: str,
     client: object,
@@ -287,20 +290,42 @@ def _checked(
         ("min_overlap", min_overlap, 0.0, 1.0),
         ("rows", rows, 1, 10_000_000),
         ("fee_bps", fee_bps, 0.0, 1_000.0),
+        ("seed", seed, 0, 2**63 - 1),
     ):
-        if not least <= number <= largest:
-            raise SettingError(name, number, f"expected {least:,} to {largest:,}")
-    if n_jobs == 0 or n_jobs < -1:
-        raise SettingError("n_jobs", n_jobs, "expected a number of threads, or -1: one a core")
-    for name in filters or {}:
+        kind = Integral if isinstance(least, int) else Real
+        known = isinstance(number, kind) and not isinstance(number, bool | np.bool_)
+        if not known or not least <= number <= largest:
+            a = "a whole number from " if kind is Integral else ""
+            raise SettingError(name, number, f"expected {a}{least:,} to {largest:,}")
+    if n_jobs != -1 or isinstance(n_jobs, bool):
+        known = isinstance(n_jobs, Integral) and not isinstance(n_jobs, bool)
+        if not known or not 1 <= n_jobs <= _MOST_THREADS:
+            raise SettingError(
+                "n_jobs", n_jobs, f"expected 1 to {_MOST_THREADS:,} threads, or -1: one a core"
+            )
+    if filters is not None and not isinstance(filters, Mapping):
+        raise SettingError("filters", filters, "expected {'half_life': (5, 200)} or the like")
+    for name, bounds in (filters or {}).items():
         if name not in COLUMNS or name in ("y", "x", "verdict"):
             numbers = [c for c in COLUMNS if c not in ("y", "x", "verdict")]
             raise SettingError("filters", name, f"expected one of {', '.join(numbers)}")
+        if not _are_bounds(bounds):
+            raise SettingError(
+                "filters", {name: bounds}, "expected the least and the largest, such as (5, 200)"
+            )
     if method == "johansen" and lags == "aic":
         raise SettingError("lags", lags, "expected a number for method='johansen'")
     if method != "engle-granger" and client is not None:
         raise SettingError("client", client, "expected None but for method='engle-granger'")
     return _MOST_LAGS if lags == "aic" else int(lags)
+
+
+def _are_bounds(bounds: object) -> bool:
+    return (
+        isinstance(bounds, tuple | list)
+        and len(bounds) == 2
+        and all(isinstance(bound, Real) for bound in bounds)
+    )
 
 
 def _wanted(

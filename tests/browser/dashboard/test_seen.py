@@ -244,7 +244,7 @@ def test_the_ages_of_both_legs_are_told_as_they_grow(page: Any, kernel: Kernel) 
     kernel.run(
         "import gc; from pairlab.local_exchange import Fault, LocalExchange\n"
         "gc.unfreeze()  # what the page has loaded is not collected again\n"
-        "exchange = next(o for o in gc.get_objects() if isinstance(o, LocalExchange))\n"
+        "exchange = next(o for o in gc.get_objects() if type(o) is LocalExchange)\n"
         "exchange.inject(Fault('stall', stream='ethusdt@aggTrade', seconds=8.0))"
     )
     # Compared with each other: on a busy machine both are older than on a quiet one.
