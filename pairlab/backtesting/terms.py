@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,9 @@ from pairlab.schema import NS_PER_S, Pair
 from pairlab.settings import SettingValues
 
 __all__ = ["Terms", "terms_of"]
+
+_MOST_S: Final = 1e8
+"""The longest latency and wait: three years, that 64-bit nanoseconds hold beside any time."""
 
 
 @dataclass(frozen=True)
@@ -86,27 +90,32 @@ def terms_of(
     SettingError, DataError
         As `pairlab.backtest` does.
     """
+    if not isinstance(costs, Costs):
+        raise SettingError("costs", costs, "expected such as pairlab.Costs(fee_bps=4.0)")
     times = market.time_ns
     span = (int(times[0]), int(times[-1])) if len(times) else None
     return Terms(
         capital=_number("capital", capital, above=True),
-        latency_ns=round(_number("latency_s", latency_s) * 1e9),
+        latency_ns=round(_number("latency_s", latency_s, most=_MOST_S) * 1e9),
         slippage_bps=float(costs.slippage_bps),
         lots=lot_rules(lots, pair),
         funding=None if span is None else funding_of(costs, pair, *span),
         marks=_marks(mark, span),
         _fee_bps=None if costs.fee_bps is None else float(costs.fee_bps),
-        _max_wait_s=None if max_wait_s is None else _number("max_wait_s", max_wait_s),
+        _max_wait_s=(
+            None if max_wait_s is None else _number("max_wait_s", max_wait_s, most=_MOST_S)
+        ),
         _step_ns=market.step_ns,
     )
 
 
-def _number(name: str, value: Any, *, above: bool = False) -> float:
+def _number(name: str, value: Any, *, above: bool = False, most: float = math.inf) -> float:
     """Return a number from 0 on."""
     usable = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     number = float(value) if usable else np.nan
-    if not np.isfinite(number) or number < 0.0 or (above and number == 0.0):
-        raise SettingError(name, value, f"expected a number {'above' if above else 'from'} 0")
+    if not np.isfinite(number) or not 0.0 <= number <= most or (above and number == 0.0):
+        to = f" to {most:,.0f}" if most < math.inf else ""
+        raise SettingError(name, value, f"expected a number {'above' if above else 'from'} 0{to}")
     return number
 
 

@@ -150,6 +150,9 @@ def test_nan_is_no_price_and_zero_is_refused_in_series():
         ({"capital": float("nan")}, "capital"), ({"latency_s": -1}, "latency_s"),
         ({"max_wait_s": -0.1}, "max_wait_s"), ({"max_wait_s": "10"}, "max_wait_s"),
         ({"entri_z": 2.0}, "entry_z"), ({"fee_bps": -1.0}, "fee_bps"),
+        ({"latency_s": 1e12}, "latency_s = .* from 0 to 100,000,000"),
+        ({"max_wait_s": 10**12}, "max_wait_s"), ({"costs": 4.0}, "costs = 4.0 is invalid"),
+        ({"costs": None}, "costs = None is invalid: expected such as pairlab.Costs"),
     ],
 )  # fmt: skip
 def test_a_number_out_of_range_is_named(given, says):

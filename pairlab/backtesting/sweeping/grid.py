@@ -72,6 +72,10 @@ def points_of(
     DataError
         If none is left.
     """
+    if constraint is not None and not callable(constraint):
+        raise SettingError("constraint", constraint, "expected a function that takes a set")
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise SettingError("seed", seed, "expected a whole number")
     total = math.prod(len(values) for values in axes.values())
     if max_tries is not None:
         _whole("max_tries", max_tries, 1, MAX_SETS)

@@ -159,6 +159,8 @@ def test_the_table_comes_back_from_csv(found, tmp_path):
         ({"entry_z": [2.0]}, {"n_jobs": 0}, SettingError, "n_jobs"),
         ({"entry_z": [2.0]}, {"max_tries": 0}, SettingError, "max_tries"),
         ({"entry_z": [2.0]}, {"capital": -1.0}, SettingError, "capital"),
+        ({"entry_z": [2.0]}, {"constraint": "entry_z > 1"}, SettingError, "constraint = "),
+        ({"entry_z": [2.0]}, {"seed": None}, SettingError, "seed = None"),
         (
             {"entry_z": np.linspace(2, 3, 1_001), "stop_z": np.linspace(4, 5, 1_000)}, {},
             SettingError, "1,001,000 sets",
