@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
+import signal
 import socket
 import threading
 import warnings
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,30 @@ def serve_dashboard(
     server.start()
 
 
+@contextlib.contextmanager
+def _stopped_by_signals(loop: IOLoop) -> Iterator[None]:
+    """Stop the loop by Ctrl-C or SIGTERM; a second Ctrl-C interrupts whatever runs.
+
+    A KeyboardInterrupt that is raised where exceptions are ignored (a finalizer, a callback of
+    somebody's) is lost: the server would run on.
+    """
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, before[number])
+        loop.asyncio_loop.call_soon_threadsafe(loop.stop)  # type: ignore[attr-defined]
+
+    before: dict[int, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            before = {int(one): signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
 class DashboardServer(Voila):  # type: ignore[misc]
     """Voila behind `GuardedRouter`, whose terminal shows errors only."""
 
@@ -95,17 +121,14 @@ class DashboardServer(Voila):  # type: ignore[misc]
         self.ioloop = IOLoop.current()
         url = f"http://127.0.0.1:{self.port}/"
         loop = self.ioloop
-        try:  # from the moment at which it is said that Ctrl-C stops it
+        with _stopped_by_signals(loop):  # from the moment at which it is said that Ctrl-C stops it
             self.announce(f"the dashboard is running at {url}  (Ctrl-C stops it)")
             if self.open_browser:
                 threading.Thread(target=self._show, args=(url,), daemon=True).start()
             self.stoppable(lambda: loop.add_callback(loop.stop))
             loop.start()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            server.stop()
-            self.stop()
+        server.stop()
+        self.stop()
 
     def stop(self) -> None:
         """End all kernels."""

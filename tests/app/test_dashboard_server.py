@@ -37,6 +37,20 @@ HASTY = PROGRAM.format(
 INTERRUPTED = "[IPKernelApp] ERROR | KeyboardInterrupt caught in kernel.\n"
 """Jupyter interrupts each kernel before it asks it to end; one that is answering then says so."""
 
+DEAF = """
+import contextlib, time
+from pairlab.app import server
+def busy():
+    with contextlib.suppress(BaseException):  # as in a finalizer, whose exceptions are ignored
+        time.sleep(0.2)
+    server.IOLoop.current().call_later(0.001, busy)
+listen = server.DashboardServer.listen
+def listen_busily(self):
+    server.IOLoop.current().add_callback(busy)
+    listen(self)
+server.DashboardServer.listen = listen_busily
+"""
+
 
 @dataclass
 class Demo:
@@ -215,6 +229,23 @@ async def test_kernels_of_visitors_who_vanish_are_ended(tmp_path: Path) -> None:
             assert running.kernels() == [kept]
             still.transport.abort()
         await running.until(0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_is_not_lost_where_exceptions_are_ignored(
+    tmp_path: Path, number: int
+) -> None:
+    """A KeyboardInterrupt was: the server ran on, and Ctrl-C had to be pressed again."""
+    program = PROGRAM.format(abandoned_after_s=3_600.0, pings=DEAF)
+    async with demo(program, tmp_path) as running:
+        await running.visit()
+        family = running.kernels()
+        assert family
+        async with asyncio.timeout(60):
+            running.process.send_signal(number)
+            assert await running.process.wait() == 0
+        _, left = await asyncio.to_thread(psutil.wait_procs, family, 10)
+        assert not left
 
 
 def freeze(connection: ClientConnection) -> None:
