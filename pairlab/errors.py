@@ -18,6 +18,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 __all__ = [
     "DataError",
     "FeedError",
@@ -33,6 +35,10 @@ __all__ = [
     "WaitTimeoutError",
     "first_leaf",
 ]
+
+
+_MOST_SHOWN: Final = 200
+"""Characters of a value that a message repeats: somebody may have given a whole file."""
 
 
 class PairlabError(Exception):
@@ -53,7 +59,10 @@ class SettingError(PairlabError, ValueError):
     """
 
     def __init__(self, name: str, value: object, allowed: str) -> None:
-        super().__init__(f"{name} = {value!r} is invalid: {allowed}")
+        shown = repr(value)
+        if len(shown) > _MOST_SHOWN:
+            shown = f"{shown[: _MOST_SHOWN - 1]}…"
+        super().__init__(f"{name} = {shown} is invalid: {allowed}")
         self.name = name
         self.value = value
         self.allowed = allowed

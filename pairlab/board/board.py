@@ -34,6 +34,7 @@ from pairlab.health import BoardHealth
 from pairlab.lab.event_log import EventLog
 from pairlab.lab.forwarding import forwarder
 from pairlab.lab.nested_loop import run_inside
+from pairlab.lab.queries import require_text_target
 from pairlab.lab.waiters import check_wait
 from pairlab.protocols import LabView
 from pairlab.schema import Pair
@@ -317,11 +318,12 @@ class Board:
 
         Raises
         ------
-        SettingError
-            If there is no such table.
+        SettingError, DataError
+            If there is no such table, or the name is that of another format.
         OSError
             If the file cannot be written.
         """
+        require_text_target(target)
         tables: dict[str, Callable[[], pd.DataFrame]] = {
             "latest": lambda: self.latest, "alerts": self.alerts,
         }  # fmt: skip

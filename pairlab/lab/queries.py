@@ -7,6 +7,7 @@ import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from numbers import Integral
 from typing import IO, Final, get_args
 
 import numpy as np
@@ -34,7 +35,7 @@ from pairlab.lab.record.past_rows import Held, PastRows
 from pairlab.protocols import Table
 from pairlab.schema import ROW, Pair, Records
 
-__all__ = ["Queries", "Table"]
+__all__ = ["Queries", "Table", "require_text_target"]
 
 
 _OTHER_FORMATS: Final = {
@@ -52,9 +53,21 @@ _OTHER_FORMATS: Final = {
 """Methods of DataFrames by the ends of names of files that are not comma-separated text."""
 
 
-def _require_text_name(name: str | bytes) -> None:
-    """Raise DataError for the name of a file that its reader would take for another format."""
-    text = os.fsdecode(name)
+def require_text_target(target: object) -> None:
+    """Refuse what is no place for comma-separated text.
+
+    Raises
+    ------
+    DataError
+        For the name of a file that its reader would take for another format, and for what is
+        neither a path nor an open file.
+    """
+    if not isinstance(target, str | os.PathLike):
+        if not hasattr(target, "write"):
+            kind = type(target).__name__
+            raise DataError(f"target must be a path or an open text file, not {kind} ({target!r})")
+        return
+    text = os.fsdecode(target)
     ending = os.path.splitext(text)[1].lower()
     if ending in _OTHER_FORMATS:
         raise DataError(
@@ -121,6 +134,9 @@ class Queries:
         DataError
             If `since` is not a valid time, or the recording is damaged, naming the file.
         """
+        if last is not None and (not isinstance(last, Integral) or isinstance(last, bool)):
+            raise SettingError("last", last, "expected a whole number of rows, or None")
+        last = None if last is None else int(last)
         if since is None:
             return self._frame(self._rows.view(last))
         rows = self._rows_between(span_ns(since, None)[0] or 0, None)
@@ -322,8 +338,7 @@ class Queries:
         OSError
             If the file cannot be written.
         """
-        if isinstance(target, str | os.PathLike):
-            _require_text_name(os.fspath(target))
+        require_text_target(target)
         pieces = self.csv_pieces(what, start, end)
         with contextlib.ExitStack() as stack:
             if isinstance(target, str | os.PathLike):

@@ -1,9 +1,12 @@
 """What `PairLab` and its accessors take, and what they refuse where it was written."""
 
+import math
+
+import numpy as np
 import pandas as pd
 import pytest
 
-from pairlab import PairLab, analyze
+from pairlab import Board, PairLab, analyze
 from pairlab.errors import DataError, SettingError
 
 
@@ -82,3 +85,27 @@ def test_a_file_of_another_format_is_not_written_as_csv(tmp_path, name):
 def test_the_future_has_no_row(later):
     with pytest.raises(DataError, match="still to come"):
         PairLab().at(pd.Timestamp.now("UTC") + pd.Timedelta("1h") + pd.Timedelta(later))
+
+
+@pytest.mark.parametrize("last", ["5", 1.5, math.nan, [1], True, b"x"])
+def test_what_is_no_number_of_rows_is_refused_by_name(last):
+    with pytest.raises(SettingError, match=r"last = .* is invalid: expected a whole number"):
+        PairLab().history(last)
+    assert len(PairLab().history(np.int64(5))) == 0
+
+
+@pytest.mark.parametrize("target", [3, None, b"x.csv", ["x.csv"], {}])
+def test_what_is_no_place_for_text_is_refused(target):
+    board = Board([("BTCUSDT", "ETHUSDT")], feed="demo")
+    for one in (PairLab(), board):
+        with pytest.raises(DataError, match="target must be a path or an open text file, not"):
+            one.to_csv(target)
+    with pytest.raises(DataError, match="to_parquet"):
+        board.to_csv("x.parquet")
+
+
+def test_a_message_repeats_no_more_of_a_value_than_one_can_read():
+    with pytest.raises(SettingError) as refused:
+        PairLab(stream="x" * 100_000)
+    assert len(str(refused.value)) < 500
+    assert len(str(refused.value.value)) == 100_000

@@ -146,4 +146,5 @@ def test_a_slider_moves_the_setting_on_the_labs_loop(kernel, ipykernel_path, ove
     if running == "7.3.0":
         # Else this test would not be about threads at all.
         assert came == [not over_subshell] * 2
-    assert done == [[True, True]] * 2  # whatever thread it came on: main thread, the lab's loop
+    # Whatever thread they came on: main thread, the lab's loop; two that wait there are one change.
+    assert done in ([[True, True]], [[True, True]] * 2)
