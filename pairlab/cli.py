@@ -25,6 +25,7 @@ from pairlab.app.exchange_watch import ExchangeWatch
 from pairlab.app.recorded_pair import recorded_pair, replayed_pair
 from pairlab.backtesting.backtest_command import add_backtest_command
 from pairlab.backtesting.sweeping.sweep_command import add_sweep_command
+from pairlab.data.spooled_array import require_temporary_folder
 from pairlab.engine import compile_kernel
 from pairlab.errors import MissingExtraError, PairlabError
 from pairlab.feeds.binance.venue import LIVE_URL
@@ -338,6 +339,7 @@ def _serve_notebook(
         if (error.name or "").startswith("pairlab"):
             raise
         raise MissingExtraError("voila", "app") from None
+    require_temporary_folder()  # Jupyter keeps each page's addresses there
     with (
         contextlib.closing(listen("127.0.0.1", options.port)) as listener,
         watch or contextlib.nullcontext(),

@@ -7,6 +7,7 @@ import io
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -209,6 +210,20 @@ def test_a_replay_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         replay = lab.playback
         assert isinstance(replay, Replay)
         assert (replay.speed, replay.paths) == (want, (tmp_path / "three",))
+
+
+@pytest.mark.parametrize("command", [["demo"], ["live"], ["board", "BTCUSDT,ETHUSDT"]], ids=str)
+def test_no_folder_for_temporary_files_is_told_in_a_line(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: Callable[..., str],
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)  # looked for anew
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [f"{tmp_path}/none"])
+    told = refused(*command, "--no-browser", "--port", "0")
+    assert told.startswith("cannot write temporary files (No usable temporary directory")
+    assert "TMPDIR names another folder" in told
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pairlab.errors import StorageError
 
-__all__ = ["SpooledArray", "empty_spooled"]
+__all__ = ["SpooledArray", "empty_spooled", "require_temporary_folder"]
 
 
 class SpooledArray:
@@ -98,8 +98,20 @@ def _temporary_file() -> IO[bytes]:
         raise _full(error) from error
 
 
+def require_temporary_folder() -> None:
+    """Raise `StorageError` if there is no folder for temporary files."""
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise _full(error) from error
+
+
 def _full(error: OSError) -> StorageError:
+    try:
+        where = f" to {tempfile.gettempdir()}"
+    except OSError:  # there is none that can be written to: the error names those it tried
+        where = ""
     return StorageError(
-        f"cannot write temporary files to {tempfile.gettempdir()} ({error.strerror or error}): "
+        f"cannot write temporary files{where} ({error.strerror or error}): "
         "the environment variable TMPDIR names another folder"
     )

@@ -117,9 +117,13 @@ def _note_damaged(folder: str) -> None:
 
 def _note_unwritable(folder: str, error: Exception) -> None:
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    _note_not_kept(f"in {folder} ({reason})")
+
+
+def _note_not_kept(where: str) -> None:
     _note(
-        f"the compiled engine cannot be kept in {folder} ({reason}): every start compiles it "
-        "again; NUMBA_CACHE_DIR may name a folder that can be written"
+        f"the compiled engine cannot be kept {where}: every start compiles it again; "
+        "NUMBA_CACHE_DIR may name a folder that can be written"
     )
 
 
@@ -234,7 +238,9 @@ def jit_kernel(function: _F, signature: tuple[Any, ...], *, nogil: bool, cached:
     if cached:
         try:
             compiled._cache = _KernelCache(function)
-        except Exception as error:  # no folder that can be written
+        except RuntimeError:  # numba's words name the function: they would be told per kernel
+            _note_not_kept("(neither pairlab's own folder nor the home folder can be written)")
+        except Exception as error:
             _note_unwritable("any folder", error)
     compiled.compile(signature)
     compiled.disable_compile()

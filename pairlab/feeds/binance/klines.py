@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pairlab.errors import FeedError
 from pairlab.feeds.base import Closes
 from pairlab.feeds.binance.lenient import ListDecoder
 from pairlab.feeds.binance.rest_client import RestClient
@@ -157,7 +156,7 @@ async def _page(
     try:
         return _read(raw, lambda text: rest.report_odd("klines", text))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise FeedError(f"{rest.base_url} sent unreadable klines: {error}.") from error
+        raise rest.unreadable("klines", error) from error
 
 
 def _read(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -49,6 +50,10 @@ _DEFAULT_WAIT_S: Final = {429: 60.0, 418: 120.0}  # where the answer has no Retr
 _MAX_CONCURRENT: Final = 4
 _LONGEST_WAIT_S: Final = 3 * 24 * 3600.0  # Binance bans for three days at most
 _NS_PER_MS: Final = 1_000_000
+_NOT_THERE: Final = (
+    "that is not Binance Futures' interface. If it stays so, check url and rest_url of the feed, "
+    "proxy and VPN."
+)
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 _Ms = Annotated[int, msgspec.Meta(gt=0, lt=4_102_444_800_000)]
@@ -131,6 +136,8 @@ def refusal(status: int, retry_after: str | None, where: str) -> FeedError:
         )
     if status >= 500:
         return FeedError(f"{where} answered HTTP {status}: a fault on the exchange's side.")
+    if status != 400:  # of another server: the exchange has these addresses, and asks no log-in
+        return FeedError(f"{where} answered HTTP {status}: {_NOT_THERE}")
     return FeedError(f"{where} answered HTTP {status}.")
 
 
@@ -209,7 +216,7 @@ class RestClient:
         try:
             info = read_exchange_info(raw, partial(self.report_odd, "exchangeInfo"))
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise self._unreadable("exchangeInfo", error) from error
+            raise self.unreadable("exchangeInfo", error) from error
         self.budget.limit = max(PAGE_WEIGHT, int(info.weight_per_min * _OUR_SHARE))
         return info
 
@@ -230,7 +237,7 @@ class RestClient:
             try:
                 server_ns = self._time.decode(raw).serverTime * _NS_PER_MS
             except (msgspec.MsgspecError, ValueError) as error:
-                raise self._unreadable("time", error) from error
+                raise self.unreadable("time", error) from error
             offset = ClockOffset(asked_ns + round_trip_ns // 2 - server_ns, round_trip_ns)
             if best is None or offset.round_trip_ns < best.round_trip_ns:
                 best = offset
@@ -263,7 +270,7 @@ class RestClient:
             trades = self._trades.decode(raw, partial(self.report_odd, "aggTrades"))
             return sorted(trades, key=lambda trade: trade.a)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise self._unreadable("aggTrades", error) from error
+            raise self.unreadable("aggTrades", error) from error
 
     async def get(
         self,
@@ -288,7 +295,7 @@ class RestClient:
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         await self.budget.spend(weight, self.budget.limit // 2 if can_wait else 0)
-        where = f"{host_of(self.base_url)}{path}"
+        where = self._where(path)
         try:
             # httpx limits each step; an answer that trickles in would outlast them all.
             # To queue for a socket is no part of it: others' answers are.
@@ -319,5 +326,12 @@ class RestClient:
         """Report entries of an answer that were left out."""
         self._report(f"{host_of(self.base_url)}: {what}: {problem}")
 
-    def _unreadable(self, what: str, error: Exception) -> FeedError:
-        return FeedError(f"{host_of(self.base_url)} sent an unreadable {what}: {error}.")
+    def unreadable(self, what: str, error: Exception) -> FeedError:
+        """Return the error for an answer of ``/fapi/v1/{what}`` that is not what was asked for."""
+        return FeedError(
+            f"{self._where(f'/fapi/v1/{what}')} sent an unreadable {what} "
+            f"({str(error).rstrip('.')}): {_NOT_THERE}"
+        )
+
+    def _where(self, path: str) -> str:
+        return f"{host_of(self.base_url)}{urlsplit(self.base_url).path.rstrip('/')}{path}"

@@ -102,6 +102,23 @@ def test_a_folder_where_the_file_should_be(cache: Path) -> None:
     assert any("cannot be kept" in told for told in jit.cache_problems())
 
 
+def test_no_folder_that_can_be_written_is_told_once_for_all_kernels(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(function: Any) -> Any:  # as numba: its words name the function
+        raise RuntimeError(f"cannot cache function {function.__qualname__!r}: no locator")
+
+    def other(number: int) -> int:
+        return number + jit.DIGEST * 0
+
+    monkeypatch.setattr(jit, "_KernelCache", none)
+    assert kernel()(21) == 42
+    assert jit.jit_kernel(other, SIGNATURE, nogil=False)(21) == 21
+    (told,) = jit.cache_problems()
+    assert "NUMBA_CACHE_DIR may name a folder" in told
+    assert "function" not in told
+
+
 def test_code_that_another_source_left_behind_is_not_taken(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,15 +148,6 @@ def test_what_cannot_be_written_is_told_once(
     assert os.strerror(number) in told
     assert "NUMBA_CACHE_DIR" in told
     assert not files(cache, "nbc")
-
-
-def test_no_folder_at_all(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    def nowhere(function: Any) -> None:
-        raise RuntimeError("cannot cache function: no locator available")
-
-    monkeypatch.setattr(jit, "_KernelCache", nowhere)
-    assert kernel()(21) == 42
-    assert "no locator available" in jit.cache_problems()[0]
 
 
 LAB = """

@@ -16,7 +16,9 @@ from pairlab.errors import (
     UnknownSymbolError,
 )
 from pairlab.feeds.binance.exchange_info import ExchangeInfo
+from pairlab.feeds.binance.klines import fetch_symbol_closes
 from pairlab.feeds.binance.rest_client import RestClient, refusal
+from pairlab.net import host_of
 from tests.feeds.scripted import NOW_MS, PAIR, Script, playing, row
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -92,7 +94,8 @@ async def test_a_page_of_trades_is_sorted_and_costs_its_weight() -> None:
         (429, "Wed, 21 Oct 2015 07:28:00 GMT", RateLimitedError, "waiting 60 s"),
         (429, "nan", RateLimitedError, "waiting 60 s"),
         (503, None, FeedError, "fault on the exchange's side"),
-        (404, None, FeedError, "HTTP 404"),
+        (404, None, FeedError, "HTTP 404: .*check url and rest_url"),
+        (400, None, FeedError, r"HTTP 400\.$"),
     ],
 )
 def test_every_refusal_has_its_own_words(
@@ -122,6 +125,34 @@ async def test_an_answer_that_cannot_be_read_is_a_feed_error(body: bytes) -> Non
         if body != b"[]":
             with pytest.raises(FeedError, match="unreadable aggTrades"):
                 await rest.agg_trades("BTCUSDT", 1)
+
+
+@pytest.mark.parametrize("answer", [(404, b"{}"), (200, b""), (200, b"{}")], ids=str)
+async def test_another_server_s_answer_is_told_with_its_address_and_what_to_check(
+    answer: tuple[int, bytes],
+) -> None:
+    async with playing(silent) as script, client(script) as rest:
+        script.rest = lambda path, query: answer
+        for what, ask in {
+            "time": lambda: rest.clock_offset(),
+            "exchangeInfo": lambda: rest.exchange_info(),
+            "aggTrades": lambda: rest.agg_trades("BTCUSDT", 1),
+            "klines": lambda: fetch_symbol_closes(rest, "BTCUSDT", "1m", 5, NOW_MS * 10**6),
+        }.items():
+            with pytest.raises(FeedError) as raised:
+                await ask()
+            assert f"{host_of(script.url)}/fapi/v1/{what} " in str(raised.value)
+            assert "check url and rest_url" in str(raised.value)
+
+
+async def test_a_folder_in_rest_url_is_part_of_the_address_that_is_told() -> None:
+    async with playing(silent) as script:
+        script.handshake = lambda attempt: (404, {})  # of all that is not below /fapi
+        url = script.url.replace("ws://", "http://user:secret@")
+        async with RestClient(f"{url}/mirror/") as rest:
+            with pytest.raises(FeedError) as raised:
+                await rest.clock_offset()
+    assert str(raised.value).startswith(f"{host_of(url)}/mirror/fapi/v1/time answered HTTP 404")
 
 
 async def test_nobody_there_and_no_answer_are_feed_errors() -> None:
