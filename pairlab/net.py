@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pairlab.errors import PairlabError
 
-__all__ = ["RequestGuard", "host_of", "is_loopback", "is_loopback_url", "listen"]
+__all__ = ["RequestGuard", "host_of", "is_loopback", "is_loopback_url", "listen", "without_user"]
 
 _HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:\[\]/@]+)(:\d{1,5})?")
 _MAX_REMEMBERED: Final = 64
@@ -43,6 +43,19 @@ def host_of(url: str) -> str:
     '127.0.0.1:9443'
     """
     return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def without_user(url: str) -> str:
+    """Return a URL as a repr or a message may show it: without a user and a password.
+
+    Examples
+    --------
+    >>> without_user("wss://user:secret@127.0.0.1:9443/ws")
+    'wss://127.0.0.1:9443/ws'
+    """
+    head, mark, rest = url.partition("://")
+    netloc, slash, path = rest.partition("/")
+    return f"{head}{mark}{netloc.rpartition('@')[2]}{slash}{path}"
 
 
 def listen(

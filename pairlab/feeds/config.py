@@ -17,6 +17,7 @@ from pairlab.errors import (
 )
 from pairlab.feeds.binance.venue import LIVE_URL
 from pairlab.feeds.rate_limit import full_jitter
+from pairlab.net import without_user
 
 __all__ = ["FeedConfig", "FeedOptions", "Limits", "Retry", "Timeouts", "is_final"]
 
@@ -227,6 +228,14 @@ class FeedConfig:
     def __post_init__(self) -> None:
         if not 0.0 <= self.align_s <= 60.0:
             raise DataError(f"align_s = {self.align_s!r} is invalid: expected from 0 to 60")
+
+    def __repr__(self) -> str:
+        # A notebook is saved with what its cells show: no password of a URL may be in it.
+        shown = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in ("url", "rest_url"):
+            if isinstance(shown[name], str):
+                shown[name] = without_user(shown[name])
+        return f"FeedConfig({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @classmethod
     def from_options(cls, options: FeedOptions) -> Self:

@@ -80,3 +80,14 @@ def test_a_feed_tells_the_time_by_the_clock_it_is_given() -> None:
     feed = BinanceFeed(PAIR, clock=clock)
     assert feed._clock is clock
     assert feed.source.context.throttle._clock is clock
+
+
+def test_a_password_in_a_url_is_in_no_repr_and_no_error() -> None:
+    there = {"url": "wss://joe:secret@there:9443/a@b", "rest_url": "https://joe:secret@there/x"}
+    config = FeedConfig(**there)  # type: ignore[arg-type]
+    assert "url='wss://there:9443/a@b', rest_url='https://there/x', routes=None" in repr(config)
+    assert "secret" not in repr(config) + repr(FeedGroup(**there))  # type: ignore[arg-type]
+    assert config.url == there["url"]
+    with pytest.raises(DataError, match=r"url = 'http://there'") as raised:
+        BinanceFeed(PAIR, url="http://joe:secret@there")
+    assert "secret" not in str(raised.value)

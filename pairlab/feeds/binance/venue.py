@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 from pairlab.errors import DataError
 from pairlab.feeds.base import FeedInfo
 from pairlab.feeds.binance.messages import STREAMS
-from pairlab.net import host_of
+from pairlab.net import host_of, without_user
 
 __all__ = ["LIVE_URL", "TESTNET_URL", "Venue"]
 
@@ -70,7 +70,9 @@ class Venue:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("ws", "wss") or not parts.hostname:
-            raise DataError(f"url = {url!r} is invalid: expected ws://host:port or wss://host")
+            raise DataError(
+                f"url = {without_user(url)!r} is invalid: expected ws://host:port or wss://host"
+            )
         for unknown in set(routes or ()) - set(STREAMS):
             raise DataError(
                 f"routes = {unknown!r} is invalid: expected the keys {', '.join(STREAMS)}"
