@@ -163,6 +163,7 @@ function render({ model, el }) {
   const paint = () => {
     if (canvas.clientWidth) find = drawMap(canvas, pairs, z);
   };
+  let inSight = true;
   const hear = (frame, buffers) => {
     if (frame.pairs) pairs = frame.pairs;
     const bytes = buffers[0];
@@ -175,15 +176,25 @@ function render({ model, el }) {
     const far = z.reduce((count, value) => count + (Math.abs(value) >= 2), 0);
     canvas.setAttribute("aria-label", `Heat map of z: ${far} of ${pairs.length} pairs beyond 2`);
     paint();
-    requestAnimationFrame(() => requestAnimationFrame(() => say({ drawn: true })));
+    requestAnimationFrame(() => requestAnimationFrame(() => inSight && say({ drawn: true })));
   };
   model.on("msg:custom", hear);
   const size = new ResizeObserver(paint);
   size.observe(canvas);
-  const here = setInterval(() => !document.hidden && el.isConnected && say({ here: true }), 1000);
+  // Whether any of the board can be seen: not in another tab of JupyterLab, nor scrolled away.
+  const eye = new IntersectionObserver((entries) => {
+    inSight = entries.at(-1).isIntersecting;
+    if (inSight) say({ drawn: true });
+  });
+  let watched = null;
+  const here = setInterval(() => {
+    if (!watched && el.isConnected) eye.observe((watched = el.closest(".pairlab-board") ?? el));
+    if (!document.hidden && el.isConnected && inSight) say({ here: true });
+  }, 1000);
   say({ opened: true });
   return () => {
     clearInterval(here);
+    eye.disconnect();
     size.disconnect();
     model.off("msg:custom", hear);
   };

@@ -76,3 +76,27 @@ def test_nothing_of_a_board_looks_current_while_its_kernel_is_frozen(
             assert page.evaluate(OPACITY, f".pairlab-board-{part}") < 0.5, part
     page.wait_for_selector(".pairlab-lost", state="detached")
     assert page.evaluate(OPACITY, ".pairlab-board-map") == 1
+
+
+def test_a_board_that_nobody_sees_is_not_sent(board: Server, visit: Callable[..., Screen]) -> None:
+    page = visit(board.url).page
+    page.wait_for_selector("#pairlab-loading", state="detached")
+    text = "document.querySelector('.pairlab-board-table tbody').textContent"
+    changed = f"was => {text} !== was"
+    # Ages alone change several times a second.
+    stands = f"""() => {{
+        const text = {text}, now_ms = performance.now();
+        if (text !== window.seenText) [window.seenText, window.sinceMs] = [text, now_ms];
+        return now_ms - window.sinceMs > 2500;
+    }}"""
+    style = "style => Object.assign(document.querySelector('.pairlab-board').style, style)"
+    for unseen, seen in (
+        ({"display": "none"}, {"display": ""}),  # as in another tab of JupyterLab
+        ({"marginTop": "4000px"}, {"marginTop": ""}),
+    ):
+        page.wait_for_function(changed, arg=page.evaluate(text))
+        page.evaluate(style, unseen)
+        page.wait_for_function(stands)
+        assert page.locator(".pairlab-lost").count() == 0
+        page.evaluate(style, seen)
+        page.wait_for_function(changed, arg=page.evaluate(text))
