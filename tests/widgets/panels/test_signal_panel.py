@@ -148,7 +148,7 @@ async def test_exits_and_stops_close_it_live(running_lab: MakeLab) -> None:
         assert {AlertKind.ENTRY, AlertKind.EXIT, AlertKind.STOP} <= kinds
         moves = [a for a in lab.alert_log.alerts() if a.kind <= AlertKind.STOP]
         opened = lab.alert_log.opened
-        assert opened is (moves[-1] if moves[-1].kind == AlertKind.ENTRY else None)
+        assert opened == (moves[-1] if moves[-1].kind == AlertKind.ENTRY else None)
         assert lab.latest().position == (0 if opened is None else opened.side)
 
 
