@@ -10,7 +10,7 @@ from pairlab.health import Health
 from pairlab.schema import Pair
 from pairlab.settings import SETTINGS, SettingValues
 
-__all__ = ["Origin", "without_credentials"]
+__all__ = ["Origin", "source_name", "without_credentials"]
 
 _OF_MEMORY: Final = ("history_rows", "ticks_held")  # they change no number
 
