@@ -48,9 +48,11 @@
       panels.py              trades and returns from all sides
       svg_figure.py          bars, dots and lines as SVG with labels
       heat_map.py            SweepHeatmap: `SweepResult.heatmap`
+      sweep_still.py         what of a sweep is kept as a picture in a notebook
       words.py               its head, notes and figures
     scan/                    the pairs of a scan
       scan_report.py         ScanReport: `ScanResult.dashboard`
+      scan_still.py          what of it is kept as a picture in a notebook
       scan_view.py           what it reads of a scan
       pair_table.py          PairTable: sorted, filtered, a page at a time
       pair_filter.py         pairs by words

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -15,15 +14,22 @@ from pairlab.widgets.core.widget_utils import close_tree
 from pairlab.widgets.report.report import Report
 from pairlab.widgets.report.result_lab import ResultLab
 from pairlab.widgets.report.result_view import ResultView
+from pairlab.widgets.report.sweep_still import (
+    SweepMoment,
+    level_of,
+    sweep_picture,
+    sweep_words,
+    value_words,
+)
+from pairlab.widgets.still.output import ResultStill, StillOutput
 from pairlab.widgets.still.page_data import plain
-from pairlab.widgets.style.formats import MISSING, count, fitted
+from pairlab.widgets.style.formats import count, fitted
 from pairlab.widgets.style.theme import ThemeName, apply_theme, read_theme
 from pairlab.widgets.transport.frontend_channel import StaticPageScript
 
 __all__ = ["SweepHeatmap", "SweepView", "best_of_cells"]
 
 _MOST_CELLS: Final = 900
-_LEVELS: Final = 6
 
 
 class SweepView(Protocol):
@@ -122,44 +128,51 @@ class SweepHeatmap(VBox):  # type: ignore[misc]
         if len(xs) * len(ys) > _MOST_CELLS:
             raise DataError(f"{len(xs)} × {len(ys)} cells are too many to read: {_MOST_CELLS:,}")
         best = best_of_cells(frame, x, y, sweep.objective)
-        values = frame[sweep.objective]
-        most = float(np.nanmax(np.abs(values.to_numpy(np.float64)))) if len(values) else 0.0
+        values = frame[sweep.objective].to_numpy(np.float64)
+        most = float(np.nanmax(np.abs(values))) if len(values) else 0.0
         self.cells: dict[tuple[Any, Any], Button] = {}
+        shown: dict[tuple[Any, Any], float] = {}
         boxes: list[Any] = [HTML(f"<small>{plain(y if x != y else '')}</small>")]
-        boxes += [HTML(f"<small>{plain(_told(value))}</small>") for value in xs]
+        boxes += [HTML(f"<small>{plain(value_words(value))}</small>") for value in xs]
         for down in ys:
-            boxes.append(HTML(f"<small>{plain('' if down is None else _told(down))}</small>"))
+            boxes.append(HTML(f"<small>{plain('' if down is None else value_words(down))}</small>"))
             for across in xs:
                 row = best.get((across, across if down is None else down))
                 boxes.append(self._cell(row, most, (across, down)))
+                if row is not None:
+                    shown[across, down] = float(values[row])
+        self._moment = SweepMoment(
+            sweep.objective, x, y, xs, ys, shown, sweep.best, sweep.n_trials,
+            sweep.deflated_sharpe, sweep.pbo,
+        )  # fmt: skip
         grid = GridBox(
             boxes, layout=Layout(grid_template_columns=f"76px repeat({len(xs)}, minmax(0, 1fr))")
         ).add_class("pairlab-cells")
         more = [name for name in names if name not in (x, y)]
-        best_words = ", ".join(f"{name} = {_told(value)}" for name, value in sweep.best.items())
         self._opened = VBox([])
         self._progress = HTML().add_class("pairlab-map")
         self._asked: asyncio.Future[tuple[ResultView, ResultLab]] | None = None
         self.report: Report | None = None
         rest = f"; each cell is the best over {', '.join(more)}" if more else ""
-        luck = " · ".join(
-            f"{name} {MISSING if math.isnan(value) else f'{value:.2f}'}"
-            for name, value in (("deflated Sharpe", sweep.deflated_sharpe), ("PBO", sweep.pbo))
-        )
         head = HTML(
             f"<h3>Sweep</h3><small>{plain(sweep.objective)} over {plain(x)} → and "
             f"{plain(y)} ↓{plain(rest)}</small>"
         ).add_class("pairlab-head-text")
         foot = HTML(
-            f"<p>Best of {count(sweep.n_trials)} tried: "
-            f"<b>{plain(best_words or 'none traded')}</b> · {luck} · chosen in sample: test it on "
-            "other data. A click opens a backtest.</p>"
+            f"<p>Best of {count(sweep.n_trials)} tried: <b>{plain(self._moment.best_words)}</b> · "
+            f"{self._moment.luck_words} · chosen in sample: test it on other data. A click opens a "
+            "backtest.</p>"
         ).add_class("pairlab-map")
         panel = VBox([HBox([head]).add_class("pairlab-head"), grid, foot, self._progress])
         panel.add_class("pairlab-panel").add_class("pairlab")
         super().__init__([panel, self._opened, StaticPageScript()])
         apply_theme(self, theme)
-        self.add_class("pairlab").add_class("pairlab-sweep")
+        # By its model's id the page's script knows whose view it is when a notebook is saved.
+        self.add_class("pairlab").add_class("pairlab-sweep").add_class(f"pairlab-{self.model_id}")
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        still = ResultStill(sweep_words(self._moment), lambda: sweep_picture(self._moment))
+        return StillOutput(still).show(super()._repr_mimebundle_(**kwargs))
 
     def _cell(self, row: int | None, most: float, at: tuple[Any, Any]) -> Button:
         if row is None:
@@ -172,8 +185,7 @@ class SweepHeatmap(VBox):  # type: ignore[misc]
         tip = f"{count(int(values['trades']))} trades, net {net}"
         button = Button(description=fitted(value, 2, 6), tooltip=tip).add_class("pairlab-heat-cell")
         # A class, not a colour: it follows the theme.
-        level = math.ceil(_LEVELS * min(abs(value) / most, 1.0)) if most > 0 else 0
-        button.add_class(f"pairlab-{'up' if value > 0 else 'down'}-{level}")
+        button.add_class(f"pairlab-{'up' if value > 0 else 'down'}-{level_of(value, most)}")
         button.on_click(lambda _: self._on_click(row))
         self.cells[at] = button
         return button
@@ -240,9 +252,3 @@ def _chosen(which: str, name: str | None, names: list[str], usual: list[str]) ->
     if name not in names:
         raise SettingError(which, name, f"expected one of {', '.join(names)}: they vary")
     return name
-
-
-def _told(value: object) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "off"
-    return f"{value:g}" if isinstance(value, float | np.floating) else str(value)

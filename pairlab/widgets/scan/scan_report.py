@@ -14,7 +14,9 @@ from pairlab.widgets.report.report import Report
 from pairlab.widgets.scan.matrix_map import MatrixMap
 from pairlab.widgets.scan.pair_charts import chance_words, facts_html, histogram_html, spread_html
 from pairlab.widgets.scan.pair_table import PairTable
+from pairlab.widgets.scan.scan_still import METHODS, scan_picture, scan_words
 from pairlab.widgets.scan.scan_view import LiveLab, ScanView
+from pairlab.widgets.still.output import ResultStill, StillOutput
 from pairlab.widgets.still.page_data import plain
 from pairlab.widgets.style.formats import count
 from pairlab.widgets.style.theme import ThemeName, apply_theme, icon, read_theme, var
@@ -22,12 +24,6 @@ from pairlab.widgets.transport.frontend_channel import StaticPageScript
 from pairlab.widgets.transport.message_batching import HTML
 
 __all__ = ["ScanReport"]
-
-_METHODS = {
-    "engle-granger": "Engle-Granger",
-    "johansen": "Johansen's trace test",
-    "distance": "distance of normalised prices",
-}
 
 
 class ScanReport(VBox):  # type: ignore[misc]
@@ -99,12 +95,21 @@ class ScanReport(VBox):  # type: ignore[misc]
         for style in ("pairlab", "pairlab-dash", "pairlab-report", "pairlab-scan"):
             self.add_class(style)
         apply_theme(self, theme)
+        # By its model's id the page's script knows whose view it is when a notebook is saved.
+        self.add_class(f"pairlab-{self.model_id}")
         frame = scan.frame
         if len(frame):
             self.show_pair(frame["y"].iloc[0], frame["x"].iloc[0])
         else:
             self._title.value = "<h3>No pair met the filters</h3>"
             self._backtest.disabled = self._live.disabled = True
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        def draw() -> bytes:
+            return scan_picture(self._scan, self.table.page, self.map.symbols, self.pair)
+
+        still = StillOutput(ResultStill(scan_words(self._scan), draw))
+        return still.show(super()._repr_mimebundle_(**kwargs))
 
     @staticmethod
     def _boxed(widget: Any) -> VBox:
@@ -127,7 +132,7 @@ class ScanReport(VBox):  # type: ignore[misc]
         return (
             f'<div class="pairlab-scan-top"><h3>Scan</h3><b>{plain(chance_words(scan))}</b>'
             f"<small>{count(scan.pairs_tested)} pairs of {count(len(scan.symbols))} symbols, "
-            f"{_METHODS[scan.method]}</small>{aside}</div>"
+            f"{METHODS[scan.method]}</small>{aside}</div>"
         )
 
     def show_pair(self, y: str, x: str) -> None:

@@ -101,7 +101,7 @@ def board_picture(moment: BoardMoment) -> bytes:
 def _line(canvas: Canvas, top: float, line: Mapping[str, Any]) -> None:
     texts = (
         f"{line['y']} / {line['x']}"[:29], line["word"], line["z"], "", line["corr"],
-        line["p"], line["half"], line["dev"].replace("×", "x"),
+        line["p"], line["half"], line["dev"],
     )  # fmt: skip
     for text, (_, left) in zip(texts, _COLUMNS, strict=True):
         canvas.text(left, top, text, DARK.text)

@@ -1,4 +1,4 @@
-"""Keeps a still picture of a lab or a board in its notebook, for whoever opens it later."""
+"""Keeps a still picture of what a notebook shows in it, for whoever opens it later."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pairlab.data.origin import Origin
 from pairlab.protocols import LabView
 from pairlab.widgets.still.picture import still_picture, still_words
 
-__all__ = ["LabStill", "StillOutput", "StillSubject"]
+__all__ = ["LabStill", "ResultStill", "StillOutput", "StillSubject"]
 
 _FIRST_S: Final = 2.0
 _LATER_S: Final = 60.0
@@ -88,8 +88,38 @@ class LabStill:
         return Origin.of(self._lab.pair, self._lab.health(), self._lab.row_settings)
 
 
+class ResultStill:
+    """A result, which never changes, as a `StillSubject`.
+
+    Parameters
+    ----------
+    words : str
+        It in one line.
+    draw : callable
+        Makes the PNG.
+    """
+
+    loop = None
+    running = False
+
+    def __init__(self, words: str, draw: Callable[[], bytes]) -> None:
+        self._words, self._draw = words, draw
+
+    def version(self) -> object:
+        """Return what is always the same."""
+        return None
+
+    def words(self) -> str:
+        """Return the words."""
+        return self._words
+
+    def capture(self) -> Callable[[], tuple[bytes, str]]:
+        """Return the function that draws it."""
+        return lambda: (self._draw(), self._words)
+
+
 class StillOutput:
-    """Puts a picture and a line of text before each view of a lab or a board in a notebook.
+    """Puts a picture and a line of text before each view of its subject in a notebook.
 
     A notebook that is opened without its kernel, converted to HTML or shown by GitHub has no
     widgets: it shows the picture. While the dashboard is there, its page hides the picture. It is

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Canvas"]
+__all__ = ["Canvas", "rgb_of"]
 
 _GLYPHS: Final = bytes.fromhex(
     "000000000000005F00000007000700147F147F14242A7F2A12231308646236495620500008070300001C224100"
@@ -29,7 +29,9 @@ _GLYPHS: Final = bytes.fromhex(
 _FINER: Final = 2
 """How many times finer lines are drawn than the picture is: their edges become smooth."""
 
-_ASCII: Final = str.maketrans({"−": "-", "–": "-", "·": "|", "β": "b", "σ": "s", "ρ": "r"})
+_ASCII: Final = str.maketrans(
+    {"−": "-", "–": "-", "·": "|", "β": "b", "σ": "s", "ρ": "r", "×": "x", "≤": "<=", "…": "..."}
+)
 
 
 class Canvas:
@@ -46,14 +48,34 @@ class Canvas:
     def __init__(self, width: int, height: int, background: str) -> None:
         self.width, self.height = width, height
         self._fine = np.empty((height * _FINER, width * _FINER, 3), np.uint8)
-        self._fine[:] = _rgb(background)
+        self._fine[:] = rgb_of(background)
         self._texts: list[tuple[int, int, str, NDArray[np.uint8], int]] = []
 
     def rectangle(self, x: float, y: float, width: float, height: float, colour: str) -> None:
         """Fill a rectangle."""
         top, left = round(y * _FINER), round(x * _FINER)
         bottom, right = round((y + height) * _FINER), round((x + width) * _FINER)
-        self._fine[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = _rgb(colour)
+        self._fine[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = rgb_of(colour)
+
+    def cells(
+        self, x: float, y: float, width: float, height: float, colours: NDArray[np.uint8]
+    ) -> None:
+        """Fill a rectangle with cells of equal size.
+
+        Parameters
+        ----------
+        x, y, width, height : float
+            Of all of them, in pixels.
+        colours : array (rows, columns, 3)
+            Red, green and blue of each.
+        """
+        top, left = round(y * _FINER), round(x * _FINER)
+        room = self._fine[top : top + round(height * _FINER), left : left + round(width * _FINER)]
+        rows, columns = (
+            np.arange(room.shape[axis]) * colours.shape[axis] // max(room.shape[axis], 1)
+            for axis in (0, 1)
+        )
+        room[:] = colours[rows[:, None], columns]
 
     def line(
         self, x: NDArray[np.float64], y: NDArray[np.float64], colour: str, thickness: float = 1.5
@@ -69,7 +91,7 @@ class Canvas:
         thickness : float
             In pixels.
         """
-        rgb, half = _rgb(colour), thickness * _FINER / 2
+        rgb, half = rgb_of(colour), thickness * _FINER / 2
         x, y = x * _FINER, np.clip(y * _FINER, -half, self._fine.shape[0] + half)
         for run in _runs(np.isfinite(y)):
             if run.stop - run.start < 2:
@@ -91,12 +113,12 @@ class Canvas:
 
     def text(self, x: float, y: float, words: str, colour: str, size: int = 1) -> None:
         """Write a line of text, its upper left corner at a place; what is not ASCII becomes ?."""
-        self._texts.append((round(x), round(y), words.translate(_ASCII), _rgb(colour), size))
+        self._texts.append((round(x), round(y), words.translate(_ASCII), rgb_of(colour), size))
 
     @staticmethod
     def text_width(words: str, size: int = 1) -> int:
         """Return how wide a text is, in pixels."""
-        return (6 * len(words) - 1) * size
+        return (6 * len(words.translate(_ASCII)) - 1) * size
 
     def png(self, **texts: str) -> bytes:
         """Return the picture as PNG, with texts in its metadata."""
@@ -120,7 +142,8 @@ class Canvas:
         return begin + b"".join(noted) + image + _chunk(b"IEND", b"")
 
 
-def _rgb(colour: str) -> NDArray[np.uint8]:
+def rgb_of(colour: str) -> NDArray[np.uint8]:
+    """Return red, green and blue of a colour, ``#rrggbb``."""
     return np.array([int(colour[n : n + 2], 16) for n in (1, 3, 5)], np.uint8)
 
 

@@ -64,7 +64,7 @@ def test_a_saved_notebook_shows_a_picture_without_its_kernel(
     # Its kernel is gone; the page that opens it next starts another one, or none.
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown().then(() => 0)")
     page.reload(wait_until="domcontentloaded")
-    page.wait_for_selector("text=run the cell for the live dashboard", timeout=30_000)
+    page.wait_for_selector("text=run the cell for the live view", timeout=30_000)
     page.wait_for_function(f"{PICTURES} === 1")
     assert page.locator("text=Error displaying widget").count() == 0
     html, _ = HTMLExporter().from_filename(str(file))
@@ -72,3 +72,39 @@ def test_a_saved_notebook_shows_a_picture_without_its_kernel(
     assert "Dashboard(children" not in html
     assert "Error displaying" not in html
     assert io.StringIO(html).read(20).startswith("<!DOCTYPE html>")
+
+
+RESULTS = [
+    """import numpy as np, pandas as pd, pairlab
+r = np.random.default_rng(7)
+at = pd.date_range("2024-08-08", periods=600, freq="min", tz="UTC")
+x = pd.DataFrame(np.exp(np.cumsum(r.normal(0, 0.01, (600, 6)), 0)), at, list("ABCDEF"))
+pairlab.scan(x, placebo=0).dashboard()""",
+    """y = 25 * x.A + r.normal(0, 0.2, 600)
+swept = pairlab.sweep((y, x.A), {"entry_z": [1, 2]}, hedge_ratio=25.0, min_correlation=-1.0)
+swept.heatmap()""",
+]
+
+
+def test_a_saved_notebook_shows_pictures_of_results(
+    jupyter: Server, visit: Callable[..., Screen]
+) -> None:
+    file = jupyter.home / "saved_results.ipynb"
+    write_notebook(jupyter.home, file.name, RESULTS)
+    page = visit(f"{jupyter.url}/doc/tree/{file.name}", 1600, 2400).page
+    ready(page)
+    for number, shown in enumerate((".pairlab-scan canvas", ".pairlab-sweep button")):
+        run_cell(page, number)
+        page.wait_for_selector(shown, timeout=90_000)
+    page.wait_for_function(f"{PICTURES} === 0")  # the views are there: their pictures are hidden
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save').then(() => null)")
+    for number, words in enumerate(("pairlab scan: ", "pairlab sweep: ")):
+        found = [o["data"] for o in nbformat.read(file, 4).cells[number].outputs]
+        assert ["image/png" in data for data in found] == [True, False], found
+        assert all(data["text/plain"].startswith(words) for data in found)
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown().then(() => 0)")
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_function(f"{PICTURES} === 2", timeout=30_000)
+    for number in range(2):
+        page.locator("text=run the cell for the live view").nth(number).wait_for(timeout=30_000)
+    assert page.locator("text=Error displaying widget").count() == 0

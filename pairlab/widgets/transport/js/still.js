@@ -3,7 +3,7 @@
 // of that a widget's model was not found.
 const STILL_LOOK_MS = 1000;
 const STATE = "application/vnd.jupyter.widget-state+json";
-const SAVED_WORDS = "<i>Saved picture of the lab: run the cell for the live dashboard.</i>";
+const SAVED_WORDS = "<i>Saved picture: run the cell for the live view.</i>";
 
 function hideStill(el) {
   const before = el.closest(".jp-OutputArea-child")?.previousElementSibling;
@@ -19,7 +19,7 @@ function describeViews(notebook, ids) {
   const cells = JSON.stringify(notebook.toJSON().cells);
   const state = {};
   for (const [id, known] of Object.entries(saved[STATE]?.state ?? {})) {
-    const ours = known.state?.value === SAVED_WORDS;
+    const ours = known.state?.value?.startsWith?.("<i>Saved picture");
     if (!ours || cells.includes(id)) state[id] = known;
   }
   for (const id of ids) {
