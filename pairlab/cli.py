@@ -41,7 +41,7 @@ from pairlab.scanning.scan_command import add_scan_command
 from pairlab.schema import Pair
 from pairlab.settings import SettingKwargs
 from pairlab.storage.fetch_command import add_fetch_command
-from pairlab.terminal import accept_any_text
+from pairlab.terminal import accept_any_text, warnings_as_lines
 
 __all__ = ["main"]
 
@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     accept_any_text()
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        with warnings_as_lines():
+            options.run(options)
     except PairlabError as error:
         sys.exit(f"pairlab: {error}")
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Exceptions that pairlab raises.
+"""Exceptions that pairlab raises, and its warning.
 
 ::
 
@@ -14,10 +14,13 @@
         ├── GeoBlockedError               HTTP 451: refused from this location; never retried
         ├── FirewallError                 HTTP 403: refused by the exchange's firewall
         └── RateLimitedError              HTTP 429, or 418: a ban; carries retry_after_s
+    PairlabWarning (UserWarning)          a result holds, but by an assumption or not as fast
 """
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Final
 
 __all__ = [
@@ -28,12 +31,14 @@ __all__ = [
     "MissingExtraError",
     "NetworkSetupError",
     "PairlabError",
+    "PairlabWarning",
     "RateLimitedError",
     "SettingError",
     "StorageError",
     "UnknownSymbolError",
     "WaitTimeoutError",
     "first_leaf",
+    "warn_user",
 ]
 
 
@@ -134,6 +139,25 @@ class RateLimitedError(FeedError):
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class PairlabWarning(UserWarning):
+    """A result holds, but rests on an assumption that its user should know, or took longer."""
+
+
+def warn_user(message: str) -> None:
+    """Warn with `PairlabWarning`, as coming from the line outside pairlab that led here.
+
+    Parameters
+    ----------
+    message : str
+        What to know, and what to do about it.
+    """
+    package, level = __name__.partition(".")[0], 2
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, PairlabWarning, stacklevel=level)
 
 
 def first_leaf(errors: BaseException) -> BaseException:

@@ -1,13 +1,18 @@
-"""Text for a terminal, whatever characters its encoding has."""
+"""Text for a terminal: any characters, whatever its encoding has; warnings in a line each."""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import sys
-from typing import Final
+import warnings
+from collections.abc import Iterator
+from typing import Any, Final
 
-__all__ = ["accept_any_text"]
+from pairlab.errors import PairlabWarning
+
+__all__ = ["accept_any_text", "warnings_as_lines"]
 
 _HANDLER: Final = "pairlab.plain"
 _PLAIN: Final = {
@@ -28,6 +33,22 @@ def accept_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_HANDLER)
+
+
+@contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Show a `PairlabWarning` as a line: whose code it came from is nothing for a terminal."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **to: Any) -> None:
+            if issubclass(category, PairlabWarning):
+                print(f"pairlab: {message}", file=sys.stderr)
+            else:
+                others(message, category, *where, **to)
+
+        warnings.showwarning = show
+        yield
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import pytest
 import pairlab
 from pairlab.app.board_app import board_for_page
 from pairlab.cli import main
+from pairlab.errors import warn_user
 from pairlab.local_exchange.__main__ import main as exchange_main
+from pairlab.terminal import warnings_as_lines
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,6 +27,19 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"pairlab {pairlab.__version__}\n"
+
+
+def test_a_warning_of_ours_is_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[str] = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *_, **__: others.append(message))
+    with warnings_as_lines():
+        warnings.simplefilter("always")
+        warn_user("the label is a guess")
+        warnings.warn("another's", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err == "pairlab: the label is a guess\n"
+    assert [str(message) for message in others] == ["another's"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Final, Unpack
 
 import pandas as pd
@@ -10,7 +9,7 @@ import pandas as pd
 from pairlab.data.frames import rows_frame
 from pairlab.engine import PairEngine
 from pairlab.engine.validation import ObservationSettings
-from pairlab.errors import SettingError
+from pairlab.errors import SettingError, warn_user
 from pairlab.research.inputs import Given, given_of
 from pairlab.research.past import past_of
 from pairlab.research.silence import MaxSilence, limit_of
@@ -19,7 +18,6 @@ from pairlab.settings import SettingKwargs, Settings
 
 __all__ = ["analyze", "label_of"]
 
-_LOGGER: Final = logging.getLogger("pairlab.analyze")
 
 _FILTERS: Final = {
     Filter.CORRELATION: "min_correlation",
@@ -88,8 +86,13 @@ def analyze(
     Returns
     -------
     pandas.DataFrame
-        The columns of `PairLab.history`, indexed by time (UTC). What the filters did is logged
-        (``pairlab.analyze``) where they held back every entry.
+        The columns of `PairLab.history`, indexed by time (UTC).
+
+    Warns
+    -----
+    PairlabWarning
+        Where the filters held back every entry; how times on the boundaries of bars are read, where
+        they may be meant otherwise; what is wrong with the cache of compiled code.
 
     Raises
     ------
@@ -118,6 +121,10 @@ def analyze(
     limit_ns = limit_of(max_silence)
     engine, rows, *_ = past_of(given, checked, label, limit_ns)
     _tell_filters(engine)
+    from pairlab.engine.jit import cache_problems  # imports numba, which the engine has by now
+
+    for problem in cache_problems():
+        warn_user(problem)
     frame = rows_frame(rows)
     if engine.values.timeframe != "tick":
         frame.attrs["label"] = "close"
@@ -138,7 +145,7 @@ def label_of(label: str | None, given: Given) -> str | None:
 
 
 def _tell_filters(engine: PairEngine) -> None:
-    """Log which filters held back every entry there could have been."""
+    """Warn of the filters that held back every entry there could have been."""
     events = engine.events
     held = events[events["kind"] == int(AlertKind.SUPPRESSED)]
     if not len(held) or (events["kind"] == int(AlertKind.ENTRY)).any():
@@ -149,4 +156,4 @@ def _tell_filters(engine: PairEngine) -> None:
         for f, count in sorted(found.items(), key=lambda item: -item[1])
         if count
     )
-    _LOGGER.warning("no entry: the filters held back every one of them: %s", by)
+    warn_user(f"no entry: the filters held back every one of them: {by}")

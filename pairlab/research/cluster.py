@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from typing import Any, Final
@@ -14,6 +15,9 @@ __all__ = ["on_workers", "require_client"]
 
 _ATTEMPTS: Final = 5
 """How often the data are sent before a cluster that loses them is given up."""
+
+_WAITS_S: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""Before data that no worker took are sent again: the scheduler is to notice which are gone."""
 
 
 def require_client(client: object) -> Any:
@@ -67,13 +71,13 @@ def on_workers(
     Raises
     ------
     PairlabError
-        If the cluster loses the data again and again.
+        If the cluster loses the data again and again, or no worker takes them.
     """
     distributed = require_client(client)
     waiting = dict(pieces)
     for attempt in range(_ATTEMPTS):
         # Scattered data do not survive the worker that holds them: they are then sent again.
-        given: Any = client.scatter([data], hash=False)[0] if scatter else data
+        given: Any = _scattered(client, data) if scatter else data
         name = given.key if scatter else repr(data)
         futures = {
             client.submit(
@@ -99,6 +103,17 @@ def on_workers(
         if not lost:
             return
     raise PairlabError(f"the cluster has lost the data {_ATTEMPTS} times: its workers do not last")
+
+
+def _scattered(client: Any, data: object) -> Any:
+    """Send data to a worker; the scheduler may choose one that has just died."""
+    for wait_s in _WAITS_S:
+        try:
+            return client.scatter([data], hash=False)[0]
+        except OSError as error:  # CommClosedError is one
+            reason = error
+            time.sleep(wait_s)
+    raise PairlabError(f"no worker of the cluster took the data: {reason}") from reason
 
 
 def _name_of(prefix: str, key: str, data: str, attempt: int) -> str:

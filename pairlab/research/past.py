@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from pairlab.engine import PairEngine
 from pairlab.engine.gaps import Gap, pieces_over_gaps, update_over_gaps
 from pairlab.engine.state import LEGS
-from pairlab.errors import DataError
+from pairlab.errors import DataError, warn_user
 from pairlab.research.inputs import Given, ticks_of_frame
 from pairlab.research.prices import check_zones, prices_of_both, quantile_of, step_of
 from pairlab.research.silence import NEVER, bars_of_two, habit_of, seen, silences
@@ -41,7 +40,6 @@ __all__ = [
     "require_ratio",
 ]
 
-_LOGGER: Final = logging.getLogger("pairlab.analyze")
 _SECOND_NS: Final = NS_PER_S
 _DAY_NS: Final = 86_400 * NS_PER_S
 PIECE_TICKS: Final = 16_384
@@ -279,12 +277,12 @@ def _words(ns: int) -> str:
 
 
 def _tell_label(times: NDArray[np.int64], step: int, length: int) -> None:
-    """Log how times on bars' boundaries are read where they may be meant otherwise."""
+    """Warn how times on bars' boundaries are read where they may be meant otherwise."""
     if step >= _SECOND_NS and length % step == 0 and not (times % step).any():
-        _LOGGER.warning(
-            "prices every %s on the boundary of bars are read as label='open' would: as those of "
-            "the bars that begin then; give label='close' if the times are those of their closes",
-            _words(step),
+        warn_user(
+            f"prices every {_words(step)} on the boundary of bars are read as label='open' would: "
+            "as those of the bars that begin then; give label='close' if the times are those of "
+            "their closes"
         )
 
 

@@ -10,6 +10,9 @@ from pairlab.data.frames import ticks_frame
 from pairlab.research import past
 from tests.engine import worlds
 
+# How times are read, and filters: tests of their own ask for these warnings.
+pytestmark = pytest.mark.filterwarnings("ignore::pairlab.PairlabWarning")
+
 PAIR = Pair("BTCUSDT", "ETHUSDT")
 
 

@@ -12,6 +12,9 @@ from pairlab.research import analyze
 from pairlab.schema import HISTORY_COLUMNS, Pair
 from tests.engine import oracles, worlds
 
+# How times are read, and filters: tests of their own ask for these warnings.
+pytestmark = pytest.mark.filterwarnings("ignore::pairlab.PairlabWarning")
+
 
 def minutes(n, start="2024-08-08", tz=None):
     return pd.date_range(start, periods=n, freq="min", tz=tz)

@@ -1,6 +1,6 @@
 """What `analyze` takes of what people bring, and what it refuses with the recipe."""
 
-import logging
+import warnings
 from decimal import Decimal
 
 import numpy as np
@@ -10,10 +10,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from pairlab.data.frames import bars_frame, ticks_frame
 from pairlab.engine import PairEngine
-from pairlab.errors import DataError, SettingError
+from pairlab.errors import DataError, PairlabWarning, SettingError
 from pairlab.research import analyze
 from pairlab.schema import NS_PER_S, TICK, AlertKind, Pair
 from tests.engine import worlds
+
+# How times are read, and filters: tests of their own ask for these warnings.
+pytestmark = pytest.mark.filterwarnings("ignore::pairlab.PairlabWarning")
 
 PAIR = Pair("BTCUSDT", "ETHUSDT")
 GIVEN = {"hedge_ratio": 25.0, "window": 20}
@@ -77,13 +80,14 @@ def test_bars_of_their_own_length(label):
     assert_array_equal(got["y"], y.iloc[:count])
 
 
-def test_how_a_boundary_is_read_is_logged_and_a_label_is_checked(caplog):
+def test_it_warns_how_a_boundary_is_read_and_checks_a_label():
     y, x = legs()
-    with caplog.at_level(logging.WARNING, "pairlab.analyze"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         analyze(y, x, timeframe="5m", label="trade", **GIVEN, min_correlation=-1.0)
-        assert "label" not in caplog.text
+    with pytest.warns(PairlabWarning, match="label='close'") as told:
         analyze(y, x, timeframe="5m", **GIVEN)
-    assert "label='close'" in caplog.text
+    assert {warning.filename for warning in told} == {__file__}, "the line that called analyze"
     with pytest.raises(SettingError, match="label = 'left' is invalid: expected 'trade'"):
         analyze(y, x, label="left", **GIVEN)
     with pytest.raises(DataError, match="no regular steps"):
@@ -119,16 +123,22 @@ def test_thin_symbols_enter_at_an_hour():
     assert (ages <= 3600.0).all()
 
 
-def test_a_filter_that_held_everything_back_is_logged(caplog):
+def test_it_warns_of_a_filter_that_held_everything_back():
     y, x = legs()
-    with caplog.at_level(logging.WARNING, "pairlab.analyze"):
+    with pytest.warns(PairlabWarning, match=r"held back every.*min_edge_bps = 9000\.0") as told:
         analyze(y, x, **GIVEN, min_edge_bps=9_000.0, min_correlation=-1.0)
-    assert "held back every" in caplog.text
-    assert "min_edge_bps = 9000.0" in caplog.text
-    caplog.clear()
-    got = analyze(y, x, **GIVEN, min_correlation=-1.0, entry_z=1.5)
+    assert [warning.filename for warning in told] == [__file__], "the line that called analyze"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = analyze(y, x, **GIVEN, min_correlation=-1.0, entry_z=1.5)
     assert (got["position"] != 0).any()
-    assert "held back" not in caplog.text
+
+
+def test_it_warns_of_a_cache_that_cannot_be_written(monkeypatch):
+    monkeypatch.setattr("pairlab.engine.jit._PROBLEMS", {"it cannot be kept": None})
+    y, x = legs()
+    with pytest.warns(PairlabWarning, match="it cannot be kept"):
+        analyze(y, x, **GIVEN, min_correlation=-1.0, entry_z=1.5)
 
 
 # -- what is no number, no time -----------------------------------------------------------------

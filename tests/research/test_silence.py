@@ -14,6 +14,9 @@ from pairlab.research import analyze
 from pairlab.schema import NS_PER_S, TIMEFRAMES_NS, Pair, RowFlag
 from tests.engine import worlds
 
+# How times are read, and filters: tests of their own ask for these warnings.
+pytestmark = pytest.mark.filterwarnings("ignore::pairlab.PairlabWarning")
+
 GIVEN = {"hedge_ratio": 25.0, "window": 20, "min_correlation": -1.0, "max_leg_age_s": 1e6}
 PAIR = Pair("BTCUSDT", "ETHUSDT")
 HOUR_NS = 3_600 * NS_PER_S

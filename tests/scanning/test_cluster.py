@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
+from distributed.comm import CommClosedError
 
-from pairlab import DataError, ScanResult, scan
+from pairlab import DataError, PairlabError, ScanResult, scan
 from pairlab.scanning import cluster, tiles
 from tests.scanning.test_scan import walks, with_holes
 
@@ -82,6 +83,26 @@ def test_workers_that_are_killed_in_the_middle_change_nothing(
     assert killed
     # A worker that survives may have fetched the data from the one that does not.
     assert len(sent) > 1 or not everyone, "the data were sent again"
+
+
+def test_data_that_go_to_a_worker_just_dead_are_sent_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, scatter, failures = walks(8, 100), Client.scatter, [3]
+
+    def refused(self: Client, *args: Any, **options: Any) -> Any:
+        if failures[0]:
+            failures[0] -= 1
+            raise CommClosedError("in ConnectionPool.scatter: Stream is closed")
+        return scatter(self, *args, **options)
+
+    monkeypatch.setattr("pairlab.research.cluster._WAITS_S", (0.01,) * 4)
+    monkeypatch.setattr(Client, "scatter", refused)
+    same(scan(few, placebo=1, client=client), scan(few, placebo=1, n_jobs=1))
+    assert failures == [0]
+    failures[0] = 4
+    with pytest.raises(PairlabError, match=r"no worker of the cluster took the data: .*closed"):
+        scan(few, placebo=1, client=client)
 
 
 def test_what_is_no_client_is_named() -> None:

@@ -73,6 +73,13 @@ class Venue:
             raise DataError(
                 f"url = {without_user(url)!r} is invalid: expected ws://host:port or wss://host"
             )
+        if rest_url is not None:
+            rest = urlsplit(rest_url)
+            if rest.scheme not in ("http", "https") or not rest.hostname:
+                raise DataError(
+                    f"rest_url = {without_user(rest_url)!r} is invalid: expected http://host:port "
+                    "or https://host"
+                )
         for unknown in set(routes or ()) - set(STREAMS):
             raise DataError(
                 f"routes = {unknown!r} is invalid: expected the keys {', '.join(STREAMS)}"

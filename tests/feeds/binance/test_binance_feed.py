@@ -73,6 +73,8 @@ def test_it_is_a_feed_and_knows_whom_it_speaks_to() -> None:
     [
         ({"url": "http://localhost:1"}, "url = 'http://localhost:1' is invalid"),
         ({"url": "ws://"}, "url = 'ws://' is invalid"),
+        ({"rest_url": "ftp://u:p@host"}, "rest_url = 'ftp://host' is invalid: expected http"),
+        ({"rest_url": "fapi.binance.com"}, "rest_url = 'fapi.binance.com' is invalid"),
         ({"stream": "kline"}, "stream = 'kline' is invalid"),
         ({"align_s": -1.0}, "align_s = -1.0 is invalid"),
         ({"align_s": float("nan")}, "align_s = nan is invalid"),
