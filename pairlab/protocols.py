@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "RecordingView",
     "RecordingsView",
     "Service",
+    "SessionMoney",
     "Table",
     "WhatIfMap",
     "WhatIfOutcome",
@@ -192,6 +193,56 @@ class PastView(Protocol):
 
         Raises `DataError` where it cannot be read, or does not belong before the lab's rows.
         """
+
+
+@dataclass(frozen=True)
+class SessionMoney:
+    """What the decisions of a session have made, in the quote currency.
+
+    Attributes
+    ----------
+    capital : float
+        Notional of y of every trade, and equity at the start.
+    trades, wins : int
+        Positions that were left, and those of them that made a profit after all costs.
+    net, costs : float
+        Of the positions that were left: profit after fees and slippage, and these.
+    open_net : float
+        Of the position that is held, at the newest trades, after the costs of its entry; 0 if none.
+    side : int
+        Of the position that is held: 1 long the spread, -1 short, 0 none.
+    quantities : tuple of float
+        Units of y and x that are held; below 0 is short.
+    drawdown : float
+        Largest fall of the equity from a peak; at least 0.
+    """
+
+    capital: float
+    trades: int
+    wins: int
+    net: float
+    costs: float
+    open_net: float
+    side: int
+    quantities: tuple[float, float]
+    drawdown: float
+
+    @classmethod
+    def nothing(cls, capital: float) -> SessionMoney:
+        """Return the start of a session."""
+        return cls(capital, 0, 0, 0.0, 0.0, 0.0, 0, (0.0, 0.0), 0.0)
+
+    @property
+    def equity(self) -> float:
+        """Capital and the profit of all positions."""
+        return self.capital + self.net + self.open_net
+
+    def plus(self, later: SessionMoney, drawdown: float = 0.0) -> SessionMoney:
+        """Return it with what came later: of which the position held is."""
+        return replace(
+            later, trades=self.trades + later.trades, wins=self.wins + later.wins,
+            net=self.net + later.net, costs=self.costs + later.costs, drawdown=drawdown,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
