@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pairlab.backtesting.costs import Costs
 from pairlab.backtesting.legs import NEVER_NS
+from pairlab.backtesting.live.compiled import are_compiled, compile_on_a_thread, wait_compiled
 from pairlab.backtesting.live.equity_curve import EquityCurve
 from pairlab.backtesting.live.fill_queue import Batch, FillQueue, Newest
 from pairlab.backtesting.live.settlement import (
@@ -18,6 +19,7 @@ from pairlab.backtesting.live.settlement import (
     Tables,
     joined,
     market_of_decisions,
+    nothing_settled,
     settled,
 )
 from pairlab.backtesting.terms import Terms, terms_of
@@ -29,7 +31,7 @@ from pairlab.protocols import SessionMoney
 from pairlab.schema import TIMEFRAMES_NS, AlertKind, Pair, Records
 from pairlab.settings import SettingValues
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "PaperTerms"]
 
 _MADE: Final = (AlertKind.ENTRY, AlertKind.EXIT, AlertKind.STOP)
 _AT_ONCE: Final = 256
@@ -39,6 +41,16 @@ _PIECES: Final = 400
 """How many of these are kept as tables; the sums of older ones stay."""
 
 _SETTING_S_FEE: Final = Costs()
+
+
+class PaperTerms(TypedDict, total=False):
+    """What `Ledger` takes, as `pairlab.backtest` does."""
+
+    costs: Costs
+    capital: float
+    latency_s: float
+    max_wait_s: float | None
+    lots: object
 
 
 class Ledger:
@@ -170,6 +182,7 @@ class Ledger:
             at = int(np.flatnonzero(y | x)[int(event["row"][0]) - self._rows_made])
         at = min(at, len(running) - 1)
         ordinal, known_ns = batch.first + at, int(running[at])
+        compile_on_a_thread()
         self._decisions.append(Decision(row, event, values, ordinal, known_ns))
         self._queue.add(ordinal, known_ns)
         self._current = None
@@ -177,7 +190,7 @@ class Ledger:
     def _take(self, batch: Batch) -> None:
         if self._queue.waits and self._queue.take(batch):
             self._current = None
-        full = len(self._decisions) >= _AT_ONCE and not self._queue.waits
+        full = len(self._decisions) >= _AT_ONCE and not self._queue.waits and are_compiled()
         if full and int(self._decisions[-1].event["kind"][0]) != AlertKind.ENTRY:
             self._settle()
 
@@ -192,9 +205,10 @@ class Ledger:
 
     def _now(self) -> Settled:
         """Return what became of the decisions that are not settled for good."""
+        if not self._decisions or not are_compiled():
+            return nothing_settled(self._terms)  # until then they wait
         if self._current is None:
-            settings = self._pipeline.settings.values()
-            self._current = settled(self._queue, self._decisions, self._terms, settings)
+            self._current = settled(self._queue, self._decisions, self._terms)
         return self._current
 
     def _equity(self) -> float:
@@ -217,6 +231,8 @@ class Ledger:
     def trades(self) -> pd.DataFrame:
         """Return the positions that were filled, in the order of their entries; the newest 50,000.
 
+        The first call may wait until the passes that fill decisions are compiled.
+
         Returns
         -------
         pandas.DataFrame
@@ -237,4 +253,6 @@ class Ledger:
         return joined(piece.missed for piece in self._tables())
 
     def _tables(self) -> list[Tables]:
-        return [*self._pieces, self._now().as_tables(self._newest)]
+        wait_compiled()
+        now = settled(self._queue, self._decisions, self._terms, self._pipeline.settings.values())
+        return [*self._pieces, now.as_tables(self._newest)]

@@ -19,7 +19,15 @@ from pairlab.protocols import SessionMoney
 from pairlab.schema import EVENT, NS_PER_S, ROW, AlertKind, Records
 from pairlab.settings import SettingValues
 
-__all__ = ["Decision", "Settled", "Tables", "joined", "market_of_decisions", "settled"]
+__all__ = [
+    "Decision",
+    "Settled",
+    "Tables",
+    "joined",
+    "market_of_decisions",
+    "nothing_settled",
+    "settled",
+]
 
 _OF_EVERY_ROW: Final = ["mae", "mfe", "rows"]
 """Columns of a backtest's trades that need every row between entry and exit."""
@@ -132,10 +140,18 @@ class Settled:
         )
 
 
+def nothing_settled(terms: Terms) -> Settled:
+    """Return what no decisions made."""
+    return Settled([], terms.slippage_bps, terms.capital, 0, 0, 0.0, 0.0, (0.0, 0.0, 0.0), 0)
+
+
 def settled(
-    queue: FillQueue, decisions: Sequence[Decision], terms: Terms, settings: SettingValues
+    queue: FillQueue,
+    decisions: Sequence[Decision],
+    terms: Terms,
+    settings: SettingValues | None = None,
 ) -> Settled:
-    """Fill decisions, and pay for them.
+    """Fill decisions, and pay for them; the compiled passes must be there.
 
     Parameters
     ----------
@@ -145,14 +161,17 @@ def settled(
         In the order in which they were made.
     terms : Terms
         Under which they are filled.
-    settings : SettingValues
-        Of now; without decisions, the tables are of them.
+    settings : SettingValues, optional
+        Of now: without decisions there are empty tables, of them.
     """
     groups = []
     closed = wins = side = 0
     net = costs = paid_for_open = 0.0
     held = [0.0, 0.0]
-    for numbers, values in _alike(decisions, terms) or [([], settings)]:
+    alike = _alike(decisions, terms)
+    if not alike and settings is not None:
+        alike = [([], settings)]
+    for numbers, values in alike:
         market = market_of_decisions(queue, decisions, numbers, values)
         wait_ns = round(terms.max_wait_s(values) * NS_PER_S)
         fills, missed = fill(market, terms.capital, terms.latency_ns, wait_ns, terms.lots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import pandas as pd
 import pytest
 
 from pairlab import AlertKind, Costs, LotRule, SettingError, backtest
+from pairlab.backtesting.live import compiled as compiled_module
 from pairlab.backtesting.live import ledger as ledger_module
+from pairlab.backtesting.live.compiled import wait_compiled
 from pairlab.backtesting.live.equity_curve import EquityCurve
 from pairlab.backtesting.live.ledger import Ledger
 from pairlab.data.frames import ticks_frame
@@ -53,6 +56,11 @@ def same_trades(ledger: Ledger, want: Any) -> None:
         got, expected = got[: len(expected) - 1], expected[:-1]
     pd.testing.assert_frame_equal(got[: len(expected)], expected, check_exact=True)
     assert len(got) - len(expected) <= 1
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled() -> None:
+    wait_compiled()
 
 
 def bad(seed: int, count: int) -> Any:
@@ -238,6 +246,25 @@ def test_bad_terms_are_named_and_nothing_listens(terms: dict[str, Any], words: s
     with pytest.raises(SettingError, match=words):
         Ledger(pipeline, PAIR, **terms)
     assert pipeline.taps == ()
+
+
+def test_decisions_wait_for_the_compiler_and_are_lost_by_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compiled_module, "_DONE", done := threading.Event())
+    monkeypatch.setattr(compiled_module, "_LOCK", compiling := threading.Lock())
+    ticks = worlds.trades(13, 4_000)
+    want = backtest(frame(ticks), pair=PAIR, max_silence=None, **GIVEN)
+    pipeline = session()
+    ledger = Ledger(pipeline, PAIR)
+    with compiling:  # a thread is at it
+        play(pipeline, ticks[:2_000], 0)
+        assert not done.is_set()
+        assert (ledger.money.trades, ledger.money.equity) == (0, 10_000.0)
+    play(pipeline, ticks[2_000:], 0)
+    same_trades(ledger, want)
+    assert done.is_set()
+    assert ledger.money.trades == (want.trades["reason"] != "open").sum()
 
 
 def test_its_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
