@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -124,6 +125,19 @@ class FillQueue:
         if not known or known[-1][0] != trade[0]:
             known.append(trade)
         return len(known) - 1
+
+    @classmethod
+    def joined(cls, queues: Sequence[FillQueue]) -> FillQueue:
+        """Return one for the decisions of several, one after the other; it takes no more ticks."""
+        whole = cls(0)
+        for queue in queues:
+            for leg in (0, 1):
+                first = len(whole._trades[leg])
+                whole._after[leg].extend(
+                    at if at == _PENDING else at + first for at in queue._after[leg]
+                )
+                whole._trades[leg].extend(queue._trades[leg])
+        return whole
 
     def legs(self, which: NDArray[np.int64]) -> tuple[Leg, Leg]:
         """Return what y and x traded at, as far as decisions need it.

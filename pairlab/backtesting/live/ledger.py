@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, TypedDict
 
 import numpy as np
@@ -17,7 +18,6 @@ from pairlab.backtesting.live.settlement import (
     Decision,
     Settled,
     Tables,
-    joined,
     market_of_decisions,
     nothing_settled,
     settled,
@@ -34,11 +34,11 @@ from pairlab.settings import SettingValues
 __all__ = ["Ledger", "PaperTerms"]
 
 _MADE: Final = (AlertKind.ENTRY, AlertKind.EXIT, AlertKind.STOP)
-_AT_ONCE: Final = 256
+_AT_ONCE: Final = 16
 """Decisions that are settled for good together, once none of them is open."""
 
-_PIECES: Final = 400
-"""How many of these are kept as tables; the sums of older ones stay."""
+_PIECES: Final = 2_000
+"""How many times as many are kept for the tables; the sums of older ones stay."""
 
 _SETTING_S_FEE: Final = Costs()
 
@@ -101,7 +101,7 @@ class Ledger:
     def _begin(self) -> None:
         self._queue = FillQueue(self._terms.latency_ns)
         self._decisions: list[Decision] = []
-        self._pieces: list[Tables] = []
+        self._pieces: deque[tuple[FillQueue, list[Decision]]] = deque(maxlen=_PIECES)
         self._past = SessionMoney.nothing(self._terms.capital)
         self._current: Settled | None = None
         self._curve = EquityCurve(self._terms.capital)
@@ -171,19 +171,22 @@ class Ledger:
         return Batch.of(self._pipeline.next_tick - len(held), held, NEVER_NS)
 
     def _add(self, batch: Batch, entry: Records, values: SettingValues) -> None:
-        row, event = entry["row"].copy(), entry["event"].copy()
+        row, event = entry["row"][0], entry["event"][0]
         running = batch.trades.running_ns
         if TIMEFRAMES_NS[values.timeframe]:
             # The first tick at or past its close ended the bar.
-            at = int(np.searchsorted(running, int(row["time_ns"][0]), side="left"))
+            at = int(np.searchsorted(running, int(row["time_ns"]), side="left"))
         else:
             # Each of the last trades made a row.
             y, x = batch.trades.of
-            at = int(np.flatnonzero(y | x)[int(event["row"][0]) - self._rows_made])
+            at = int(np.flatnonzero(y | x)[int(event["row"]) - self._rows_made])
         at = min(at, len(running) - 1)
         ordinal, known_ns = batch.first + at, int(running[at])
         compile_on_a_thread()
-        self._decisions.append(Decision(row, event, values, ordinal, known_ns))
+        kind = AlertKind(int(event["kind"]))
+        self._decisions.append(
+            Decision(row.tobytes(), event.tobytes(), kind, values, ordinal, known_ns)
+        )
         self._queue.add(ordinal, known_ns)
         self._current = None
 
@@ -191,14 +194,13 @@ class Ledger:
         if self._queue.waits and self._queue.take(batch):
             self._current = None
         full = len(self._decisions) >= _AT_ONCE and not self._queue.waits and are_compiled()
-        if full and int(self._decisions[-1].event["kind"][0]) != AlertKind.ENTRY:
+        if full and self._decisions[-1].kind != AlertKind.ENTRY:
             self._settle()
 
     def _settle(self) -> None:
         """Keep what the decisions made, and forget them: none of them is open."""
-        piece = self._now()
-        self._past = self._past.plus(piece.money(self._newest))
-        self._pieces = [*self._pieces, piece.as_tables(self._newest)][-_PIECES:]
+        self._past = self._past.plus(self._now().money(self._newest))
+        self._pieces.append((self._queue, self._decisions))
         self._queue, self._decisions, self._current = FillQueue(self._terms.latency_ns), [], None
 
     # -- what came of it --------------------------------------------------------------------------
@@ -229,7 +231,7 @@ class Ledger:
         return self._curve.points()
 
     def trades(self) -> pd.DataFrame:
-        """Return the positions that were filled, in the order of their entries; the newest 50,000.
+        """Return the positions that were filled, in the order of their entries; the newest 16,000.
 
         The first call may wait until the passes that fill decisions are compiled.
 
@@ -239,7 +241,7 @@ class Ledger:
             The columns of `BacktestResult.trades`, but for ``mae``, ``mfe`` and ``rows``. What is
             held is valued at the newest trade of each leg, without the costs of leaving.
         """
-        found = joined(piece.trades for piece in self._tables())
+        found = self._tables().trades
         return found.set_axis(pd.RangeIndex(len(found), name="trade"))
 
     def missed(self) -> pd.DataFrame:
@@ -250,9 +252,12 @@ class Ledger:
         pandas.DataFrame
             ``side``, ``zscore`` and ``reason``, indexed by the time of the decision (UTC).
         """
-        return joined(piece.missed for piece in self._tables())
+        return self._tables().missed
 
-    def _tables(self) -> list[Tables]:
+    def _tables(self) -> Tables:
         wait_compiled()
-        now = settled(self._queue, self._decisions, self._terms, self._pipeline.settings.values())
-        return [*self._pieces, now.as_tables(self._newest)]
+        every = [*self._pieces, (self._queue, self._decisions)]
+        queue = FillQueue.joined([queue for queue, _ in every])
+        decisions = [decision for _, of_piece in every for decision in of_piece]
+        found = settled(queue, decisions, self._terms, self._pipeline.settings.values())
+        return found.as_tables(self._newest)

@@ -16,14 +16,13 @@ from pairlab.backtesting.market import Market
 from pairlab.backtesting.run import missed_of, trades_of
 from pairlab.backtesting.terms import Terms
 from pairlab.protocols import SessionMoney
-from pairlab.schema import EVENT, NS_PER_S, ROW, AlertKind, Records
+from pairlab.schema import EVENT, NS_PER_S, ROW, AlertKind
 from pairlab.settings import SettingValues
 
 __all__ = [
     "Decision",
     "Settled",
     "Tables",
-    "joined",
     "market_of_decisions",
     "nothing_settled",
     "settled",
@@ -38,16 +37,19 @@ class Decision(NamedTuple):
 
     Attributes
     ----------
-    row, event : numpy.ndarray
-        `pairlab.ROW` and `pairlab.schema.EVENT` records of one element.
+    row, event : bytes
+        Of a `pairlab.ROW` and of a `pairlab.schema.EVENT`: numpy copies records field by field.
+    kind : AlertKind
+        ENTRY, EXIT or STOP.
     values : SettingValues
         Under which it was made.
     ordinal, known_ns : int
         Of the tick on which it was made: its number, and the newest time up to it.
     """
 
-    row: Records
-    event: Records
+    row: bytes
+    event: bytes
+    kind: AlertKind
     values: SettingValues
     ordinal: int
     known_ns: int
@@ -135,8 +137,8 @@ class Settled:
             )
             missed.append(missed_of(market, of_them))
         return Tables(
-            joined(trades).sort_values("entry_decided", kind="stable"),
-            joined(missed).sort_index(kind="stable"),
+            _joined(trades).sort_values("entry_decided", kind="stable"),
+            _joined(missed).sort_index(kind="stable"),
         )
 
 
@@ -206,7 +208,7 @@ def _alike(decisions: Sequence[Decision], terms: Terms) -> list[tuple[list[int],
     groups: dict[tuple[object, ...], tuple[list[int], SettingValues]] = {}
     key: tuple[object, ...] | None = None
     for number, decision in enumerate(decisions):
-        if int(decision.event["kind"][0]) == AlertKind.ENTRY:
+        if decision.kind == AlertKind.ENTRY:
             values = decision.values
             key = (values.price_scale, terms.fee_bps(values), terms.max_wait_s(values))
             groups.setdefault(key, ([], values))
@@ -220,8 +222,8 @@ def market_of_decisions(
 ) -> Market:
     """Return the rows of some decisions alone, and the trades that fill them."""
     chosen = [decisions[number] for number in numbers]
-    rows = np.concatenate([np.zeros(0, ROW), *(one.row for one in chosen)])
-    events = np.concatenate([np.zeros(0, EVENT), *(one.event for one in chosen)])
+    rows = np.frombuffer(b"".join(one.row for one in chosen), ROW)
+    events = np.frombuffer(bytearray().join(one.event for one in chosen), EVENT)
     events["row"] = np.arange(len(events))
     ordinals, known = (
         np.array([getattr(one, name) for one in chosen], np.int64)
@@ -246,7 +248,7 @@ def _valued(market: Market, newest: Newest) -> Market:
     return replace(market, y=legs[0], x=legs[1])
 
 
-def joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def _joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Return tables of the same columns as one; empty ones decide nothing about it."""
     every = list(tables)
     full = [table for table in every if len(table)]

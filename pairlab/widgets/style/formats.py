@@ -117,7 +117,7 @@ def signed_fitted(value: float, decimals: int, width: int = 8) -> str:
     """Return a signed number with fewer decimals where it would be too wide; a tiny one as a power.
 
     >>> signed_fitted(1234.567, 2), signed_fitted(123456.78, 2), signed_fitted(0.0, 2)
-    ('+1,234.57', '+123,457', '+0.00')
+    ('+1,234.6', '+123,457', '+0.00')
     """
     kept = decimals
     while kept and len(signed(value, kept)) > width:

@@ -67,7 +67,7 @@ def bad(seed: int, count: int) -> Any:
     return np.random.default_rng(seed).random(count) < 0.01
 
 
-@pytest.fixture(params=[4, 256], ids=lambda count: f"settled at {count}")
+@pytest.fixture(params=[4, 16], ids=lambda count: f"settled at {count}")
 def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """However few decisions are settled for good together."""
     monkeypatch.setattr(ledger_module, "_AT_ONCE", request.param)
