@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,49 @@ from pairlab.research.past import LegPrices
 from pairlab.schema import TIMEFRAMES_NS, Records
 from pairlab.settings import SettingValues
 
-__all__ = ["Leg", "LegColumns", "legs_of_ticks", "prices_at"]
+__all__ = ["NEVER_NS", "Leg", "LegColumns", "Trades", "legs_of_ticks", "prices_at", "trades_in"]
 
-_NEVER: Final = np.iinfo(np.int64).min
+NEVER_NS: Final = np.iinfo(np.int64).min
+"""Before any trade."""
+
+
+class Trades(NamedTuple):
+    """Ticks, told apart.
+
+    Attributes
+    ----------
+    price : array of float64, shape (n,)
+        Of every tick.
+    of : tuple of arrays of bool, shape (n,)
+        Which ticks are trades of y, and which of x; the engine drops any other.
+    running_ns : array of int64, shape (n,)
+        The newest time up to each tick, as rows have it.
+    """
+
+    price: NDArray[np.float64]
+    of: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+    running_ns: NDArray[np.int64]
+
+
+def trades_in(ticks: Records, reached_ns: int) -> Trades:
+    """Tell the trades of both legs apart.
+
+    Parameters
+    ----------
+    ticks : numpy.ndarray
+        `pairlab.schema.TICK` records.
+    reached_ns : int
+        The newest time before the first of them; `NEVER_NS` if it is the first of all.
+    """
+    # In arrays of their own: a pass over a field of records costs as much as over all fields.
+    price, number, times = (ticks[name].copy() for name in ("price", "leg", "time_ns"))
+    valid = (price > 0.0) & (price < np.inf) & ((number >> 1) == 0)  # as the engine has it
+    if not valid.all():
+        times[~valid] = NEVER_NS
+    if len(times):
+        times[0] = max(times[0], reached_ns)
+    of = valid & (number == 0), valid & (number == 1)
+    return Trades(price, of, np.maximum.accumulate(times))
 
 
 @dataclass(frozen=True)
@@ -90,7 +130,7 @@ class LegColumns:
         # A tick that closes a bar belongs to the next one.
         self._counts_itself: Final = TIMEFRAMES_NS[timeframe] == 0
         self._ticks = 0
-        self._reached = _NEVER
+        self._reached = NEVER_NS
         times, prices = np.int64, np.float64
         # time_ns, price, ordinal and last of y and of x
         self._legs: Final = [
@@ -109,17 +149,9 @@ class LegColumns:
         ordinal : array of int64, shape (rows,)
             Counted from the first tick that was ever taken.
         """
-        # In arrays of their own: a pass over a field of records costs as much as over all fields.
-        price, number, times = (ticks[name].copy() for name in ("price", "leg", "time_ns"))
-        valid = (price > 0.0) & (price < np.inf) & ((number >> 1) == 0)  # as the engine has it
-        if not valid.all():
-            times[~valid] = _NEVER
-        if len(times):
-            times[0] = max(times[0], self._reached)
-        running = np.maximum.accumulate(times)
+        price, trades_of, running = trades_in(ticks, self._reached)
         local = ordinal - self._ticks
-        for leg, (leg_times, prices, ordinals, last) in enumerate(self._legs):
-            traded = valid & (number == leg)
+        for traded, (leg_times, prices, ordinals, last) in zip(trades_of, self._legs, strict=True):
             at = np.flatnonzero(traded)
             # Counted up to each tick: a search for each row would take ten times as long.
             before = np.cumsum(traded) + (len(leg_times) - 1)

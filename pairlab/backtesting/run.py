@@ -27,7 +27,7 @@ from pairlab.research.silence import NEVER, MaxSilence, limit_of
 from pairlab.schema import NS_PER_S, Records
 from pairlab.settings import SettingKwargs, Settings
 
-__all__ = ["backtest", "daily_of", "evaluate", "evaluated", "run_of"]
+__all__ = ["backtest", "daily_of", "evaluate", "evaluated", "missed_of", "run_of", "trades_of"]
 
 _DAY_NS: Final = 86_400 * NS_PER_S
 _SETTING_S_FEE: Final = Costs()
@@ -243,7 +243,7 @@ def evaluate(
         index=index, copy=False,
     )  # fmt: skip
     daily = daily_of(equity["equity"])
-    trades = _trades(market, fills, book)
+    trades = trades_of(market, fills, book)
     turnover = sum(
         float(np.abs(quantity) @ (leg.entry_fill + np.where(leg.closed, leg.exit_fill, 0.0)))
         for quantity, leg in ((fills.y_quantity, book.y), (fills.x_quantity, book.x))
@@ -253,7 +253,7 @@ def evaluate(
         trades=trades,
         equity=equity,
         daily=daily,
-        missed=_missed(market, missed),
+        missed=missed_of(market, missed),
         metrics=metrics_of(equity["equity"], daily, trades, capital, len(missed.row), turnover),
         settings=values,
         costs={
@@ -310,7 +310,8 @@ def _report(
     )
 
 
-def _missed(market: Market, missed: Missed) -> pd.DataFrame:
+def missed_of(market: Market, missed: Missed) -> pd.DataFrame:
+    """Return the table of missed entries."""
     return pd.DataFrame(
         {
             "side": missed.side.astype(np.int8),
@@ -321,7 +322,7 @@ def _missed(market: Market, missed: Missed) -> pd.DataFrame:
     )
 
 
-def _trades(market: Market, fills: Fills, book: Book) -> pd.DataFrame:
+def trades_of(market: Market, fills: Fills, book: Book) -> pd.DataFrame:
     """Return the table of trades."""
     rows, y, x = market.rows, book.y, book.x
     entry, exit_ = fills.entry_row, fills.exit_row

@@ -25,6 +25,7 @@ from pairlab.protocols import (
     PastView,
     Playback,
     Service,
+    SessionView,
     Table,
     WhatIfView,
 )
@@ -213,6 +214,11 @@ class BoardPair:
     @property
     def playback(self) -> Playback | None:
         """None: a board is live."""
+        return None
+
+    @property
+    def session_pnl(self) -> SessionView | None:
+        """None: a `PairLab` has it."""
         return None
 
     @property

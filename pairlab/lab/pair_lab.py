@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack
@@ -14,7 +13,7 @@ from pairlab.clock import Clock, SystemClock
 from pairlab.data.alert_log import AlertLog
 from pairlab.data.journal import Journal
 from pairlab.data.row_store import RowStore
-from pairlab.errors import MissingExtraError, PairlabError, SettingError
+from pairlab.errors import PairlabError, SettingError
 from pairlab.feeds.base import Feed
 from pairlab.formatting import signed
 from pairlab.lab.event_log import EventLog
@@ -27,15 +26,16 @@ from pairlab.lab.queries import Queries, Table
 from pairlab.lab.record.recording import Recording
 from pairlab.lab.record.recordings import Recordings
 from pairlab.lab.runner import LabRunner
+from pairlab.lab.serving import Serving
 from pairlab.lab.session.session_files import SessionFiles, open_session
 from pairlab.lab.waiters import check_wait
 from pairlab.limits.symbols import exchange_symbol
-from pairlab.protocols import PastView, Playback, WhatIfView
+from pairlab.protocols import PastView, Playback, SessionView, WhatIfView
 from pairlab.schema import Pair, Records
 from pairlab.settings import SETTINGS, SettingKwargs, Settings, SettingValues, unknown_setting
 
 if TYPE_CHECKING:
-    from pairlab.services.rest.server import RestServer
+    from pairlab.backtesting.live.ledger import Ledger, PaperTerms
     from pairlab.widgets.dashboard import Dashboard, LayoutSpec, ThemeName
 
 __all__ = ["PairLab", "Table"]
@@ -121,6 +121,7 @@ class PairLab:
             self._pipeline, self.pair, self._runner.health, self._recordings.past
         )
         self._files: Final = SessionFiles(self._runner, self._queries, self)
+        self._serving: Final = Serving(self, self._runner)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in SETTINGS:  # an attribute of that name would change nothing, in silence
@@ -286,59 +287,7 @@ class PairLab:
 
     # -- dashboard and REST ---------------------------------------------------------------------
 
-    async def serve(
-        self,
-        host: str = "127.0.0.1",
-        port: int = 8000,
-        *,
-        token: str | None = None,
-        allowed_hosts: Iterable[str] = (),
-        requests_per_s: float = 500.0,
-        changes_per_s: float = 5.0,
-    ) -> RestServer:
-        """Serve the analytics over REST, on this loop, until the lab ends.
-
-        Parameters
-        ----------
-        host : str
-            What to listen on. Beyond this machine, reading needs the token, too.
-        port : int
-            0 finds a free one.
-        token : str, optional
-            What changes need; by default from ``PAIRLAB_TOKEN``, or made and printed once.
-        allowed_hosts : iterable of str
-            Names by which clients may call this machine, beside ``localhost`` and addresses.
-        requests_per_s, changes_per_s : float
-            Most that one client may ask and try to change, in the long run.
-
-        Returns
-        -------
-        RestServer
-            Its ``url`` and ``token``.
-
-        Raises
-        ------
-        MissingExtraError
-            Without ``pip install "pairlab[api]"``.
-        PairlabError
-            If the lab is not started, or the port is in use.
-        """
-        if not self._runner.started or self.loop is not asyncio.get_running_loop():
-            raise PairlabError("serve() needs a started lab, on its own loop: call start() first")
-        # The imports read files: not on the loop that ticks come on.
-        server = (await asyncio.to_thread(_rest_server))(self, host, port)
-        await self._runner.wait_replaced()
-        if not self._runner.started:
-            raise PairlabError("the lab was stopped before it could be served")
-        await server.start(
-            token=token, allowed_hosts=allowed_hosts,
-            requests_per_s=requests_per_s, changes_per_s=changes_per_s,
-        )  # fmt: skip
-        if not self._runner.started:  # stopped meanwhile: nobody would stop the server
-            await server.stop()
-            raise PairlabError("the lab was stopped before it could be served")
-        self._runner.add_service(server)
-        return server
+    serve = _forward("_serving", Serving.serve)
 
     def dashboard(self, layout: LayoutSpec = "auto", theme: ThemeName = "dark") -> Dashboard:
         """Return the dashboard of a layout and theme; every call with the same gives the same one.
@@ -384,6 +333,34 @@ class PairLab:
         """Play, pause, step and seek of a replay, on the lab's loop; None for any other feed."""
         return self._runner.playback
 
+    def paper_trade(self, **terms: Unpack[PaperTerms]) -> Ledger:
+        """Trade each decision from now on, on paper: filled and paid for as `backtest` does it.
+
+        Parameters
+        ----------
+        **terms
+            costs, capital, latency_s, max_wait_s, lots: as `pairlab.backtest` takes them.
+
+        Returns
+        -------
+        Ledger
+            Its ``trades()``, ``missed()``, ``money``, ``curve()`` and ``stop()``; to be used on the
+            lab's loop.
+
+        Raises
+        ------
+        SettingError, DataError
+            As `pairlab.backtest` does.
+        """
+        from pairlab.backtesting.live.ledger import Ledger
+
+        return Ledger(self._pipeline, self.pair, **terms)
+
+    @cached_property
+    def session_pnl(self) -> SessionView:
+        """What decisions make on paper, from the first call on."""
+        return self.paper_trade()
+
     @cached_property
     def what_if(self) -> WhatIfView:
         """What thresholds would have made of the rows held, while they are moved."""
@@ -422,11 +399,3 @@ class PairLab:
     call_on_loop = _forward("_runner", LabRunner.call_on_loop)
     attach = _forward("_runner", LabRunner.attach)
     price_decimals = _forward("_runner", LabRunner.price_decimals)
-
-
-def _rest_server() -> type[RestServer]:
-    try:
-        from pairlab.services.rest.server import RestServer
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "fastapi", "api") from None
-    return RestServer

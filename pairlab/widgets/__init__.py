@@ -84,6 +84,7 @@
       signal_panel.py        SignalPanel: the open position and its profit after costs
       alert_table.py         AlertTable: alerts, filters, and the explanation of one
       event_log.py           EventLog
+      session_pnl.py         SessionPnl: what the decisions have made on paper
       what_if.py             WhatIf: net profit over entry z and timeframe
       record_button.py       RecordButton: starts and ends a recording, shows its state
       export.py              ExportButton: tables as CSV, charts as PNG or SVG
@@ -111,6 +112,7 @@ from pairlab.widgets.panels.controls import Controls
 from pairlab.widgets.panels.event_log import EventLog
 from pairlab.widgets.panels.export import ExportButton
 from pairlab.widgets.panels.record_button import RecordButton
+from pairlab.widgets.panels.session_pnl import SessionPnl
 from pairlab.widgets.panels.signal_panel import SignalPanel
 from pairlab.widgets.panels.strip.status_bar import StatusBar
 from pairlab.widgets.panels.tables import LatestTable, RowTable
@@ -131,6 +133,7 @@ __all__ = [
     "PriceChart",
     "RecordButton",
     "RowTable",
+    "SessionPnl",
     "SignalPanel",
     "SpreadChart",
     "StatusBar",

@@ -21,6 +21,7 @@ from pairlab.widgets.layouts import TRANSPORT, Layout, LayoutSpec, read_layout
 from pairlab.widgets.panels.alert_table import AlertTable
 from pairlab.widgets.panels.controls import Controls
 from pairlab.widgets.panels.event_log import EventLog
+from pairlab.widgets.panels.session_pnl import SessionPnl
 from pairlab.widgets.panels.signal_panel import SignalPanel
 from pairlab.widgets.panels.strip.status_bar import StatusBar
 from pairlab.widgets.panels.tables import LatestTable, RowTable
@@ -46,6 +47,7 @@ _PANELS: Final[dict[str, type[LabWidget]]] = {
     "rows": RowTable,
     "histogram": ZHistogram,
     "event": EventLog,
+    "session": SessionPnl,
     "what_if": WhatIf,
     TRANSPORT: TransportBar,
 }

@@ -16,7 +16,7 @@ TIMED: Final = ("zscore", "spread", "correlation", "hedge", "prices")
 
 PARTS: Final = (
     "strip", "zscore", "spread", "correlation", "hedge", "prices", "settings", "latest", "signal",
-    "alerts", "rows", "histogram", "event", "what_if", "transport",
+    "alerts", "rows", "histogram", "session", "event", "what_if", "transport",
 )  # fmt: skip
 """Every part that a layout can have.
 
@@ -63,7 +63,7 @@ LayoutSpec = str | Sequence[str | Sequence[str]] | Layout
 """The name of a layout, or rows of part names from top to bottom."""
 
 _GRID: Final = tuple(name for name in PARTS if name not in (TRANSPORT, "what_if"))
-_USUAL: Final = tuple(name for name in _GRID if name not in ("hedge", "histogram"))
+_USUAL: Final = tuple(name for name in _GRID if name not in ("hedge", "histogram", "session"))
 
 LAYOUTS: Final = {
     # A low window has fewer rows and a narrow one none: the style sheet hides what has no room.

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from pairlab.errors import MissingExtraError, PairlabError
+from pairlab.errors import PairlabError
+from pairlab.lab.serving import rest_server
 
 if TYPE_CHECKING:
     from pairlab.board.board import Board
@@ -75,7 +76,7 @@ class BoardServing:
         if not runner.running or runner.loop is not asyncio.get_running_loop():
             raise PairlabError("serve() needs a started board, on its own loop: call start() first")
         # The imports read files: not on the loop that ticks come on.
-        server = (await asyncio.to_thread(_rest_server))(self._board, host, port)
+        server = (await asyncio.to_thread(rest_server))(self._board, host, port)
         await server.start(
             token=token, allowed_hosts=allowed_hosts, requests_per_s=requests_per_s,
             changes_per_s=1.0,
@@ -85,11 +86,3 @@ class BoardServing:
             raise PairlabError("the board was stopped before it could be served")
         runner.services.append(server)
         return server
-
-
-def _rest_server() -> type[RestServer]:
-    try:
-        from pairlab.services.rest.server import RestServer
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "fastapi", "api") from None
-    return RestServer

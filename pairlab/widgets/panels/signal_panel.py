@@ -25,10 +25,10 @@ from pairlab.widgets.style.formats import (
     duration,
     guess_decimals,
     number,
-    power,
     quote,
     safe,
     signed,
+    signed_fitted,
 )  # fmt: skip
 from pairlab.widgets.style.precision import price_decimals
 from pairlab.widgets.style.theme import icon, var
@@ -178,7 +178,7 @@ class SignalPanel(LabWidget, VBox):  # type: ignore[misc]
             return [
                 f"<td>{name}</td>",
                 _number(signed(bps), tone),
-                _number(_signed_fitted(money, decimals), tone),
+                _number(signed_fitted(money, decimals), tone),
             ]
 
         tone = "text"
@@ -222,13 +222,4 @@ def _bold(text: str, colour: str = "text") -> str:
 def _quantity(value: float) -> str:
     """Return units with their sign, three decimals or as many digits as a small number needs."""
     small = math.isfinite(value) and 0 < abs(value) < 0.1
-    return _signed_fitted(value, guess_decimals(value) if small else 3)
-
-
-def _signed_fitted(value: float, decimals: int, width: int = 8) -> str:
-    kept = decimals
-    while kept and len(signed(value, kept)) > width:
-        kept -= 1
-    if kept < decimals and 0 < abs(value) < 10.0 ** (1 - kept):  # not two of its digits are left
-        return power(value) if value < 0 else f"+{power(value)}"
-    return signed(value, kept)
+    return signed_fitted(value, guess_decimals(value) if small else 3)

@@ -131,7 +131,7 @@ class ResultLab:
         self.running = False
         self.playback = None
         self.recordings = self.past = None
-        self.what_if = None
+        self.what_if = self.session_pnl = None
         self.newest_ns = int(rows["time_ns"][-1]) if len(rows) else NO_TIME_NS
         self._displays: list[DisplayListener] = []
 

@@ -47,6 +47,7 @@ __all__ = [
     "safe",
     "short",
     "signed",
+    "signed_fitted",
     "sized",
     "span_label",
 ]
@@ -110,6 +111,20 @@ def power(value: float) -> str:
     ('−1.2e−5', '5.0e−2')
     """
     return scientific(value, 1)
+
+
+def signed_fitted(value: float, decimals: int, width: int = 8) -> str:
+    """Return a signed number with fewer decimals where it would be too wide; a tiny one as a power.
+
+    >>> signed_fitted(1234.567, 2), signed_fitted(123456.78, 2), signed_fitted(0.0, 2)
+    ('+1,234.6', '+123,457', '+0.00')
+    """
+    kept = decimals
+    while kept and len(signed(value, kept)) > width:
+        kept -= 1
+    if kept < decimals and 0 < abs(value) < 10.0 ** (1 - kept):  # not two of its digits are left
+        return power(value) if value < 0 else f"+{power(value)}"
+    return signed(value, kept)
 
 
 def sized(value: float, decimals: int) -> str:

@@ -40,7 +40,7 @@ class Result:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.running = False
         self.playback: Playback | None = None
-        self.recordings = self.past = self.what_if = None
+        self.recordings = self.past = self.what_if = self.session_pnl = None
         self.views: list[DisplayListener] = []
         engine, of = PairEngine(self.settings), ticks(2000) if of is None else of
         rows = engine.update(of)

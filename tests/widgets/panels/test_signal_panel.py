@@ -13,8 +13,8 @@ from pairlab.costs import profit
 from pairlab.schema import AlertKind
 from pairlab.widgets import SignalPanel
 from pairlab.widgets.core.frame import Frame
-from pairlab.widgets.panels.signal_panel import _quantity, _signed_fitted
-from pairlab.widgets.style.formats import number, signed
+from pairlab.widgets.panels.signal_panel import _quantity
+from pairlab.widgets.style.formats import number, signed, signed_fitted
 from tests.widgets.conftest import MakeLab, settled
 from tests.widgets.strip.test_status_bar import text
 
@@ -84,10 +84,10 @@ async def test_it_shows_the_entry_and_the_profit_after_costs(running_lab: MakeLa
     ("shown", "expected"),
     [
         (_quantity(-25.0), "−25.000"), (_quantity(0.01234567), "+0.01235"),
-        (_quantity(-9.5e-6), "−9.5e−6"), (_signed_fitted(12.0, 2), "+12.00"),
-        (_signed_fitted(-0.001, 2), "+0.00"), (_signed_fitted(-0.0016, 4), "−0.0016"),
-        (_signed_fitted(1.2e-7, 8), "+1.2e−7"), (_signed_fitted(-1.2e-7, 8), "−1.2e−7"),
-        (_signed_fitted(0.0, 8), "+0.00000"), (_signed_fitted(float("nan"), 2), "–"),
+        (_quantity(-9.5e-6), "−9.5e−6"), (signed_fitted(12.0, 2), "+12.00"),
+        (signed_fitted(-0.001, 2), "+0.00"), (signed_fitted(-0.0016, 4), "−0.0016"),
+        (signed_fitted(1.2e-7, 8), "+1.2e−7"), (signed_fitted(-1.2e-7, 8), "−1.2e−7"),
+        (signed_fitted(0.0, 8), "+0.00000"), (signed_fitted(float("nan"), 2), "–"),
     ],
 )  # fmt: skip
 def test_amounts_carry_their_sign_and_small_ones_their_digits(shown: str, expected: str) -> None:

@@ -33,7 +33,7 @@ BROKEN = re.compile(r"nan|inf|-|[+−]0(\.0+)?$", re.IGNORECASE)
 
 def test_examples_in_the_docstrings() -> None:
     result = doctest.testmod(formats)
-    assert result.attempted == 15
+    assert result.attempted == 16
     assert result.failed == 0
 
 

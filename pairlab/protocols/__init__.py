@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +14,7 @@ from pairlab.data.alert_log import AlertLog
 from pairlab.data.row_store import RowStore
 from pairlab.data.time_selection import Moment
 from pairlab.health import Health
+from pairlab.protocols.outcomes import SessionMoney, WhatIfMap, WhatIfOutcome
 from pairlab.schema import LogEntry, LogLevel, Pair, Records, Snapshot
 from pairlab.settings import Settings, SettingValues
 
@@ -27,6 +27,8 @@ __all__ = [
     "RecordingView",
     "RecordingsView",
     "Service",
+    "SessionMoney",
+    "SessionView",
     "Table",
     "WhatIfMap",
     "WhatIfOutcome",
@@ -194,81 +196,19 @@ class PastView(Protocol):
         """
 
 
-@dataclass(frozen=True, eq=False)
-class WhatIfOutcome:
-    """What the thresholds of this moment would have made of the rows held.
+class SessionView(Protocol):
+    """What a display shows of the money that a session made. Called on the lab's loop."""
 
-    Attributes
-    ----------
-    number : int
-        Counts up from 1.
-    values : SettingValues
-        The settings.
-    trades, last_trades : int
-        Positions that were filled: all, and those entered in the last third of the time.
-    net, costs, last_net : float
-        In the quote currency, for `capital` a trade: after costs, the costs, and the last third's.
-    capital : float
-        Notional of y of every trade.
-    span_s : float
-        Time that the rows cover.
-    tried : int
-        How many settings were tried so far: the more, the less the best of them is worth.
-    at_trades : bool
-        Whether each leg was filled at its own next trade, as a backtest does it; False: at the
-        prices of the next bar, as the trades of the rows are not held any more.
-    entry_ns, entry_z, entry_side, exit_ns, exit_z : array
-        Time, z-score and side (1 long, -1 short) of every entry; time and z-score of every exit.
-    """
+    @property
+    def since_ns(self) -> int | None:
+        """Exchange time of the first tick that counts, ns since 1970 UTC; None before it."""
 
-    number: int
-    values: SettingValues
-    trades: int
-    last_trades: int
-    net: float
-    costs: float
-    last_net: float
-    capital: float
-    span_s: float
-    tried: int
-    at_trades: bool
-    entry_ns: NDArray[np.int64]
-    entry_z: NDArray[np.float64]
-    entry_side: NDArray[np.int64]
-    exit_ns: NDArray[np.int64]
-    exit_z: NDArray[np.float64]
+    @property
+    def money(self) -> SessionMoney:
+        """What the decisions have made until now."""
 
-
-@dataclass(frozen=True, eq=False)
-class WhatIfMap:
-    """What every entry z at every timeframe would have made of the ticks held.
-
-    Attributes
-    ----------
-    number : int
-        Counts up from 1.
-    timeframes : tuple of str
-        Of the rows of `net`.
-    entry_z : array, shape (k,)
-        Of its columns.
-    net : array, shape (len(timeframes), k)
-        Net profit in the quote currency; NaN where the window was never full, or where such an
-        entry contradicts the other settings.
-    trades : array of int, shape (len(timeframes), k)
-        Closed ones.
-    values : SettingValues
-        The other settings, with the costs of that moment.
-    span_s : float
-        Time that the ticks cover.
-    """
-
-    number: int
-    timeframes: tuple[str, ...]
-    entry_z: NDArray[np.float64]
-    net: NDArray[np.float64]
-    trades: NDArray[np.int64]
-    values: SettingValues
-    span_s: float
+    def curve(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return times (ns since 1970 UTC) and equity over the whole session, thinned out."""
 
 
 class WhatIfView(Protocol):
@@ -363,6 +303,10 @@ class LabView(Protocol):
     @property
     def past(self) -> PastView | None:
         """Where rows are that have left its memory; None: nowhere."""
+
+    @property
+    def session_pnl(self) -> SessionView | None:
+        """What decisions make, from the first call on; None for what decides nothing any more."""
 
     @property
     def what_if(self) -> WhatIfView | None:
