@@ -119,11 +119,25 @@ class AlertLog:
         kept = self._entries.view()
         return (self._show(kept[at]) for at in np.flatnonzero(kept["event"]["kind"])[::-1])
 
-    def newest_in(self, since_ns: int, until_ns: int, most: int) -> list[Alert]:
-        """Return the newest alerts of a span of time, `most` of them, oldest first."""
+    def newest_in(
+        self, since_ns: int, until_ns: int, most: int, number: int | None = None
+    ) -> list[Alert]:
+        """Return the newest alerts of a span of time, `most` of them, oldest first.
+
+        Parameters
+        ----------
+        since_ns, until_ns : int
+            Both ends of the span, ns since 1970 UTC.
+        most : int
+            How many at most.
+        number : int, optional
+            Of the last one that counts.
+        """
         kept = self._entries.view()
         time_ns = kept["row"]["time_ns"]
         inside = (kept["event"]["kind"] != 0) & (time_ns >= since_ns) & (time_ns <= until_ns)
+        if number is not None:
+            inside &= kept["number"] <= number
         return [self._show(kept[at]) for at in np.flatnonzero(inside)[-most:]]
 
     def changes_in(self, since_ns: int, until_ns: int) -> list[SettingChange]:

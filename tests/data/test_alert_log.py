@@ -111,6 +111,8 @@ def test_a_log_reads_as_a_list_of_objects_would(steps: Any, capacity: int) -> No
             first, last = model.alerts[0].time_ns, model.alerts[-1].time_ns
             inside = [a for a in model.alerts if first < a.time_ns <= last]
             assert log.newest_in(first + 1, last, 3) == inside[-3:]
+            known = [a for a in inside if a.number <= model.number - 2]
+            assert log.newest_in(first + 1, last, 3, model.number - 2) == known[-3:]
         again = AlertLog(capacity)
         again.restore(model.entries, model.total, model.number, model.opened)
         assert list(again) == model.entries

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -266,7 +265,8 @@ class Frame:
     def alerts(self) -> list[Alert]:
         """The newest alerts in view and within a span beside it, oldest first."""
         _, _, since_ns, until_ns = self.alerts_key
-        known = self.alert_log.newest_in(since_ns, until_ns, _MAX_MARKERS)
+        number = self.view.newest_alert
+        known = self.alert_log.newest_in(since_ns, until_ns, _MAX_MARKERS, number)
         older = [a for a in self.past.alerts if since_ns <= a.time_ns <= until_ns]
         return [*older, *known][-_MAX_MARKERS:]
 
@@ -300,8 +300,8 @@ class Frame:
 
         At the prices of the decisions, after the fees of all four fills.
         """
-        found, entry, until_ns = [], None, self._until_ns
-        for alert in itertools.takewhile(lambda a: a.time_ns <= until_ns, self.alerts):
+        found, entry = [], None
+        for alert in self.alerts:
             if alert.kind == AlertKind.ENTRY:
                 entry = alert
             elif entry is not None and alert.kind in (AlertKind.EXIT, AlertKind.STOP):

@@ -31,6 +31,9 @@ class View:
         Charts and tables show the rows of an earlier moment.
     paused_ns : int
         When that was, by this machine's clock.
+    newest_alert : int or None
+        Number of the newest alert of that moment: a later one may have the time of its newest row.
+        None: it is not paused.
     pointer_ns : int or None
         Where the pointer reads.
     selected : Alert or None
@@ -52,6 +55,7 @@ class View:
     cleared_ns: int
     paused: bool
     paused_ns: int
+    newest_alert: int | None
     pointer_ns: int | None
     selected: Alert | None
     select_mode: bool

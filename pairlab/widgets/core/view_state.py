@@ -50,6 +50,8 @@ class ViewState:
         Both ends of the view while it is frozen; None: it follows the newest rows.
     paused : bool
         Charts and tables stand still on the rows of a moment.
+    newest_alert : int or None
+        As `View` has it.
     paused_ns : int
         When that was, by this machine's clock.
     cleared_ns : int
@@ -89,6 +91,7 @@ class ViewState:
         self._paused_rows: Records | None = None
         self._paused_row_ns = NO_TIME_NS  # exchange time of the newest row at the pause
         self._paused_at = Cursor(0, 0)  # after that row
+        self.newest_alert: int | None = None
         self._drag_from: tuple[int, int] | None = None  # right edge and width when it began
         self._resets = 0  # of a replay, when the view was last its own
         lab.settings.observe(self._on_timeframe, "timeframe")
@@ -112,7 +115,7 @@ class ViewState:
         replay = self._lab.playback
         if replay is not None and replay.resets != self._resets:
             self._resets = replay.resets
-            self.paused, self._paused_rows = False, None
+            self.paused, self._paused_rows, self.newest_alert = False, None, None
             self.cleared_ns, self.selected = 0, None
             self.set_pointer(None)
             self.follow()
@@ -143,7 +146,8 @@ class ViewState:
             start_ns=start_ns, edge_ns=edge_ns, span_ns=span_ns,
             frozen=self.window_ns is not None, dragging=self._dragging,
             following_span_s=self.span_s, cleared_ns=self.cleared_ns,
-            paused=self.paused, paused_ns=self.paused_ns, pointer_ns=self.pointer_ns,
+            paused=self.paused, paused_ns=self.paused_ns, newest_alert=self.newest_alert,
+            pointer_ns=self.pointer_ns,
             selected=self.selected, select_mode=self.select_mode, brushing=self.brushing,
             signal_in_front=self.signal_in_front,
         )  # fmt: skip
@@ -155,6 +159,7 @@ class ViewState:
         self.paused = paused
         self.paused_ns = time.time_ns()
         self._paused_rows = None
+        self.newest_alert = self._lab.alert_log.newest_number if paused else None
         if paused:
             last = self._lab.rows.view(1)
             self._paused_row_ns = int(last[0]["time_ns"]) if len(last) else NO_TIME_NS

@@ -15,7 +15,7 @@ from pairlab.alerts import Alert
 from pairlab.costs import round_trip_bps
 from pairlab.formatting import resolved, z_places
 from pairlab.protocols import LabView
-from pairlab.schema import NO_TIME_NS, AlertKind
+from pairlab.schema import AlertKind
 from pairlab.widgets.charts.chart import MARKERS, Marker
 from pairlab.widgets.core.frame import Frame
 from pairlab.widgets.core.lab_widget import LabWidget
@@ -141,11 +141,10 @@ class AlertTable(LabWidget, VBox):  # type: ignore[misc]
         """Go through all alerts, newest first; while the view is paused, those until then."""
         view = self.render_loop.view
         newest_first = self.render_loop.lab.alert_log.newest_first()
-        if not view.paused:
+        newest = view.newest_alert
+        if newest is None:
             return newest_first
-        last = view.rows()[-1:]
-        until_ns = int(last[0]["time_ns"]) if len(last) else NO_TIME_NS
-        return dropwhile(lambda a: a.time_ns > until_ns, newest_first)
+        return dropwhile(lambda a: a.number > newest, newest_first)
 
     def _counts(self) -> dict[AlertKind, int]:
         if self.render_loop.view.paused:

@@ -74,10 +74,13 @@ class FilledLog(AlertLog):
         """Go through them from the last on."""
         return (self.alert(at) for at in range(len(self._events) - 1, -1, -1))
 
-    def newest_in(self, since_ns: int, until_ns: int, most: int) -> list[Alert]:
-        """Return the newest of a span of time, oldest first."""
+    def newest_in(
+        self, since_ns: int, until_ns: int, most: int, number: int | None = None
+    ) -> list[Alert]:
+        """Return the newest of a span of time, up to a number, oldest first."""
         first = int(np.searchsorted(self.time_ns, since_ns, side="left"))
         last = int(np.searchsorted(self.time_ns, until_ns, side="right"))
+        last = last if number is None else min(last, number)
         return [self.alert(at) for at in range(max(first, last - most), last)]
 
 

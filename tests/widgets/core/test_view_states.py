@@ -307,6 +307,27 @@ def test_an_alert_after_the_pause_is_told(fed: Any) -> None:
     assert "came after the pause: press Resume" in one.lab.event_log[-1].message
 
 
+def test_alerts_of_the_pause_s_own_time_that_came_after_it_are_not_shown(fed: Any) -> None:
+    one = fed(entry_z=0.5, exit_z=0.4, min_correlation=-1.0)
+    chart, table = one.parts["zscore"], one.parts["alerts"]
+    one.render_loop.view.pause(True)
+    one.paint()
+    before = str([(list(mark.x), list(mark.y)) for mark in chart.joins])
+    known, page = one.lab.alert_log.newest_number, table._body.value
+    later = ticks(400, one.fed)
+    later["time_ns"] = ticks(1, one.fed - 1)["time_ns"][0]  # the last before the pause
+    one.lab._pipeline.on_ticks(later)
+    assert one.lab.alert_log.newest_number > known + 20
+    assert one.lab.alert_log.alerts()[-1].time_ns == later["time_ns"][0]
+    one.paint()
+    assert str([(list(mark.x), list(mark.y)) for mark in chart.joins]) == before
+    assert table._body.value == page
+    one.render_loop.view.pause(False)
+    one.paint()
+    assert str([(list(mark.x), list(mark.y)) for mark in chart.joins]) != before
+    assert table._body.value != page
+
+
 def test_the_pointer_reads_what_is_under_it_now(fed: Any) -> None:
     one = fed()
     at_ns = int(one.lab.rows.view()["time_ns"][-50])
