@@ -288,6 +288,7 @@ class PairLab:
     # -- dashboard and REST ---------------------------------------------------------------------
 
     serve = _forward("_serving", Serving.serve)
+    webhook = _forward("_serving", Serving.webhook)
 
     def dashboard(self, layout: LayoutSpec = "auto", theme: ThemeName = "dark") -> Dashboard:
         """Return the dashboard of a layout and theme; every call with the same gives the same one.

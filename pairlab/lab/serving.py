@@ -1,23 +1,26 @@
-"""A lab served over REST, on its own loop."""
+"""A lab for other programs: served over REST, on its own loop; its alerts posted to a webhook."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from pairlab.data.origin import Origin
 from pairlab.errors import MissingExtraError, PairlabError
 from pairlab.lab.runner import LabRunner
 
 if TYPE_CHECKING:
     from pairlab.lab.pair_lab import PairLab
+    from pairlab.services.orders.webhook import WebhookBroker
     from pairlab.services.rest.server import RestServer
 
 __all__ = ["Serving", "rest_server"]
 
 
 class Serving:
-    """Serves a lab; its servers end with it.
+    """Serves a lab, and posts its alerts; both end with it.
 
     Parameters
     ----------
@@ -84,6 +87,57 @@ class Serving:
             raise PairlabError("the lab was stopped before it could be served")
         self._runner.add_service(server)
         return server
+
+    def webhook(
+        self,
+        url: str,
+        *,
+        secret: str | None = None,
+        dead_letters: str | os.PathLike[str] = "webhook-dead-letters.ndjson",
+        give_up_s: float = 3_600.0,
+    ) -> WebhookBroker:
+        """Post each alert from now on to an address, signed, until the lab stops.
+
+        Alerts are sent in order, one at a time, each until the receiver takes it (HTTP 2xx), with
+        ever longer pauses. The README has a receiver's check in ten lines.
+
+        Parameters
+        ----------
+        url : str
+            ``https://…``. Messages name its host alone: paths carry tokens.
+        secret : str, optional
+            That the receiver has, too, 16 characters or more; by default from
+            ``PAIRLAB_WEBHOOK_SECRET``.
+        dead_letters : path
+            A line of JSON for each message that was refused (HTTP 4xx), or not taken in time.
+        give_up_s : float
+            How long each is tried for.
+
+        Returns
+        -------
+        WebhookBroker
+            ``delivered``, ``waiting``, ``dead``, ``last_error``, and ``stop()``.
+
+        Raises
+        ------
+        SettingError
+            If the address is none, or the secret missing or short.
+        """
+        lab = self._lab
+        broker = webhook_broker()(
+            lab, url, origin=lambda: Origin.of(lab.pair, lab.health(), lab.row_settings),
+            session=self._runner.pipeline.session, clock=self._runner.clock, secret=secret,
+            dead_letters=dead_letters, give_up_s=give_up_s,
+        )  # fmt: skip
+        self._runner.add_service(broker)
+        return broker
+
+
+def webhook_broker() -> type[WebhookBroker]:
+    """Return the class of what posts alerts."""
+    from pairlab.services.orders.webhook import WebhookBroker
+
+    return WebhookBroker
 
 
 def rest_server() -> type[RestServer]:

@@ -1,0 +1,3 @@
+"""What a lab decides, for other programs that act on it."""
+
+__all__: list[str] = []
