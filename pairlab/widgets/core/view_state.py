@@ -50,10 +50,8 @@ class ViewState:
         Both ends of the view while it is frozen; None: it follows the newest rows.
     paused : bool
         Charts and tables stand still on the rows of a moment.
-    newest_alert : int or None
-        As `View` has it.
-    paused_ns : int
-        When that was, by this machine's clock.
+    paused_ns, newest_alert : int, and int or None
+        As `View` has them.
     cleared_ns : int
         Rows up to here are not shown until `reset`.
     select_mode : bool
@@ -78,8 +76,7 @@ class ViewState:
         self._span_chosen = False  # by a person
         self.span_s: float = _DEFAULT_SPANS[lab.settings.timeframe]
         self.window_ns: tuple[int, int] | None = None
-        self.paused = False
-        self.paused_ns = 0
+        self.paused, self.paused_ns = False, 0
         self.pointer_ns: int | None = None
         self.cleared_ns = NO_TIME_NS
         self.selected: Alert | None = None
