@@ -152,6 +152,10 @@ class Ledger:
                     self._add(batch, entries[at : at + 1], values)
         self._take(batch)
 
+    def on_warm(self) -> None:
+        """Begin anew: what was decided before the time that a replay was sent to is not traded."""
+        self._begin()
+
     def on_rebuilt(self, epoch: int, tick: int, count: int, held: Records) -> None:
         """Do nothing: what was decided stays decided."""
 

@@ -92,6 +92,8 @@ class LabSink:
     def on_warm_up(self, ticks: Records) -> None:
         """Take ticks from before the time that is played; their alerts are not delivered."""
         self._pipeline.on_ticks(ticks)
+        for tap in self._pipeline.taps:
+            tap.on_warm()
         self._waiters.wake(self._pipeline.row_count)
         self._listeners.skip(self._pipeline.alert_log)
         self._listeners.notify()

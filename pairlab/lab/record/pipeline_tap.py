@@ -26,5 +26,8 @@ class PipelineTap(Protocol):
     def on_alerts(self, alerts: AlertLog) -> None:
         """Note that there are new alerts in the log."""
 
+    def on_warm(self) -> None:
+        """Note that what came since a reset lies before the time that a replay was sent to."""
+
     def on_rebuilt(self, epoch: int, tick: int, count: int, held: Records) -> None:
         """Note that a new epoch begins with `count` recomputed rows, of which `held` are kept."""

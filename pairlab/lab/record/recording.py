@@ -215,6 +215,9 @@ class Recording:
             self._last_alert = alerts.newest_number
             self._recorder.put_alerts(new)
 
+    def on_warm(self) -> None:
+        """Do nothing: what a replay was warmed up with is recorded as all else."""
+
     def on_rebuilt(self, epoch: int, tick: int, count: int, held: Records) -> None:
         """Take the rows that a rebuild made."""
         self._recorder.put_rebuilt(epoch, tick, count, held)

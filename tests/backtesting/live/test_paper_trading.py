@@ -53,6 +53,17 @@ async def test_a_live_session_is_its_recording_s_backtest(tmp_path: Path) -> Non
     async with again:
         await again.wait_closed()
     same(twin, want)
+    # Sent to another time, what it is warmed up with is not traded.
+    target = int(again.ticks().index.asi8[1_200])
+    assert again.playback is not None
+    again.playback.seek(target)
+    again.playback.play()
+    await again.wait_closed()
+    decided = twin.trades()["entry_decided"].astype("int64")
+    assert len(decided) > 5
+    assert decided.min() >= target
+    assert twin.since_ns is not None
+    assert twin.since_ns >= target
     paper.stop()
     twin.stop()
 
