@@ -44,6 +44,10 @@ SEEN = {
     "PriceChart": (CHART.format(2), "drawn"),
     "RecordButton": ("part.querySelector('.pairlab-button-record').offsetWidth > 20", None),
     "RowTable": ("part.querySelectorAll('tr td').length >= 30", "text"),
+    "SessionPnl": (
+        "part.querySelectorAll('dd').length === 6 && text.includes('on paper since')",
+        None,
+    ),
     "SignalPanel": ("part.querySelectorAll('tr').length === 4 && text.includes('ETHUSDT')", None),
     "SpreadChart": (CHART.format(2), "drawn"),
     "StatusBar": ("text.includes('SIMULATED') && text.includes('STATIONARY')", "text"),
