@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pairlab import PairLab, SettingError
+from pairlab.errors import NetworkSetupError
 from pairlab.local_exchange import LocalExchange
 from pairlab.services.orders import webhook as webhook_module
 from pairlab.services.orders.messages import Signer
@@ -125,7 +126,13 @@ async def test_what_is_refused_goes_to_the_dead_letters_and_the_next_one_on(
 ) -> None:
     market = Ahead(400, seed=4, speed=20.0)
     async with Receiver(SECRET) as receiver, LocalExchange(market) as exchange:
-        receiver.answers = ["503 Busy", "429 Slow down", "400 Bad", "404 Gone", "409 Known"]
+        receiver.answers = [
+            "503 Busy",
+            "429 Slow\r\nRetry-After: nan",
+            "400 Bad",
+            "404 Gone",
+            "409 Known",
+        ]
         lab = PairLab(feed=exchange.url, **SETTINGS)
         url = f"http://127.0.0.1:{receiver.port}/t0ken"
         broker = lab.webhook(url, secret=SECRET, dead_letters=tmp_path / "dead.ndjson")
@@ -192,12 +199,40 @@ async def test_a_message_is_given_up_in_time(tmp_path: Path) -> None:
         assert any("cannot be written (No such file or directory)" in line for line in told)
 
 
+async def test_what_cannot_be_sent_for_a_proxy_is_given_up_and_tried_at_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market = Ahead(300, seed=4, speed=20.0)
+    async with Receiver(SECRET) as receiver, LocalExchange(market) as exchange:
+        lab = PairLab(feed=exchange.url, **SETTINGS)
+        broker = lab.webhook(
+            f"http://127.0.0.1:{receiver.port}/", secret=SECRET, dead_letters=tmp_path / "dead"
+        )
+        usual, refused = broker._client, asyncio.Event()
+
+        def broken() -> Any:
+            lab.call_on_loop(refused.set)
+            raise NetworkSetupError("HTTPS_PROXY is none")
+
+        monkeypatch.setattr(broker, "_client", broken)
+        async with lab:
+            await refused.wait()
+            monkeypatch.setattr(broker, "_client", usual)
+            await lab.wait_async(300, 60)
+            await receiver.wait(3)
+        made = len(lab.alert_log.alerts())
+        assert broker.dead >= 1
+        assert (broker.delivered, broker.waiting) == (made - broker.dead, 0)
+
+
 @pytest.mark.parametrize(
     ("url", "more", "words"),
     [
         ("ftp://t0ken@host/", {"secret": SECRET}, "expected https://host/path"),
         ("hooks.example.com/t0ken", {"secret": SECRET}, "expected https://host/path"),
         (None, {"secret": SECRET}, "expected https://host/path"),
+        ("https://host:99999/t0ken", {"secret": SECRET}, "expected https://host/path"),
+        ("https://[t0ken", {"secret": SECRET}, "expected https://host/path"),
         ("https://host/", {"secret": "short t0ken"}, "16 characters or more"),
         ("https://host/", {}, "PAIRLAB_WEBHOOK_SECRET"),
         ("https://host/", {"secret": SECRET, "give_up_s": -1.0}, "give_up_s = -1.0 is invalid"),
