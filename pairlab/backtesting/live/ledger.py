@@ -133,7 +133,8 @@ class Ledger:
             if self._since_ns == NEVER_NS:
                 self._since_ns = self._reached_ns
         self._take(batch)
-        self._curve.add(self._reached_ns, self._equity())
+        if self._reached_ns != NEVER_NS:
+            self._curve.add(self._reached_ns, self._equity())
 
     def on_rows(self, epoch: int, first: int, rows: Records) -> None:
         """Note how many rows the batch made."""

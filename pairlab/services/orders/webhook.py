@@ -32,6 +32,7 @@ _LEAST_SECRET: Final = 16
 _TIMEOUT_S: Final = 10.0
 _FIRST_WAIT_S: Final = 0.5
 _MOST_WAIT_S: Final = 30.0
+_MOST_PAUSE_S: Final = 86_400.0
 _STOP_S: Final = 5.0
 _MOST_WAITING: Final = 10_000
 _AGAIN: Final = frozenset({408, 425, 429})
@@ -119,15 +120,13 @@ class WebhookBroker:
         dead_letters: str | os.PathLike[str] = "webhook-dead-letters.ndjson",
         give_up_s: float = 3_600.0,
     ) -> None:
-        parts = urlsplit(url) if isinstance(url, str) else None
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SettingError("url", "(not shown)", "expected https://host/path")
+        address = _address(url)
         self._signer: Final = Signer(_checked(secret))
         usable = isinstance(give_up_s, int | float) and not isinstance(give_up_s, bool)
         if not usable or not 0.0 <= give_up_s < float("inf"):
             raise SettingError("give_up_s", give_up_s, "expected a number from 0, in seconds")
         self._url: Final = url
-        _HIDDEN.add(str(httpx.URL(url)))
+        _HIDDEN.add(address)
         self.host: Final = host_of(url)
         self._source, self._origin, self._session = source, origin, session
         self._clock: Final = clock
@@ -155,7 +154,7 @@ class WebhookBroker:
         key, body = message_of(alert, self._origin(), self._session)
         self._waiting.append(_Message(key, body, self._clock.monotonic_s()))
         self._arrived.set()
-        if self._task is None:
+        if self._task is None or self._task.done():  # a proxy could not be used: it may be mended
             self._task = asyncio.create_task(self._send_all(), name="pairlab webhook")
 
     async def stop(self) -> None:
@@ -238,7 +237,9 @@ class WebhookBroker:
             after_s = float(answer.headers.get("Retry-After", 0.0))
         except ValueError:
             after_s = 0.0  # a date: the usual pause will do
-        return f"{self.host} answered HTTP {status}", not again, max(after_s, 0.0)
+        if not 0.0 <= after_s <= _MOST_PAUSE_S:
+            after_s = 0.0
+        return f"{self.host} answered HTTP {status}", not again, after_s
 
     # -- giving up ------------------------------------------------------------------------------
 
@@ -269,6 +270,18 @@ def _append(path: Path, message: _Message, why: str) -> None:
         file.write(msgspec.json.encode(line) + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _address(url: object) -> str:
+    """Return a URL as httpx writes it; no error shows it, as tokens may stand in it."""
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+        named = parts is not None and parts.scheme in ("http", "https") and parts.hostname
+        if parts is not None and named and parts.port != 0:
+            return str(httpx.URL(parts.geturl()))
+    except (ValueError, httpx.InvalidURL):
+        pass  # such as a port that is none
+    raise SettingError("url", "(not shown)", "expected https://host/path")
 
 
 def _checked(secret: str | None) -> str:

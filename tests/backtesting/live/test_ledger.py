@@ -220,6 +220,23 @@ def test_a_rebuild_decides_nothing_again() -> None:
     assert 0 <= len(entries) - len(ledger.trades()) - len(ledger.missed()) <= 1  # one may wait
 
 
+def test_ticks_that_are_no_trades_begin_nothing() -> None:
+    ticks = worlds.trades(14, 3_000)
+    ticks["price"][:3] = [np.nan, 0.0, -1.0]
+    pipeline = session()
+    ledger = Ledger(pipeline, PAIR)
+    for at in range(3):
+        pipeline.on_ticks(ticks[at : at + 1])
+    assert ledger.since_ns is None
+    assert len(ledger.curve()[0]) == 0
+    play(pipeline, ticks[3:], 0)
+    assert ledger.since_ns is not None
+    assert ledger.since_ns > 0
+    times, _ = ledger.curve()
+    assert times[0] >= ledger.since_ns
+    same_trades(ledger, backtest(frame(ticks), pair=PAIR, max_silence=None, **GIVEN))
+
+
 def test_it_listens_no_longer_once_it_is_stopped() -> None:
     ticks = worlds.trades(11, 3_000)
     pipeline = session()

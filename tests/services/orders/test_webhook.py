@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pairlab import PairLab, SettingError
+from pairlab.errors import NetworkSetupError
 from pairlab.local_exchange import LocalExchange
 from pairlab.services.orders import webhook as webhook_module
 from pairlab.services.orders.messages import Signer
@@ -22,7 +23,7 @@ from tests.services.orders.receiver import BadNetwork, Receiver, readme_check
 
 SECRET = "correct horse battery staple"
 SETTINGS: dict[str, Any] = {
-    "window": 30, "entry_z": 0.6, "exit_z": 0.2, "min_correlation": -1.0, "max_leg_age_s": 1e6,
+    "window": 30, "entry_z": 1.2, "exit_z": 0.4, "min_correlation": -1.0, "max_leg_age_s": 1e6,
 }  # fmt: skip
 
 
@@ -31,6 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again sooner than one would."""
     monkeypatch.setattr(webhook_module, "_FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(webhook_module, "_MOST_WAIT_S", 0.05)
+    monkeypatch.setattr(webhook_module, "_STOP_S", 60.0)  # whatever else the machine does
 
 
 def notes(broker: WebhookBroker) -> asyncio.Event:
@@ -67,7 +69,7 @@ def said() -> Iterator[list[str]]:
 async def test_each_alert_comes_once_in_order_through_a_network_that_is_cut_five_times(
     tmp_path: Path,
 ) -> None:
-    market = Ahead(1_500, seed=4, speed=20.0)
+    market = Ahead(1_500, seed=4, speed=1.0)
     async with (
         Receiver(SECRET) as receiver,
         BadNetwork(receiver.port) as network,
@@ -123,9 +125,15 @@ def test_an_old_message_and_a_forged_one_are_refused() -> None:
 async def test_what_is_refused_goes_to_the_dead_letters_and_the_next_one_on(
     tmp_path: Path,
 ) -> None:
-    market = Ahead(400, seed=4, speed=20.0)
+    market = Ahead(400, seed=4, speed=1.0)
     async with Receiver(SECRET) as receiver, LocalExchange(market) as exchange:
-        receiver.answers = ["503 Busy", "429 Slow down", "400 Bad", "404 Gone", "409 Known"]
+        receiver.answers = [
+            "503 Busy",
+            "429 Slow\r\nRetry-After: nan",
+            "400 Bad",
+            "404 Gone",
+            "409 Known",
+        ]
         lab = PairLab(feed=exchange.url, **SETTINGS)
         url = f"http://127.0.0.1:{receiver.port}/t0ken"
         broker = lab.webhook(url, secret=SECRET, dead_letters=tmp_path / "dead.ndjson")
@@ -148,7 +156,7 @@ async def test_a_receiver_that_is_gone_holds_up_neither_the_lab_nor_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_module, "_STOP_S", 0.2)
-    market = Ahead(600, seed=4, speed=20.0)
+    market = Ahead(600, seed=4, speed=1.0)
     async with LocalExchange(market) as exchange:
         async with Receiver(SECRET) as gone:
             port = gone.port
@@ -174,7 +182,7 @@ async def test_a_receiver_that_is_gone_holds_up_neither_the_lab_nor_its_end(
 
 
 async def test_a_message_is_given_up_in_time(tmp_path: Path) -> None:
-    market = Ahead(300, seed=4, speed=20.0)
+    market = Ahead(300, seed=4, speed=1.0)
     async with Receiver(SECRET) as receiver, LocalExchange(market) as exchange:
         receiver.answers = ["500 Broken"] * 10_000
         lab = PairLab(feed=exchange.url, **SETTINGS)
@@ -192,12 +200,40 @@ async def test_a_message_is_given_up_in_time(tmp_path: Path) -> None:
         assert any("cannot be written (No such file or directory)" in line for line in told)
 
 
+async def test_what_cannot_be_sent_for_a_proxy_is_given_up_and_tried_at_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market = Ahead(300, seed=4, speed=1.0)
+    async with Receiver(SECRET) as receiver, LocalExchange(market) as exchange:
+        lab = PairLab(feed=exchange.url, **SETTINGS)
+        broker = lab.webhook(
+            f"http://127.0.0.1:{receiver.port}/", secret=SECRET, dead_letters=tmp_path / "dead"
+        )
+        usual, refused = broker._client, asyncio.Event()
+
+        def broken() -> Any:
+            lab.call_on_loop(refused.set)
+            raise NetworkSetupError("HTTPS_PROXY is none")
+
+        monkeypatch.setattr(broker, "_client", broken)
+        async with lab:
+            await refused.wait()
+            monkeypatch.setattr(broker, "_client", usual)
+            await lab.wait_async(300, 60)
+            await receiver.wait(3)
+        made = len(lab.alert_log.alerts())
+        assert broker.dead >= 1
+        assert (broker.delivered, broker.waiting) == (made - broker.dead, 0)
+
+
 @pytest.mark.parametrize(
     ("url", "more", "words"),
     [
         ("ftp://t0ken@host/", {"secret": SECRET}, "expected https://host/path"),
         ("hooks.example.com/t0ken", {"secret": SECRET}, "expected https://host/path"),
         (None, {"secret": SECRET}, "expected https://host/path"),
+        ("https://host:99999/t0ken", {"secret": SECRET}, "expected https://host/path"),
+        ("https://[t0ken", {"secret": SECRET}, "expected https://host/path"),
         ("https://host/", {"secret": "short t0ken"}, "16 characters or more"),
         ("https://host/", {}, "PAIRLAB_WEBHOOK_SECRET"),
         ("https://host/", {"secret": SECRET, "give_up_s": -1.0}, "give_up_s = -1.0 is invalid"),
