@@ -125,7 +125,9 @@ class Ledger:
 
     def on_ticks(self, first: int, ticks: Records) -> None:
         """Fill what waits by a batch, and value what is held."""
-        batch = self._batch = Batch.of(first, ticks, self._reached_ns)
+        batch = Batch.of(first, ticks, self._reached_ns)
+        # An engine that begins after the first ticks makes rows of all that are held.
+        self._batch = None if self._pipeline.engine is None else batch
         self._rows_made = 0
         self._newest = batch.newest(self._newest)
         if len(ticks):
@@ -165,13 +167,9 @@ class Ledger:
             self._begin()
 
     def _batch_of_rows(self) -> Batch:
-        """Return the ticks that the newest rows were made of.
-
-        An engine that begins after the first ticks makes rows of all that are held.
-        """
-        batch = self._batch
-        if batch is not None and sum(map(np.count_nonzero, batch.trades.of)) >= self._rows_made:
-            return batch
+        """Return the ticks that the newest rows were made of."""
+        if self._batch is not None:
+            return self._batch
         held = self._pipeline.ticks.view()
         return Batch.of(self._pipeline.next_tick - len(held), held, NEVER_NS)
 

@@ -125,9 +125,9 @@ class WebhookBroker:
         usable = isinstance(give_up_s, int | float) and not isinstance(give_up_s, bool)
         if not usable or not 0.0 <= give_up_s < float("inf"):
             raise SettingError("give_up_s", give_up_s, "expected a number from 0, in seconds")
-        self._url: Final = url
+        self._url: Final = address
         _HIDDEN.add(address)
-        self.host: Final = host_of(url)
+        self.host: Final = host_of(address)
         self._source, self._origin, self._session = source, origin, session
         self._clock: Final = clock
         self._dead_letters: Final = Path(dead_letters)
@@ -227,7 +227,7 @@ class WebhookBroker:
                 answer = await client.post(self._url, content=message.body, headers=headers)
         except (TimeoutError, httpx.TimeoutException):
             return f"{self.host} did not answer within {_TIMEOUT_S:g} s", False, 0.0
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             return f"{self.host} cannot be reached ({type(error).__name__})", False, 0.0
         status = answer.status_code
         if 200 <= status < 300 or status == _TAKEN:
@@ -287,7 +287,9 @@ def _address(url: object) -> str:
 def _checked(secret: str | None) -> str:
     """Return the secret, of which no error shows anything."""
     given = os.environ.get(_SECRET) if secret is None else secret
-    if not isinstance(given, str) or len(given) < _LEAST_SECRET:
+    # What has no UTF-8 cannot be a key; the error of encoding it would show it.
+    bare = given.encode(errors="ignore").decode() if isinstance(given, str) else None
+    if not isinstance(given, str) or given != bare or len(given) < _LEAST_SECRET:
         raise SettingError(
             "secret", "(not shown)",
             f"expected {_LEAST_SECRET} characters or more, as argument or in {_SECRET}",

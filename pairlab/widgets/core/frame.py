@@ -259,7 +259,9 @@ class Frame:
         cleared_ns = NO_TIME_NS if stands else self.view.cleared_ns
         since_ns = max((page - 1) * self.span_ns, cleared_ns)
         until_ns = (page + 1) * self.span_ns
-        return self.alert_log.total, self.past.number, since_ns, until_ns
+        number = self.view.newest_alert  # while it is paused, later ones change nothing
+        known = self.alert_log.total if number is None else -1 - number
+        return known, self.past.number, since_ns, until_ns
 
     @cached_property
     def alerts(self) -> list[Alert]:

@@ -84,7 +84,8 @@ class SessionPnl(LabWidget, VBox):  # type: ignore[misc]
             "held is valued at the last trades. No order is sent.",
         )  # fmt: skip
         times, equity = session.curve()
-        if len(times) and self.changed("curve", (len(times), int(times[-1]) // NS_PER_S)):
+        newest_s = int(times[-1]) // NS_PER_S if len(times) else 0
+        if self.changed("curve", (len(times), newest_s)):
             self._curve.value = _curve_html(times, equity - money.capital)
 
 

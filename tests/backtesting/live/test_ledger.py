@@ -170,12 +170,15 @@ def test_fees_are_those_of_the_entry_s_settings() -> None:
     np.testing.assert_allclose(trades["fees"][dear & left], 1e-3 * turned[dear & left])
 
 
-def test_ticks_that_came_while_the_engine_compiled_count() -> None:
+@pytest.mark.parametrize("timeframe", ["tick", "1s"])
+def test_ticks_that_came_while_the_engine_compiled_count(timeframe: str) -> None:
     ticks = worlds.trades(8, 4_000)
-    want = backtest(frame(ticks), pair=PAIR, max_silence=None, **GIVEN)
-    pipeline = Pipeline(Settings(**GIVEN), lambda: None)
+    given = {**GIVEN, "timeframe": timeframe, "max_leg_age_s": 1e6}
+    want = backtest(frame(ticks), pair=PAIR, max_silence=None, **given)
+    pipeline = Pipeline(Settings(**given), lambda: None)
     ledger = Ledger(pipeline, PAIR)
-    play(pipeline, ticks[:2_500], 0)
+    play(pipeline, ticks[:1_500], 0)
+    pipeline.on_ticks(ticks[1_500:2_500])  # more of them than bars
     assert ledger.money.trades == 0
     pipeline.start_engine()
     play(pipeline, ticks[2_500:], 1)

@@ -235,6 +235,7 @@ async def test_what_cannot_be_sent_for_a_proxy_is_given_up_and_tried_at_the_next
         ("https://host:99999/t0ken", {"secret": SECRET}, "expected https://host/path"),
         ("https://[t0ken", {"secret": SECRET}, "expected https://host/path"),
         ("https://host/", {"secret": "short t0ken"}, "16 characters or more"),
+        ("https://host/", {"secret": "t0ken-t0ken-t0ken\udcff"}, "16 characters or more"),
         ("https://host/", {}, "PAIRLAB_WEBHOOK_SECRET"),
         ("https://host/", {"secret": SECRET, "give_up_s": -1.0}, "give_up_s = -1.0 is invalid"),
         ("https://host/", {"secret": SECRET, "give_up_s": np.inf}, "give_up_s = inf is invalid"),
