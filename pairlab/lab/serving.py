@@ -98,8 +98,9 @@ class Serving:
     ) -> WebhookBroker:
         """Post each alert from now on to an address, signed, until the lab stops.
 
-        Alerts are sent in order, one at a time, each until the receiver takes it (HTTP 2xx), with
-        ever longer pauses. The README has a receiver's check in ten lines.
+        Alerts are sent in order, one at a time, each until the receiver takes it (HTTP 2xx, or 409
+        for one that it has), with ever longer pauses. The README has a receiver's check in ten
+        lines. Up to 10,000 wait; those of one batch of ticks, as for `on_alert`, up to 1,000.
 
         Parameters
         ----------
@@ -109,7 +110,8 @@ class Serving:
             That the receiver has, too, 16 characters or more; by default from
             ``PAIRLAB_WEBHOOK_SECRET``.
         dead_letters : path
-            A line of JSON for each message that was refused (HTTP 4xx), or not taken in time.
+            A line of JSON for each message that was refused (any other answer but HTTP 408, 425,
+            429 and 5xx; redirections are not followed), or not taken in time.
         give_up_s : float
             How long each is tried for.
 

@@ -110,10 +110,12 @@ def _scattered(client: Any, data: object) -> Any:
     for wait_s in _WAITS_S:
         try:
             return client.scatter([data], hash=False)[0]
-        except OSError as error:  # CommClosedError is one
-            reason = error
+        except OSError:  # CommClosedError is one
             time.sleep(wait_s)
-    raise PairlabError(f"no worker of the cluster took the data: {reason}") from reason
+    try:
+        return client.scatter([data], hash=False)[0]
+    except OSError as error:
+        raise PairlabError(f"no worker of the cluster took the data: {error}") from error
 
 
 def _name_of(prefix: str, key: str, data: str, attempt: int) -> str:

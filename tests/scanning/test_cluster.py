@@ -96,7 +96,7 @@ def test_data_that_go_to_a_worker_just_dead_are_sent_again(
             raise CommClosedError("in ConnectionPool.scatter: Stream is closed")
         return scatter(self, *args, **options)
 
-    monkeypatch.setattr("pairlab.research.cluster._WAITS_S", (0.01,) * 4)
+    monkeypatch.setattr("pairlab.research.cluster._WAITS_S", (0.01,) * 3)
     monkeypatch.setattr(Client, "scatter", refused)
     same(scan(few, placebo=1, client=client), scan(few, placebo=1, n_jobs=1))
     assert failures == [0]

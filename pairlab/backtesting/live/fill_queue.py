@@ -79,6 +79,11 @@ class FillQueue:
         """Whether a decision waits for a trade of a leg."""
         return any(self._waiting)
 
+    @property
+    def filled(self) -> int:
+        """How many decisions, from the first on, wait for nothing."""
+        return min((waiting[0].number for waiting in self._waiting if waiting), default=len(self))
+
     def add(self, ordinal: int, known_ns: int) -> None:
         """Add a decision.
 
@@ -125,6 +130,20 @@ class FillQueue:
         if not known or known[-1][0] != trade[0]:
             known.append(trade)
         return len(known) - 1
+
+    def split(self, count: int) -> tuple[FillQueue, FillQueue]:
+        """Return one for the first decisions, which wait for nothing, and one for the others."""
+        first, rest = FillQueue(self._latency_ns), FillQueue(self._latency_ns)
+        for leg, (after, trades) in enumerate(zip(self._after, self._trades, strict=True)):
+            first._after[leg].extend(after[:count])
+            first._trades[leg].extend(trades[: max(after[:count], default=-1) + 1])
+            begin = min((at for at in after[count:] if at != _PENDING), default=len(trades))
+            rest._after[leg].extend(at if at == _PENDING else at - begin for at in after[count:])
+            rest._trades[leg].extend(trades[begin:])
+            rest._waiting[leg].extend(
+                one._replace(number=one.number - count) for one in self._waiting[leg]
+            )
+        return first, rest
 
     @classmethod
     def joined(cls, queues: Sequence[FillQueue]) -> FillQueue:

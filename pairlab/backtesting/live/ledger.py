@@ -35,7 +35,7 @@ __all__ = ["Ledger", "PaperTerms"]
 
 _MADE: Final = (AlertKind.ENTRY, AlertKind.EXIT, AlertKind.STOP)
 _AT_ONCE: Final = 16
-"""Decisions that are settled for good together, once none of them is open."""
+"""Decisions that are settled for good together, at least."""
 
 _PIECES: Final = 2_000
 """How many times as many are kept for the tables; the sums of older ones stay."""
@@ -196,15 +196,21 @@ class Ledger:
     def _take(self, batch: Batch) -> None:
         if self._queue.waits and self._queue.take(batch):
             self._current = None
-        full = len(self._decisions) >= _AT_ONCE and not self._queue.waits and are_compiled()
-        if full and self._decisions[-1].kind != AlertKind.ENTRY:
+        if len(self._decisions) >= _AT_ONCE and are_compiled():
             self._settle()
 
     def _settle(self) -> None:
-        """Keep what the decisions made, and forget them: none of them is open."""
-        self._past = self._past.plus(self._now().money(self._newest))
-        self._pieces.append((self._queue, self._decisions))
-        self._queue, self._decisions, self._current = FillQueue(self._terms.latency_ns), [], None
+        """Settle for good the first decisions, up to an exit that waits for nothing."""
+        count = self._queue.filled
+        while count and self._decisions[count - 1].kind == AlertKind.ENTRY:
+            count -= 1
+        if count < _AT_ONCE:
+            return
+        queue, self._queue = self._queue.split(count)
+        decisions, self._decisions = self._decisions[:count], self._decisions[count:]
+        self._past = self._past.plus(settled(queue, decisions, self._terms).money(self._newest))
+        self._pieces.append((queue, decisions))
+        self._current = None
 
     # -- what came of it --------------------------------------------------------------------------
 

@@ -133,10 +133,11 @@ class WebhookBroker:
         self._dead_letters: Final = Path(dead_letters)
         self._give_up_s: Final = float(give_up_s)
         self._waiting: deque[_Message] = deque()
+        self._dropped: list[_Message] = []
         self._task: asyncio.Task[None] | None = None
         self._arrived, self._ending = asyncio.Event(), False
         self.delivered = self.dead = 0
-        self.last_error = ""
+        self.last_error = self._given_up_for = ""
         self._forget: Callable[[], None] = source.on_alert(self._on_alert)
 
     def __repr__(self) -> str:
@@ -151,6 +152,9 @@ class WebhookBroker:
         return len(self._waiting)
 
     async def _on_alert(self, alert: Alert) -> None:
+        if len(self._waiting) >= _MOST_WAITING:  # the first one may be on its way
+            self._dropped.append(self._waiting[1])
+            del self._waiting[1]
         key, body = message_of(alert, self._origin(), self._session)
         self._waiting.append(_Message(key, body, self._clock.monotonic_s()))
         self._arrived.set()
@@ -183,13 +187,12 @@ class WebhookBroker:
                 if not self._waiting:
                     self._arrived.clear()
                     await self._arrived.wait()
-                elif len(self._waiting) > _MOST_WAITING:
-                    await self._give_up(self._waiting.popleft(), "too many wait")
                 elif why := await self._send(client, self._waiting[0]):
-                    await self._give_up(self._waiting.popleft(), why)
+                    await self._give_up([self._waiting.popleft()], why)
                 else:
                     self._waiting.popleft()
                     self.delivered += 1
+                    self._given_up_for = ""
 
     def _client(self) -> httpx.AsyncClient:
         parts = urlsplit(self._url)
@@ -211,6 +214,7 @@ class WebhookBroker:
             now_s = self._clock.monotonic_s()
             until_s = message.since_s + self._give_up_s
             pause_s = max(after_s, wait_s * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
+            await self._give_up_dropped()
             if final or now_s + pause_s > until_s:
                 return failed
             await asyncio.sleep(pause_s)
@@ -244,30 +248,40 @@ class WebhookBroker:
     # -- giving up ------------------------------------------------------------------------------
 
     async def _give_up_all(self, why: str) -> None:
-        while self._waiting:
-            await self._give_up(self._waiting.popleft(), why)
+        await self._give_up_dropped()
+        messages = list(self._waiting)
+        self._waiting.clear()
+        if messages:
+            await self._give_up(messages, why)
 
-    async def _give_up(self, message: _Message, why: str) -> None:
-        self.dead += 1
+    async def _give_up_dropped(self) -> None:
+        dropped, self._dropped = self._dropped, []
+        if dropped:
+            await self._give_up(dropped, f"more than {_MOST_WAITING:,} wait")
+
+    async def _give_up(self, messages: list[_Message], why: str) -> None:
+        self.dead += len(messages)
         try:
-            await asyncio.to_thread(_append, self._dead_letters, message, why)
+            await asyncio.to_thread(_append, self._dead_letters, messages, why)
+            words = f"messages are given up ({why}): they are in {self._dead_letters}"
         except OSError as error:
-            self._note(f"{self._dead_letters} cannot be written ({error.strerror}): a message lost")
-        else:
-            self._note(f"a message was given up ({why}): it is in {self._dead_letters}")
+            words = f"messages are lost: {self._dead_letters} cannot be written ({error.strerror})"
+        if words != self._given_up_for:  # told once until the receiver takes one again
+            self._given_up_for = words
+            self._note(words)
 
     def _note(self, words: str) -> None:
         self._source.log("warning", f"webhook: {words}")
 
 
-def _append(path: Path, message: _Message, why: str) -> None:
-    line = {
-        "given_up": datetime.datetime.now(datetime.UTC).isoformat(),
-        "reason": why,
-        "message": msgspec.Raw(message.body),
-    }
+def _append(path: Path, messages: list[_Message], why: str) -> None:
+    now = datetime.datetime.now(datetime.UTC).isoformat()
+    lines = [
+        {"given_up": now, "reason": why, "message": msgspec.Raw(message.body)}
+        for message in messages
+    ]
     with path.open("ab") as file:
-        file.write(msgspec.json.encode(line) + b"\n")
+        file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
         file.flush()
         os.fsync(file.fileno())
 

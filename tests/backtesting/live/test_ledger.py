@@ -299,6 +299,23 @@ def test_its_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ledger.money.equity == pytest.approx(want.equity["equity"].iloc[-1], abs=1e-6)
 
 
+def test_a_long_latency_keeps_no_more_than_what_waits() -> None:
+    ticks = worlds.trades(15, 6_000)
+    terms: dict[str, Any] = {"latency_s": 30.0, "max_wait_s": 60.0}
+    want = backtest(frame(ticks), pair=PAIR, max_silence=None, **terms, **GIVEN)
+    pipeline = session()
+    ledger = Ledger(pipeline, PAIR, **terms)
+    kept = []
+    for at in range(0, len(ticks), 20):
+        pipeline.on_ticks(ticks[at : at + 20])
+        kept.append(len(ledger._decisions))
+    same_trades(ledger, want)
+    made = len(ledger._decisions) + sum(len(decisions) for _, decisions in ledger._pieces)
+    assert made > 400
+    assert max(kept) < made / 3
+    assert ledger.money.trades == (ledger.trades()["reason"] != "open").sum()
+
+
 def test_a_curve_keeps_the_whole_session_in_bounded_room() -> None:
     curve, second = EquityCurve(100.0), 10**9
     for at in range(60_000):

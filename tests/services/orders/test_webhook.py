@@ -181,6 +181,31 @@ async def test_a_receiver_that_is_gone_holds_up_neither_the_lab_nor_its_end(
         ]
 
 
+async def test_as_many_wait_as_are_allowed_and_the_oldest_are_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_module, "_MOST_WAITING", 4)
+    monkeypatch.setattr(webhook_module, "_STOP_S", 0.2)
+    async with LocalExchange(Ahead(600, seed=4, speed=1.0)) as exchange:
+        async with Receiver(SECRET) as gone:
+            port = gone.port
+        lab = PairLab(feed=exchange.url, **SETTINGS)
+        dead = tmp_path / "dead.ndjson"
+        broker = lab.webhook(f"http://127.0.0.1:{port}/", secret=SECRET, dead_letters=dead)
+        failed = notes(broker)
+        async with lab:
+            await lab.wait_async(600, 60)
+            await failed.wait()
+        made = len(lab.alert_log.alerts())
+        lines = (await asyncio.to_thread(dead.read_text)).splitlines()
+        numbers = [json.loads(line)["message"]["number"] for line in lines]
+        assert sorted(numbers) == [*range(1, made + 1)]
+        assert numbers[0] == 2, "the first is on its way, the second the oldest that waits"
+        assert sorted(numbers[-4:]) == sorted({1, *numbers[-3:]}), "those that waited at the end"
+        told = [e.message for e in lab.event_log if "given up" in e.message]
+        assert len(told) <= 2, "why, once each"
+
+
 async def test_a_message_is_given_up_in_time(tmp_path: Path) -> None:
     market = Ahead(300, seed=4, speed=1.0)
     async with Receiver(SECRET) as receiver, LocalExchange(market) as exchange:

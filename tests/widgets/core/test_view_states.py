@@ -328,6 +328,23 @@ def test_alerts_of_the_pause_s_own_time_that_came_after_it_are_not_shown(fed: An
     assert table._body.value != page
 
 
+def test_alerts_of_a_pause_are_drawn_as_soon_as_it_ends(fed: Any) -> None:
+    one, twin = (fed(entry_z=0.5, exit_z=0.4, min_correlation=-1.0) for _ in range(2))
+    one.render_loop.view.pause(True)
+    for each in (one, twin):
+        each.feed(3)  # no new page of the time axis, and no alert after the pause
+        each.paint()
+    one.render_loop.view.pause(False)
+    one.paint()
+    assert one.lab.alert_log.newest_number == twin.lab.alert_log.newest_number
+    for marks in ("joins", "_markers"):
+        drawn, want = (
+            [(list(mark.x), list(mark.y)) for mark in getattr(each.parts["zscore"], marks)]
+            for each in (one, twin)
+        )
+        assert str(drawn) == str(want)
+
+
 def test_the_pointer_reads_what_is_under_it_now(fed: Any) -> None:
     one = fed()
     at_ns = int(one.lab.rows.view()["time_ns"][-50])
