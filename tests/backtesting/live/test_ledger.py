@@ -301,7 +301,7 @@ def test_its_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_long_latency_keeps_no_more_than_what_waits() -> None:
     ticks = worlds.trades(15, 6_000)
-    terms: dict[str, Any] = {"latency_s": 30.0, "max_wait_s": 60.0}
+    terms: dict[str, Any] = {"latency_s": 100.0, "max_wait_s": 300.0}
     want = backtest(frame(ticks), pair=PAIR, max_silence=None, **terms, **GIVEN)
     pipeline = session()
     ledger = Ledger(pipeline, PAIR, **terms)

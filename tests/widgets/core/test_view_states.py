@@ -330,10 +330,15 @@ def test_alerts_of_the_pause_s_own_time_that_came_after_it_are_not_shown(fed: An
 
 def test_alerts_of_a_pause_are_drawn_as_soon_as_it_ends(fed: Any) -> None:
     one, twin = (fed(entry_z=0.5, exit_z=0.4, min_correlation=-1.0) for _ in range(2))
-    one.render_loop.view.pause(True)
     for each in (one, twin):
-        each.feed(3)  # no new page of the time axis, and no alert after the pause
+        each.feed(200)  # into the middle of a page of the time axis
         each.paint()
+    number = one.lab.alert_log.newest_number
+    one.render_loop.view.pause(True)
+    while one.lab.alert_log.newest_number < number + 3:
+        for each in (one, twin):
+            each.feed(1)
+            each.paint()
     one.render_loop.view.pause(False)
     one.paint()
     assert one.lab.alert_log.newest_number == twin.lab.alert_log.newest_number
